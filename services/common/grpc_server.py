@@ -1,0 +1,160 @@
+"""A gRPC server as every service runs it: interceptor, health, reflection, metrics, signals, drain."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from services.common.errors import DomainError, FailedPreconditionError
+from services.common.interceptors import RequestInterceptor
+from services.common.settings import ServiceSettings
+from services.common.telemetry import get_logger
+
+READINESS_SECONDS = 2.0
+"""How often a serving process asks itself whether it still can."""
+_SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING")
+_NOT_SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("NOT_SERVING")
+_log = get_logger("server")
+Ready = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One proto service of a server: its full name, and what adds its servicer."""
+
+    name: str
+    register: Callable[[grpc.aio.Server], None]
+
+
+def build_server(*, settings: ServiceSettings, services: Sequence[Service]) -> grpc.aio.Server:
+    """Return a server with the interceptor and `services`; not bound, not started."""
+    server = grpc.aio.server(
+        interceptors=[RequestInterceptor(services[0].name)],
+        options=[
+            ("grpc.so_reuseport", 0),  # otherwise a second process shares a taken port without a word
+            ("grpc.max_receive_message_length", settings.max_message_bytes),
+            ("grpc.max_send_message_length", settings.max_message_bytes),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+        ],
+    )
+    for service in services:
+        service.register(server)
+    return server
+
+
+async def serve(
+    *,
+    settings: ServiceSettings,
+    services: Sequence[Service],
+    ready: Ready | None = None,
+    stopping: asyncio.Event | None = None,
+    on_started: Callable[[int], None] | None = None,
+) -> None:
+    """Serve until SIGTERM, SIGINT or `stopping`; then say NOT_SERVING, wait, finish calls under way, stop.
+
+    Args:
+        settings: where to listen, how long to drain.
+        services: the proto services; the first one's name is the domain of errors.
+        ready: raises a DomainError while the service cannot do its work; asked every two seconds, and its
+            answer is the health of the server.
+        stopping: set by the caller to stop, as a signal would.
+        on_started: called with the bound port once the server serves.
+
+    Raises:
+        FailedPreconditionError: a port is taken; the message names the port and its setting.
+    """
+    stopping = stopping or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server = build_server(settings=settings, services=services)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    names = [service.name for service in services]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    port = _bind(server, settings)
+    stop_metrics = _serve_metrics(settings)
+    await server.start()
+    checking = asyncio.create_task(_keep_health(health_servicer, ["", *names], ready))
+    _log.info("serving", host=settings.host, port=port, services=names)
+    if on_started is not None:
+        on_started(port)
+    try:
+        await stopping.wait()
+        _log.info("draining", seconds=settings.drain_seconds)
+        checking.cancel()
+        with suppress(asyncio.CancelledError):
+            await checking
+        await health_servicer.enter_graceful_shutdown()
+        await asyncio.sleep(settings.drain_seconds)
+    finally:
+        checking.cancel()
+        await server.stop(settings.grace_seconds)
+        stop_metrics()
+        _log.info("stopped")
+
+
+async def _keep_health(
+    servicer: health.aio.HealthServicer, names: Sequence[str], ready: Ready | None
+) -> None:
+    """Set the health of `names` from what `ready` says, for as long as the server serves."""
+    known = None
+    while True:
+        try:
+            if ready is not None:
+                await ready()
+            status = _SERVING
+        except DomainError as error:
+            status = _NOT_SERVING
+            if known != status:
+                _log.warning("not ready", reason=error.reason, error=error.message)
+        if status != known:
+            for name in names:
+                await servicer.set(name, status)
+            if known is not None and status == _SERVING:
+                _log.info("ready again")
+            known = status
+        await asyncio.sleep(READINESS_SECONDS)
+
+
+def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{address}:{settings.port}")
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise _taken(settings, "PORT", settings.port)
+    return port
+
+
+def _serve_metrics(settings: ServiceSettings) -> Callable[[], None]:
+    if settings.metrics_port == 0:
+        return lambda: None
+    try:
+        http, thread = start_http_server(settings.metrics_port, settings.host)
+    except OSError as error:
+        raise _taken(settings, "METRICS_PORT", settings.metrics_port) from error
+
+    def stop() -> None:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+    return stop
+
+
+def _taken(settings: ServiceSettings, name: str, port: int) -> FailedPreconditionError:
+    setting = f"{settings.model_config.get('env_prefix', '')}{name}".upper()
+    return FailedPreconditionError(
+        f"port {port} of {settings.host} cannot be bound (is it taken?); set {setting} to another one",
+        reason="PORT_TAKEN",
+        metadata={"port": str(port), "setting": setting},
+    )

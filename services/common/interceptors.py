@@ -1,0 +1,197 @@
+"""The one interceptor of every server: request id, log line, metrics, and where every error is met."""
+
+import asyncio
+import inspect
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import uuid4
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from services.common.errors import DomainError, InternalError, UnimplementedError
+from services.common.telemetry import (
+    RPC_HANDLED,
+    RPC_IN_FLIGHT,
+    RPC_SECONDS,
+    RPC_STARTED,
+    get_logger,
+    request_id,
+)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+REQUEST_ID_KEY = "x-request-id"
+_REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,128}$")
+_STATUS_DETAILS_KEY = "grpc-status-details-bin"
+_QUIET_SERVICES = frozenset({"grpc.health.v1.Health"})
+_log = get_logger("rpc")
+
+
+def to_status(error: DomainError, domain: str) -> status_pb2.Status:
+    """Return the `google.rpc.Status` of `error`; `domain` is the service that speaks (ErrorInfo.domain)."""
+    status = status_pb2.Status(code=grpc.StatusCode[error.code].value[0], message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=domain, metadata=error.metadata)
+    status.details.add().Pack(info)
+    if error.violations:
+        request = error_details_pb2.BadRequest()
+        for violation in error.violations:
+            request.field_violations.add(
+                field=violation.field,
+                description=violation.description,
+                reason=violation.reason or error.reason,
+            )
+        status.details.add().Pack(request)
+    return status
+
+
+class RequestInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler of a server, once.
+
+    Args:
+        domain: the name in ErrorInfo.domain, the server's main proto service.
+    """
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the wrapped handler of the method; wrapped once, kept for the server's life."""
+        method = str(handler_call_details.method)
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:  # an unknown method: gRPC itself answers UNIMPLEMENTED
+                return None
+            wrapped = self._wrapped[method] = _wrap(handler, _Call(method, self._domain))
+        return wrapped
+
+
+class _Call:
+    """What all calls of one method share: names and metrics."""
+
+    def __init__(self, method: str, domain: str) -> None:
+        _, self.service, self.method = method.split("/", 2)
+        self._domain = domain
+        self._started = RPC_STARTED.labels(self.service, self.method)
+        self._seconds = RPC_SECONDS.labels(self.service, self.method)
+        self._in_flight = RPC_IN_FLIGHT.labels(self.service, self.method)
+        self._handled = {
+            code.value[0]: RPC_HANDLED.labels(self.service, self.method, code.name)
+            for code in grpc.StatusCode
+        }
+
+    @contextmanager
+    def observe(self, context: Context) -> Iterator[None]:
+        """Count and time the call in this block, and log its end."""
+        identity = _request_id_of(context)
+        request_id.set(identity)
+        context.set_trailing_metadata(((REQUEST_ID_KEY, identity),))
+        self._started.inc()
+        self._in_flight.inc()
+        start = time.perf_counter()
+        cancelled = False
+        try:
+            yield
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            self._in_flight.dec()
+            self._seconds.observe(seconds)
+            code = grpc.StatusCode.CANCELLED.value[0] if cancelled else _code_of(context)
+            self._handled[code].inc()
+            if self.service not in _QUIET_SERVICES:
+                _log.debug("call", method=self.method, code=code, milliseconds=round(seconds * 1000, 2))
+
+    async def fail(self, error: Exception, context: Context) -> None:
+        """End the call with the status of `error`; only a `DomainError` is told to the client."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        if isinstance(error, NotImplementedError):
+            error = UnimplementedError(
+                f"{self.method} is not offered by this version", reason="METHOD_NOT_OFFERED"
+            )
+        if not isinstance(error, DomainError):
+            _log.error("defect", method=self.method, exc_info=error)
+            error = InternalError(
+                "an internal error; the operator finds it by the request id",
+                reason="INTERNAL",
+                metadata={"request_id": request_id.get()},
+            )
+        else:
+            _log.info(
+                "refused", method=self.method, code=error.code, reason=error.reason, error=error.message
+            )
+        status = to_status(error, self._domain)
+        await context.abort(
+            grpc.StatusCode[error.code],
+            error.message,
+            trailing_metadata=(
+                (REQUEST_ID_KEY, request_id.get()),
+                (_STATUS_DETAILS_KEY, status.SerializeToString()),
+            ),
+        )
+
+
+def _request_id_of(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.match(value):
+            return value
+    return str(uuid4())
+
+
+def _code_of(context: Context) -> int:
+    code = context.code()
+    if isinstance(code, grpc.StatusCode):
+        return int(code.value[0])
+    return int(code or 0)
+
+
+def _wrap(handler: Handler, call: _Call) -> Handler:
+    behaviour: Any
+    if not handler.response_streaming:
+        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+        async def unary(request: Any, context: Context) -> Any:  # noqa: ANN401 (gRPC's handlers are untyped)
+            with call.observe(context):
+                try:
+                    return await behaviour(request, context)
+                except Exception as error:  # noqa: BLE001 (the one place that meets every error)
+                    return await call.fail(error, context)
+
+        make: Any = (
+            grpc.stream_unary_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return cast("Handler", make(unary, handler.request_deserializer, handler.response_serializer))
+
+    behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+    if not inspect.isasyncgenfunction(behaviour):  # health's Watch writes by itself
+        return handler
+
+    async def stream(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401
+        with call.observe(context):
+            try:
+                async for response in behaviour(request, context):
+                    yield response
+            except Exception as error:  # noqa: BLE001 (the one place that meets every error)
+                await call.fail(error, context)
+
+    make_stream: Any = (
+        grpc.stream_stream_rpc_method_handler
+        if handler.request_streaming
+        else grpc.unary_stream_rpc_method_handler
+    )
+    return cast("Handler", make_stream(stream, handler.request_deserializer, handler.response_serializer))

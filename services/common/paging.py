@@ -1,0 +1,43 @@
+"""Opaque page tokens: what a list remembers between two pages, in a form that invites nobody to build one."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+
+from services.common.errors import invalid_field
+
+DEFAULT_PAGE_SIZE = 50
+MAXIMUM_PAGE_SIZE = 1000
+Cursor = Mapping[str, str | int | float]
+
+
+def page_size(requested: int, *, default: int = DEFAULT_PAGE_SIZE, maximum: int = MAXIMUM_PAGE_SIZE) -> int:
+    """Return the rows of a page: `default` for 0, at most `maximum`; negative is refused by field."""
+    if requested < 0:
+        raise invalid_field("page_size", "must not be negative", "OUT_OF_RANGE")
+    return min(requested, maximum) or default
+
+
+def encode_page_token(cursor: Cursor) -> str:
+    """Return the token of a cursor: the keys of the last row shown, and the filters it belongs to."""
+    text = json.dumps(dict(cursor), separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_page_token(token: str, field: str = "page_token") -> dict[str, str | int | float]:
+    """Return the cursor of a token, empty for the empty token; another's token is refused by field."""
+    if not token:
+        return {}
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        cursor = json.loads(text)
+    except (binascii.Error, ValueError) as error:
+        raise _unusable(field) from error
+    if not isinstance(cursor, dict) or not all(isinstance(v, str | int | float) for v in cursor.values()):
+        raise _unusable(field)
+    return cursor
+
+
+def _unusable(field: str) -> Exception:
+    return invalid_field(field, "is not a token of an earlier page of this list", "PAGE_TOKEN_INVALID")
