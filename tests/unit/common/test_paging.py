@@ -1,0 +1,34 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.errors import InvalidArgumentError
+from services.common.paging import decode_page_token, encode_page_token, page_size
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers())))
+def test_a_token_gives_its_cursor_back(cursor: dict[str, str | int]) -> None:
+    token = encode_page_token(cursor)
+    assert "=" not in token
+    assert decode_page_token(token) == cursor
+
+
+def test_the_empty_token_is_the_first_page() -> None:
+    assert decode_page_token("") == {}
+
+
+@pytest.mark.parametrize("token", ["%%%", "abc", "W10", "bnVsbA", "eyJhIjpbMV19", "\u20ac", "Ww"])
+def test_a_foreign_token_is_refused_by_field(token: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        decode_page_token(token)
+    assert caught.value.violations[0].field == "page_token"
+
+
+@pytest.mark.parametrize(("requested", "rows"), [(0, 50), (7, 7), (5000, 1000)])
+def test_the_page_size_has_a_default_and_a_maximum(requested: int, rows: int) -> None:
+    assert page_size(requested) == rows
+
+
+def test_a_negative_page_size_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="page_size"):
+        page_size(-1)
