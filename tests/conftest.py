@@ -1,0 +1,109 @@
+"""PostgreSQL for tests: one throwaway cluster per session, one database per test from a migrated template."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import pytest
+
+from deploy.local import bootstrap
+from deploy.local.bootstrap import DatabaseAddresses
+from deploy.local.postgres import Cluster, running_throwaway_cluster
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEMPLATE = "merchants_db_template"
+
+T = TypeVar("T")
+
+
+def run_in_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` to its end in a thread of its own, so that a test's event loop is left alone."""
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(asyncio.run, coroutine).result()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return a function that picks a loopback port nobody listens on."""
+
+    def pick() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return pick
+
+
+@pytest.fixture(scope="session")
+def postgres_server(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Cluster]:
+    """A running PostgreSQL cluster without durability; `.url(database=...)` is the administrator's address."""
+    folder = tmp_path_factory.mktemp("postgres") / "data"
+    with running_throwaway_cluster(folder, port=free_port()) as cluster:
+        run_in_own_loop(bootstrap.wait_until_connectable(cluster.url()))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: Cluster) -> DatabaseAddresses:
+    """A database with roles, schemas and all migrations, to create others from; do not connect to it."""
+    url = postgres_server.url(database=TEMPLATE)
+    passwords = {role: secrets.token_urlsafe(12) for role in bootstrap.LOGIN_ROLES}
+
+    async def prepare() -> None:
+        await bootstrap.create_database(postgres_server.url(), name=TEMPLATE)
+        await bootstrap.create_roles(url)
+        await bootstrap.ensure_passwords(url, passwords)
+
+    run_in_own_loop(prepare())
+    services = REPOSITORY / "services"
+    migrated = [
+        name for name in bootstrap.MIGRATED_SERVICES if (services / name / "sql" / "migrations").is_dir()
+    ]
+    bootstrap.migrate_services(url, migrated)
+    return bootstrap.addresses(url, passwords)
+
+
+@pytest.fixture
+def database(postgres_server: Cluster, template_database: DatabaseAddresses) -> Iterator[DatabaseAddresses]:
+    """A fresh, migrated, empty database of the test's own, as each role reaches it; dropped afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    run_in_own_loop(_create_from_template(postgres_server.url(), name))
+    yield DatabaseAddresses(
+        **{
+            role: address.replace(f"/{TEMPLATE}", f"/{name}")
+            for role, address in vars(template_database).items()
+        }
+    )
+    run_in_own_loop(_drop(postgres_server.url(), name))
+
+
+async def _create_from_template(url: str, name: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'create database "{name}" template "{TEMPLATE}"')
+        # A template's own settings, such as its search path, are not copied along with it.
+        settings = await connection.fetch(
+            "select split_part(setting, '=', 1) as name, substr(setting, strpos(setting, '=') + 1) as value"
+            " from pg_db_role_setting join pg_database on pg_database.oid = setdatabase,"
+            " unnest(setconfig) as setting where datname = $1 and setrole = 0",
+            TEMPLATE,
+        )
+        for setting in settings:
+            await connection.execute(f'alter database "{name}" set {setting["name"]} = {setting["value"]}')
+    finally:
+        await connection.close()
+
+
+async def _drop(url: str, name: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'drop database "{name}" with (force)')
+    finally:
+        await connection.close()
