@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.common.errors import invalid_field
 
 MICROS_PER_UNIT = 1_000_000
-MAXIMUM_MONEY = 1_000_000_000_000
+MAXIMUM_MONEY = 1_000_000_000
 """Largest amount taken, in currency units: its micros stay exact in a double and far inside an int64."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
