@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import asyncpg
 
@@ -16,7 +16,8 @@ from services.common.errors import (
 )
 
 IsolationLevel = Literal["read_committed", "repeatable_read", "serializable"]
-Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+# A string, because this class takes parameters in its stubs only.
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 _LOST = (
     OSError,
