@@ -32,7 +32,7 @@ class Command(Generic[SettingsType]):
 
     help: str
     run: Callable[[SettingsType, argparse.Namespace], Coroutine[Any, Any, int]]
-    arguments: Callable[[argparse.ArgumentParser], None] = field(default=lambda _parser: None)
+    arguments: Callable[[argparse.ArgumentParser], object] = field(default=lambda _parser: None)
 
 
 def run_service_command(
