@@ -43,7 +43,7 @@ def free_port() -> Callable[[], int]:
 def postgres_server(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Cluster]:
-    """A running PostgreSQL cluster without durability; `.url(database=...)` is the administrator's address."""
+    """A running PostgreSQL cluster without durability; `.url(database=...)` is its administrator's."""
     folder = tmp_path_factory.mktemp("postgres") / "data"
     with running_throwaway_cluster(folder, port=free_port()) as cluster:
         run_in_own_loop(bootstrap.wait_until_connectable(cluster.url()))
