@@ -1,0 +1,138 @@
+"""What a test is: its groups, its design, the weight epochs it has gone through."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+CONTROL = "control"
+
+
+class Status(IntEnum):
+    """Where a test stands; the numbers are the stored ones and never change."""
+
+    RUNNING = 1
+    ENDED = 2
+
+
+class DecisionMethod(IntEnum):
+    """How a test's verdict is reached, fixed at creation; the numbers are the stored ones."""
+
+    ANYTIME = 1
+    FIXED_HORIZON = 2
+
+    @property
+    def label(self) -> str:
+        """The method's name on the wire."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One arm of a test: its name, and the campaign its users are shown."""
+
+    name: str
+    campaign_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightEpoch:
+    """A time within a test during which weights and coverage did not change.
+
+    `number` counts from 1. `weights` are the groups' shares of the enrolled users, in the groups' order,
+    summing to 1; `coverage` is the share of all users who are enrolled, 0 to 1.
+    """
+
+    number: int
+    weights: tuple[float, ...]
+    coverage: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestDesign:
+    """What is fixed when a test is created.
+
+    `target_sample_size` is users per group. `minimum_detectable_effect` is relative to the control's
+    conversion rate (0.2 is from 10 % to 12 %), or None where the caller planned none.
+    """
+
+    __test__ = False  # no test case, whatever its name says to pytest
+
+    test_name: str
+    groups: tuple[Group, ...]
+    target_sample_size: int
+    confidence_level: float
+    decision_method: DecisionMethod
+    minimum_detectable_effect: float | None
+    seed: str
+
+    @property
+    def significance_level(self) -> float:
+        """1 - confidence_level."""
+        return 1.0 - self.confidence_level
+
+
+@dataclass(frozen=True, kw_only=True)
+class ABTest:
+    """A test as it stands: `epoch` is the current one."""
+
+    test_id: str
+    design: TestDesign
+    status: Status
+    epoch: WeightEpoch
+    created_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the test still enrols users."""
+        return self.status is Status.RUNNING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A user's group in a test, as it was decided once.
+
+    `propensity` is the probability with which an enrolled user got this group in that epoch.
+    """
+
+    test_id: str
+    user_id: str
+    group_index: int
+    epoch: int
+    propensity: float
+    assigned_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCounts:
+    """Users of a group, and how many of them converted."""
+
+    users: int
+    conversions: int = 0
+
+    @property
+    def conversion_rate(self) -> float | None:
+        """Converting users over users; None without users."""
+        return self.conversions / self.users if self.users else None
+
+    def __add__(self, other: "GroupCounts") -> "GroupCounts":
+        """Return the counts of both together."""
+        return GroupCounts(users=self.users + other.users, conversions=self.conversions + other.conversions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochCounts:
+    """The counts of each group among the users assigned in one epoch, with the weights they came by."""
+
+    epoch: int
+    weights: tuple[float, ...]
+    groups: tuple[GroupCounts, ...]
+
+
+def total_by_group(epochs: Sequence[EpochCounts], groups: int) -> tuple[GroupCounts, ...]:
+    """Return each group's counts over all epochs; zeros where nobody was assigned yet."""
+    totals = [GroupCounts(users=0)] * groups
+    for epoch in epochs:
+        totals = [total + counts for total, counts in zip(totals, epoch.groups, strict=True)]
+    return tuple(totals)
