@@ -1,0 +1,241 @@
+"""The seven features of the conversion forest, built by the same code for training and for serving.
+
+One row is a campaign, a day of the reporting time zone, and an offer as it was sent. The history features
+count the campaign's impressions and conversions of the `HISTORY_DAYS` days strictly before the row's own
+day: a row never sees its own outcome, nor anything of its own day. The history trails instead of growing
+without end, so that the values of tomorrow lie in the range that the forest was fitted on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+FEATURE_NAMES: Final = (
+    "offer_amount",
+    "day_of_week",
+    "month",
+    "campaign_type",
+    "merchant",
+    "historical_impressions",
+    "historical_conversions",
+)
+HISTORY_DAYS: Final = 28
+MICROS_PER_UNIT: Final = 1_000_000
+UNKNOWN_OFFER: Final = -1
+"""What stands in `DailyTable.offer_micros` where nobody knows what was sent."""
+_UNIX_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DailyTable:
+    """Outcomes by campaign, day and offer, as parallel arrays of one length.
+
+    `campaign` is a position in `campaign_ids`; `day` a proleptic ordinal (`date.toordinal`); `offer_micros`
+    is `UNKNOWN_OFFER` where the offer is not known; `campaign_type` and `merchant_id` are 0 where unset.
+    """
+
+    campaign_ids: tuple[str, ...]
+    campaign: IntArray
+    day: IntArray
+    offer_micros: IntArray
+    impressions: IntArray
+    views: IntArray
+    conversions: IntArray
+    campaign_type: IntArray
+    merchant_id: IntArray
+
+    def __len__(self) -> int:
+        return len(self.day)
+
+    def select(self, chosen: BoolArray) -> "DailyTable":
+        """Return the rows where `chosen` holds; campaign positions keep their meaning."""
+        return DailyTable(
+            campaign_ids=self.campaign_ids,
+            campaign=self.campaign[chosen],
+            day=self.day[chosen],
+            offer_micros=self.offer_micros[chosen],
+            impressions=self.impressions[chosen],
+            views=self.views[chosen],
+            conversions=self.conversions[chosen],
+            campaign_type=self.campaign_type[chosen],
+            merchant_id=self.merchant_id[chosen],
+        )
+
+    @property
+    def is_usable(self) -> BoolArray:
+        """Which rows can teach anything: a known offer that somebody viewed."""
+        return (self.offer_micros >= 0) & (self.views > 0)
+
+    @property
+    def conversion_rate(self) -> FloatArray:
+        """Conversions per view, at most 1; rows without a view are 0."""
+        views = np.maximum(self.views, 1)
+        return np.minimum(self.conversions, views) / views
+
+
+DailyRow = tuple[str, date, int | None, int, int, int, int | None, int | None]
+"""campaign_id, day, offer_micros, impressions, views, conversions, campaign_type, merchant_id."""
+
+
+def daily_table(rows: Sequence[DailyRow]) -> DailyTable:
+    """Return the table of `rows`."""
+    ids = tuple(sorted({row[0] for row in rows}))
+    position = {campaign_id: index for index, campaign_id in enumerate(ids)}
+
+    def column(values: Sequence[int]) -> IntArray:
+        return np.array(values, dtype=np.int64)
+
+    return DailyTable(
+        campaign_ids=ids,
+        campaign=column([position[row[0]] for row in rows]),
+        day=column([row[1].toordinal() for row in rows]),
+        offer_micros=column([UNKNOWN_OFFER if row[2] is None else row[2] for row in rows]),
+        impressions=column([row[3] for row in rows]),
+        views=column([row[4] for row in rows]),
+        conversions=column([row[5] for row in rows]),
+        campaign_type=column([row[6] or 0 for row in rows]),
+        merchant_id=column([row[7] or 0 for row in rows]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What happened in the `HISTORY_DAYS` days before a row's day, one value per row."""
+
+    impressions: IntArray
+    conversions: IntArray
+
+
+def trailing_history(table: DailyTable) -> History:
+    """Return each row's history, of its whole campaign over all offers, strictly before the row's day.
+
+    `table` must hold the rows of the `HISTORY_DAYS` days before the first row that matters: what it lacks
+    counts as nothing.
+    """
+    order = np.lexsort((table.day, table.campaign))
+    campaign, day = table.campaign[order], table.day[order]
+    earliest = int(day.min(initial=0)) - HISTORY_DAYS
+    width = int(day.max(initial=0)) - earliest + 1
+    key = campaign * width + (day - earliest)
+    end = np.searchsorted(key, key, side="left")
+    start = np.searchsorted(key, key - HISTORY_DAYS, side="left")
+
+    def total(values: IntArray) -> IntArray:
+        running = np.concatenate(([0], np.cumsum(values[order])))
+        sums = np.empty(len(table), dtype=np.int64)
+        sums[order] = running[end] - running[start]
+        return sums
+
+    return History(impressions=total(table.impressions), conversions=total(table.conversions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How categories become numbers, fixed at training and kept with the model.
+
+    `merchant_codes` ranks the merchants by their conversion rate in the fitted rows, from 1: for squared
+    error, cuts in that order are the best cuts of a category (Breiman et al. 1984, theorem 4.5).
+    `unknown_merchant_code` is the rank of the average merchant, for merchants the fit has not seen.
+    """
+
+    merchant_codes: Mapping[int, float]
+    unknown_merchant_code: float
+
+    def merchant(self, merchant_id: int) -> float:
+        """Return the code of `merchant_id`."""
+        return self.merchant_codes.get(merchant_id, self.unknown_merchant_code)
+
+
+def fit_encoding(table: DailyTable) -> Encoding:
+    """Return the encoding learned from the rows to be fitted, and from no other row."""
+    merchants, inverse = np.unique(table.merchant_id, return_inverse=True)
+    views = np.bincount(inverse, weights=table.views)
+    conversions = np.bincount(inverse, weights=table.conversion_rate * table.views)
+    rates = conversions / views
+    order = np.lexsort((merchants, rates))
+    codes = {int(merchants[index]): float(rank) for rank, index in enumerate(order, start=1)}
+    overall = conversions.sum() / views.sum()
+    unknown = float(np.searchsorted(rates[order], overall)) + 0.5
+    return Encoding(merchant_codes=codes, unknown_merchant_code=unknown)
+
+
+def feature_matrix(
+    *,
+    offer_micros: IntArray,
+    day: IntArray,
+    campaign_type: IntArray,
+    merchant_id: IntArray,
+    history: History,
+    encoding: Encoding,
+) -> Float32Array:
+    """Return the features (rows, 7) in the order of `FEATURE_NAMES`; all arguments have one length.
+
+    Offers are in currency units, the day of the week is 0 on Monday, the month 1 to 12.
+    """
+    distinct, inverse = np.unique(merchant_id, return_inverse=True)
+    codes = np.array([encoding.merchant(int(merchant)) for merchant in distinct], dtype=np.float64)
+    months = (day - _UNIX_EPOCH_ORDINAL).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    columns = (
+        offer_micros / MICROS_PER_UNIT,
+        (day - 1) % 7,
+        months % 12 + 1,
+        campaign_type,
+        codes[inverse],
+        history.impressions,
+        history.conversions,
+    )
+    return np.column_stack(columns).astype(np.float32)
+
+
+def table_features(table: DailyTable, history: History, encoding: Encoding) -> Float32Array:
+    """Return the features (rows, 7) of every row of `table`."""
+    return feature_matrix(
+        offer_micros=table.offer_micros,
+        day=table.day,
+        campaign_type=table.campaign_type,
+        merchant_id=table.merchant_id,
+        history=history,
+        encoding=encoding,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """A campaign on one day, all but its offer: what a response curve is asked about."""
+
+    day: date
+    campaign_type: int
+    merchant_id: int
+    historical_impressions: int
+    historical_conversions: int
+
+
+def situation_features(
+    situation: Situation, offers_micros: Sequence[int], encoding: Encoding
+) -> Float32Array:
+    """Return the features (offers, 7) of one situation under each of `offers_micros`."""
+    count = len(offers_micros)
+
+    def repeated(value: int) -> IntArray:
+        return np.full(count, value, dtype=np.int64)
+
+    return feature_matrix(
+        offer_micros=np.array(offers_micros, dtype=np.int64),
+        day=repeated(situation.day.toordinal()),
+        campaign_type=repeated(situation.campaign_type),
+        merchant_id=repeated(situation.merchant_id),
+        history=History(
+            impressions=repeated(situation.historical_impressions),
+            conversions=repeated(situation.historical_conversions),
+        ),
+        encoding=encoding,
+    )

@@ -1,0 +1,49 @@
+"""What an offer is worth, per view, under each objective."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.features import FloatArray
+
+
+class Objective(StrEnum):
+    """What a recommendation maximises; the values are the words callers send."""
+
+    PROFIT = "profit"
+    CONVERSION_RATE = "conversion_rate"
+    REVENUE = "revenue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Economics:
+    """What a conversion brings: mean revenue in currency units, None where no conversion's revenue is known.
+
+    `gross_margin_rate` is the share of revenue, 0 to 1, that is left after the goods are paid.
+    """
+
+    mean_revenue: float | None
+    gross_margin_rate: float
+
+
+def value_per_conversion(objective: Objective, offers: FloatArray, economics: Economics) -> FloatArray:
+    """Return what one conversion is worth at each offer (currency units; 1 for the conversion rate itself).
+
+    Profit counts what is left of the revenue less the offer: gross_margin_rate * mean revenue - offer. An
+    objective's value per view is this times the conversion rate at the offer.
+
+    Raises:
+        FailedPreconditionError: REVENUE_UNKNOWN, for profit and revenue without a known mean revenue.
+    """
+    if objective is Objective.CONVERSION_RATE:
+        return offers * 0.0 + 1.0
+    if economics.mean_revenue is None:
+        raise FailedPreconditionError(
+            f"the objective {objective.value} needs the revenue of conversions, and none is recorded;"
+            " record revenue with conversions, or ask for the objective conversion_rate",
+            reason="REVENUE_UNKNOWN",
+            metadata={"objective": objective.value, "possible_objective": Objective.CONVERSION_RATE.value},
+        )
+    if objective is Objective.REVENUE:
+        return offers * 0.0 + economics.mean_revenue
+    return economics.gross_margin_rate * economics.mean_revenue - offers

@@ -1,0 +1,197 @@
+"""Which offer to recommend from a response curve, how sure that is, and when not to recommend at all."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtr
+
+from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
+from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
+from services.optimizer.domain.response import (
+    CURVE_OFFERS_MICROS,
+    Anchor,
+    ResponseModel,
+    TypeResponse,
+    anchored_rates,
+    saturating_terms,
+)
+from services.optimizer.domain.support import Support
+
+CONFIDENCE_METHOD: Final = "laplace_delta"
+"""The probability that the recommended offer beats the current one, by a normal approximation of the log
+ratio of their values (delta method over the response's coefficients, whose posterior is Laplace's)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One offer of a response curve.
+
+    `value_per_view` is the objective's, in currency units (a rate for conversion_rate), None where revenue is
+    unknown and the objective does not need it; `is_supported` tells whether the data can speak of the offer.
+    """
+
+    offer_micros: int
+    conversion_rate: float
+    forest_conversion_rate: float
+    value_per_view: float
+    is_supported: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferRecommendation:
+    """The best supported offer, and what is expected of it.
+
+    The current offer's figures are None where there is no current offer, `expected_improvement_percent` also
+    where the current offer earns nothing or less, `confidence` where no current offer is there to compare.
+    `is_at_edge` tells that the best offer is the last one the data supports: a better one may lie beyond.
+    """
+
+    offer_micros: int
+    conversion_rate: float
+    value_per_view: float
+    current_offer_micros: int | None
+    current_conversion_rate: float | None
+    expected_improvement_percent: float | None
+    confidence: float | None
+    is_at_edge: bool
+    curve: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked: for which kind of campaign, from which offer, towards what."""
+
+    campaign_type: int
+    current_offer_micros: int | None
+    objective: Objective
+    economics: Economics
+
+
+def decide_offer(
+    question: Question, *, response: ResponseModel, support: Support, anchor: Anchor, forest: FloatArray
+) -> OfferRecommendation:
+    """Return the supported offer of the highest value.
+
+    Args:
+        question: what is asked.
+        response: the fitted response by campaign type.
+        support: what each campaign type has tried.
+        anchor: what sets the level of the curve.
+        forest: the forest's own rates at the 41 offers, shown beside the curve.
+
+    Raises:
+        FailedPreconditionError: the data cannot speak of this campaign type (OFFER_NOT_SUPPORTED), revenue is
+            unknown (REVENUE_UNKNOWN), or no supported offer earns anything (NO_PROFITABLE_OFFER).
+    """
+    type_response, supported = _consult_data(question.campaign_type, response, support)
+    offers = np.array(CURVE_OFFERS_MICROS) / MICROS_PER_UNIT
+    rates = anchored_rates(type_response, offers, anchor)
+    values = rates * value_per_conversion(question.objective, offers, question.economics)
+    best = int(np.argmax(np.where(supported, values, -np.inf)))
+    if values[best] <= 0.0:
+        raise FailedPreconditionError(
+            "no supported offer earns anything: gross_margin_rate x mean revenue per conversion is at most"
+            " the smallest supported offer",
+            reason="NO_PROFITABLE_OFFER",
+        )
+    current = _CurrentOffer.at(question, type_response, anchor)
+    places = np.flatnonzero(supported)
+    return OfferRecommendation(
+        offer_micros=CURVE_OFFERS_MICROS[best],
+        conversion_rate=float(rates[best]),
+        value_per_view=float(values[best]),
+        current_offer_micros=question.current_offer_micros,
+        current_conversion_rate=current.rate if current else None,
+        expected_improvement_percent=current.improvement_percent(float(values[best])) if current else None,
+        confidence=_confidence(question, type_response, float(offers[best]), float(rates[best]), current),
+        is_at_edge=best in (places[0], places[-1]),
+        curve=tuple(
+            CurvePoint(
+                offer_micros=offer,
+                conversion_rate=float(rates[index]),
+                forest_conversion_rate=float(forest[index]),
+                value_per_view=float(values[index]),
+                is_supported=bool(supported[index]),
+            )
+            for index, offer in enumerate(CURVE_OFFERS_MICROS)
+        ),
+    )
+
+
+def _consult_data(
+    campaign_type: int, response: ResponseModel, support: Support
+) -> tuple[TypeResponse, BoolArray]:
+    """Return the type's response and the offers of the curve it may be asked about."""
+    of_type = support.get(campaign_type)
+    if of_type is None or not of_type.tried_micros:
+        raise _unsupported("no offer of this campaign type was viewed often enough in the training data")
+    if of_type.varied_campaigns == 0 or campaign_type not in response:
+        raise _unsupported(
+            "no campaign of this type ever changed its offer in the training data, so the effect of the offer"
+            " cannot be told from the campaigns' own differences"
+        )
+    supported = of_type.covers(CURVE_OFFERS_MICROS)
+    if not supported.any():
+        raise _unsupported("every offer tried by this campaign type lies outside $5 to $25")
+    return response[campaign_type], supported
+
+
+def _unsupported(why: str) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        f"no recommendation without data: {why}; vary the offer (an A/B test does) and train again",
+        reason="OFFER_NOT_SUPPORTED",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CurrentOffer:
+    """The current offer, its predicted rate and its value per view."""
+
+    offer: float
+    rate: float
+    value: float
+
+    @classmethod
+    def at(cls, question: Question, response: TypeResponse, anchor: Anchor) -> "_CurrentOffer | None":
+        if question.current_offer_micros is None:
+            return None
+        offer = np.array([question.current_offer_micros / MICROS_PER_UNIT])
+        rate = anchored_rates(response, offer, anchor)
+        value = rate * value_per_conversion(question.objective, offer, question.economics)
+        return cls(offer=float(offer[0]), rate=float(rate[0]), value=float(value[0]))
+
+    def improvement_percent(self, best_value: float) -> float | None:
+        return 100.0 * (best_value / self.value - 1.0) if self.value > 0.0 else None
+
+
+def _confidence(
+    question: Question,
+    response: TypeResponse,
+    best_offer: float,
+    best_rate: float,
+    current: _CurrentOffer | None,
+) -> float | None:
+    """Return the probability that the best offer's value exceeds the current one's; 1/2 for the same offer.
+
+    With z the log ratio of the two values and g its gradient in the coefficients, (1 - rate*) s(x*) -
+    (1 - rate0) s(x0), the probability is Phi(z / sqrt(g' V g)). It is 1 where only the recommended offer
+    earns anything, whatever the response.
+    """
+    if current is None:
+        return None
+    if current.value <= 0.0:
+        return 1.0
+    if math.isclose(best_offer, current.offer):
+        return 0.5
+    offers = np.array([best_offer, current.offer])
+    worth = value_per_conversion(question.objective, offers, question.economics)
+    log_ratio = math.log(best_rate * worth[0]) - math.log(current.rate * worth[1])
+    terms = saturating_terms(offers)
+    gradient = (1.0 - best_rate) * terms[0] - (1.0 - current.rate) * terms[1]
+    variance = float(gradient @ response.covariance @ gradient)
+    if variance <= 0.0:
+        return 1.0 if log_ratio > 0.0 else 0.5
+    return float(ndtr(log_ratio / math.sqrt(variance)))

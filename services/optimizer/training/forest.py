@@ -1,0 +1,109 @@
+"""The conversion forest: fitting, importance, export to ONNX, and proof that the export says the same."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.inspection import permutation_importance
+
+from services.optimizer.domain.features import FEATURE_NAMES, Float32Array, FloatArray
+from services.optimizer.domain.model_version import INPUT_NAME, OUTPUT_NAME, Importance
+
+TREES: Final = 100
+DEPTH: Final = 10
+LARGEST_SAMPLE: Final = 100_000
+"""Rows each tree draws at most: ten times faster on a million rows for 0.015 of R²."""
+SMALLEST_LEAF: Final = 5
+_TREES_PER_STEP: Final = 10
+_IMPORTANCE_ROWS: Final = 5_000
+_IMPORTANCE_REPEATS: Final = 5
+_SEED: Final = 20_240_101
+_OPSET: Final = {"": 15, "ai.onnx.ml": 3}
+"""Old enough for every ONNX Runtime that a model server of the last years brings along."""
+_IR_VERSION: Final = 8
+
+
+def fit_forest(
+    features: Float32Array, rates: FloatArray, views: FloatArray, *, on_progress: Callable[[float], None]
+) -> RandomForestRegressor:
+    """Return the forest fitted on rates weighted by views; `on_progress` hears the share of trees grown."""
+    forest = RandomForestRegressor(
+        n_estimators=0,
+        max_depth=DEPTH,
+        min_samples_leaf=SMALLEST_LEAF,
+        max_samples=LARGEST_SAMPLE if len(features) > LARGEST_SAMPLE else None,
+        random_state=_SEED,
+        n_jobs=-1,
+        warm_start=True,  # grows the same trees as one call would
+    )
+    for trees in range(_TREES_PER_STEP, TREES + 1, _TREES_PER_STEP):
+        forest.set_params(n_estimators=trees)
+        forest.fit(features, rates, sample_weight=views)
+        on_progress(trees / TREES)
+    return forest
+
+
+def measure_importance(
+    forest: RandomForestRegressor, features: Float32Array, rates: FloatArray, views: FloatArray
+) -> tuple[Importance, ...]:
+    """Return each feature's importance on held-out rows (a sample of them), most important first."""
+    generator = np.random.default_rng(_SEED)
+    rows = generator.permutation(len(features))[:_IMPORTANCE_ROWS]
+    measured = permutation_importance(
+        forest,
+        features[rows],
+        rates[rows],
+        sample_weight=views[rows],
+        n_repeats=_IMPORTANCE_REPEATS,
+        random_state=_SEED,
+    )
+    importances = [
+        Importance(
+            feature_name=name,
+            permutation=float(measured.importances_mean[index]),
+            impurity=float(forest.feature_importances_[index]),
+        )
+        for index, name in enumerate(FEATURE_NAMES)
+    ]
+    return tuple(sorted(importances, key=lambda importance: -importance.permutation))
+
+
+def export_forest(forest: RandomForestRegressor) -> bytes:
+    """Return the forest as ONNX: `features` FP32 [n, 7] in, `conversion_rate` FP32 [n, 1] out."""
+    inputs = [(INPUT_NAME, FloatTensorType([None, len(FEATURE_NAMES)]))]
+    model = convert_sklearn(forest, initial_types=inputs, target_opset=_OPSET)
+    output = model.graph.output[0]
+    for node in model.graph.node:
+        for index, name in enumerate(node.output):
+            if name == output.name:
+                node.output[index] = OUTPUT_NAME
+    output.name = OUTPUT_NAME
+    model.ir_version = _IR_VERSION
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+class ExportedForest:
+    """An exported forest, as ONNX Runtime computes it in the training process."""
+
+    def __init__(self, model: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def predict(self, features: Float32Array) -> FloatArray:
+        """Return the rates (rows,) of `features` (rows, 7)."""
+        (rates,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: features})
+        return np.asarray(rates, dtype=np.float64).reshape(-1)
+
+
+def measure_parity(forest: RandomForestRegressor, exported: ExportedForest, features: Float32Array) -> float:
+    """Return the largest relative difference between the exported and the trained forest on `features`."""
+    trained = np.asarray(forest.predict(features), dtype=np.float64)
+    difference = np.abs(exported.predict(features) - trained)
+    return float(np.max(difference / np.maximum(np.abs(trained), np.finfo(np.float32).tiny)))

@@ -1,0 +1,77 @@
+"""Writes the model repository in Triton's layout; every change appears whole or not at all.
+
+`<repository>/<model>/config.pbtxt` and `<repository>/<model>/<version>/model.onnx`. A version is written into
+a folder whose name begins with a dot, which no server reads, and then renamed. `config.pbtxt` names the
+versions to serve, so that a rejected version's folder never takes the live one's place.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from services.optimizer.domain.features import FEATURE_NAMES
+from services.optimizer.domain.model_version import INPUT_NAME, MAX_BATCH_SIZE, OUTPUT_NAME
+
+MODEL_FILE: Final = "model.onnx"
+CONFIG_FILE: Final = "config.pbtxt"
+_STAGING_PREFIX: Final = ".staging-"
+
+
+class ModelRepository:
+    """One model's folder in a repository that a model server reads."""
+
+    def __init__(self, root: Path, model: str) -> None:
+        self._model = model
+        self._folder = root / model
+
+    def next_version(self, known: int) -> int:
+        """Return a number above `known` and above every version that has a folder: none is used twice."""
+        return max([known, *self._list_versions()]) + 1
+
+    def read_model(self, version: int) -> bytes | None:
+        """Return the model file of `version`, or None where it is gone."""
+        path = self._folder / str(version) / MODEL_FILE
+        return path.read_bytes() if path.is_file() else None
+
+    def write_version(self, version: int, model: bytes) -> None:
+        """Add the folder of `version`, and clear away what interrupted runs left."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(f"{_STAGING_PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        staging = self._folder / f"{_STAGING_PREFIX}{version}"
+        staging.mkdir()
+        _write_durably(staging / MODEL_FILE, model)
+        staging.rename(self._folder / str(version))
+
+    def write_config(self, versions: Sequence[int]) -> None:
+        """Make the server serve those of `versions` that have a folder, from its next load on."""
+        present = sorted(set(versions) & set(self._list_versions()))
+        staging = self._folder / f"{_STAGING_PREFIX}{CONFIG_FILE}"
+        _write_durably(staging, render_config(self._model, present).encode())
+        staging.replace(self._folder / CONFIG_FILE)
+
+    def _list_versions(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        return [int(entry.name) for entry in self._folder.iterdir() if entry.name.isdecimal()]
+
+
+def render_config(model: str, versions: Sequence[int]) -> str:
+    """Return the config.pbtxt that serves exactly `versions`."""
+    return f"""\
+name: "{model}"
+backend: "onnxruntime"
+max_batch_size: {MAX_BATCH_SIZE}
+input [ {{ name: "{INPUT_NAME}" data_type: TYPE_FP32 dims: [ {len(FEATURE_NAMES)} ] }} ]
+output [ {{ name: "{OUTPUT_NAME}" data_type: TYPE_FP32 dims: [ 1 ] }} ]
+version_policy: {{ specific: {{ versions: [ {", ".join(str(version) for version in versions)} ] }} }}
+"""
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
