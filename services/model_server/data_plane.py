@@ -1,0 +1,172 @@
+"""Inference without a transport: find the version, check the tensors against it, run it, count it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from services.common.errors import (
+    DomainError,
+    FieldViolation,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    invalid_field,
+)
+from services.model_server.config import ModelSpec
+from services.model_server.loading import LoadedVersion
+from services.model_server.repository import Repository
+from services.model_server.runner import Runner
+from services.model_server.statistics import Phases
+from services.model_server.tensors import Array, Tensor, TensorSpec, fits, shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceRequest:
+    """Tensors for a model. `version` empty: the newest served. `outputs` empty: all, in the model's order."""
+
+    model: str
+    version: str
+    inputs: Sequence[Tensor]
+    outputs: Sequence[str]
+    received_ns: int = field(default_factory=time.perf_counter_ns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceAnswer:
+    """The tensors asked for, in the order asked for, and the version that computed them."""
+
+    model: str
+    version: str
+    outputs: Sequence[Tensor]
+
+
+class DataPlane:
+    """Answers inferences from what the repository serves.
+
+    Args:
+        repository: the models.
+        runner: where they run.
+        max_batch_size: most rows (first dimension) of a request, whatever a model allows.
+    """
+
+    def __init__(self, repository: Repository, runner: Runner, *, max_batch_size: int) -> None:
+        self._repository = repository
+        self._runner = runner
+        self._max_batch_size = max_batch_size
+
+    async def infer(self, request: InferenceRequest) -> InferenceAnswer:
+        """Return the model's answer.
+
+        Raises:
+            NotFoundError, UnavailableError: as `Repository.find`.
+            InvalidArgumentError: an input is missing, unknown, or of the wrong datatype or shape; an output
+                is unknown; the model refuses the values.
+            ResourceExhaustedError: more rows than are taken at once, or too many requests waiting.
+        """
+        version = self._repository.find(request.model, request.version)
+        try:
+            answer = await self._run(version, request)
+        except DomainError:
+            version.statistics.record_failure(time.perf_counter_ns() - request.received_ns)
+            raise
+        return answer
+
+    async def _run(self, version: LoadedVersion, request: InferenceRequest) -> InferenceAnswer:
+        inputs = check_inputs(request.inputs, version.spec)
+        outputs = choose_outputs(request.outputs, version.spec)
+        rows = self._count_rows(request.inputs, version.spec)
+        names = [tensor.name for tensor in outputs]
+        size = sum(array.size for array in inputs.values())
+        input_ns = time.perf_counter_ns() - request.received_ns
+        timed = await self._runner.run(
+            lambda: version.session.run(inputs, names), costs=version.costs, size=size
+        )
+        phases = Phases(input_ns=input_ns, queue_ns=timed.queue_ns, infer_ns=timed.compute_ns)
+        version.statistics.record_success(rows, phases)
+        return InferenceAnswer(
+            model=version.model,
+            version=version.version,
+            outputs=[
+                Tensor(name=tensor.name, datatype=tensor.datatype, array=array)
+                for tensor, array in zip(outputs, timed.result, strict=True)
+            ],
+        )
+
+    def _count_rows(self, inputs: Sequence[Tensor], spec: ModelSpec) -> int:
+        """Return the rows of a request, 1 for a model without a batch; refuse too many."""
+        sizes: dict[str, int] = {tensor.name: tensor.array.shape[0] for tensor in inputs if tensor.array.ndim}
+        most = min(spec.max_batch_size or self._max_batch_size, self._max_batch_size)
+        for index, tensor in enumerate(inputs):
+            if sizes.get(tensor.name, 1) > most:
+                raise ResourceExhaustedError(
+                    f"input {shown(tensor.name)} has {sizes[tensor.name]} rows; at most {most} are taken",
+                    reason="BATCH_TOO_LARGE",
+                    violations=(
+                        FieldViolation(field=f"inputs[{index}].shape", description=f"at most {most} rows"),
+                    ),
+                    metadata={"max_batch_size": str(most)},
+                )
+        if not spec.max_batch_size:
+            return 1
+        if len(set(sizes.values())) > 1:
+            raise InvalidArgumentError(
+                f"the inputs have different numbers of rows: {sorted(set(sizes.values()))}",
+                reason="BATCH_MISMATCH",
+            )
+        return next(iter(sizes.values()))
+
+
+def check_inputs(inputs: Sequence[Tensor], spec: ModelSpec) -> dict[str, Array]:
+    """Return the arrays by input name, all of the model's and no other, each as the model wants it."""
+    wanted = {tensor.name: tensor for tensor in spec.inputs}
+    arrays: dict[str, Array] = {}
+    for index, tensor in enumerate(inputs):
+        field_path = f"inputs[{index}]"
+        expected = wanted.get(tensor.name)
+        if expected is None:
+            raise invalid_field(
+                f"{field_path}.name",
+                f"the model has no input {shown(tensor.name)}; it has {', '.join(wanted)}",
+                "INPUT_UNKNOWN",
+            )
+        if tensor.name in arrays:
+            raise invalid_field(
+                f"{field_path}.name", f"input {shown(tensor.name)} is given twice", "INPUT_REPEATED"
+            )
+        _check_tensor(tensor, expected, field_path)
+        arrays[tensor.name] = tensor.array
+    if missing := [name for name in wanted if name not in arrays]:
+        raise invalid_field("inputs", f"input {', '.join(map(shown, missing))} is missing", "INPUT_MISSING")
+    return arrays
+
+
+def choose_outputs(names: Sequence[str], spec: ModelSpec) -> Sequence[TensorSpec]:
+    """Return the outputs named, or all of the model's where none is."""
+    if not names:
+        return spec.outputs
+    known = {tensor.name: tensor for tensor in spec.outputs}
+    for index, name in enumerate(names):
+        if name not in known:
+            raise invalid_field(
+                f"outputs[{index}].name",
+                f"the model has no output {shown(name)}; it has {', '.join(known)}",
+                "OUTPUT_UNKNOWN",
+            )
+    if len(set(names)) != len(names):
+        raise invalid_field("outputs", "an output is asked for twice", "OUTPUT_REPEATED")
+    return [known[name] for name in names]
+
+
+def _check_tensor(tensor: Tensor, expected: TensorSpec, field_path: str) -> None:
+    if tensor.datatype is not expected.datatype:
+        raise invalid_field(
+            f"{field_path}.datatype",
+            f"input {shown(tensor.name)} is {tensor.datatype.name}; the model takes {expected.datatype.name}",
+            "DATATYPE_MISMATCH",
+        )
+    if not fits(tensor.array.shape, expected.shape):
+        raise invalid_field(
+            f"{field_path}.shape",
+            f"input {shown(tensor.name)} has shape {list(tensor.array.shape)}; "
+            f"the model takes {list(expected.shape)} (-1: any size)",
+            "SHAPE_MISMATCH",
+        )

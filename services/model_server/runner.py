@@ -1,0 +1,106 @@
+"""Where an inference runs: on the event loop if it is known to be short, in a worker thread otherwise.
+
+A hop to a thread and back costs several times what a small model takes for a row, and a long inference on the
+loop would stop every other call. So the cost of each size of request is measured, and the measure decides.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from services.common.errors import ResourceExhaustedError
+
+Result = TypeVar("Result")
+
+_NEWEST_SHARE = 0.2
+_NANOSECONDS_PER_MILLISECOND = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed(Generic[Result]):
+    """A result, and the nanoseconds it waited for a worker and then took."""
+
+    result: Result
+    queue_ns: int
+    compute_ns: int
+
+
+class CostBook:
+    """What a model was measured to cost, by the power of two of a request's size.
+
+    The measure is the CPU time of the thread that ran it, which a busy machine does not inflate.
+    """
+
+    def __init__(self) -> None:
+        self._nanoseconds: dict[int, float] = {}
+
+    def expected_ns(self, size: int) -> float | None:
+        """Return the expected cost of a request of `size` elements, or None before anything comparable.
+
+        A size class not seen yet is taken to cost in proportion to the nearest smaller one.
+        """
+        wanted = size.bit_length()
+        for known in range(wanted, 0, -1):
+            cost = self._nanoseconds.get(known)
+            if cost is not None:
+                return cost * (1 << (wanted - known))
+        return None
+
+    def record(self, size: int, nanoseconds: int) -> None:
+        """Let a measured cost count, more than older ones."""
+        known = self._nanoseconds.get(size.bit_length(), float(nanoseconds))
+        self._nanoseconds[size.bit_length()] = known + _NEWEST_SHARE * (nanoseconds - known)
+
+
+class Runner:
+    """Runs inferences; close it when the server has stopped.
+
+    Args:
+        workers: threads, and so long inferences at once.
+        inline_milliseconds: what is expected to cost less runs on the event loop.
+        max_waiting: how many may wait for a worker.
+    """
+
+    def __init__(self, *, workers: int, inline_milliseconds: float, max_waiting: int) -> None:
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="inference")
+        self._inline_ns = inline_milliseconds * _NANOSECONDS_PER_MILLISECOND
+        self._most = workers + max_waiting
+        self._under_way = 0
+
+    async def run(self, work: Callable[[], Result], *, costs: CostBook, size: int) -> Timed[Result]:
+        """Return what `work` returns, timed; `costs` learns from it.
+
+        Raises:
+            ResourceExhaustedError: too many wait already.
+        """
+        expected = costs.expected_ns(size)
+        if expected is not None and expected <= self._inline_ns:
+            return _measure(work, costs, size, time.perf_counter_ns())
+        if self._under_way >= self._most:
+            raise ResourceExhaustedError(
+                f"{self._under_way} inferences are under way or waiting; try again later",
+                reason="TOO_MANY_WAITING",
+            )
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, _measure, work, costs, size, time.perf_counter_ns()
+            )
+        finally:
+            self._under_way -= 1
+
+    def close(self) -> None:
+        """Wait for what runs and end the threads; what still waits is dropped."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+def _measure(work: Callable[[], Result], costs: CostBook, size: int, asked_ns: int) -> Timed[Result]:
+    started_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+    result = work()
+    costs.record(size, time.thread_time_ns() - cpu_ns)
+    return Timed(
+        result=result, queue_ns=started_ns - asked_ns, compute_ns=time.perf_counter_ns() - started_ns
+    )

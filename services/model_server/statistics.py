@@ -1,0 +1,108 @@
+"""What each served version did: the protocol's statistics, and the same as Prometheus metrics."""
+
+import time
+from dataclasses import dataclass, field
+
+from prometheus_client import Counter, Gauge, Histogram
+
+INFERENCES = Counter(
+    "model_server_inferences_total", "Inference requests by outcome.", ["model", "version", "outcome"]
+)
+ROWS = Counter("model_server_rows_total", "Rows inferred.", ["model", "version"])
+COMPUTE_SECONDS = Histogram(
+    "model_server_compute_seconds",
+    "Seconds a model computed for a request.",
+    ["model", "version"],
+    buckets=(0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+)
+QUEUE_SECONDS = Histogram(
+    "model_server_queue_seconds",
+    "Seconds a request waited for a worker.",
+    ["model", "version"],
+    buckets=(0.000_1, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
+SERVED = Gauge("model_server_served", "1 for each version that is served.", ["model", "version"])
+LOADS = Counter("model_server_loads_total", "Attempts to load a model, by outcome.", ["model", "outcome"])
+_NANOSECONDS = 1e-9
+
+
+@dataclass(kw_only=True)
+class Duration:
+    """How often something happened, and the nanoseconds it took in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, nanoseconds: int) -> None:
+        """Count one more."""
+        self.count += 1
+        self.ns += nanoseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phases:
+    """The nanoseconds of one inference.
+
+    `input_ns`: reading and checking the request. `queue_ns`: waiting for a worker. `infer_ns`: the model.
+    """
+
+    input_ns: int
+    queue_ns: int
+    infer_ns: int
+
+
+@dataclass(kw_only=True)
+class BatchStatistics:
+    """What requests of one batch size took."""
+
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+
+
+class VersionStatistics:
+    """Counts since a version was loaded. Only the event loop's thread may record.
+
+    `last_inference_ms` is milliseconds since the epoch, 0 before the first. `inference_count` counts rows,
+    `execution_count` requests that were computed.
+    """
+
+    def __init__(self, model: str, version: str) -> None:
+        self.last_inference_ms = 0
+        self.inference_count = 0
+        self.success = Duration()
+        self.fail = Duration()
+        self.queue = Duration()
+        self.compute_input = Duration()
+        self.compute_infer = Duration()
+        self.by_batch_size: dict[int, BatchStatistics] = {}
+        self._succeeded = INFERENCES.labels(model, version, "success")
+        self._failed = INFERENCES.labels(model, version, "fail")
+        self._rows = ROWS.labels(model, version)
+        self._compute_seconds = COMPUTE_SECONDS.labels(model, version)
+        self._queue_seconds = QUEUE_SECONDS.labels(model, version)
+
+    @property
+    def execution_count(self) -> int:
+        """Return how many requests were computed."""
+        return self.success.count
+
+    def record_success(self, rows: int, phases: Phases) -> None:
+        """Count a computed request of `rows` rows."""
+        self.last_inference_ms = time.time_ns() // 1_000_000
+        self.inference_count += rows
+        self.success.add(phases.input_ns + phases.queue_ns + phases.infer_ns)
+        self.queue.add(phases.queue_ns)
+        self.compute_input.add(phases.input_ns)
+        self.compute_infer.add(phases.infer_ns)
+        batch = self.by_batch_size.setdefault(rows, BatchStatistics())
+        batch.compute_input.add(phases.input_ns)
+        batch.compute_infer.add(phases.infer_ns)
+        self._succeeded.inc()
+        self._rows.inc(rows)
+        self._compute_seconds.observe(phases.infer_ns * _NANOSECONDS)
+        self._queue_seconds.observe(phases.queue_ns * _NANOSECONDS)
+
+    def record_failure(self, nanoseconds: int) -> None:
+        """Count a request that was refused or failed after `nanoseconds`."""
+        self.fail.add(nanoseconds)
+        self._failed.inc()
