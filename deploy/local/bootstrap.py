@@ -7,20 +7,18 @@ import hmac
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
 from deploy.local.errors import RunError
+from deploy.local.paths import ROLES_SQL
 from services.common.errors import DomainError
 from services.common.migrations import migrate
 
 DATABASE = "merchants_db"
 LOGIN_ROLES = ("analytics", "abtest", "optimizer", "reporting")
 MIGRATED_SERVICES = ("analytics", "abtest", "optimizer")
-REPOSITORY = Path(__file__).resolve().parents[2]
-ROLES_SQL = REPOSITORY / "deploy" / "postgres" / "roles.sql"
 
 _SCRAM_ITERATIONS = 4096
 

@@ -20,9 +20,9 @@ from signal import SIGINT
 
 from deploy.local.errors import RunError
 from deploy.local.launch import NAMESPACE_FORBIDDEN_STATUS
+from deploy.local.paths import LAUNCH
 
 ADMINISTRATOR = "postgres"
-LAUNCH = Path(__file__).with_name("launch.py")
 
 SERVER_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",

@@ -1,0 +1,48 @@
+"""`python -m deploy.local`: what `make run` runs."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+
+from deploy.local.console import Console
+from deploy.local.errors import RunError
+from deploy.local.launch import die_with_parent
+from deploy.local.lock import data_lock
+from deploy.local.ports import check_ports
+from deploy.local.run import run
+from deploy.local.settings import RunSettings
+from services.common.settings import describe_settings, load_settings
+
+
+def main() -> int:
+    """Run the whole system; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local",
+        description="Runs the whole system in the foreground until Ctrl-C or SIGTERM.",
+        epilog="settings, from the environment:\n" + describe_settings(RunSettings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--stop-with-parent", action="store_true", help="also stop when the starting process dies"
+    )
+    if parser.parse_args().stop_with_parent:
+        die_with_parent(os.getppid(), signal.SIGTERM)
+    settings = load_settings(RunSettings)
+    try:
+        check_ports(settings.ports())
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with data_lock(settings.data_dir):
+            console = Console(settings.data_dir / "logs")
+            try:
+                return asyncio.run(run(settings, console))
+            finally:
+                console.close()
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

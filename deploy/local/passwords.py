@@ -1,0 +1,25 @@
+"""The passwords of the database's roles: made once, kept in the data folder, readable by its owner alone."""
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+PASSWORDS_NAME = "passwords.json"
+
+
+def keep_passwords(folder: Path, roles: Sequence[str]) -> dict[str, str]:
+    """Return a password for each of `roles`: the kept one, or a new one that is kept from now on."""
+    path = folder / PASSWORDS_NAME
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    missing = [role for role in roles if role not in kept]
+    if missing:
+        kept.update({role: secrets.token_urlsafe(24) for role in missing})
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(kept, file, indent=2)
+        unfinished.replace(path)
+    return {role: kept[role] for role in roles}

@@ -1,0 +1,117 @@
+"""One run from start to stop: everything in readiness order, then the foreground until a signal."""
+
+import asyncio
+import signal
+import time
+from contextlib import suppress
+
+from deploy.local.first_calls import print_first_calls
+from deploy.local.models import has_model
+
+from deploy.local import programs
+from deploy.local.bootstrap import DATABASE
+from deploy.local.console import Console
+from deploy.local.database import open_database
+from deploy.local.demo import load_demo, train_first_model
+from deploy.local.demo_state import check_demo, read_state, reporting_time_zone
+from deploy.local.errors import RunError
+from deploy.local.gateway import gateway
+from deploy.local.passwords import PASSWORDS_NAME
+from deploy.local.settings import HOST, RunSettings
+from deploy.local.supervisor import Supervisor
+
+
+async def run(settings: RunSettings, console: Console) -> int:
+    """Start everything, stay until SIGINT, SIGTERM or SIGHUP, stop everything; return the exit status."""
+    began = time.monotonic()
+    supervisor = Supervisor(
+        console, start_seconds=settings.start_seconds, restart_seconds=settings.restart_seconds
+    )
+    stopping = asyncio.Event()
+    _stop_on_signals(stopping, supervisor, console)
+    starting = asyncio.create_task(_start(settings, supervisor, console, began))
+    waiting = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await waiting
+    except RunError as error:
+        _report(error, console)
+        return 1
+    finally:
+        await _cancel(starting, waiting)
+        console.say("stopping")
+        await supervisor.stop()
+        console.say("stopped")
+    return 0
+
+
+async def _start(settings: RunSettings, supervisor: Supervisor, console: Console, began: float) -> None:
+    state = read_state(settings)
+    note = check_demo(settings, state)
+    if note:
+        console.say(f"note: {note}")
+    addresses = await open_database(settings, supervisor, console)
+    await supervisor.start(programs.model_server(settings))
+    await supervisor.start(
+        programs.analytics(settings, addresses, time_zone=reporting_time_zone(settings, state)),
+        programs.abtest(settings, addresses),
+        programs.optimizer(settings, addresses),
+    )
+    await supervisor.start(gateway(settings))
+    await load_demo(settings, state, console)
+    if settings.demo != "0" and not await has_model(settings):
+        await train_first_model(settings, console)
+    await print_first_calls(settings, console)
+    _print_addresses(settings, console)
+    console.say(
+        f"ready in {time.monotonic() - began:.1f} s at http://{HOST}:{settings.gateway_port}; Ctrl-C stops"
+    )
+
+
+def _print_addresses(settings: RunSettings, console: Console) -> None:
+    port = settings.gateway_port
+    database = "the one of DATABASE_URL"
+    if not settings.database_url:
+        passwords = settings.data_dir / PASSWORDS_NAME
+        database = f"{HOST}:{settings.postgres_port}, database {DATABASE}, passwords in {passwords}"
+    console.say(
+        f"REST        http://{HOST}:{port}/api/...\n"
+        f"gRPC        {HOST}:{port} (and gRPC-Web)\n"
+        f"health      http://{HOST}:{port}/healthz\n"
+        f"Envoy admin http://{HOST}:{settings.gateway_admin_port}\n"
+        f"metrics     http://{HOST}:{settings.analytics_metrics_port}/metrics and "
+        f"{settings.abtest_metrics_port}, {settings.optimizer_metrics_port}, "
+        f"{settings.model_server_metrics_port}\n"
+        f"PostgreSQL  {database}\n"
+        f"logs        {settings.data_dir}/logs"
+    )
+
+
+def _stop_on_signals(stopping: asyncio.Event, supervisor: Supervisor, console: Console) -> None:
+    def stop() -> None:
+        if stopping.is_set():
+            console.say("told to stop again: killing everything")
+            supervisor.kill()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Under nohup a hang-up is ignored from the start, and stays so.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop)
+
+
+def _report(error: RunError, console: Console) -> None:
+    for line in error.details:
+        console.say(f"  {line}")
+    console.say(f"failed: {error}")
+
+
+async def _cancel(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, RunError):
+            await task
