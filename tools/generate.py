@@ -1,0 +1,139 @@
+"""Write gen/ from protos/: Python modules with typed stubs, the gateway's descriptor set, the OpenAPI document.
+
+    python -m tools.generate                 write gen/
+    python -m tools.generate --output DIR    write the same files under DIR instead
+    python -m tools.generate --check         write nothing; exit 1 and name each file of gen/ that is not current
+
+The google protos come from the installed packages (googleapis-common-protos, grpcio-tools), so that no network
+and no second copy is needed.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOS = ROOT / "protos"
+GENERATED = ROOT / "gen"
+DESCRIPTORS = Path("descriptors/api.binpb")
+ERROR_PROTOS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
+"""Not imported by any of ours, but without them in the descriptor set the gateway leaves error details out."""
+
+_OWN_IMPORT = re.compile(r"^(from|import) (campaigns|inference)\b", re.MULTILINE)
+_OWN_NAME = re.compile(r"(?<![\w.])(campaigns|inference)((?:\.\w+)*\.\w+_pb2)\b")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.generate", description=__doc__.split("\n")[0])
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--output", type=Path, default=GENERATED, help="folder to write (default: gen)")
+    choice.add_argument("--check", action="store_true", help="only compare gen/ with what would be written")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / "gen"
+        generate(fresh)
+        if not options.check:
+            replace_folder(fresh, options.output)
+            return 0
+        stale = compare_folders(fresh, GENERATED)
+    for line in stale:
+        print(line, file=sys.stderr)
+    return 1 if stale else 0
+
+
+def generate(output: Path) -> None:
+    """Write every generated file under `output`, which must not exist."""
+    (output / DESCRIPTORS).parent.mkdir(parents=True)
+    _run_protoc(
+        f"--python_out={output}",
+        f"--plugin=protoc-gen-mypy={_script('protoc-gen-mypy')}",
+        f"--mypy_out=quiet:{output}",
+        *proto_files(),
+    )
+    _run_protoc(
+        f"--grpc_python_out={output}",
+        f"--plugin=protoc-gen-mypy_grpc={_script('protoc-gen-mypy_grpc')}",
+        f"--mypy_grpc_out=quiet,generate_concrete_servicer_stubs,only_async:{output}",
+        *(path for path in proto_files() if path.endswith("_service.proto")),
+    )
+    write_descriptor_set(output / DESCRIPTORS, PROTOS)
+    for path in (*output.rglob("*.py"), *output.rglob("*.pyi")):
+        path.write_text(root_imports(path.read_text()))
+
+
+def write_descriptor_set(path: Path, protos: Path) -> None:
+    """Write to `path` the descriptors of all files under `protos` and of what they import, with their comments."""
+    _run_protoc(
+        "--include_imports",
+        "--include_source_info",
+        f"--descriptor_set_out={path}",
+        *proto_files(protos),
+        *ERROR_PROTOS,
+        protos=protos,
+    )
+
+
+def proto_files(protos: Path = PROTOS) -> list[str]:
+    """Return the paths of our proto files, relative to `protos`, in a fixed order."""
+    return sorted(str(path.relative_to(protos)) for path in protos.rglob("*.proto"))
+
+
+def root_imports(source: str) -> str:
+    """Return generated Python with imports of our own modules starting at `gen`."""
+    imported = _OWN_IMPORT.sub(r"\1 gen.\2", source)
+    return _OWN_NAME.sub(r"gen.\1\2", imported)
+
+
+def replace_folder(fresh: Path, output: Path) -> None:
+    """Put the content of `fresh` in the place of `output`."""
+    if output.exists():
+        shutil.rmtree(output)
+    shutil.copytree(fresh, output)
+
+
+def compare_folders(fresh: Path, kept: Path) -> list[str]:
+    """Return one line per file of `kept` that is missing, differs from `fresh`, or should not be there."""
+    wanted, present = set(_files_under(fresh)), set(_files_under(kept))
+    lines = [f"missing: {path}" for path in wanted - present]
+    lines += [f"not generated: {path}" for path in present - wanted]
+    lines += [
+        f"differs: {path}"
+        for path in wanted & present
+        if (fresh / path).read_bytes() != (kept / path).read_bytes()
+    ]
+    return sorted(lines)
+
+
+def _files_under(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(folder)
+
+
+def _run_protoc(*arguments: str, protos: Path = PROTOS) -> None:
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{protos}", f"-I{_package_folder('google.api')}"]
+    subprocess.run([*command, *arguments], check=True)
+
+
+def _package_folder(name: str) -> Path:
+    """Return the folder on the path that holds the package `name`."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"{name} is not installed: install requirements/gen.txt")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return folder.parents[len(name.split(".")) - 1]
+
+
+def _script(name: str) -> Path:
+    return Path(sys.executable).parent / name
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
