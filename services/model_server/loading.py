@@ -49,11 +49,12 @@ class LoadedVersion:
 class LoadedModel:
     """A model whose versions are ready to answer; `versions` is by name, the newest first.
 
-    `refusals` has the versions that the policy wants and that could not be loaded, each with the reason.
+    `own_config` is what the folder says, `config` the same completed from the model. `refusals` has the
+    versions that the policy wants and that could not be loaded, each with the reason.
     """
 
     name: str
-    config_text: str
+    own_config: pb.ModelConfig
     config: pb.ModelConfig
     versions: Mapping[str, LoadedVersion]
     refusals: Mapping[str, str]
@@ -92,11 +93,10 @@ class Loader:
             raise FailedPreconditionError(f"model {name!r}: {error.message}", reason=error.reason) from error
 
     def _load(self, name: str, served: LoadedModel | None, *, stand_in: bool) -> LoadedModel:
-        text = self._layout.read_config(name)
-        config = parse_config(text, name)
+        config = parse_config(self._layout.read_config(name), name)
         present = self._layout.list_versions(name)
         wanted = choose_versions(config, present)
-        kept = served.versions if served is not None and served.config_text == text else {}
+        kept = served.versions if served is not None and _serves_alike(config, served.own_config) else {}
         loaded: dict[str, LoadedVersion] = {}
         refusals: dict[str, FailedPreconditionError] = {}
         for number in present if stand_in and config.version_policy.HasField("latest") else wanted:
@@ -112,7 +112,7 @@ class Loader:
         newest = next(iter(loaded.values())).session
         return LoadedModel(
             name=name,
-            config_text=text,
+            own_config=config,
             config=complete_config(config, inputs=newest.inputs, outputs=newest.outputs),
             versions=loaded,
             refusals={version: refusal.message for version, refusal in refusals.items()},
@@ -141,7 +141,9 @@ class Loader:
 
 
 def warm_up(version: LoadedVersion, config: pb.ModelConfig) -> None:
-    """Run what the config's `model_warmup` asks for; without one, a row of zeros where that must be an input.
+    """Run what the config's `model_warmup` asks for; without one, zeros where they must be an input.
+
+    They must where the inputs are floats and of known shape, but for the batch: then one row is a batch.
 
     The last run's cost is remembered, so that the first request already runs in the right place.
 
@@ -158,8 +160,19 @@ def warm_up(version: LoadedVersion, config: pb.ModelConfig) -> None:
         _run_warmup(version, zeros, runs=2)
 
 
+def _serves_alike(config: pb.ModelConfig, other: pb.ModelConfig) -> bool:
+    """Tell whether a version loaded under one config is as good under the other."""
+    ours, theirs = pb.ModelConfig(), pb.ModelConfig()
+    ours.CopyFrom(config)
+    theirs.CopyFrom(other)
+    ours.ClearField("version_policy")
+    theirs.ClearField("version_policy")
+    return ours == theirs
+
+
 def _takes_zeros(spec: ModelSpec) -> bool:
-    return all(tensor.datatype.dtype.kind == "f" and -1 not in tensor.shape[1:] for tensor in spec.inputs)
+    first = 1 if spec.max_batch_size else 0
+    return all(tensor.datatype.dtype.kind == "f" and -1 not in tensor.shape[first:] for tensor in spec.inputs)
 
 
 def _run_warmup(version: LoadedVersion, inputs: Mapping[str, Array], *, runs: int) -> None:

@@ -17,7 +17,7 @@ from services.model_server.tensors import BY_ONNX_NAME, Array, TensorSpec
 
 _log = get_logger("session")
 _PROVIDERS = ["CPUExecutionProvider"]
-_ERRORS_ONLY = 3
+_NOTHING_BUT_FATAL = 4  # what goes wrong is raised, and logged here
 
 
 class Session:
@@ -65,7 +65,7 @@ def _session_options(threads: int) -> Any:  # noqa: ANN401 (onnxruntime is untyp
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _NOTHING_BUT_FATAL
     return options
 
 
