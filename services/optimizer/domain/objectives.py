@@ -19,11 +19,12 @@ class Objective(StrEnum):
 class Economics:
     """What a conversion brings: mean revenue in currency units, None where no conversion's revenue is known.
 
-    `gross_margin_rate` is the share of revenue, 0 to 1, that is left after the goods are paid.
+    `gross_margin_rate` is the share of revenue, 0 to 1, that is left after the goods are paid, None where
+    nobody said; all of the revenue is then taken for margin.
     """
 
     mean_revenue: float | None
-    gross_margin_rate: float
+    gross_margin_rate: float | None
 
 
 def value_per_conversion(objective: Objective, offers: FloatArray, economics: Economics) -> FloatArray:
@@ -46,4 +47,5 @@ def value_per_conversion(objective: Objective, offers: FloatArray, economics: Ec
         )
     if objective is Objective.REVENUE:
         return offers * 0.0 + economics.mean_revenue
-    return economics.gross_margin_rate * economics.mean_revenue - offers
+    margin = 1.0 if economics.gross_margin_rate is None else economics.gross_margin_rate
+    return margin * economics.mean_revenue - offers

@@ -29,8 +29,8 @@ ratio of their values (delta method over the response's coefficients, whose post
 class CurvePoint:
     """One offer of a response curve.
 
-    `value_per_view` is the objective's, in currency units (a rate for conversion_rate), None where revenue is
-    unknown and the objective does not need it; `is_supported` tells whether the data can speak of the offer.
+    `value_per_view` is the objective's, in currency units (a rate for conversion_rate); `is_supported` tells
+    whether the data can speak of the offer.
     """
 
     offer_micros: int
@@ -44,8 +44,8 @@ class CurvePoint:
 class OfferRecommendation:
     """The best supported offer, and what is expected of it.
 
-    The current offer's figures are None where there is no current offer, `expected_improvement_percent` also
-    where the current offer earns nothing or less, `confidence` where no current offer is there to compare.
+    The current offer's figures are None where there is no current offer, or the data cannot speak of it;
+    `expected_improvement_percent` also where the current offer earns nothing or less.
     `is_at_edge` tells that the best offer is the last one the data supports: a better one may lie beyond.
     """
 
@@ -83,10 +83,13 @@ def decide_offer(
         forest: the forest's own rates at the 41 offers, shown beside the curve.
 
     Raises:
-        FailedPreconditionError: the data cannot speak of this campaign type (OFFER_NOT_SUPPORTED), revenue is
-            unknown (REVENUE_UNKNOWN), or no supported offer earns anything (NO_PROFITABLE_OFFER).
+        FailedPreconditionError: the data cannot speak of this campaign type (OFFER_UNSUPPORTED), revenue is
+            unknown (REVENUE_UNKNOWN), or no supported offer earns anything (OFFER_UNPROFITABLE).
     """
     type_response, supported = _consult_data(question.campaign_type, response, support)
+    current_offer = question.current_offer_micros
+    if current_offer is not None and not support[question.campaign_type].covers((current_offer,))[0]:
+        current_offer = None
     offers = np.array(CURVE_OFFERS_MICROS) / MICROS_PER_UNIT
     rates = anchored_rates(type_response, offers, anchor)
     values = rates * value_per_conversion(question.objective, offers, question.economics)
@@ -95,9 +98,9 @@ def decide_offer(
         raise FailedPreconditionError(
             "no supported offer earns anything: gross_margin_rate x mean revenue per conversion is at most"
             " the smallest supported offer",
-            reason="NO_PROFITABLE_OFFER",
+            reason="OFFER_UNPROFITABLE",
         )
-    current = _CurrentOffer.at(question, type_response, anchor)
+    current = _CurrentOffer.at(current_offer, question, type_response, anchor)
     places = np.flatnonzero(supported)
     return OfferRecommendation(
         offer_micros=CURVE_OFFERS_MICROS[best],
@@ -142,7 +145,7 @@ def _consult_data(
 def _unsupported(why: str) -> FailedPreconditionError:
     return FailedPreconditionError(
         f"no recommendation without data: {why}; vary the offer (an A/B test does) and train again",
-        reason="OFFER_NOT_SUPPORTED",
+        reason="OFFER_UNSUPPORTED",
     )
 
 
@@ -155,10 +158,12 @@ class _CurrentOffer:
     value: float
 
     @classmethod
-    def at(cls, question: Question, response: TypeResponse, anchor: Anchor) -> "_CurrentOffer | None":
-        if question.current_offer_micros is None:
+    def at(
+        cls, offer_micros: int | None, question: Question, response: TypeResponse, anchor: Anchor
+    ) -> "_CurrentOffer | None":
+        if offer_micros is None:
             return None
-        offer = np.array([question.current_offer_micros / MICROS_PER_UNIT])
+        offer = np.array([offer_micros / MICROS_PER_UNIT])
         rate = anchored_rates(response, offer, anchor)
         value = rate * value_per_conversion(question.objective, offer, question.economics)
         return cls(offer=float(offer[0]), rate=float(rate[0]), value=float(value[0]))

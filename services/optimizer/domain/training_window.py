@@ -50,7 +50,7 @@ def split_by_time(table: DailyTable, window: TrainingWindow) -> Split:
     """Hold out the last fifth of the window's days that have usable rows.
 
     Raises:
-        FailedPreconditionError: NOT_ENOUGH_DATA; the message says what there is and what is needed.
+        FailedPreconditionError: DATA_INSUFFICIENT; the message says what there is and what is needed.
     """
     inside = table.is_usable & (table.day >= window.first_day.toordinal())
     inside &= table.day < window.end_day.toordinal()
@@ -81,6 +81,6 @@ def _require_enough(table: DailyTable, window: TrainingWindow, inside: BoolArray
     raise FailedPreconditionError(
         f"not enough data to train on between {window.first_day} and {window.end_day} (excluded): with views"
         f" and a known offer there are {', '.join(missing)}{hint}",
-        reason="NOT_ENOUGH_DATA",
+        reason="DATA_INSUFFICIENT",
         metadata={"days": str(days), "rows": str(rows), "conversions": str(conversions)},
     )

@@ -24,7 +24,6 @@ from services.optimizer.domain.metrics import (
 )
 from services.optimizer.domain.model_version import Importance, Scores, TrainingData
 from services.optimizer.domain.promotion import HeldOut, LiveComparison, Verdict, decide_promotion
-from services.optimizer.domain.response import ResponseModel
 from services.optimizer.domain.serving_parameters import ServingParameters
 from services.optimizer.domain.support import survey_support
 from services.optimizer.domain.training_window import Split, TrainingWindow, split_by_time
@@ -48,8 +47,10 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, kw_only=True)
 class LiveModel:
-    """The live version, to be compared with: its exported forest, its encoding, and the first day (ordinal)
-    that it was not fitted on."""
+    """The live version, to be compared with.
+
+    `split_day` is the first day (ordinal) that it was not fitted on.
+    """
 
     version: int
     forest: ExportedForest
@@ -76,7 +77,7 @@ def train(
     """Fit, export, check and judge a version on the rows of `window` (and the history before it).
 
     Raises:
-        FailedPreconditionError: NOT_ENOUGH_DATA.
+        FailedPreconditionError: DATA_INSUFFICIENT.
     """
     on_progress("build_features", 0.05)
     split = split_by_time(table, window)
@@ -110,7 +111,14 @@ def train(
     return TrainedModel(
         model=model,
         data=_describe_data(fitted, held_out, window, split),
-        scores=_score(fitted, held_out, predicted, table, anchored, comparison),
+        scores=_score(
+            fitted=fitted,
+            held_out=held_out,
+            predicted=predicted,
+            table=table,
+            anchored=anchored,
+            live=comparison,
+        ),
         parity_error=parity_error,
         parameters=ServingParameters(
             encoding=encoding,
@@ -164,6 +172,7 @@ def _describe_data(
 
 
 def _score(
+    *,
     fitted: DailyTable,
     held_out: DailyTable,
     predicted: FloatArray,

@@ -57,6 +57,13 @@ class TrainModelResponse(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    BASELINES_FIELD_NUMBER: _builtins.int
+    FEATURE_IMPORTANCE_FIELD_NUMBER: _builtins.int
+    RESPONSE_R2_SCORE_FIELD_NUMBER: _builtins.int
+    NOISE_CEILING_R2_SCORE_FIELD_NUMBER: _builtins.int
+    HELD_OUT_SAMPLES_FIELD_NUMBER: _builtins.int
+    PARITY_ERROR_FIELD_NUMBER: _builtins.int
+    TRAINING_SECONDS_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """`success`: the model is live. `rejected`: it is kept and not live, and `reason` says why."""
     r2_score: _builtins.float
@@ -66,11 +73,31 @@ class TrainModelResponse(_message.Message):
     mae: _builtins.float
     """Mean absolute error of held-out daily conversion rates, by exposure; a fraction, at least 0."""
     samples: _builtins.int
-    """Rows (campaign, offer and day) trained on."""
+    """Rows (campaign, offer and day) that the model was fitted to."""
     version: _builtins.int
     """The model's version, from 1."""
     reason: _builtins.str
     """Why the model is not live. Empty for `success`."""
+    response_r2_score: _builtins.float
+    """r2_score of the response curve that recommendations read, on the same rows at the offers sent. Unset where it
+    cannot be said.
+    """
+    noise_ceiling_r2_score: _builtins.float
+    """r2_score that a perfect forecast would reach: daily rates scatter around any forecast. Unset where r2_score is."""
+    held_out_samples: _builtins.int
+    """Rows held out from training, on which everything here is measured."""
+    parity_error: _builtins.float
+    """Largest relative difference between the trained model and the file that is served, on the held-out rows."""
+    training_seconds: _builtins.float
+    """How long the training took."""
+    @_builtins.property
+    def baselines(self) -> _containers.RepeatedCompositeFieldContainer[Global___BaselineScore]:
+        """How the simplest forecasts do on the same held-out rows: `global_mean`, `type_mean`, in this order."""
+
+    @_builtins.property
+    def feature_importance(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureImportance]:
+        """What the model looks at, the feature that matters most first."""
+
     def __init__(
         self,
         *,
@@ -80,10 +107,66 @@ class TrainModelResponse(_message.Message):
         samples: _builtins.int = ...,
         version: _builtins.int = ...,
         reason: _builtins.str = ...,
+        baselines: _abc.Iterable[Global___BaselineScore] | None = ...,
+        feature_importance: _abc.Iterable[Global___FeatureImportance] | None = ...,
+        response_r2_score: _builtins.float | None = ...,
+        noise_ceiling_r2_score: _builtins.float | None = ...,
+        held_out_samples: _builtins.int = ...,
+        parity_error: _builtins.float | None = ...,
+        training_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_noise_ceiling_r2_score", b"_noise_ceiling_r2_score", "_parity_error", b"_parity_error", "_r2_score", b"_r2_score", "_response_r2_score", b"_response_r2_score", "mae", b"mae", "noise_ceiling_r2_score", b"noise_ceiling_r2_score", "parity_error", b"parity_error", "r2_score", b"r2_score", "response_r2_score", b"response_r2_score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_noise_ceiling_r2_score", b"_noise_ceiling_r2_score", "_parity_error", b"_parity_error", "_r2_score", b"_r2_score", "_response_r2_score", b"_response_r2_score", "baselines", b"baselines", "feature_importance", b"feature_importance", "held_out_samples", b"held_out_samples", "mae", b"mae", "noise_ceiling_r2_score", b"noise_ceiling_r2_score", "parity_error", b"parity_error", "r2_score", b"r2_score", "reason", b"reason", "response_r2_score", b"response_r2_score", "samples", b"samples", "status", b"status", "training_seconds", b"training_seconds", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mae: _TypeAlias = _typing.Literal["mae"]  # noqa: Y015
+    _WhichOneofArgType__mae: _TypeAlias = _typing.Literal["_mae", b"_mae"]  # noqa: Y015
+    _WhichOneofReturnType__noise_ceiling_r2_score: _TypeAlias = _typing.Literal["noise_ceiling_r2_score"]  # noqa: Y015
+    _WhichOneofArgType__noise_ceiling_r2_score: _TypeAlias = _typing.Literal["_noise_ceiling_r2_score", b"_noise_ceiling_r2_score"]  # noqa: Y015
+    _WhichOneofReturnType__parity_error: _TypeAlias = _typing.Literal["parity_error"]  # noqa: Y015
+    _WhichOneofArgType__parity_error: _TypeAlias = _typing.Literal["_parity_error", b"_parity_error"]  # noqa: Y015
+    _WhichOneofReturnType__r2_score: _TypeAlias = _typing.Literal["r2_score"]  # noqa: Y015
+    _WhichOneofArgType__r2_score: _TypeAlias = _typing.Literal["_r2_score", b"_r2_score"]  # noqa: Y015
+    _WhichOneofReturnType__response_r2_score: _TypeAlias = _typing.Literal["response_r2_score"]  # noqa: Y015
+    _WhichOneofArgType__response_r2_score: _TypeAlias = _typing.Literal["_response_r2_score", b"_response_r2_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mae) -> _WhichOneofReturnType__mae | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__noise_ceiling_r2_score) -> _WhichOneofReturnType__noise_ceiling_r2_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parity_error) -> _WhichOneofReturnType__parity_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__r2_score) -> _WhichOneofReturnType__r2_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__response_r2_score) -> _WhichOneofReturnType__response_r2_score | None: ...
+
+Global___TrainModelResponse: _TypeAlias = TrainModelResponse  # noqa: Y015
+
+@_typing.final
+class BaselineScore(_message.Message):
+    """How a forecast without a model does on the held-out rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    R2_SCORE_FIELD_NUMBER: _builtins.int
+    MAE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`global_mean`: the mean rate of the rows trained on; `type_mean`: the mean of the campaign's type."""
+    r2_score: _builtins.float
+    """As TrainModelResponse.r2_score."""
+    mae: _builtins.float
+    """As TrainModelResponse.mae."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        r2_score: _builtins.float | None = ...,
+        mae: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_r2_score", b"_r2_score", "mae", b"mae", "r2_score", b"r2_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_r2_score", b"_r2_score", "mae", b"mae", "r2_score", b"r2_score", "reason", b"reason", "samples", b"samples", "status", b"status", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_r2_score", b"_r2_score", "mae", b"mae", "name", b"name", "r2_score", b"r2_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mae: _TypeAlias = _typing.Literal["mae"]  # noqa: Y015
     _WhichOneofArgType__mae: _TypeAlias = _typing.Literal["_mae", b"_mae"]  # noqa: Y015
@@ -94,7 +177,37 @@ class TrainModelResponse(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__r2_score) -> _WhichOneofReturnType__r2_score | None: ...
 
-Global___TrainModelResponse: _TypeAlias = TrainModelResponse  # noqa: Y015
+Global___BaselineScore: _TypeAlias = BaselineScore  # noqa: Y015
+
+@_typing.final
+class FeatureImportance(_message.Message):
+    """How much the model depends on a feature."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_NAME_FIELD_NUMBER: _builtins.int
+    PERMUTATION_IMPORTANCE_FIELD_NUMBER: _builtins.int
+    IMPURITY_IMPORTANCE_FIELD_NUMBER: _builtins.int
+    feature_name: _builtins.str
+    """The feature, such as `offer_amount`."""
+    permutation_importance: _builtins.float
+    """What r2_score loses on held-out rows when the feature is shuffled; about 0 or below for one without use."""
+    impurity_importance: _builtins.float
+    """The feature's share, 0 to 1, of the squared error that the forest's cuts removed in training."""
+    def __init__(
+        self,
+        *,
+        feature_name: _builtins.str = ...,
+        permutation_importance: _builtins.float = ...,
+        impurity_importance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_name", b"feature_name", "impurity_importance", b"impurity_importance", "permutation_importance", b"permutation_importance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureImportance: _TypeAlias = FeatureImportance  # noqa: Y015
 
 @_typing.final
 class TrainModelWithProgressRequest(_message.Message):
@@ -222,6 +335,7 @@ class ResponsePoint(_message.Message):
     PREDICTED_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
     OBJECTIVE_VALUE_FIELD_NUMBER: _builtins.int
     IS_SUPPORTED_FIELD_NUMBER: _builtins.int
+    FOREST_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     offer_amount: _builtins.float
     """The offer, in currency units."""
     predicted_conversion_rate: _builtins.float
@@ -232,6 +346,10 @@ class ResponsePoint(_message.Message):
     """
     is_supported: _builtins.bool
     """Whether the data has offers like this one. An offer without support is never recommended."""
+    forest_conversion_rate: _builtins.float
+    """Conversion rate that the forest alone predicts, 0 to 1: good at the offers that were sent, a staircase between
+    them. It sets the height of predicted_conversion_rate, not its shape.
+    """
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of the daily conversion rate at this offer. Unset where it cannot be said."""
@@ -244,10 +362,11 @@ class ResponsePoint(_message.Message):
         predicted_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
         objective_value: _builtins.float | None = ...,
         is_supported: _builtins.bool = ...,
+        forest_conversion_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value", "objective_value", b"objective_value", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value", "is_supported", b"is_supported", "objective_value", b"objective_value", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value", "forest_conversion_rate", b"forest_conversion_rate", "is_supported", b"is_supported", "objective_value", b"objective_value", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__objective_value: _TypeAlias = _typing.Literal["objective_value"]  # noqa: Y015
     _WhichOneofArgType__objective_value: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value"]  # noqa: Y015
@@ -280,12 +399,12 @@ class OptimizeOfferResponse(_message.Message):
     predicted_conversion_rate: _builtins.float
     """Conversion rate (conversions / views) expected at offer_amount, 0 to 1."""
     expected_improvement_percent: _builtins.float
-    """What the objective gains from the current offer to offer_amount, in percent. Unset without a current offer, or
-    where the objective at it is not above 0.
+    """What the objective gains from the current offer to offer_amount, in percent. Unset without a current offer, where
+    the data does not support it, or where the objective at it is not above 0.
     """
     confidence: _builtins.float
     """Probability that offer_amount is better than the current offer by the objective, 0 to 1, by the method named.
-    Unset without a current offer.
+    Unset without a current offer, or where the data does not support it.
     """
     confidence_method: _builtins.str
     """How confidence was found. Empty where confidence is unset."""

@@ -100,6 +100,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The contract names this rpc, and this version does not offer it yet. Example: a forecast."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 38
     """Something is broken here, and the log has more under the request id. Example: none can be given."""
+    ERROR_REASON_OFFER_UNPROFITABLE: _ErrorReason.ValueType  # 39
+    """No supported offer earns anything. Example: the objective `profit` where a conversion brings less than 5."""
+    ERROR_REASON_TRAINING_STOPPED: _ErrorReason.ValueType  # 40
+    """The training ended before it was done; nothing was published. Example: its process was killed."""
+    ERROR_REASON_MODEL_NOT_SERVED: _ErrorReason.ValueType  # 41
+    """The model server does not serve the live model now. Example: it restarts."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's package),
@@ -185,4 +191,10 @@ ERROR_REASON_METHOD_NOT_OFFERED: ErrorReason.ValueType  # 37
 """The contract names this rpc, and this version does not offer it yet. Example: a forecast."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 38
 """Something is broken here, and the log has more under the request id. Example: none can be given."""
+ERROR_REASON_OFFER_UNPROFITABLE: ErrorReason.ValueType  # 39
+"""No supported offer earns anything. Example: the objective `profit` where a conversion brings less than 5."""
+ERROR_REASON_TRAINING_STOPPED: ErrorReason.ValueType  # 40
+"""The training ended before it was done; nothing was published. Example: its process was killed."""
+ERROR_REASON_MODEL_NOT_SERVED: ErrorReason.ValueType  # 41
+"""The model server does not serve the live model now. Example: it restarts."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

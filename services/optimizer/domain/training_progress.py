@@ -1,0 +1,11 @@
+"""What is heard of a training while it runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingProgress:
+    """The stage under way, such as `fit_forest`, and the share (0 to 1) of the training that is done."""
+
+    stage: str
+    fraction: float

@@ -1,0 +1,38 @@
+"""OPTIMIZER_* settings, and the model repository shared with the model server."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import Port, ServiceSettings
+
+
+class OptimizerSettings(ServiceSettings):
+    """What the optimizer is told beside what every service is."""
+
+    model_config = SettingsConfigDict(env_prefix="OPTIMIZER_", validate_by_name=True, validate_by_alias=True)
+
+    port: Port = Field(50053, description="gRPC port")
+    metrics_port: Port = Field(9103, description="HTTP port of the Prometheus metrics")
+    database_url: str = Field(
+        description="PostgreSQL address of the role optimizer; not the migrator's", repr=False
+    )
+    database_connections: int = Field(8, ge=2, le=200, description="most database connections at once")
+    model_server_address: str = Field(
+        "127.0.0.1:8001", description="host:port of the model server (Open Inference Protocol)"
+    )
+    repository: Path = Field(
+        Path(".data/models"),
+        validation_alias="MODEL_REPOSITORY",
+        description="folder into which trained models are written and from which the model server reads",
+    )
+    inference_timeout_seconds: float = Field(
+        2.0, gt=0, le=60, description="longest wait for one inference of the model server"
+    )
+    load_timeout_seconds: float = Field(
+        60.0, gt=0, le=3600, description="longest wait for the model server to load a published version"
+    )
+    training_timeout_seconds: float = Field(
+        3600.0, gt=0, le=86_400, description="longest a training may take before it is stopped"
+    )

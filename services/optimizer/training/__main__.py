@@ -1,0 +1,70 @@
+"""`python -m services.optimizer.training --end-day 2026-11-20`: one training, in this process.
+
+Run by the serving process (`training_process.py`), or by hand with OPTIMIZER_DATABASE_URL and
+MODEL_REPOSITORY set. Writes lines of JSON to standard output. A version that it makes is never live: the
+serving process makes it so once the model server serves it.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import threading
+import traceback
+from datetime import date
+from typing import Any
+
+from services.common.errors import DomainError
+from services.common.settings import load_settings
+from services.optimizer.settings import OptimizerSettings
+from services.optimizer.training.run import run_training
+
+_NICENESS = 10
+
+
+def main() -> int:
+    """Train once; returns 0 with a version, 1 after a failure, 3 after a refusal."""
+    parser = argparse.ArgumentParser(prog="python -m services.optimizer.training", description=__doc__)
+    parser.add_argument("--end-day", type=date.fromisoformat, required=True, help="train on days before it")
+    parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
+    arguments = parser.parse_args()
+    settings = load_settings(OptimizerSettings)
+    os.nice(_NICENESS)  # requests go first
+    if not arguments.keep_on:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        version = asyncio.run(run_training(settings, arguments.end_day, on_progress=_say_progress))
+    except DomainError as error:
+        refused = {
+            "code": error.code,
+            "reason": error.reason,
+            "message": error.message,
+            "metadata": error.metadata,
+        }
+        _say({"refused": refused})
+        return 3
+    except Exception:  # noqa: BLE001 (the process boundary: the parent is told by the exit status)
+        traceback.print_exc()
+        return 1
+    _say({"version": version})
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which comes with the end of the parent, and end."""
+    sys.stdin.buffer.read()
+    os._exit(4)
+
+
+def _say_progress(stage: str, fraction: float) -> None:
+    _say({"stage": stage, "fraction": round(fraction, 3)})
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
