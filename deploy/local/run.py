@@ -5,16 +5,14 @@ import signal
 import time
 from contextlib import suppress
 
-from deploy.local.first_calls import print_first_calls
-from deploy.local.models import has_model
-
 from deploy.local import programs
 from deploy.local.bootstrap import DATABASE
 from deploy.local.console import Console
 from deploy.local.database import open_database
-from deploy.local.demo import load_demo, train_first_model
+from deploy.local.demo import has_live_model, load_demo, train_first_model
 from deploy.local.demo_state import check_demo, read_state, reporting_time_zone
 from deploy.local.errors import RunError
+from deploy.local.first_calls import print_first_calls
 from deploy.local.gateway import gateway
 from deploy.local.passwords import PASSWORDS_NAME
 from deploy.local.settings import HOST, RunSettings
@@ -61,9 +59,11 @@ async def _start(settings: RunSettings, supervisor: Supervisor, console: Console
     )
     await supervisor.start(gateway(settings))
     await load_demo(settings, state, console)
-    if settings.demo != "0" and not await has_model(settings):
+    has_model = await has_live_model(addresses.admin)
+    if settings.demo != "0" and not has_model:
         await train_first_model(settings, console)
-    await print_first_calls(settings, console)
+        has_model = await has_live_model(addresses.admin)
+    await print_first_calls(settings, console, has_model=has_model)
     _print_addresses(settings, console)
     console.say(
         f"ready in {time.monotonic() - began:.1f} s at http://{HOST}:{settings.gateway_port}; Ctrl-C stops"
