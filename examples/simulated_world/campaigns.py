@@ -57,6 +57,11 @@ class Campaigns:
     offer: FloatArray
     tilt: FloatArray
 
+    def current_offer(self, campaign: int) -> float:
+        """The manager's offer on the campaign's last day in the window."""
+        offers = self.offer[campaign]
+        return float(offers[~np.isnan(offers)][-1])
+
 
 def draw_campaigns(rng: np.random.Generator, merchants: Merchants, weekdays: IntArray) -> Campaigns:
     """Draw the campaigns and the whole history of what their managers offered to whom.
