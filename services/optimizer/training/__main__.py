@@ -53,7 +53,8 @@ def main() -> int:
 
 def _end_with_parent() -> None:
     """Wait for the end of standard input, which comes with the end of the parent, and end."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):  # not buffered: a buffer's lock would outlive the interpreter
+        pass
     os._exit(4)
 
 

@@ -1,0 +1,176 @@
+"""The optimizer as tests run it: real database, real model server, real stub, one process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+
+import asyncpg
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from services.common.grpc_client import open_channel
+from services.common.grpc_server import build_server
+from services.model_server import server as model_server
+from services.model_server.settings import ModelServerSettings
+from services.optimizer.domain.features import DailyRow
+from services.optimizer.operations import Trainer
+from services.optimizer.server import open_service
+from services.optimizer.settings import OptimizerSettings
+from tests.unit.optimizer.synthetic import END_DAY, MEAN_REVENUE
+
+NOON = datetime.combine(END_DAY, time(12), tzinfo=UTC)
+
+
+async def insert_world(
+    url: str,
+    rows: Sequence[DailyRow],
+    *,
+    revenue: bool = True,
+    catalog_offers: Sequence[int] | None = None,
+    gross_margin_rate: float | None = 1.0,
+) -> None:
+    """Copy rows into analytics' tables, as its administrator, with the catalog that they need."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "insert into analytics.reporting_settings (reporting_time_zone) values ('UTC')"
+            " on conflict do nothing"
+        )
+        merchants = sorted({row[7] for row in rows if row[7] is not None})
+        await connection.executemany(
+            "insert into analytics.merchants (merchant_id) values ($1) on conflict do nothing",
+            [(merchant,) for merchant in merchants],
+        )
+        campaigns = {row[0]: (row[6], row[7]) for row in rows}
+        await connection.executemany(
+            "insert into analytics.campaigns (campaign_id, campaign_type, merchant_id, offer_amount_micros,"
+            " gross_margin_rate, currency_code) values ($1, $2, $3, $4, $5, 'USD') on conflict do nothing",
+            [
+                (
+                    name,
+                    kind,
+                    merchant,
+                    catalog_offers[index] if catalog_offers is not None else None,
+                    gross_margin_rate,
+                )
+                for index, (name, (kind, merchant)) in enumerate(campaigns.items())
+            ],
+        )
+        await connection.copy_records_to_table(
+            "campaign_offer_daily",
+            schema_name="analytics",
+            columns=[
+                "campaign_id",
+                "day",
+                "offer_amount_micros",
+                "impressions",
+                "views",
+                "clicks",
+                "conversions",
+                "revenue_micros",
+                "cost_micros",
+            ],
+            records=[
+                (
+                    row[0],
+                    row[1],
+                    -1 if row[2] is None else row[2],
+                    row[3],
+                    row[4],
+                    row[5],
+                    row[5],
+                    int(row[5] * MEAN_REVENUE * 1_000_000) if revenue else 0,
+                    0,
+                )
+                for row in rows
+            ],
+        )
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def running_model_server(repository: Path, port: int = 0) -> AsyncIterator[int]:
+    """Serve `repository` on a port, as the model server does."""
+    settings = ModelServerSettings(repository=repository, port=port, metrics_port=0)
+    async with model_server.open_service(settings, asyncio.Event()) as service:
+        server = build_server(settings=settings, services=[service])
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        try:
+            yield bound
+        finally:
+            await server.stop(None)
+
+
+def optimizer_settings(database_url: str, repository: Path, model_port: int) -> OptimizerSettings:
+    return OptimizerSettings(
+        database_url=database_url,
+        repository=repository,
+        model_server_address=f"127.0.0.1:{model_port}",
+        port=0,
+        metrics_port=0,
+    )
+
+
+@asynccontextmanager
+async def running_optimizer(
+    settings: OptimizerSettings,
+    *,
+    clock: Callable[[], datetime] = lambda: NOON,
+    trainer: Trainer | None = None,
+) -> AsyncIterator[OptimizerServiceStub]:
+    """Serve the optimizer and yield a real stub to it."""
+    async with open_service(settings, clock=clock, trainer=trainer) as opened:
+        server = build_server(settings=settings, services=[opened.service])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with open_channel(f"127.0.0.1:{port}") as channel:
+                yield OptimizerServiceStub(channel)
+        finally:
+            await server.stop(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What a failed call says to programs."""
+
+    code: str
+    reason: str
+    message: str
+    fields: tuple[str, ...]
+
+
+def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
+    status = rpc_status.from_call(error)
+    assert status is not None
+    info, violations = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        if detail.Is(info.DESCRIPTOR):
+            detail.Unpack(info)
+        elif detail.Is(violations.DESCRIPTOR):
+            detail.Unpack(violations)
+    return Refusal(
+        code=error.code().name,
+        reason=info.reason,
+        message=status.message,
+        fields=tuple(violation.field for violation in violations.field_violations),
+    )
+
+
+async def fetch_rows(url: str, query: str, *arguments: object) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetch(query, *arguments)
+    finally:
+        await connection.close()
+
+
+def day_before(day: date, days: int) -> date:
+    return date.fromordinal(day.toordinal() - days)

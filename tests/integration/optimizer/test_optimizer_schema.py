@@ -1,0 +1,97 @@
+"""The optimizer's schema: the readable whole equals the migrations, and statements use their indexes."""
+
+import subprocess
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local import bootstrap
+from deploy.local.bootstrap import DatabaseAddresses
+from deploy.local.postgres import Cluster, find_binaries
+from services.common.statements import load_statements
+
+SCHEMA = Path("services/optimizer/sql/schema.sql")
+STATEMENTS = load_statements("services.optimizer")
+
+
+def dump(url: str) -> str:
+    command = [
+        str(find_binaries() / "pg_dump"),
+        "--schema-only",
+        "--restrict-key=same",
+        "--schema=optimizer",
+        "--schema=optimizer_v1",
+        url,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+async def test_the_schema_file_equals_the_migrations(
+    database: DatabaseAddresses, postgres_server: Cluster
+) -> None:
+    name = "optimizer_schema_file"
+    url = postgres_server.url(database=name)
+    await bootstrap.create_database(postgres_server.url(), name=name)
+    await bootstrap.create_roles(url)
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(SCHEMA.read_text())
+    finally:
+        await connection.close()
+    from_file = dump(url)
+    assert "CREATE TABLE optimizer.ml_models" in from_file
+    assert from_file == dump(database.admin)
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+async def test_every_statement_is_valid_for_the_services_role(database: DatabaseAddresses, name: str) -> None:
+    connection = await asyncpg.connect(database.optimizer)
+    try:
+        await connection.prepare(STATEMENTS[name].sql)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("fetch_live_version", "ml_models_one_live_idx"),
+        ("reject_interrupted_models", "ml_models_candidate_idx"),
+        ("fetch_model", "ml_models_pkey"),
+        ("list_feature_importances", "model_feature_importance_pkey"),
+    ],
+)
+async def test_hot_statements_use_their_index(database: DatabaseAddresses, name: str, index: str) -> None:
+    connection = await asyncpg.connect(database.optimizer)
+    try:
+        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
+        count = len((await connection.prepare(STATEMENTS[name].sql)).get_parameters())
+        types = ["text", "bigint", "timestamptz"] if name != "reject_interrupted_models" else None
+        types = types or ["text", "text", "timestamptz"]
+        await connection.execute(f"prepare checked ({', '.join(types[:count])}) as {STATEMENTS[name].sql}")
+        arguments = {"text": "'conversion'", "bigint": "1", "timestamptz": "now()"}
+        values = ", ".join(arguments[kind] for kind in types[:count])
+        plan = await connection.fetch(f"explain execute checked ({values})")
+    finally:
+        await connection.close()
+    assert index in "\n".join(row[0] for row in plan)
+
+
+async def test_two_versions_are_never_live(database: DatabaseAddresses) -> None:
+    connection = await asyncpg.connect(database.optimizer)
+    columns = (
+        "model_name, version, status, status_reason, status_changed_at, code_version, trained_at,"
+        " training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views, conversions, mae,"
+        " global_mean_mae, type_mean_mae, parity_error, serving_parameters"
+    )
+    values = (
+        "'conversion', $1, 'live', '', now(), 'c', now(), 1, '2026-01-01', '2026-02-01', '2026-03-01',"
+        " 1, 1, 1, 1, 0, 0, 0, 0, '{}'"
+    )
+    try:
+        await connection.execute(f"insert into ml_models ({columns}) values ({values})", 1)
+        with pytest.raises(asyncpg.UniqueViolationError, match="ml_models_one_live_idx"):
+            await connection.execute(f"insert into ml_models ({columns}) values ({values})", 2)
+    finally:
+        await connection.close()
