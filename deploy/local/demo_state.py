@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import datetime
 
 from deploy.local.bootstrap import describe_address
 from deploy.local.errors import RunError
@@ -18,13 +18,13 @@ NAMES = {"1": "the simulated world", "complete-journey": "the Complete Journey"}
 class DemoState:
     """The demo data of one database.
 
-    `demo` is the value of DEMO it was loaded for, `database` where it went, `began_on` the day its loading
+    `demo` is the value of DEMO it was loaded for, `database` where it went, `began_at` when its loading
     began (a repeated loading must make the same data), `complete` whether all of it arrived.
     """
 
     demo: str
     database: str
-    began_on: date
+    began_at: datetime
     complete: bool
 
 
@@ -39,7 +39,7 @@ def read_state(settings: RunSettings) -> DemoState | None:
     if not path.exists():
         return None
     content = json.loads(path.read_text())
-    state = DemoState(**{**content, "began_on": date.fromisoformat(content["began_on"])})
+    state = DemoState(**{**content, "began_at": datetime.fromisoformat(content["began_at"])})
     return state if state.database == database_name(settings) else None
 
 
@@ -47,7 +47,7 @@ def write_state(settings: RunSettings, state: DemoState) -> None:
     """Remember `state`; it is either written whole or not at all."""
     path = settings.data_dir / STATE_NAME
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({**asdict(state), "began_on": state.began_on.isoformat()}, indent=2))
+    unfinished.write_text(json.dumps({**asdict(state), "began_at": state.began_at.isoformat()}, indent=2))
     unfinished.replace(path)
 
 

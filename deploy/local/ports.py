@@ -10,6 +10,7 @@ from deploy.local.errors import RunError
 from deploy.local.settings import HOST
 
 _LISTEN = "0A"
+_LONGEST_NAME = 60
 
 
 def check_ports(ports: Mapping[str, int]) -> None:
@@ -80,4 +81,5 @@ def _command_name(process: int) -> str:
     except OSError:
         return "ended meanwhile"
     words = [Path(arguments[0]).name, *(word for word in arguments[1:4] if word)]
-    return " ".join(words)
+    name = " ".join(" ".join(words).split())
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."

@@ -2,7 +2,7 @@ import json
 import stat
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,9 @@ def settings_of(folder: Path, **values: str) -> RunSettings:
 
 
 def state_of(demo: str) -> DemoState:
-    return DemoState(demo=demo, database="embedded", began_on=date(2026, 11, 20), complete=True)
+    return DemoState(
+        demo=demo, database="embedded", began_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC), complete=True
+    )
 
 
 def test_passwords_are_kept_and_closed_to_others(tmp_path: Path) -> None:
