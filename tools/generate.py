@@ -1,11 +1,11 @@
-"""Write gen/ from protos/: Python modules with typed stubs, the gateway's descriptor set, the OpenAPI document.
+"""Write gen/ from protos/: Python modules, typed stubs, the gateway's descriptor set, the OpenAPI document.
 
     python -m tools.generate                 write gen/
     python -m tools.generate --output DIR    write the same files under DIR instead
-    python -m tools.generate --check         write nothing; exit 1 and name each file of gen/ that is not current
+    python -m tools.generate --check         write nothing; exit 1 and name each stale file of gen/
 
-The google protos come from the installed packages (googleapis-common-protos, grpcio-tools), so that no network
-and no second copy is needed.
+The google protos come from installed packages (googleapis-common-protos, grpcio-tools): no network and no
+second copy is needed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ PROTOS = ROOT / "protos"
 GENERATED = ROOT / "gen"
 DESCRIPTORS = Path("descriptors/api.binpb")
 ERROR_PROTOS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
-"""Not imported by any of ours, but without them in the descriptor set the gateway leaves error details out."""
+"""None of ours imports them; without them in the descriptor set the gateway leaves error details out."""
 
 _OWN_IMPORT = re.compile(r"^(from|import) (campaigns|inference)\b", re.MULTILINE)
 _OWN_NAME = re.compile(r"(?<![\w.])(campaigns|inference)((?:\.\w+)*\.\w+_pb2)\b")
@@ -69,7 +69,7 @@ def generate(output: Path) -> None:
 
 
 def write_descriptor_set(path: Path, protos: Path) -> None:
-    """Write to `path` the descriptors of all files under `protos` and of what they import, with their comments."""
+    """Write to `path` the descriptors, with comments, of the files under `protos` and what they import."""
     _run_protoc(
         "--include_imports",
         "--include_source_info",

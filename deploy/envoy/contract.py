@@ -1,4 +1,4 @@
-"""What the gateway must know of the contract, read from the descriptor set: rpcs, where REST has them, their fields."""
+"""What the gateway must know of the contract, read from the descriptor set: rpcs and their REST forms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,14 +19,13 @@ from google.protobuf.descriptor_pb2 import (
 class Binding:
     """One REST form of an rpc.
 
-    `path_fields` are the request fields that the path template holds, in its order; `json_names` gives for each of
-    them every name under which a query string could set it too.
+    `path_fields` gives for each request field in the path template, in its order, every name under which a
+    query string could set it too.
     """
 
     verb: str
     path: str
-    path_fields: tuple[str, ...]
-    json_names: dict[str, tuple[str, ...]]
+    path_fields: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +87,12 @@ def _bindings(method: MethodDescriptorProto, messages: dict[str, DescriptorProto
         if verb is None:
             continue
         path = _template(binding, verb)
-        fields = tuple(name for _, name, _, _ in Formatter().parse(path) if name)
+        fields = [name for _, name, _, _ in Formatter().parse(path) if name]
         request = messages[method.input_type]
         yield Binding(
             verb=verb.upper(),
             path=path,
-            path_fields=fields,
-            json_names={field: _names(field, request, messages) for field in fields},
+            path_fields={field: _names(field, request, messages) for field in fields},
         )
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 DOMAIN = "gateway"
-OVERRIDE_REASON = "PATH_FIELD_IN_QUERY"
+MAXIMUM_BODY_BYTES = 16 * 1024 * 1024
+"""Largest REST body, and largest answer to one: the services' own limit on a gRPC message."""
+
 _JSON = "application/json"
 _GRPC = "application/grpc"
 _OWN_TEXT = "%LOCAL_REPLY_BODY%"
@@ -27,35 +29,15 @@ class Reply:
 
 REPLIES = (
     Reply(status=400, code=3, reason="REQUEST_INVALID"),
-    Reply(
-        status=404, code=5, reason="PATH_UNKNOWN", message="no rpc has this path and method; see gen/openapi"
-    ),
-    Reply(
-        status=405, code=12, reason="METHOD_NOT_ALLOWED", message="this path does not know this HTTP method"
-    ),
-    Reply(
-        status=408,
-        code=4,
-        reason="REQUEST_TIMED_OUT",
-        message="the request did not arrive whole in time",
-    ),
-    Reply(status=411, code=3, reason="REQUEST_INVALID"),
+    Reply(status=404, code=5, reason="PATH_UNKNOWN", message="no rpc has this path and method"),
+    Reply(status=408, code=4, reason="REQUEST_TIMED_OUT", message="the request did not arrive whole in time"),
     Reply(
         status=413,
         code=8,
         reason="BODY_TOO_LARGE",
-        message="the body is over the gateway's limit; send it in several requests",
+        message=f"the body is over {MAXIMUM_BODY_BYTES} bytes; send it in several requests",
     ),
-    Reply(status=414, code=3, reason="REQUEST_INVALID", message="the path is too long"),
-    Reply(status=415, code=3, reason="REQUEST_INVALID"),
-    Reply(status=429, code=8, reason="TOO_MANY_REQUESTS", message="too many requests; try later"),
-    Reply(status=431, code=3, reason="REQUEST_INVALID", message="the request's headers are too large"),
-    Reply(
-        status=500,
-        code=13,
-        reason="GATEWAY_FAILED",
-        message="the gateway could not read the service's answer",
-    ),
+    Reply(status=431, code=3, reason="REQUEST_INVALID", message="the path or the headers are too long"),
     Reply(
         status=502,
         code=14,
@@ -75,6 +57,8 @@ REPLIES = (
         message="the service behind this path took too long",
     ),
 )
+ANY_OTHER = Reply(status=400, code=2, reason="GATEWAY_FAILED")
+"""What is left of the statuses from 400 up."""
 
 
 def local_reply_config() -> dict[str, Any]:
@@ -84,26 +68,28 @@ def local_reply_config() -> dict[str, Any]:
 
 def _mappers() -> Iterator[dict[str, Any]]:
     for reply in REPLIES:
-        yield {
-            "filter": {"and_filter": {"filters": [_status_is(reply.status), _no_grpc_caller()]}},
-            "body_format_override": {
-                "json_format": {
-                    "code": reply.code,
-                    "message": reply.message,
-                    "details": [{"@type": _ERROR_INFO, "reason": reply.reason, "domain": DOMAIN}],
-                },
-                "content_type": _JSON,
-            },
-        }
+        yield _mapper(reply, "EQ")
+    yield _mapper(ANY_OTHER, "GE")
 
 
-def _status_is(status: int) -> dict[str, Any]:
-    value = {"default_value": status, "runtime_key": f"gateway.local_reply_{status}"}
-    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+def _mapper(reply: Reply, operator: str) -> dict[str, Any]:
+    info = {"@type": _ERROR_INFO, "reason": reply.reason, "domain": DOMAIN, "metadata": {}}
+    return {
+        "filter": {"and_filter": {"filters": [_status_is(operator, reply.status), _no_grpc_caller()]}},
+        "body_format_override": {
+            "json_format": {"code": reply.code, "message": reply.message, "details": [info]},
+            "content_type": _JSON,
+        },
+    }
+
+
+def _status_is(operator: str, status: int) -> dict[str, Any]:
+    value = {"default_value": status, "runtime_key": f"gateway.local_reply_{operator.lower()}_{status}"}
+    return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}
 
 
 def _no_grpc_caller() -> dict[str, Any]:
-    """Match who did not speak gRPC when the request came in: the transcoder keeps their method in a header."""
+    """Match who came without gRPC: the transcoder, which makes gRPC of it, keeps the method in a header."""
     transcoded = {"header_filter": {"header": {"name": "x-envoy-original-method", "present_match": True}}}
     plain = {
         "header_filter": {

@@ -1,10 +1,11 @@
-"""The gateway's route table, made from the contract: who serves an rpc, how long it may take, what is refused."""
+"""The gateway's routes, made from the contract: who serves an rpc, how long it may take, what is refused."""
 
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from deploy.envoy.contract import Binding, Rpc
+from deploy.envoy.replies import MAXIMUM_BODY_BYTES
 
 CLUSTERS = {
     "campaigns.analytics.v1.": "analytics",
@@ -27,6 +28,7 @@ LONG_TIMEOUTS = {
 """Rpcs that may take longer than others, by gRPC path."""
 
 _UNLIMITED = "0s"
+_ENCODED_NAME = r"[^?]*\?(?:.*&)?[^=&]*%[^=&]*(?:[=&].*)?"
 _RETRY = {
     "retry_on": "connect-failure,refused-stream,reset-before-request,unavailable",
     "num_retries": 2,
@@ -44,22 +46,37 @@ def transcoded_services(rpcs: Sequence[Rpc]) -> list[str]:
 
 
 def routes(rpcs: Sequence[Rpc]) -> list[dict[str, Any]]:
-    """Return the routes in order: refusals, one route per rpc, one per package, and 404 for the rest.
+    """Return the routes in order: refusals, REST as it comes in, each rpc, each package, the rest.
 
-    A REST request is matched twice: as it came (where a refusal may catch it), and again by its gRPC path after the
-    transcoder has rewritten it. So a route by gRPC path sets the policy of an rpc for all callers alike.
+    A REST request is matched twice: as it came (where a refusal may catch it), and again by its gRPC path
+    after the transcoder has rewritten it. So a route by gRPC path sets the policy of an rpc for all callers.
     """
     return [
+        _refuse_encoded_names(),
         *(route for rpc in rpcs for binding in rpc.bindings for route in _refuse_overrides(binding)),
+        _rest_route(),
         *(_rpc_route(rpc) for rpc in rpcs),
         *(_package_route(prefix, cluster) for prefix, cluster in CLUSTERS.items()),
-        {"name": "unknown", "match": {"prefix": "/"}, "direct_response": {"status": 404}},
+        _unknown_route(),
     ]
+
+
+def _refuse_encoded_names() -> dict[str, Any]:
+    """Refuse percent signs in the names of query parameters: only the transcoder would decode them."""
+    return {
+        "name": "refuse encoded query parameter names",
+        "match": {
+            "prefix": "/",
+            "headers": [{"name": ":path", "string_match": {"safe_regex": {"regex": _ENCODED_NAME}}}],
+        },
+        "direct_response": _refusal("the names of query parameters may not be percent-encoded"),
+        "typed_per_filter_config": _NO_TRANSCODER,
+    }
 
 
 def _refuse_overrides(binding: Binding) -> Iterator[dict[str, Any]]:
     """Refuse a query parameter that names a field of the path: the transcoder would let it win."""
-    for field, names in binding.json_names.items():
+    for field, names in binding.path_fields.items():
         for name in names:
             yield {
                 "name": f"refuse {name} in {binding.verb} {binding.path}",
@@ -68,18 +85,38 @@ def _refuse_overrides(binding: Binding) -> Iterator[dict[str, Any]]:
                     "headers": [{"name": ":method", "string_match": {"exact": binding.verb}}],
                     "query_parameters": [{"name": name, "present_match": True}],
                 },
-                "direct_response": {
-                    "status": 400,
-                    "body": {"inline_string": f"{field}: is in the path and may not be in the query as well"},
-                },
+                "direct_response": _refusal(f"{field}: is in the path and may not be in the query as well"),
                 "typed_per_filter_config": _NO_TRANSCODER,
             }
+
+
+def _refusal(message: str) -> dict[str, Any]:
+    return {"status": 400, "body": {"inline_string": message}}
 
 
 def path_regex(template: str) -> str:
     """Return the regular expression of the paths that a template matches; a variable is one segment."""
     parts = re.split(r"\{[^}]*\}", template)
     return "[^/]+".join(re.escape(part) for part in parts)
+
+
+def _rest_route() -> dict[str, Any]:
+    """Let REST through to the transcoder, which rewrites it or answers 404: this cluster is never asked.
+
+    What is matched here gets the virtual host's CORS policy and the limit on bodies.
+    """
+    no_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}, "invert_match": True}
+    return {
+        "name": "rest",
+        "match": {"prefix": "/api/", "headers": [no_grpc | {"treat_missing_header_as_empty": True}]},
+        "route": {"cluster": next(iter(CLUSTERS.values()))},
+        "typed_per_filter_config": {
+            "envoy.filters.http.buffer": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+                "buffer": {"max_request_bytes": MAXIMUM_BODY_BYTES},
+            }
+        },
+    }
 
 
 def _rpc_route(rpc: Rpc) -> dict[str, Any]:
@@ -95,11 +132,27 @@ def _rpc_route(rpc: Rpc) -> dict[str, Any]:
 
 
 def _package_route(prefix: str, cluster: str) -> dict[str, Any]:
-    """Route what the contract here does not name: the service behind it says UNIMPLEMENTED, or knows better."""
+    """Route what this contract does not name: the service behind it says UNIMPLEMENTED, or knows better."""
     return {
         "name": f"{prefix}*",
         "match": {"prefix": f"/{prefix}", "grpc": {}},
         "route": {"cluster": cluster, "timeout": UNARY_TIMEOUT},
+    }
+
+
+def _unknown_route() -> dict[str, Any]:
+    """Answer 404; a gRPC caller gets UNIMPLEMENTED with this text.
+
+    Health and reflection end here, because Envoy cannot merge what four services say of themselves: any one
+    of them would speak for the others. `GET /healthz` is the whole system's health; each service has its own.
+    """
+    message = (
+        "no service behind this gateway has this name; health and reflection are on the services' own ports"
+    )
+    return {
+        "name": "unknown",
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 404, "body": {"inline_string": message}},
     }
 
 

@@ -324,7 +324,7 @@ class CreateTestRequest(_message.Message):
     """
     @_builtins.property
     def traffic_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Shares of the groups, `control` first, each above 0, summing to 1. Empty: equal."""
+        """Shares of the groups, `control` first, each at least 0.0001, summing to 1. Empty: equal."""
 
     def __init__(
         self,
