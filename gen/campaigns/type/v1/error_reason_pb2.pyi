@@ -106,10 +106,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The training ended before it was done; nothing was published. Example: its process was killed."""
     ERROR_REASON_MODEL_NOT_SERVED: _ErrorReason.ValueType  # 41
     """The model server does not serve the live model now. Example: it restarts."""
+    ERROR_REASON_REQUEST_INVALID: _ErrorReason.ValueType  # 42
+    """The gateway cannot make a message of the request; its message says where. Example: a time without an offset."""
+    ERROR_REASON_PATH_UNKNOWN: _ErrorReason.ValueType  # 43
+    """The gateway knows no such path, or not with this HTTP method. Example: `DELETE /api/analytics/portfolio`."""
+    ERROR_REASON_BODY_TOO_LARGE: _ErrorReason.ValueType  # 44
+    """A REST body is over the gateway's limit. Example: 20 MB of events."""
+    ERROR_REASON_REQUEST_TIMED_OUT: _ErrorReason.ValueType  # 45
+    """A REST request did not arrive whole in time. Example: a body that stops halfway."""
+    ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 46
+    """The service behind the gateway does not answer. Example: it restarts."""
+    ERROR_REASON_SERVICE_TIMED_OUT: _ErrorReason.ValueType  # 47
+    """The service behind the gateway took too long. Example: a read over 15 seconds."""
+    ERROR_REASON_GATEWAY_FAILED: _ErrorReason.ValueType  # 48
+    """The gateway fails in another way. Example: a request in HTTP/1.0."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's package),
-    of a BadRequest field violation and of a rejection, written without the prefix ERROR_REASON_. Programs branch on
+    """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
+    `gateway`), of a BadRequest field violation and of a rejection, written without the prefix ERROR_REASON_. Programs branch on
     these, and on nothing in the messages. A program must cope with a reason that it does not know.
     """
 
@@ -197,4 +211,18 @@ ERROR_REASON_TRAINING_STOPPED: ErrorReason.ValueType  # 40
 """The training ended before it was done; nothing was published. Example: its process was killed."""
 ERROR_REASON_MODEL_NOT_SERVED: ErrorReason.ValueType  # 41
 """The model server does not serve the live model now. Example: it restarts."""
+ERROR_REASON_REQUEST_INVALID: ErrorReason.ValueType  # 42
+"""The gateway cannot make a message of the request; its message says where. Example: a time without an offset."""
+ERROR_REASON_PATH_UNKNOWN: ErrorReason.ValueType  # 43
+"""The gateway knows no such path, or not with this HTTP method. Example: `DELETE /api/analytics/portfolio`."""
+ERROR_REASON_BODY_TOO_LARGE: ErrorReason.ValueType  # 44
+"""A REST body is over the gateway's limit. Example: 20 MB of events."""
+ERROR_REASON_REQUEST_TIMED_OUT: ErrorReason.ValueType  # 45
+"""A REST request did not arrive whole in time. Example: a body that stops halfway."""
+ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 46
+"""The service behind the gateway does not answer. Example: it restarts."""
+ERROR_REASON_SERVICE_TIMED_OUT: ErrorReason.ValueType  # 47
+"""The service behind the gateway took too long. Example: a read over 15 seconds."""
+ERROR_REASON_GATEWAY_FAILED: ErrorReason.ValueType  # 48
+"""The gateway fails in another way. Example: a request in HTTP/1.0."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
