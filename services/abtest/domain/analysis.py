@@ -27,7 +27,7 @@ _COVERED_CONVERSIONS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class GroupResult:
-    """A group's counts and its rate with a Wilson interval; both None without users."""
+    """A group's counts, and the Wilson interval of its conversion rate (None without users)."""
 
     name: str
     counts: GroupCounts
@@ -35,15 +35,14 @@ class GroupResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Analysis:
-    """The result of a test at one moment; whatever is undefined is None.
+class Comparison:
+    """A group compared with control; whatever is undefined is None.
 
-    `test` is the fixed-horizon test and `anytime` the confidence sequence: `decision` follows only the one
-    that the design names. `relative_lift` is a fraction of the control's rate. `power` is that of the
-    chi-squared test for the design's own minimum detectable effect, from the control's rate so far.
+    `test` is the fixed-horizon test and `anytime` the confidence sequence. `relative_lift` is a fraction of
+    control's rate. `power` is that of the chi-squared test for the design's own minimum detectable effect,
+    from control's rate so far.
     """
 
-    groups: tuple[GroupResult, ...]
     test: HypothesisTest | None
     anytime: AnytimeEvidence | None
     absolute_lift: float | None
@@ -51,6 +50,17 @@ class Analysis:
     relative_lift: float | None
     relative_lift_interval: Interval | None
     power: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """The result of a test at one moment; `comparisons` has one entry per group but control.
+
+    `decision` follows only the method that the design names.
+    """
+
+    groups: tuple[GroupResult, ...]
+    comparisons: tuple[Comparison, ...]
     sample_ratio: SampleRatioCheck | None
     decision: Decision
     warnings: tuple[str, ...]
@@ -72,29 +82,15 @@ def analyze(
         horizon: for a fixed horizon, the counts of the users assigned until every group had its target, if
             others came later: only the former decide, so that waiting longer buys no further look.
     """
-    control, variant = totals = total_by_group(epochs, len(design.groups))
-    test = compare_proportions(control, variant)
-    anytime = gather_anytime_evidence(design, epochs)
+    totals = total_by_group(epochs, len(design.groups))
+    comparison = _compare_groups(design, epochs, *totals)
     sample_ratio = check_sample_ratio(epochs)
-    absolute_lift, relative_lift = _lifts(control, variant)
     return Analysis(
         groups=tuple(
-            GroupResult(
-                name=group.name,
-                counts=counts,
-                conversion_rate_interval=wilson_interval(counts, design.confidence_level)
-                if counts.users
-                else None,
-            )
+            describe_group(design, group.name, counts)
             for group, counts in zip(design.groups, totals, strict=True)
         ),
-        test=test,
-        anytime=anytime,
-        absolute_lift=absolute_lift,
-        absolute_lift_interval=difference_interval(control, variant, design.confidence_level),
-        relative_lift=relative_lift,
-        relative_lift_interval=lift_interval(control, variant, design.confidence_level),
-        power=_power_at_design_effect(design, control, variant),
+        comparisons=(comparison,),
         sample_ratio=sample_ratio,
         decision=decide(
             design,
@@ -108,8 +104,29 @@ def analyze(
             *_warn_of_sample_ratio(sample_ratio),
             *_warn_of_pooling(epochs),
             *_warn_of_latecomers(totals, horizon),
-            *_warn_of_peeking(design, test, anytime),
+            *_warn_of_peeking(design, comparison),
         ),
+    )
+
+
+def describe_group(design: TestDesign, name: str, counts: GroupCounts) -> GroupResult:
+    """Return a group's result with its interval at the design's confidence level."""
+    interval = wilson_interval(counts, design.confidence_level) if counts.users else None
+    return GroupResult(name=name, counts=counts, conversion_rate_interval=interval)
+
+
+def _compare_groups(
+    design: TestDesign, epochs: Sequence[EpochCounts], control: GroupCounts, variant: GroupCounts
+) -> Comparison:
+    absolute_lift, relative_lift = _lifts(control, variant)
+    return Comparison(
+        test=compare_proportions(control, variant),
+        anytime=gather_anytime_evidence(design, epochs),
+        absolute_lift=absolute_lift,
+        absolute_lift_interval=difference_interval(control, variant, design.confidence_level),
+        relative_lift=relative_lift,
+        relative_lift_interval=lift_interval(control, variant, design.confidence_level),
+        power=_power_at_design_effect(design, control, variant),
     )
 
 
@@ -182,9 +199,8 @@ def _warn_of_latecomers(
         )
 
 
-def _warn_of_peeking(
-    design: TestDesign, test: HypothesisTest | None, anytime: AnytimeEvidence | None
-) -> Iterator[str]:
+def _warn_of_peeking(design: TestDesign, comparison: Comparison) -> Iterator[str]:
+    test, anytime = comparison.test, comparison.anytime
     if design.decision_method is not DecisionMethod.ANYTIME or test is None:
         return
     sure = anytime is not None and anytime.p_value < design.significance_level

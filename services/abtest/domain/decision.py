@@ -10,7 +10,7 @@ from services.abtest.domain.proportions import (
     HypothesisTest,
     Interval,
     compare_proportions,
-    test_from_statistic,
+    one_degree_test,
 )
 from services.abtest.domain.sequential import SMALL_EXPECTED_COUNT as ANYTIME_SMALL_EXPECTED_COUNT
 from services.abtest.domain.sequential import (
@@ -81,7 +81,7 @@ def compare_stratified(epochs: Sequence[EpochCounts]) -> HypothesisTest | None:
         variance += control.users * variant.users * converted * (total - converted) / total**3
     if variance == 0.0:
         return None
-    return test_from_statistic(excess**2 / variance, method="cochran_stratified")
+    return one_degree_test(excess**2 / variance, method="cochran_stratified")
 
 
 def decide(

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import IntEnum
 
 CONTROL = "control"
+VARIANT = "variant"
 
 
 class Status(IntEnum):
@@ -99,6 +100,7 @@ class Assignment:
     test_id: str
     user_id: str
     group_index: int
+    group: Group
     epoch: int
     propensity: float
     assigned_at: datetime

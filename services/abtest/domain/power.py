@@ -6,7 +6,7 @@ from scipy import special
 
 from services.abtest.domain.proportions import normal_quantile
 
-FORMULA = "pooled_two_proportion_z_test"
+FORMULA = "two_proportion_pooled_z"
 """The name of the formula below, as answers carry it."""
 
 

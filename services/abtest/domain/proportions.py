@@ -91,10 +91,10 @@ def chi_squared_test(control: GroupCounts, variant: GroupCounts) -> HypothesisTe
     c, d = variant.conversions, variant.users - variant.conversions
     # In integers, so that a million users cost no digit.
     statistic = ((a + b + c + d) * (a * d - b * c) ** 2) / ((a + b) * (c + d) * (a + c) * (b + d))
-    return test_from_statistic(statistic, method="pearson_chi_squared")
+    return one_degree_test(statistic, method="pearson_chi_squared")
 
 
-def test_from_statistic(statistic: float, *, method: str) -> HypothesisTest:
+def one_degree_test(statistic: float, *, method: str) -> HypothesisTest:
     """Return the test of a statistic that is chi-squared with 1 degree of freedom under equal rates."""
     # P(X2 > x) = P(|Z| > sqrt(x)), whose logarithm special functions give however far out.
     log10_p_value = (math.log(2.0) + float(special.log_ndtr(-math.sqrt(statistic)))) / _LN10

@@ -1,0 +1,422 @@
+"""Between the wire and the domain: shapes are checked here, each by its field path."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.type.v1 import range_pb2
+from services.abtest.domain.analysis import Analysis, Comparison, GroupResult
+from services.abtest.domain.model import (
+    CONTROL,
+    VARIANT,
+    ABTest,
+    Assignment,
+    DecisionMethod,
+    Group,
+    TestDesign,
+)
+from services.abtest.domain.power import FORMULA
+from services.abtest.domain.proportions import Interval
+from services.abtest.operations import AssignmentOutcome, HistoryPage, NewTest, TestProgress
+from services.common.errors import (
+    DomainError,
+    FieldViolation,
+    UnimplementedError,
+    invalid_field,
+    invalid_fields,
+)
+from services.common.paging import decode_page_token, encode_page_token
+from services.common.wire import datetime_to_timestamp
+
+DEFAULT_CONFIDENCE_LEVEL: Final = 0.95
+DEFAULT_POWER: Final = 0.8
+DEFAULT_HISTORY_LIMIT: Final = 10
+_LOWEST_CONFIDENCE_LEVEL, _HIGHEST_CONFIDENCE_LEVEL = 0.80, 0.999
+_LARGEST_TARGET = 1_000_000_000
+_LARGEST_EFFECT = 100.0
+_LARGEST_HISTORY_LIMIT = 1000
+_SMALLEST_WEIGHT = 0.0001
+_WEIGHT_SUM_TOLERANCE = 1e-9
+_LONGEST_NAME, _LONGEST_ID = 256, 128
+_GROUPS = 2
+_NOT_BUILT_METHODS = frozenset({"group_sequential"})
+
+
+class _Violations:
+    """What is wrong with a request, gathered so that one answer names it all."""
+
+    def __init__(self) -> None:
+        self._found: list[FieldViolation] = []
+
+    def check(self, holds: bool, field: str, description: str, reason: str = "INVALID_FIELD") -> None:
+        if not holds:
+            self._found.append(FieldViolation(field=field, description=description, reason=reason))
+
+    def check_text(self, text: str, field: str, *, longest: int, required: bool = True) -> None:
+        if required:
+            self.check(bool(text.strip()), field, "must not be empty", "REQUIRED")
+        self.check(len(text) <= longest, field, f"must have at most {longest} characters", "TOO_LONG")
+        self.check("\0" not in text, field, "must not hold a NUL character")
+
+    def check_confidence_level(self, level: float) -> None:
+        self.check(
+            _LOWEST_CONFIDENCE_LEVEL <= level <= _HIGHEST_CONFIDENCE_LEVEL,
+            "confidence_level",
+            f"must lie between {_LOWEST_CONFIDENCE_LEVEL} and {_HIGHEST_CONFIDENCE_LEVEL}",
+            "OUT_OF_RANGE",
+        )
+
+    def check_effect(self, effect: float) -> None:
+        self.check(
+            -1.0 < effect <= _LARGEST_EFFECT and effect != 0.0,
+            "minimum_detectable_effect",
+            f"must lie between -1 (not itself) and {_LARGEST_EFFECT:g}, and not be 0",
+            "OUT_OF_RANGE",
+        )
+
+    def raise_any(self) -> None:
+        if self._found:
+            raise invalid_fields(self._found)
+
+
+def new_test_from_proto(request: pb.CreateTestRequest) -> NewTest:
+    """Return the test that is asked for.
+
+    Raises:
+        InvalidArgumentError: naming every field that is wrong.
+        UnimplementedError: a decision method that the contract names and this version lacks.
+    """
+    level = request.confidence_level if request.HasField("confidence_level") else DEFAULT_CONFIDENCE_LEVEL
+    coverage = request.coverage if request.HasField("coverage") else 1.0
+    effect = request.minimum_detectable_effect if request.HasField("minimum_detectable_effect") else None
+    weights = tuple(request.traffic_weights) or (1.0 / _GROUPS,) * _GROUPS
+    violations = _Violations()
+    violations.check_text(request.test_name, "test_name", longest=_LONGEST_NAME)
+    _check_campaigns(request, violations)
+    _check_target(request.target_sample_size, violations)
+    violations.check_confidence_level(level)
+    _check_weights(weights, violations)
+    violations.check(0.0 < coverage <= 1.0, "coverage", "must be above 0 and at most 1", "OUT_OF_RANGE")
+    violations.check_text(request.hash_seed, "hash_seed", longest=_LONGEST_ID, required=False)
+    violations.check_text(request.request_id, "request_id", longest=_LONGEST_ID, required=False)
+    if effect is not None:
+        violations.check_effect(effect)
+    method = _decision_method(request.decision_method, violations)
+    violations.raise_any()
+    design = TestDesign(
+        test_name=request.test_name,
+        groups=(
+            Group(name=CONTROL, campaign_id=request.control_campaign_id),
+            Group(name=VARIANT, campaign_id=request.variant_campaign_id),
+        ),
+        target_sample_size=request.target_sample_size,
+        confidence_level=level,
+        decision_method=method,
+        minimum_detectable_effect=effect,
+        seed=request.hash_seed,
+    )
+    return NewTest(design=design, weights=weights, coverage=coverage, request_id=request.request_id or None)
+
+
+def _check_campaigns(request: pb.CreateTestRequest, violations: _Violations) -> None:
+    violations.check_text(request.control_campaign_id, "control_campaign_id", longest=_LONGEST_ID)
+    violations.check_text(request.variant_campaign_id, "variant_campaign_id", longest=_LONGEST_ID)
+    if request.control_campaign_id:
+        violations.check(
+            request.variant_campaign_id != request.control_campaign_id,
+            "variant_campaign_id",
+            "must be another campaign than control_campaign_id",
+            "DUPLICATE_CAMPAIGN",
+        )
+
+
+def _check_target(target: int, violations: _Violations) -> None:
+    violations.check(
+        _GROUPS <= target <= _LARGEST_TARGET,
+        "target_sample_size",
+        f"must lie between 2 and {_LARGEST_TARGET} users per group",
+        "OUT_OF_RANGE",
+    )
+
+
+def _check_weights(weights: Sequence[float], violations: _Violations) -> None:
+    field = "traffic_weights"
+    violations.check(len(weights) == _GROUPS, field, "must be one per group, control first", "WEIGHT_COUNT")
+    for index, weight in enumerate(weights):
+        violations.check(
+            weight >= _SMALLEST_WEIGHT,  # false for NaN too
+            f"{field}[{index}]",
+            f"must be at least {_SMALLEST_WEIGHT}, one bucket of 10,000",
+            "OUT_OF_RANGE",
+        )
+    total = math.fsum(weights) if all(math.isfinite(weight) for weight in weights) else math.nan
+    violations.check(abs(total - 1.0) <= _WEIGHT_SUM_TOLERANCE, field, "must sum to 1", "WEIGHTS_DO_NOT_SUM")
+
+
+def _decision_method(name: str, violations: _Violations) -> DecisionMethod:
+    if name in _NOT_BUILT_METHODS:
+        raise UnimplementedError(
+            f"decision_method: {name} is not offered yet; use anytime or fixed_horizon",
+            reason="DECISION_METHOD_UNIMPLEMENTED",
+            violations=[FieldViolation(field="decision_method", description="use anytime or fixed_horizon")],
+            metadata={"decision_method": name},
+        )
+    methods = {method.label: method for method in DecisionMethod}
+    violations.check(
+        not name or name in methods,
+        "decision_method",
+        "must be anytime, group_sequential or fixed_horizon",
+        "UNKNOWN_DECISION_METHOD",
+    )
+    return methods.get(name, DecisionMethod.ANYTIME)
+
+
+def checked_test_id(test_id: str) -> str:
+    """Return a test_id that may exist."""
+    violations = _Violations()
+    violations.check_text(test_id, "test_id", longest=_LONGEST_ID)
+    violations.raise_any()
+    return test_id
+
+
+def assignment_key_from_proto(request: pb.AssignUserRequest | pb.GetUserTestGroupRequest) -> tuple[str, str]:
+    """Return the test_id and the user_id of a request."""
+    violations = _Violations()
+    violations.check_text(request.test_id, "test_id", longest=_LONGEST_ID)
+    violations.check_text(request.user_id, "user_id", longest=_LONGEST_ID)
+    violations.raise_any()
+    return request.test_id, request.user_id
+
+
+def history_limit_from_proto(request: pb.ListTestHistoryRequest) -> int:
+    """Return how many tests a page has."""
+    limit = request.limit if request.HasField("limit") else DEFAULT_HISTORY_LIMIT
+    if not 1 <= limit <= _LARGEST_HISTORY_LIMIT:
+        raise invalid_field("limit", f"must lie between 1 and {_LARGEST_HISTORY_LIMIT}", "OUT_OF_RANGE")
+    return limit
+
+
+def history_start_from_proto(request: pb.ListTestHistoryRequest) -> tuple[datetime, str] | None:
+    """Return after which test a page starts, None for the first."""
+    cursor = decode_page_token(request.page_token)
+    if not cursor:
+        return None
+    try:
+        created_at = datetime.fromisoformat(str(cursor["created_at"]))
+        if created_at.tzinfo is None:
+            raise ValueError("naive")
+        return created_at, str(cursor["test_id"])
+    except (KeyError, ValueError) as error:
+        raise _foreign_token() from error
+
+
+def _foreign_token() -> DomainError:
+    return invalid_field("page_token", "is not a token of an earlier page of this list", "PAGE_TOKEN_INVALID")
+
+
+def sample_size_from_proto(request: pb.EstimateSampleSizeRequest) -> dict[str, float]:
+    """Return the arguments of `estimate_sample_size`."""
+    baseline, effect = request.baseline_conversion_rate, request.minimum_detectable_effect
+    level = request.confidence_level if request.HasField("confidence_level") else DEFAULT_CONFIDENCE_LEVEL
+    power = request.power if request.HasField("power") else DEFAULT_POWER
+    violations = _Violations()
+    for field in ("baseline_conversion_rate", "minimum_detectable_effect"):
+        violations.check(request.HasField(field), field, "is required", "REQUIRED")
+    violations.check_confidence_level(level)
+    violations.check(0.5 < power < 1.0, "power", "must be above 0.5 and below 1", "OUT_OF_RANGE")  # noqa: PLR2004
+    violations.raise_any()
+    violations.check(
+        0.0 < baseline < 1.0, "baseline_conversion_rate", "must be above 0 and below 1", "OUT_OF_RANGE"
+    )
+    violations.check_effect(effect)
+    violations.raise_any()
+    violations.check(
+        baseline * (1.0 + effect) < 1.0,
+        "minimum_detectable_effect",
+        "must leave the variant's conversion rate below 1",
+        "OUT_OF_RANGE",
+    )
+    violations.check(
+        baseline * (1.0 + effect) not in (0.0, baseline),
+        "minimum_detectable_effect",
+        "changes the baseline by less than a number can hold",
+        "OUT_OF_RANGE",
+    )
+    violations.raise_any()
+    return {
+        "baseline_conversion_rate": baseline,
+        "minimum_detectable_effect": effect,
+        "confidence_level": level,
+        "power": power,
+    }
+
+
+def created_test_to_proto(test: ABTest) -> pb.CreateTestResponse:
+    """Return a test as it was created."""
+    return pb.CreateTestResponse(
+        test_id=test.test_id,
+        is_active=test.is_active,
+        test_name=test.design.test_name,
+        groups=_groups_to_proto(test, (0,) * len(test.design.groups)),
+        target_sample_size=test.design.target_sample_size,
+        confidence_level=test.design.confidence_level,
+        decision_method=test.design.decision_method.label,
+        coverage=test.epoch.coverage,
+        hash_seed=test.design.seed,
+        start_time=datetime_to_timestamp(test.created_at),
+        minimum_detectable_effect=test.design.minimum_detectable_effect,
+    )
+
+
+def assigned_user_to_proto(
+    request: pb.AssignUserRequest, outcome: AssignmentOutcome
+) -> pb.AssignUserResponse:
+    """Return a user's group, or the reason why there is none."""
+    assignment = outcome.assignment
+    return pb.AssignUserResponse(
+        test_id=request.test_id,
+        user_id=request.user_id,
+        assigned_group=assignment.group.name if assignment else None,
+        campaign_id=assignment.group.campaign_id if assignment else None,
+        reason=outcome.reason,
+    )
+
+
+def user_group_to_proto(
+    request: pb.GetUserTestGroupRequest, assignment: Assignment | None
+) -> pb.GetUserTestGroupResponse:
+    """Return the group that a user has."""
+    response = pb.GetUserTestGroupResponse(test_id=request.test_id, user_id=request.user_id)
+    if assignment is not None:
+        response.assigned_group = assignment.group.name
+        response.campaign_id = assignment.group.campaign_id
+        response.assigned_time.CopyFrom(datetime_to_timestamp(assignment.assigned_at))
+    return response
+
+
+def progress_to_proto(progress: TestProgress) -> pb.GetTestStatusResponse:
+    """Return how far a test is."""
+    test = progress.test
+    return pb.GetTestStatusResponse(
+        test_id=test.test_id,
+        test_name=test.design.test_name,
+        is_active=test.is_active,
+        groups=_groups_to_proto(test, progress.users),
+        target_sample_size=test.design.target_sample_size,
+        progress=progress.progress,
+        can_end=progress.can_end,
+        can_end_reason=progress.can_end_reason,
+        decision_method=test.design.decision_method.label,
+        start_time=datetime_to_timestamp(test.created_at),
+        end_time=datetime_to_timestamp(test.ended_at) if test.ended_at else None,
+    )
+
+
+def analysis_to_proto(test: ABTest, analysis: Analysis) -> pb.AnalyzeTestResponse:
+    """Return what a test shows."""
+    return pb.AnalyzeTestResponse(**_result_fields(test, analysis))
+
+
+def ended_test_to_proto(test: ABTest, analysis: Analysis) -> pb.EndTestResponse:
+    """Return the final result of a test."""
+    return pb.EndTestResponse(
+        **_result_fields(test, analysis),
+        is_active=test.is_active,
+        end_time=datetime_to_timestamp(test.ended_at) if test.ended_at else None,
+    )
+
+
+def history_to_proto(page: HistoryPage) -> pb.ListTestHistoryResponse:
+    """Return a page of tests."""
+    token = ""
+    if page.next_before is not None:
+        created_at, test_id = page.next_before
+        token = encode_page_token({"created_at": created_at.isoformat(), "test_id": test_id})
+    return pb.ListTestHistoryResponse(
+        tests=[_summary_to_proto(test, result) for test, result in page.tests], next_page_token=token
+    )
+
+
+def sample_size_to_proto(per_group: int) -> pb.EstimateSampleSizeResponse:
+    """Return how many users a test of two groups needs."""
+    return pb.EstimateSampleSizeResponse(
+        required_sample_size_per_variant=per_group,
+        required_sample_size_total=_GROUPS * per_group,
+        formula=FORMULA,
+    )
+
+
+def _summary_to_proto(test: ABTest, result: Analysis | None) -> pb.TestSummary:
+    return pb.TestSummary(
+        test_id=test.test_id,
+        test_name=test.design.test_name,
+        is_active=test.is_active,
+        start_time=datetime_to_timestamp(test.created_at),
+        end_time=datetime_to_timestamp(test.ended_at) if test.ended_at else None,
+        result=pb.TestResult(**_result_fields(test, result)) if result else None,
+    )
+
+
+def _groups_to_proto(test: ABTest, users: Sequence[int]) -> list[pb.TestGroup]:
+    return [
+        pb.TestGroup(group=group.name, campaign_id=group.campaign_id, traffic_weight=weight, users=count)
+        for group, weight, count in zip(test.design.groups, test.epoch.weights, users, strict=True)
+    ]
+
+
+def _result_fields(test: ABTest, analysis: Analysis) -> dict[str, Any]:
+    """Return the fields that TestResult, AnalyzeTestResponse and EndTestResponse share."""
+    decision, check = analysis.decision, analysis.sample_ratio
+    return {
+        "test_id": test.test_id,
+        "groups": [_group_result_to_proto(group) for group in analysis.groups],
+        **_comparison_fields(analysis.comparisons[0]),
+        "winner": decision.winner,
+        "verdict": decision.verdict.name.lower(),
+        "recommendation": decision.recommendation,
+        "reasons": decision.reasons,
+        "decision_method": test.design.decision_method.label,
+        "confidence_level": test.design.confidence_level,
+        "warnings": analysis.warnings,
+        "sample_ratio_p_value": check.fixed_p_value if check else None,
+        "sequential_sample_ratio_p_value": check.sequential_p_value if check else None,
+    }
+
+
+def _comparison_fields(comparison: Comparison) -> dict[str, Any]:
+    test, anytime, lift = comparison.test, comparison.anytime, comparison.relative_lift
+    return {
+        "p_value": test.p_value if test else None,
+        "log10_p_value": test.log10_p_value if test else None,
+        "statistic": test.statistic if test else None,
+        "method": test.method if test else "",
+        "anytime_p_value": anytime.p_value if anytime else None,
+        "anytime_relative_lift_interval": _interval_to_proto(anytime.relative_lift_interval)
+        if anytime
+        else None,
+        "power": comparison.power,
+        "absolute_lift": comparison.absolute_lift,
+        "absolute_lift_interval": _interval_to_proto(comparison.absolute_lift_interval),
+        "relative_lift": lift,
+        "relative_lift_interval": _interval_to_proto(comparison.relative_lift_interval),
+        "improvement_percent": None if lift is None else 100.0 * lift,
+    }
+
+
+def _group_result_to_proto(group: GroupResult) -> pb.GroupResult:
+    return pb.GroupResult(
+        group=group.name,
+        users=group.counts.users,
+        conversions=group.counts.conversions,
+        conversion_rate=group.counts.conversion_rate,
+        conversion_rate_interval=_interval_to_proto(group.conversion_rate_interval),
+    )
+
+
+def _interval_to_proto(interval: Interval | None) -> range_pb2.ConfidenceInterval | None:
+    """Return an interval; None where an end is too large for a double."""
+    if interval is None or not math.isfinite(interval.upper):
+        return None
+    return range_pb2.ConfidenceInterval(lower=interval.lower, upper=interval.upper)
