@@ -59,7 +59,7 @@ def template_database(postgres_server: Cluster) -> DatabaseAddresses:
     async def prepare() -> None:
         await bootstrap.create_database(postgres_server.url(), name=TEMPLATE)
         await bootstrap.create_roles(url)
-        await bootstrap.ensure_passwords(url, passwords)
+        await bootstrap.ensure_passwords(url, passwords, new=passwords)
 
     run_in_own_loop(prepare())
     services = REPOSITORY / "services"

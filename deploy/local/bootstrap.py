@@ -5,7 +5,7 @@ import base64
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -85,15 +85,18 @@ async def create_roles(url: str) -> None:
         await connection.close()
 
 
-async def ensure_passwords(url: str, passwords: Mapping[str, str]) -> list[str]:
+async def ensure_passwords(url: str, passwords: Mapping[str, str], *, new: Collection[str] = ()) -> list[str]:
     """Give each role in `passwords` its password unless it already logs in with it; return the changed roles.
 
+    The passwords of the roles in `new` were made just now, so logging in with them is not even tried.
     The server sees only the password's SCRAM verifier, so nothing readable reaches its logs.
 
     Raises:
         RunError: a password would have to change and the migrator may not change it.
     """
-    changed = [role for role, password in passwords.items() if not await _logs_in(url, role, password)]
+    changed = [
+        role for role, password in passwords.items() if role in new or not await _logs_in(url, role, password)
+    ]
     if not changed:
         return []
     connection = await asyncpg.connect(url)

@@ -40,7 +40,7 @@ async def open_database(settings: RunSettings, supervisor: Supervisor, console: 
 
 
 async def _start_cluster(settings: RunSettings, supervisor: Supervisor, console: Console) -> str:
-    password = keep_passwords(settings.data_dir, [ADMINISTRATOR])[ADMINISTRATOR]
+    password = keep_passwords(settings.data_dir, [ADMINISTRATOR]).by_role[ADMINISTRATOR]
     cluster = Cluster(folder=settings.data_dir / "postgres", port=settings.postgres_port, password=password)
     if await asyncio.to_thread(cluster.create):
         console.say(f"created a PostgreSQL cluster in {cluster.folder}")
@@ -69,10 +69,10 @@ async def _give_passwords(settings: RunSettings, url: str, console: Console) -> 
     # Whoever gives every service its address manages the roles elsewhere, the reporting role included.
     managed = [] if len(own) == len(given) else [role for role in LOGIN_ROLES if role not in own]
     passwords = keep_passwords(settings.data_dir, managed)
-    changed = await bootstrap.ensure_passwords(url, passwords)
+    changed = await bootstrap.ensure_passwords(url, passwords.by_role, new=passwords.new)
     if changed and settings.database_url:
         console.say(f"gave new passwords to the roles {', '.join(changed)}")
-    made = {role: role_address(url, role, passwords[role]) for role in managed}
+    made = {role: role_address(url, role, passwords.by_role[role]) for role in managed}
     return DatabaseAddresses(**{"reporting": url, **made, **own, "admin": url})
 
 

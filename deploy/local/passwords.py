@@ -3,13 +3,22 @@
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PASSWORDS_NAME = "passwords.json"
 
 
-def keep_passwords(folder: Path, roles: Sequence[str]) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Passwords:
+    """Passwords by role, and the roles whose password was made just now."""
+
+    by_role: Mapping[str, str] = field(repr=False)
+    new: frozenset[str]
+
+
+def keep_passwords(folder: Path, roles: Sequence[str]) -> Passwords:
     """Return a password for each of `roles`: the kept one, or a new one that is kept from now on."""
     path = folder / PASSWORDS_NAME
     kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
@@ -22,4 +31,4 @@ def keep_passwords(folder: Path, roles: Sequence[str]) -> dict[str, str]:
         with os.fdopen(descriptor, "w") as file:
             json.dump(kept, file, indent=2)
         unfinished.replace(path)
-    return {role: kept[role] for role in roles}
+    return Passwords(by_role={role: kept[role] for role in roles}, new=frozenset(missing))

@@ -104,9 +104,9 @@ def _stop_on_signals(stopping: asyncio.Event, supervisor: Supervisor, console: C
 
 
 def _report(error: RunError, console: Console) -> None:
+    console.say(f"failed: {error}")
     for line in error.details:
         console.say(f"  {line}")
-    console.say(f"failed: {error}")
 
 
 async def _cancel(*tasks: asyncio.Task[object]) -> None:

@@ -149,13 +149,14 @@ class Supervisor:
 
     async def _stop_one(self, kept: _Kept) -> None:
         program, child = kept.program, kept.child
-        if child.status is None:
-            if program.drain is not None:
-                await program.drain()
-            if not await child.stop(program.stop_signal, seconds=program.stop_seconds):
-                self._console.say(f"{program.name} did not stop within {program.stop_seconds:.0f} s: killed")
-                return
-        self._console.say(f"{program.name} stopped")
+        if child.status is not None:
+            return
+        if program.drain is not None:
+            await program.drain()
+        if await child.stop(program.stop_signal, seconds=program.stop_seconds):
+            self._console.say(f"{program.name} stopped")
+        else:
+            self._console.say(f"{program.name} did not stop within {program.stop_seconds:.0f} s: killed")
 
 
 def _start_error(child: Child, what: str) -> RunError:

@@ -31,6 +31,8 @@ create schema if not exists optimizer;
 create schema if not exists analytics_v1;
 create schema if not exists abtest_v1;
 create schema if not exists optimizer_v1;
+-- Which migrations ran, one table per service; on nobody's path.
+create schema if not exists migrations;
 
 comment on schema analytics is 'tables of the analytics service; only it writes here';
 comment on schema abtest is 'tables of the abtest service; only it writes here';

@@ -37,11 +37,13 @@ def state_of(demo: str) -> DemoState:
 def test_passwords_are_kept_and_closed_to_others(tmp_path: Path) -> None:
     first = keep_passwords(tmp_path, ["postgres"])
     both = keep_passwords(tmp_path, ["postgres", "abtest"])
-    assert both["postgres"] == first["postgres"] != both["abtest"]
-    assert keep_passwords(tmp_path, ["postgres", "abtest"]) == both
+    assert both.by_role["postgres"] == first.by_role["postgres"] != both.by_role["abtest"]
+    assert (first.new, both.new) == (frozenset({"postgres"}), frozenset({"abtest"}))
+    again = keep_passwords(tmp_path, ["postgres", "abtest"])
+    assert (again.by_role, again.new) == (both.by_role, frozenset())
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text()) == both
+    assert json.loads(path.read_text()) == both.by_role
 
 
 def test_the_demo_state_is_remembered_for_its_database_only(tmp_path: Path) -> None:
