@@ -28,7 +28,7 @@ create table analytics.merchants (
     constraint merchants_pkey primary key (merchant_id)
 );
 
--- counted_currency_code is the currency fixed by the campaign's first event ('' where none was known).
+-- counted_currency_code is the currency fixed by the campaign's first event.
 create table analytics.campaigns (
     campaign_id text not null,
     campaign_name text,

@@ -1,8 +1,9 @@
 -- migrate:up
 
 -- Every acknowledged event, once. `counted_at` is the time whose hour and day the event counts in: its own,
--- or for a refund its original's. `offer_is_stamped` tells that the sender left the offer out, so that the same
--- event sent again is known as the same whatever the catalog says by then.
+-- or for a refund its original's. `stamped_fields` tells what the sender left out and the catalog filled in
+-- (1 offer_amount_micros, 2 merchant_id, 4 channel, added), so that the same event sent again is known as the
+-- same whatever the catalog says by then.
 create table analytics.events (
     user_id text not null,
     event_id text not null,
@@ -16,8 +17,8 @@ create table analytics.events (
     segment_set_id integer,
     event_type smallint not null,
     channel smallint,
-    offer_is_stamped boolean not null,
-    is_machine_open boolean,
+    stamped_fields smallint not null,
+    is_machine_open boolean not null,
     currency_code text not null,
     original_event_id text,
     custom_event_name text,
@@ -46,6 +47,9 @@ create index events_original_idx on analytics.events (user_id, original_event_id
 -- For reads of a merchant's plain purchases and geofence entries by time.
 create index events_merchant_time_idx on analytics.events (merchant_id, event_at)
     where campaign_id is null and merchant_id is not null;
+
+-- For list_partial_day: everybody's events of a part of one day.
+create index events_counted_idx on analytics.events using brin (counted_at) with (pages_per_range = 32);
 
 grant select, insert, update, delete on analytics.events to analytics;
 grant select on analytics.events to reporting;

@@ -15,7 +15,7 @@ create table analytics.campaign_analytics_daily (
         include (impressions, views, clicks, conversions, revenue_micros, cost_micros)
 );
 
--- For count_active_campaigns: every campaign's rows of a few days.
+-- For list_portfolio_campaigns: every campaign's rows of a few days.
 create index campaign_analytics_daily_day_idx on analytics.campaign_analytics_daily
     using brin (day) with (pages_per_range = 16);
 
@@ -85,6 +85,7 @@ create table analytics.campaign_totals (
     users bigint not null,
     reached_users bigint not null,
     converting_users bigint not null,
+    paying_users bigint not null,
     impressions bigint not null,
     views bigint not null,
     clicks bigint not null,
@@ -106,7 +107,7 @@ create table analytics.campaign_totals (
     constraint campaign_totals_pkey primary key (campaign_id)
 ) with (fillfactor = 50);
 
--- One day of everything, per currency ('' where unknown), split into slots that are added on read, because
+-- One day of everything, per currency, split into slots that are added on read, because
 -- every commit touches today.
 create table analytics.portfolio_analytics_daily (
     day date not null,
@@ -128,7 +129,7 @@ create view analytics.campaign_performance as
 select
     t.campaign_id,
     c.campaign_name,
-    nullif(c.counted_currency_code, '') as currency_code,
+    c.counted_currency_code as currency_code,
     t.reached_users,
     t.converting_users,
     t.impressions,
@@ -149,7 +150,7 @@ left join analytics.campaigns c using (campaign_id);
 create view analytics.portfolio_performance_daily as
 select
     day,
-    nullif(currency_code, '') as currency_code,
+    currency_code,
     sum(impressions)::bigint as impressions,
     sum(views)::bigint as views,
     sum(clicks)::bigint as clicks,

@@ -9,7 +9,7 @@ from analytics.reporting_settings;
 create view analytics_v1.campaigns as
 select
     campaign_id, campaign_name, campaign_type, merchant_id, channel, offer_amount_micros, gross_margin_rate,
-    coalesce(nullif(counted_currency_code, ''), currency_code) as currency_code, start_at, end_at
+    coalesce(counted_currency_code, currency_code) as currency_code, start_at, end_at
 from analytics.campaigns;
 
 create view analytics_v1.merchants as

@@ -1,0 +1,165 @@
+"""What all campaigns did together; money is never added across currencies."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+
+from services.analytics.domain.metrics import Counts, DateRange, divide
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioDay:
+    """What was counted of one currency: campaigns, and plain purchases beside them."""
+
+    currency_code: str
+    counts: Counts
+    purchases: int
+    purchase_revenue_micros: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignSums:
+    """What one campaign did in a range, in its currency."""
+
+    campaign_id: str
+    currency_code: str
+    counts: Counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioTotals:
+    """Sums; `currency_code` is None where they span several or none, and all money is then meaningless."""
+
+    currency_code: str | None
+    is_money_defined: bool
+    counts: Counts
+    purchases: int
+    purchase_revenue_micros: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrencyPortfolio:
+    """The portfolio in one currency."""
+
+    currency_code: str
+    total_campaigns: int
+    totals: PortfolioTotals
+    average_roas: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioChange:
+    """A range against the one before; each change is now / before - 1, None where that is undefined."""
+
+    date_range: DateRange
+    totals: PortfolioTotals
+    impressions: float | None
+    views: float | None
+    clicks: float | None
+    conversions: float | None
+    revenue: float | None
+    cost: float | None
+    purchase_revenue: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portfolio:
+    """Everything GetPortfolioPerformance says."""
+
+    date_range: DateRange
+    total_campaigns: int
+    totals: PortfolioTotals
+    average_roas: float | None
+    change: PortfolioChange
+    currencies: Sequence[CurrencyPortfolio]
+
+
+def add_portfolio(days: Iterable[PortfolioDay]) -> PortfolioTotals:
+    """Return the sums of some days and currencies."""
+    days = list(days)
+    currencies = {day.currency_code for day in days if _has_money(day)} or {d.currency_code for d in days}
+    return PortfolioTotals(
+        currency_code=currencies.pop() if len(currencies) == 1 else None,
+        is_money_defined=len({day.currency_code for day in days if _has_money(day)}) <= 1,
+        counts=reduce(add, (day.counts for day in days), Counts()),
+        purchases=sum(day.purchases for day in days),
+        purchase_revenue_micros=sum(day.purchase_revenue_micros for day in days),
+    )
+
+
+def _has_money(day: PortfolioDay) -> bool:
+    return bool(day.counts.revenue_micros or day.counts.cost_micros or day.purchase_revenue_micros)
+
+
+def mean_roas(campaigns: Iterable[CampaignSums]) -> float | None:
+    """Return the mean of the campaigns' ROAS, each counting once; None without one that has cost."""
+    ratios = [c.counts.revenue_micros / c.counts.cost_micros for c in campaigns if c.counts.cost_micros]
+    return sum(ratios) / len(ratios) if ratios else None
+
+
+def measure_portfolio(
+    *,
+    date_range: DateRange,
+    days: Sequence[PortfolioDay],
+    campaigns: Sequence[CampaignSums],
+    range_before: DateRange,
+    days_before: Sequence[PortfolioDay],
+) -> Portfolio:
+    """Return the portfolio of a range, per currency and against the range before.
+
+    Args:
+        date_range: the days counted.
+        days: what was counted of them, in any number of rows per currency.
+        campaigns: every campaign with an event in the range, once.
+        range_before: the days compared with.
+        days_before: what was counted of those.
+    """
+    totals = add_portfolio(days)
+    codes = sorted({day.currency_code for day in days} | {c.currency_code for c in campaigns})
+    return Portfolio(
+        date_range=date_range,
+        total_campaigns=len(campaigns),
+        totals=totals,
+        average_roas=mean_roas(campaigns),
+        change=_compare(totals, add_portfolio(days_before), range_before),
+        currencies=[_measure_currency(code, days, campaigns) for code in codes],
+    )
+
+
+def _measure_currency(
+    code: str, days: Sequence[PortfolioDay], campaigns: Sequence[CampaignSums]
+) -> CurrencyPortfolio:
+    own = [campaign for campaign in campaigns if campaign.currency_code == code]
+    totals = add_portfolio(day for day in days if day.currency_code == code)
+    return CurrencyPortfolio(
+        currency_code=code,
+        total_campaigns=len(own),
+        totals=replace(totals, currency_code=code),
+        average_roas=mean_roas(own),
+    )
+
+
+def _compare(now: PortfolioTotals, before: PortfolioTotals, range_before: DateRange) -> PortfolioChange:
+    money = (
+        now.is_money_defined
+        and before.is_money_defined
+        and (now.currency_code == before.currency_code or None in (now.currency_code, before.currency_code))
+    )
+    return PortfolioChange(
+        date_range=range_before,
+        totals=before,
+        impressions=_change(now.counts.impressions, before.counts.impressions),
+        views=_change(now.counts.views, before.counts.views),
+        clicks=_change(now.counts.clicks, before.counts.clicks),
+        conversions=_change(now.counts.conversions, before.counts.conversions),
+        revenue=_change(now.counts.revenue_micros, before.counts.revenue_micros) if money else None,
+        cost=_change(now.counts.cost_micros, before.counts.cost_micros) if money else None,
+        purchase_revenue=_change(now.purchase_revenue_micros, before.purchase_revenue_micros)
+        if money
+        else None,
+    )
+
+
+def _change(now: int, before: int) -> float | None:
+    return divide(now - before, before)
