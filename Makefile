@@ -85,5 +85,5 @@ environment-test: python
 
 python:
 	@if ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
-		echo "Python 3.11 or newer is needed (found: $$(python3 --version 2>&1)); name one with PYTHON=<path>" >&2; \
+		echo "Python 3.11 or newer is needed (found: $$("$(or $(PYTHON),python3)" --version 2>&1)); name one with PYTHON=<path>" >&2; \
 		exit 1; fi
