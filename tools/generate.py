@@ -9,19 +9,26 @@ second copy is needed.
 """
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from tools.openapi import build_document
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 GENERATED = ROOT / "gen"
 DESCRIPTORS = Path("descriptors/api.binpb")
+OPENAPI = Path("openapi/openapi.json")
 ERROR_PROTOS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 """None of ours imports them; without them in the descriptor set the gateway leaves error details out."""
 
@@ -53,17 +60,18 @@ def generate(output: Path) -> None:
     (output / DESCRIPTORS).parent.mkdir(parents=True)
     _run_protoc(
         f"--python_out={output}",
-        f"--plugin=protoc-gen-mypy={_script('protoc-gen-mypy')}",
+        f"--plugin=protoc-gen-mypy={tool_script('protoc-gen-mypy')}",
         f"--mypy_out=quiet:{output}",
         *proto_files(),
     )
     _run_protoc(
         f"--grpc_python_out={output}",
-        f"--plugin=protoc-gen-mypy_grpc={_script('protoc-gen-mypy_grpc')}",
+        f"--plugin=protoc-gen-mypy_grpc={tool_script('protoc-gen-mypy_grpc')}",
         f"--mypy_grpc_out=quiet,generate_concrete_servicer_stubs,only_async:{output}",
         *(path for path in proto_files() if path.endswith("_service.proto")),
     )
     write_descriptor_set(output / DESCRIPTORS, PROTOS)
+    write_openapi(output / OPENAPI, output / DESCRIPTORS)
     for path in (*output.rglob("*.py"), *output.rglob("*.pyi")):
         path.write_text(root_imports(path.read_text()))
 
@@ -78,6 +86,18 @@ def write_descriptor_set(path: Path, protos: Path) -> None:
         *ERROR_PROTOS,
         protos=protos,
     )
+
+
+def write_openapi(path: Path, descriptor_set: Path) -> None:
+    """Write to `path` the OpenAPI document of a descriptor set."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    document = build_document(
+        FileDescriptorSet.FromString(descriptor_set.read_bytes()),
+        title="Campaign Optimization System",
+        version=project["version"],
+    )
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def proto_files(protos: Path = PROTOS) -> list[str]:
@@ -131,7 +151,8 @@ def _package_folder(name: str) -> Path:
     return folder.parents[len(name.split(".")) - 1]
 
 
-def _script(name: str) -> Path:
+def tool_script(name: str) -> Path:
+    """Return the path of a program that is installed beside the running Python."""
     return Path(sys.executable).parent / name
 
 
