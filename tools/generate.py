@@ -4,8 +4,8 @@
     python -m tools.generate --output DIR    write the same files under DIR instead
     python -m tools.generate --check         write nothing; exit 1 and name each stale file of gen/
 
-The google protos come from installed packages (googleapis-common-protos, grpcio-tools): no network and no
-second copy is needed.
+No network is needed: Google's annotations are in protos/third_party, its error messages in the installed package
+googleapis-common-protos.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from tools.openapi import build_document
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
+THIRD_PARTY = PROTOS / "third_party"
 GENERATED = ROOT / "gen"
 DESCRIPTORS = Path("descriptors/api.binpb")
 OPENAPI = Path("openapi/openapi.json")
@@ -70,22 +71,16 @@ def generate(output: Path) -> None:
         f"--mypy_grpc_out=quiet,generate_concrete_servicer_stubs,only_async:{output}",
         *(path for path in proto_files() if path.endswith("_service.proto")),
     )
-    write_descriptor_set(output / DESCRIPTORS, PROTOS)
-    write_openapi(output / OPENAPI, output / DESCRIPTORS)
-    for path in (*output.rglob("*.py"), *output.rglob("*.pyi")):
-        path.write_text(root_imports(path.read_text()))
-
-
-def write_descriptor_set(path: Path, protos: Path) -> None:
-    """Write to `path` the descriptors, with comments, of the files under `protos` and what they import."""
     _run_protoc(
         "--include_imports",
         "--include_source_info",
-        f"--descriptor_set_out={path}",
-        *proto_files(protos),
+        f"--descriptor_set_out={output / DESCRIPTORS}",
+        *proto_files(),
         *ERROR_PROTOS,
-        protos=protos,
     )
+    write_openapi(output / OPENAPI, output / DESCRIPTORS)
+    for path in (*output.rglob("*.py"), *output.rglob("*.pyi")):
+        path.write_text(root_imports(path.read_text()))
 
 
 def write_openapi(path: Path, descriptor_set: Path) -> None:
@@ -100,9 +95,10 @@ def write_openapi(path: Path, descriptor_set: Path) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def proto_files(protos: Path = PROTOS) -> list[str]:
-    """Return the paths of our proto files, relative to `protos`, in a fixed order."""
-    return sorted(str(path.relative_to(protos)) for path in protos.rglob("*.proto"))
+def proto_files() -> list[str]:
+    """Return the paths of our own proto files, relative to protos/, in a fixed order."""
+    own = (path for path in PROTOS.rglob("*.proto") if not path.is_relative_to(THIRD_PARTY))
+    return sorted(str(path.relative_to(PROTOS)) for path in own)
 
 
 def root_imports(source: str) -> str:
@@ -137,8 +133,9 @@ def _files_under(folder: Path) -> Iterator[Path]:
             yield path.relative_to(folder)
 
 
-def _run_protoc(*arguments: str, protos: Path = PROTOS) -> None:
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{protos}", f"-I{_package_folder('google.api')}"]
+def _run_protoc(*arguments: str) -> None:
+    folders = (PROTOS, THIRD_PARTY / "googleapis", _package_folder("google.rpc"))
+    command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{folder}" for folder in folders)]
     subprocess.run([*command, *arguments], check=True)
 
 
