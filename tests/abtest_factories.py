@@ -1,0 +1,104 @@
+"""What tests of abtest build: a catalog, conversions, and a server in this process with a real stub."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+import grpc
+
+from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
+from services.abtest.domain.model import DecisionMethod, EpochCounts, Group, GroupCounts, TestDesign
+from services.abtest.server import open_service
+from services.abtest.settings import AbtestSettings
+from services.common.grpc_server import build_server
+
+CONTROL_CAMPAIGN, VARIANT_CAMPAIGN = "camp_control", "camp_variant"
+CONVERTED = 4
+
+
+def design(
+    *,
+    target_sample_size: int = 1000,
+    confidence_level: float = 0.95,
+    decision_method: DecisionMethod = DecisionMethod.ANYTIME,
+    minimum_detectable_effect: float | None = None,
+) -> TestDesign:
+    return TestDesign(
+        test_name="offers",
+        groups=(
+            Group(name="control", campaign_id=CONTROL_CAMPAIGN),
+            Group(name="variant", campaign_id=VARIANT_CAMPAIGN),
+        ),
+        target_sample_size=target_sample_size,
+        confidence_level=confidence_level,
+        decision_method=decision_method,
+        minimum_detectable_effect=minimum_detectable_effect,
+        seed="seed",
+    )
+
+
+def epoch(
+    control: tuple[int, int],
+    variant: tuple[int, int],
+    *,
+    number: int = 1,
+    weights: Sequence[float] = (0.5, 0.5),
+) -> EpochCounts:
+    """Counts as (conversions, users) per group."""
+    return EpochCounts(
+        epoch=number,
+        weights=tuple(weights),
+        groups=tuple(
+            GroupCounts(users=users, conversions=conversions) for conversions, users in (control, variant)
+        ),
+    )
+
+
+async def add_campaigns(
+    admin_url: str, campaign_ids: Iterable[str] = (CONTROL_CAMPAIGN, VARIANT_CAMPAIGN)
+) -> None:
+    connection = await asyncpg.connect(admin_url)
+    try:
+        await connection.executemany(
+            "insert into analytics.campaigns (campaign_id) values ($1)", [(name,) for name in campaign_ids]
+        )
+    finally:
+        await connection.close()
+
+
+async def add_events(
+    admin_url: str, events: Iterable[tuple[str, str, datetime]], *, event_type: int = CONVERTED
+) -> None:
+    """Add events (campaign_id, user_id, time) as analytics would keep them."""
+    rows = [
+        (user_id, f"{campaign_id}-{event_type}-{index}", campaign_id, time, event_type)
+        for index, (campaign_id, user_id, time) in enumerate(events)
+    ]
+    connection = await asyncpg.connect(admin_url)
+    try:
+        await connection.executemany(
+            "insert into analytics.events (user_id, event_id, campaign_id, event_at, counted_at, event_type,"
+            " stamped_fields, is_machine_open, currency_code)"
+            " values ($1, $2, $3, $4, $4, $5, 0, false, 'USD')",
+            rows,
+        )
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def running_server(
+    database_url: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[ABTestServiceStub]:
+    """A real server on a free loopback port, and a stub that calls it."""
+    settings = AbtestSettings(database_url=database_url, port=0, metrics_port=0)
+    async with open_service(settings, now=now) as (service, _):
+        server = build_server(settings=settings, services=[service])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield ABTestServiceStub(channel)
+        finally:
+            await server.stop(grace=None)

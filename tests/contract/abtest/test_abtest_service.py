@@ -1,0 +1,404 @@
+"""ABTestService over the wire: answers and errors as the contract has them."""
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
+from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_events
+
+NAN = float("nan")
+
+
+def a_test(**fields: Any) -> pb.CreateTestRequest:  # noqa: ANN401 (a request's fields)
+    values: dict[str, Any] = {
+        "test_name": "Offer Amount A/B Test",
+        "control_campaign_id": CONTROL_CAMPAIGN,
+        "variant_campaign_id": VARIANT_CAMPAIGN,
+        "target_sample_size": 1000,
+        "confidence_level": 0.95,
+    }
+    return pb.CreateTestRequest(**(values | fields))
+
+
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    """Return the code, the reason, and the violations by field of a call that fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    details = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    status = status_pb2.Status.FromString(details)
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        if not detail.Unpack(info):
+            detail.Unpack(request)
+    assert info.domain == "campaigns.abtest.v1.ABTestService"
+    return (
+        caught.value.code(),
+        info.reason,
+        {violation.field: violation.description for violation in request.field_violations},
+    )
+
+
+async def assign(abtest: ABTestServiceStub, test_id: str, users: int) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {"control": [], "variant": []}
+    for number in range(users):
+        user_id = f"user_{number}"
+        answer = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id=user_id))
+        groups[answer.assigned_group].append(user_id)
+    return groups
+
+
+async def test_a_created_test_says_what_it_is(abtest: ABTestServiceStub) -> None:
+    created = await abtest.CreateTest(a_test(minimum_detectable_effect=0.2))
+    assert created.test_id
+    assert created.is_active
+    assert created.decision_method == "anytime"
+    assert created.confidence_level == 0.95
+    assert created.coverage == 1.0
+    assert created.hash_seed == created.test_id
+    assert created.minimum_detectable_effect == 0.2
+    assert [(group.group, group.campaign_id, group.traffic_weight) for group in created.groups] == [
+        ("control", CONTROL_CAMPAIGN, 0.5),
+        ("variant", VARIANT_CAMPAIGN, 0.5),
+    ]
+    assert created.start_time.ToDatetime(UTC) <= datetime.now(UTC)
+
+
+async def test_defaults_are_anytime_at_95_percent_for_everybody(abtest: ABTestServiceStub) -> None:
+    request = a_test()
+    request.ClearField("confidence_level")
+    created = await abtest.CreateTest(request)
+    assert (created.confidence_level, created.decision_method, created.coverage) == (0.95, "anytime", 1.0)
+    assert not created.HasField("minimum_detectable_effect")
+
+
+async def test_the_same_request_creates_one_test(abtest: ABTestServiceStub) -> None:
+    first = await abtest.CreateTest(a_test(request_id="r1"))
+    assert await abtest.CreateTest(a_test(request_id="r1")) == first
+    other = await abtest.CreateTest(a_test(request_id="r2"))
+    assert other.test_id != first.test_id
+    code, reason, fields = await refusal(
+        abtest.CreateTest(a_test(request_id="r1", traffic_weights=[0.4, 0.6]))
+    )
+    assert (code, reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_CONFLICT")
+    assert set(fields) == {"request_id"}
+    history = await abtest.ListTestHistory(pb.ListTestHistoryRequest())
+    assert len(history.tests) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "violated"),
+    [
+        ({"test_name": ""}, {"test_name"}),
+        ({"test_name": "x" * 257}, {"test_name"}),
+        ({"test_name": "a\0b"}, {"test_name"}),
+        ({"control_campaign_id": ""}, {"control_campaign_id"}),
+        ({"variant_campaign_id": CONTROL_CAMPAIGN}, {"variant_campaign_id"}),
+        ({"target_sample_size": 0}, {"target_sample_size"}),
+        ({"target_sample_size": 1_000_000_001}, {"target_sample_size"}),
+        ({"confidence_level": 0.79}, {"confidence_level"}),
+        ({"confidence_level": 1.0}, {"confidence_level"}),
+        ({"confidence_level": NAN}, {"confidence_level"}),
+        ({"traffic_weights": [0.5, 0.4]}, {"traffic_weights"}),
+        ({"traffic_weights": [1.0]}, {"traffic_weights"}),
+        ({"traffic_weights": [0.0, 1.0]}, {"traffic_weights[0]"}),
+        ({"traffic_weights": [NAN, 1.0]}, {"traffic_weights", "traffic_weights[0]"}),
+        ({"traffic_weights": [-0.5, 1.5]}, {"traffic_weights[0]"}),
+        ({"coverage": 0.0}, {"coverage"}),
+        ({"coverage": 1.1}, {"coverage"}),
+        ({"coverage": NAN}, {"coverage"}),
+        ({"hash_seed": "x" * 129}, {"hash_seed"}),
+        ({"request_id": "x" * 129}, {"request_id"}),
+        ({"minimum_detectable_effect": 0.0}, {"minimum_detectable_effect"}),
+        ({"minimum_detectable_effect": -1.0}, {"minimum_detectable_effect"}),
+        ({"minimum_detectable_effect": NAN}, {"minimum_detectable_effect"}),
+        ({"decision_method": "peek"}, {"decision_method"}),
+        ({"test_name": "", "coverage": 2.0}, {"test_name", "coverage"}),
+    ],
+)
+async def test_a_wrong_field_is_named_and_nothing_is_created(
+    abtest: ABTestServiceStub, fields: dict[str, Any], violated: set[str]
+) -> None:
+    code, _, found = await refusal(abtest.CreateTest(a_test(**fields)))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert set(found) == violated
+    assert not (await abtest.ListTestHistory(pb.ListTestHistoryRequest())).tests
+
+
+async def test_an_unknown_campaign_is_named_and_nothing_is_created(abtest: ABTestServiceStub) -> None:
+    code, reason, fields = await refusal(abtest.CreateTest(a_test(variant_campaign_id="nowhere")))
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "CAMPAIGN_NOT_FOUND")
+    assert set(fields) == {"variant_campaign_id"}
+    assert not (await abtest.ListTestHistory(pb.ListTestHistoryRequest())).tests
+
+
+async def test_a_method_that_is_not_built_is_refused_by_name(abtest: ABTestServiceStub) -> None:
+    code, reason, fields = await refusal(abtest.CreateTest(a_test(decision_method="group_sequential")))
+    assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "DECISION_METHOD_UNIMPLEMENTED")
+    assert set(fields) == {"decision_method"}
+
+
+async def test_a_user_keeps_the_group_of_the_first_call(abtest: ABTestServiceStub) -> None:
+    created = await abtest.CreateTest(a_test(hash_seed="seed"))
+    request = pb.AssignUserRequest(test_id=created.test_id, user_id="a")
+    answer = await abtest.AssignUser(request)
+    # GrowthBook's vector ["seed", "a", 2, 0.0505]: the first half is control's.
+    assert (answer.assigned_group, answer.campaign_id) == ("control", CONTROL_CAMPAIGN)
+    assert not answer.HasField("reason")
+    assert await abtest.AssignUser(request) == answer
+    status = await abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=created.test_id))
+    assert [group.users for group in status.groups] == [1, 0]
+
+
+async def test_asking_for_a_group_never_assigns(abtest: ABTestServiceStub) -> None:
+    test_id = (await abtest.CreateTest(a_test())).test_id
+    request = pb.GetUserTestGroupRequest(test_id=test_id, user_id="u")
+    assert not (await abtest.GetUserTestGroup(request)).HasField("assigned_group")
+    assigned = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="u"))
+    answer = await abtest.GetUserTestGroup(request)
+    assert (answer.assigned_group, answer.campaign_id) == (assigned.assigned_group, assigned.campaign_id)
+    assert answer.HasField("assigned_time")
+    code, reason, _ = await refusal(
+        abtest.GetUserTestGroup(pb.GetUserTestGroupRequest(test_id="no", user_id="u"))
+    )
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "TEST_NOT_FOUND")
+
+
+async def test_users_beyond_the_coverage_get_a_reason(abtest: ABTestServiceStub) -> None:
+    # GrowthBook's vectors: ["seed", "b", 2, 0.2696] lies beyond control's covered quarter of [0, 0.5).
+    created = await abtest.CreateTest(a_test(hash_seed="seed", coverage=0.5))
+    answer = await abtest.AssignUser(pb.AssignUserRequest(test_id=created.test_id, user_id="b"))
+    assert not answer.HasField("assigned_group")
+    assert answer.reason == "coverage"
+    enrolled = await abtest.AssignUser(pb.AssignUserRequest(test_id=created.test_id, user_id="a"))
+    assert enrolled.assigned_group == "control"
+
+
+@pytest.mark.parametrize("user_id", ["", "  ", "x" * 129, "a\0"])
+async def test_user_ids_that_cannot_be_are_refused(abtest: ABTestServiceStub, user_id: str) -> None:
+    test_id = (await abtest.CreateTest(a_test())).test_id
+    for call in (
+        abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id=user_id)),
+        abtest.GetUserTestGroup(pb.GetUserTestGroupRequest(test_id=test_id, user_id=user_id)),
+    ):
+        code, _, fields = await refusal(call)
+        assert (code, set(fields)) == (grpc.StatusCode.INVALID_ARGUMENT, {"user_id"})
+
+
+async def test_every_rpc_refuses_an_unknown_and_an_empty_test(abtest: ABTestServiceStub) -> None:
+    for test_id, expected in (("no", grpc.StatusCode.NOT_FOUND), ("", grpc.StatusCode.INVALID_ARGUMENT)):
+        for call in (
+            abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="u")),
+            abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id)),
+            abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id)),
+            abtest.EndTest(pb.EndTestRequest(test_id=test_id)),
+        ):
+            code, _, fields = await refusal(call)
+            assert (code, set(fields)) == (expected, {"test_id"})
+
+
+async def test_status_tells_progress_and_why_it_can_end(abtest: ABTestServiceStub) -> None:
+    test_id = (await abtest.CreateTest(a_test(target_sample_size=10))).test_id
+    groups = await assign(abtest, test_id, 6)
+    request = pb.GetTestStatusRequest(test_id=test_id)
+    status = await abtest.GetTestStatus(request)
+    assert [group.users for group in status.groups] == [len(groups["control"]), len(groups["variant"])]
+    assert status.progress == pytest.approx(min(len(ids) for ids in groups.values()) / 10)
+    assert not status.can_end
+    assert "of 10 users" in status.can_end_reason
+    await assign(abtest, test_id, 60)
+    status = await abtest.GetTestStatus(request)
+    assert status.progress == 1.0
+    assert status.can_end
+    assert not status.HasField("end_time")
+
+
+async def test_only_conversions_on_the_own_campaign_after_the_assignment_count(
+    abtest: ABTestServiceStub, database: DatabaseAddresses
+) -> None:
+    test_id = (await abtest.CreateTest(a_test())).test_id
+    groups = await assign(abtest, test_id, 20)
+    later, earlier = datetime.now(UTC) + timedelta(seconds=1), datetime.now(UTC) - timedelta(hours=1)
+    one, two, three = groups["control"][:3]
+    four, five, *_ = groups["variant"]
+    await add_events(
+        database.admin,
+        [
+            (CONTROL_CAMPAIGN, one, later),
+            (CONTROL_CAMPAIGN, one, later),  # a user converts once
+            (CONTROL_CAMPAIGN, two, earlier),  # before the assignment
+            (VARIANT_CAMPAIGN, three, later),  # the other group's campaign
+            (CONTROL_CAMPAIGN, "stranger", later),  # nobody of the test
+            (VARIANT_CAMPAIGN, four, later),
+            (VARIANT_CAMPAIGN, four, earlier),  # an earlier one does not undo the later one
+        ],
+    )
+    await add_events(database.admin, [(VARIANT_CAMPAIGN, five, later)], event_type=3)  # a click
+    result = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    assert [(group.group, group.users, group.conversions) for group in result.groups] == [
+        ("control", len(groups["control"]), 1),
+        ("variant", len(groups["variant"]), 1),
+    ]
+
+
+async def test_an_effect_is_found_and_kept_when_the_test_ends(
+    abtest: ABTestServiceStub, database: DatabaseAddresses
+) -> None:
+    created = await abtest.CreateTest(a_test(target_sample_size=100, minimum_detectable_effect=0.5))
+    test_id = created.test_id
+    groups = await assign(abtest, test_id, 260)
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    await add_events(
+        database.admin,
+        [(CONTROL_CAMPAIGN, user, later) for user in groups["control"][:12]]
+        + [(VARIANT_CAMPAIGN, user, later) for user in groups["variant"][:60]],
+    )
+    running = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    assert running.verdict == "ship"
+    assert running.winner == "variant"
+    assert running.recommendation == "Deploy variant campaign"
+    assert running.method == "pearson_chi_squared"
+    assert running.decision_method == "anytime"
+    assert 0 < running.p_value < running.anytime_p_value < 0.05
+    assert running.improvement_percent == pytest.approx(100 * running.relative_lift)
+    assert running.absolute_lift_interval.lower < running.absolute_lift < running.absolute_lift_interval.upper
+    assert 0 < running.anytime_relative_lift_interval.lower < running.relative_lift_interval.lower
+    assert 0 < running.power < 1
+    assert running.reasons
+
+    ended = await abtest.EndTest(pb.EndTestRequest(test_id=test_id))
+    assert not ended.is_active
+    assert ended.HasField("end_time")
+    assert (ended.winner, ended.p_value, ended.groups) == ("variant", running.p_value, running.groups)
+
+    await add_events(database.admin, [(CONTROL_CAMPAIGN, user, later) for user in groups["control"][12:90]])
+    assert await abtest.EndTest(pb.EndTestRequest(test_id=test_id)) == ended
+    kept = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    assert kept == running
+    history = await abtest.ListTestHistory(pb.ListTestHistoryRequest())
+    assert history.tests[0].result.p_value == running.p_value
+    assert history.tests[0].end_time == ended.end_time
+
+
+async def test_an_ended_test_enrols_nobody_and_keeps_who_was(abtest: ABTestServiceStub) -> None:
+    test_id = (await abtest.CreateTest(a_test())).test_id
+    before = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="early"))
+    await abtest.EndTest(pb.EndTestRequest(test_id=test_id))
+    late = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="late"))
+    assert not late.HasField("assigned_group")
+    assert late.reason == "ended"
+    assert await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="early")) == before
+    status = await abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id))
+    assert not status.is_active
+    assert status.can_end
+    assert status.HasField("end_time")
+
+
+async def test_a_test_without_users_says_so(abtest: ABTestServiceStub) -> None:
+    test_id = (await abtest.CreateTest(a_test())).test_id
+    result = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    assert {field.name for field, _ in result.ListFields()} == {
+        "test_id",
+        "groups",
+        "verdict",
+        "recommendation",
+        "decision_method",
+        "warnings",
+        "reasons",
+        "confidence_level",
+    }
+    assert not result.groups[0].HasField("conversion_rate")
+    assert result.verdict == "continue"
+    assert result.method == ""
+    assert "group control has no users yet" in result.warnings
+    ended = await abtest.EndTest(pb.EndTestRequest(test_id=test_id))
+    assert ended.verdict == "stop"
+    assert await abtest.EndTest(pb.EndTestRequest(test_id=test_id)) == ended
+
+
+async def test_a_fixed_horizon_names_no_winner_before_its_target(
+    abtest: ABTestServiceStub, database: DatabaseAddresses
+) -> None:
+    request = a_test(target_sample_size=60, decision_method="fixed_horizon")
+    test_id = (await abtest.CreateTest(request)).test_id
+    groups = await assign(abtest, test_id, 80)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    await add_events(database.admin, [(VARIANT_CAMPAIGN, user, later) for user in groups["variant"]])
+    early = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    assert early.p_value < 1e-6
+    assert (early.verdict, early.HasField("winner")) == ("continue", False)
+    assert not (await abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id))).can_end
+    await assign(abtest, test_id, 200)
+    reached = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    assert (reached.verdict, reached.winner) == ("ship", "variant")
+    assert any("were assigned after every group had its target" in text for text in reached.warnings)
+
+
+async def test_history_comes_in_pages_the_newest_first(abtest: ABTestServiceStub) -> None:
+    created = [(await abtest.CreateTest(a_test(test_name=f"t{number}"))).test_id for number in range(5)]
+    seen: list[str] = []
+    token = ""
+    for _ in range(3):
+        page = await abtest.ListTestHistory(pb.ListTestHistoryRequest(limit=2, page_token=token))
+        seen += [test.test_id for test in page.tests]
+        token = page.next_page_token
+    assert seen == created[::-1]
+    assert token == ""
+    assert len((await abtest.ListTestHistory(pb.ListTestHistoryRequest())).tests) == 5
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+async def test_a_limit_out_of_range_is_refused(abtest: ABTestServiceStub, limit: int) -> None:
+    code, _, fields = await refusal(abtest.ListTestHistory(pb.ListTestHistoryRequest(limit=limit)))
+    assert (code, set(fields)) == (grpc.StatusCode.INVALID_ARGUMENT, {"limit"})
+
+
+@pytest.mark.parametrize("token", ["%%%", "eyJhIjoxfQ", "eyJjcmVhdGVkX2F0IjoieCIsInRlc3RfaWQiOiJ4In0"])
+async def test_a_foreign_page_token_is_refused(abtest: ABTestServiceStub, token: str) -> None:
+    code, _, fields = await refusal(abtest.ListTestHistory(pb.ListTestHistoryRequest(page_token=token)))
+    assert (code, set(fields)) == (grpc.StatusCode.INVALID_ARGUMENT, {"page_token"})
+
+
+async def test_the_sample_size_names_its_formula(abtest: ABTestServiceStub) -> None:
+    request = pb.EstimateSampleSizeRequest(baseline_conversion_rate=0.10, minimum_detectable_effect=0.2)
+    answer = await abtest.EstimateSampleSize(request)
+    assert answer.required_sample_size_per_variant == 3841
+    assert answer.required_sample_size_total == 7682
+    assert answer.formula == "two_proportion_pooled_z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "violated"),
+    [
+        ({}, {"baseline_conversion_rate", "minimum_detectable_effect"}),
+        ({"baseline_conversion_rate": 0.0, "minimum_detectable_effect": 0.1}, {"baseline_conversion_rate"}),
+        ({"baseline_conversion_rate": 0.1, "minimum_detectable_effect": 0.0}, {"minimum_detectable_effect"}),
+        ({"baseline_conversion_rate": 0.6, "minimum_detectable_effect": 1.0}, {"minimum_detectable_effect"}),
+        ({"baseline_conversion_rate": 0.1, "minimum_detectable_effect": 1e-9}, {"minimum_detectable_effect"}),
+        (
+            {"baseline_conversion_rate": 0.1, "minimum_detectable_effect": 1e-17},
+            {"minimum_detectable_effect"},
+        ),
+        ({"baseline_conversion_rate": NAN, "minimum_detectable_effect": 0.1}, {"baseline_conversion_rate"}),
+        (
+            {"baseline_conversion_rate": 0.1, "minimum_detectable_effect": 0.1, "power": 0.5},
+            {"power"},
+        ),
+        (
+            {"baseline_conversion_rate": 0.1, "minimum_detectable_effect": 0.1, "confidence_level": 0.5},
+            {"confidence_level"},
+        ),
+    ],
+)
+async def test_a_sample_size_of_nothing_possible_is_refused(
+    abtest: ABTestServiceStub, fields: dict[str, Any], violated: set[str]
+) -> None:
+    code, _, found = await refusal(abtest.EstimateSampleSize(pb.EstimateSampleSizeRequest(**fields)))
+    assert (code, set(found)) == (grpc.StatusCode.INVALID_ARGUMENT, violated)
