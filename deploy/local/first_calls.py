@@ -17,7 +17,6 @@ from deploy.local.settings import HOST, RunSettings
 
 _CALL_SECONDS = 30.0
 _SHOWN_CHARACTERS = 900
-_PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "grpc_proxy")
 
 _OFFER_CLIENT = """\
 import grpc
@@ -73,7 +72,7 @@ def first_calls(port: int, *, campaign_id: str | None, has_model: bool, demo: st
         Example(
             title="REST, with curl",
             typed=f"curl -s '{url}'",
-            command=["curl", "-s", "--noproxy", "*", url],
+            command=["curl", "-s", url],
         ),
         _grpc_call(port, campaign_id),
         _python_client(port, campaign_id if has_model else None),
@@ -114,11 +113,10 @@ async def _first_campaign(port: int) -> str | None:
 async def _answer(example: Example) -> str:
     if shutil.which(example.command[0]) is None:
         return f"({example.command[0]} is not installed here, so this call was not made)"
-    environment = {name: value for name, value in inherited_environment().items() if name not in _PROXIES}
     process = await asyncio.create_subprocess_exec(
         *example.command,
         cwd=REPOSITORY,
-        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        env={**inherited_environment(), "PYTHONPATH": str(REPOSITORY)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

