@@ -4,8 +4,8 @@
     python -m tools.generate --output DIR    write the same files under DIR instead
     python -m tools.generate --check         write nothing; exit 1 and name each stale file of gen/
 
-No network is needed: Google's annotations are in protos/third_party, its error messages in the installed package
-googleapis-common-protos.
+No network is needed: Google's annotations are in protos/third_party, its error messages in the installed
+package googleapis-common-protos.
 """
 
 import argparse
