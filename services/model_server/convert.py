@@ -14,8 +14,10 @@ from services.model_server.statistics import Duration, VersionStatistics
 from services.model_server.tensors import (
     DATATYPES,
     Array,
+    InputTensor,
     Tensor,
     TensorSpec,
+    check_shape,
     decode_raw,
     decode_values,
     encode_raw,
@@ -26,12 +28,13 @@ from services.model_server.tensors import (
 
 SERVER_NAME = "model-server"
 EXTENSIONS = ("model_repository", "model_configuration", "statistics")
+MAXIMUM_INPUTS = 1024
 _REQUEST_PARAMETERS_REFUSED = ("sequence_id", "sequence_start", "sequence_end")
 _TENSOR_PARAMETERS_REFUSED = ("shared_memory_region", "classification")
 
 
 def inference_from_proto(request: pb.ModelInferRequest) -> InferenceRequest:
-    """Return the request with its tensors decoded, all raw or all typed.
+    """Return the request with its tensors ready to decode, all raw or all typed.
 
     Parameters that would change the answer and are not offered here (sequences, shared memory,
     classification) are refused; others are hints, and ignored.
@@ -127,8 +130,10 @@ def repository_from_proto(name: str) -> None:
         raise invalid_field("repository_name", "must be empty: there is one repository", "REPOSITORY_UNKNOWN")
 
 
-def _inputs_from_proto(request: pb.ModelInferRequest) -> list[Tensor]:
+def _inputs_from_proto(request: pb.ModelInferRequest) -> list[InputTensor]:
     raw = request.raw_input_contents
+    if len(request.inputs) > MAXIMUM_INPUTS:
+        raise invalid_field("inputs", f"at most {MAXIMUM_INPUTS} are taken", "TOO_MANY_INPUTS")
     if raw and len(raw) != len(request.inputs):
         raise invalid_field(
             "raw_input_contents",
@@ -141,29 +146,40 @@ def _inputs_from_proto(request: pb.ModelInferRequest) -> list[Tensor]:
     ]
 
 
-def _input_from_proto(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None, field: str) -> Tensor:
+def _input_from_proto(
+    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None, field: str
+) -> InputTensor:
     _refuse_parameters(tensor.parameters, _TENSOR_PARAMETERS_REFUSED, f"{field}.parameters")
-    datatype = find_datatype(tensor.datatype, tensor=tensor.name, field=field)
+    name, datatype = tensor.name, find_datatype(tensor.datatype, tensor=tensor.name, field=field)
+    shape = check_shape(tensor.shape, tensor=name, field=field)
     given = [descriptor.name for descriptor, _ in tensor.contents.ListFields()]
     if raw is not None:
         if given:
             raise invalid_field(
                 f"{field}.contents",
-                f"input {shown(tensor.name)} has contents beside raw_input_contents",
+                f"input {shown(name)} has contents beside raw_input_contents",
                 "CONTENTS_TWICE",
             )
-        array = decode_raw(raw, datatype=datatype, shape=tensor.shape, tensor=tensor.name, field=field)
-        return Tensor(name=tensor.name, datatype=datatype, array=array)
+        return InputTensor(
+            name=name,
+            datatype=datatype,
+            shape=shape,
+            decode=lambda: decode_raw(raw, datatype=datatype, shape=shape, tensor=name),
+        )
     if given != [datatype.contents]:
         raise invalid_field(
             f"{field}.contents",
-            f"input {shown(tensor.name)} of {datatype.name} must have "
+            f"input {shown(name)} of {datatype.name} must have "
             f"{datatype.contents or 'raw_input_contents'}, and nothing else",
             "CONTENTS_MISMATCH",
         )
     values = getattr(tensor.contents, datatype.contents)
-    array = decode_values(values, datatype=datatype, shape=tensor.shape, tensor=tensor.name, field=field)
-    return Tensor(name=tensor.name, datatype=datatype, array=array)
+    return InputTensor(
+        name=name,
+        datatype=datatype,
+        shape=shape,
+        decode=lambda: decode_values(values, datatype=datatype, shape=shape, tensor=name),
+    )
 
 
 def _contents_to_proto(tensor: Tensor) -> pb.InferTensorContents:

@@ -1,5 +1,9 @@
-"""Inference without a transport: find the version, check the tensors against it, run it, count it."""
+"""Inference without a transport: find the version, check the tensors against it, run it, count it.
 
+What is cheap is checked first (names, datatypes, shapes, rows); tensors are decoded where the model runs.
+"""
+
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,8 +19,9 @@ from services.model_server.config import ModelSpec
 from services.model_server.loading import LoadedVersion
 from services.model_server.repository import Repository
 from services.model_server.runner import Runner
+from services.model_server.session import Session
 from services.model_server.statistics import Phases
-from services.model_server.tensors import Array, Tensor, TensorSpec, fits, shown
+from services.model_server.tensors import InputTensor, Tensor, TensorSpec, fits, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +30,7 @@ class InferenceRequest:
 
     model: str
     version: str
-    inputs: Sequence[Tensor]
+    inputs: Sequence[InputTensor]
     outputs: Sequence[str]
     received_ns: int = field(default_factory=time.perf_counter_ns)
 
@@ -71,34 +76,29 @@ class DataPlane:
         return answer
 
     async def _run(self, version: LoadedVersion, request: InferenceRequest) -> InferenceAnswer:
-        inputs = check_inputs(request.inputs, version.spec)
-        outputs = choose_outputs(request.outputs, version.spec)
+        check_inputs(request.inputs, version.spec)
         rows = self._count_rows(request.inputs, version.spec)
-        names = [tensor.name for tensor in outputs]
-        size = sum(array.size for array in inputs.values())
+        outputs = choose_outputs(request.outputs, version.spec)
         input_ns = time.perf_counter_ns() - request.received_ns
         timed = await self._runner.run(
-            lambda: version.session.run(inputs, names), costs=version.costs, size=size
+            lambda: _compute(version.session, request.inputs, outputs),
+            costs=version.costs,
+            size=sum(math.prod(tensor.shape) for tensor in request.inputs),
         )
-        phases = Phases(input_ns=input_ns, queue_ns=timed.queue_ns, infer_ns=timed.compute_ns)
+        decode_ns = timed.result.decode_ns
+        phases = Phases(
+            input_ns=input_ns + decode_ns, queue_ns=timed.queue_ns, infer_ns=timed.compute_ns - decode_ns
+        )
         version.statistics.record_success(rows, phases)
-        return InferenceAnswer(
-            model=version.model,
-            version=version.version,
-            outputs=[
-                Tensor(name=tensor.name, datatype=tensor.datatype, array=array)
-                for tensor, array in zip(outputs, timed.result, strict=True)
-            ],
-        )
+        return InferenceAnswer(model=version.model, version=version.version, outputs=timed.result.outputs)
 
-    def _count_rows(self, inputs: Sequence[Tensor], spec: ModelSpec) -> int:
+    def _count_rows(self, inputs: Sequence[InputTensor], spec: ModelSpec) -> int:
         """Return the rows of a request, 1 for a model without a batch; refuse too many."""
-        sizes: dict[str, int] = {tensor.name: tensor.array.shape[0] for tensor in inputs if tensor.array.ndim}
         most = min(spec.max_batch_size or self._max_batch_size, self._max_batch_size)
         for index, tensor in enumerate(inputs):
-            if sizes.get(tensor.name, 1) > most:
+            if tensor.shape and tensor.shape[0] > most:
                 raise ResourceExhaustedError(
-                    f"input {shown(tensor.name)} has {sizes[tensor.name]} rows; at most {most} are taken",
+                    f"input {shown(tensor.name)} has {tensor.shape[0]} rows; at most {most} are taken",
                     reason="BATCH_TOO_LARGE",
                     violations=(
                         FieldViolation(field=f"inputs[{index}].shape", description=f"at most {most} rows"),
@@ -107,18 +107,38 @@ class DataPlane:
                 )
         if not spec.max_batch_size:
             return 1
-        if len(set(sizes.values())) > 1:
+        rows = {tensor.shape[0] for tensor in inputs}
+        if len(rows) > 1:
             raise InvalidArgumentError(
-                f"the inputs have different numbers of rows: {sorted(set(sizes.values()))}",
-                reason="BATCH_MISMATCH",
+                f"the inputs have different numbers of rows: {sorted(rows)}", reason="BATCH_MISMATCH"
             )
-        return next(iter(sizes.values()))
+        return rows.pop()
 
 
-def check_inputs(inputs: Sequence[Tensor], spec: ModelSpec) -> dict[str, Array]:
-    """Return the arrays by input name, all of the model's and no other, each as the model wants it."""
+@dataclass(frozen=True, kw_only=True)
+class _Computed:
+    outputs: Sequence[Tensor]
+    decode_ns: int
+
+
+def _compute(session: Session, inputs: Sequence[InputTensor], outputs: Sequence[TensorSpec]) -> _Computed:
+    started_ns = time.perf_counter_ns()
+    arrays = {tensor.name: tensor.decode() for tensor in inputs}
+    decoded_ns = time.perf_counter_ns()
+    answer = session.run(arrays, [tensor.name for tensor in outputs])
+    return _Computed(
+        outputs=[
+            Tensor(name=tensor.name, datatype=tensor.datatype, array=array)
+            for tensor, array in zip(outputs, answer, strict=True)
+        ],
+        decode_ns=decoded_ns - started_ns,
+    )
+
+
+def check_inputs(inputs: Sequence[InputTensor], spec: ModelSpec) -> None:
+    """Refuse inputs that are not all of the model's and no other, each as the model wants it."""
     wanted = {tensor.name: tensor for tensor in spec.inputs}
-    arrays: dict[str, Array] = {}
+    given: set[str] = set()
     for index, tensor in enumerate(inputs):
         field_path = f"inputs[{index}]"
         expected = wanted.get(tensor.name)
@@ -128,15 +148,14 @@ def check_inputs(inputs: Sequence[Tensor], spec: ModelSpec) -> dict[str, Array]:
                 f"the model has no input {shown(tensor.name)}; it has {', '.join(wanted)}",
                 "INPUT_UNKNOWN",
             )
-        if tensor.name in arrays:
+        if tensor.name in given:
             raise invalid_field(
                 f"{field_path}.name", f"input {shown(tensor.name)} is given twice", "INPUT_REPEATED"
             )
         _check_tensor(tensor, expected, field_path)
-        arrays[tensor.name] = tensor.array
-    if missing := [name for name in wanted if name not in arrays]:
+        given.add(tensor.name)
+    if missing := [name for name in wanted if name not in given]:
         raise invalid_field("inputs", f"input {', '.join(map(shown, missing))} is missing", "INPUT_MISSING")
-    return arrays
 
 
 def choose_outputs(names: Sequence[str], spec: ModelSpec) -> Sequence[TensorSpec]:
@@ -144,6 +163,7 @@ def choose_outputs(names: Sequence[str], spec: ModelSpec) -> Sequence[TensorSpec
     if not names:
         return spec.outputs
     known = {tensor.name: tensor for tensor in spec.outputs}
+    chosen: dict[str, TensorSpec] = {}
     for index, name in enumerate(names):
         if name not in known:
             raise invalid_field(
@@ -151,22 +171,25 @@ def choose_outputs(names: Sequence[str], spec: ModelSpec) -> Sequence[TensorSpec
                 f"the model has no output {shown(name)}; it has {', '.join(known)}",
                 "OUTPUT_UNKNOWN",
             )
-    if len(set(names)) != len(names):
-        raise invalid_field("outputs", "an output is asked for twice", "OUTPUT_REPEATED")
-    return [known[name] for name in names]
+        if name in chosen:
+            raise invalid_field(
+                f"outputs[{index}].name", f"output {shown(name)} is asked for twice", "OUTPUT_REPEATED"
+            )
+        chosen[name] = known[name]
+    return list(chosen.values())
 
 
-def _check_tensor(tensor: Tensor, expected: TensorSpec, field_path: str) -> None:
+def _check_tensor(tensor: InputTensor, expected: TensorSpec, field_path: str) -> None:
     if tensor.datatype is not expected.datatype:
         raise invalid_field(
             f"{field_path}.datatype",
             f"input {shown(tensor.name)} is {tensor.datatype.name}; the model takes {expected.datatype.name}",
             "DATATYPE_MISMATCH",
         )
-    if not fits(tensor.array.shape, expected.shape):
+    if not fits(tensor.shape, expected.shape):
         raise invalid_field(
             f"{field_path}.shape",
-            f"input {shown(tensor.name)} has shape {list(tensor.array.shape)}; "
+            f"input {shown(tensor.name)} has shape {list(tensor.shape)}; "
             f"the model takes {list(expected.shape)} (-1: any size)",
             "SHAPE_MISMATCH",
         )

@@ -43,7 +43,7 @@ class Duration:
 class Phases:
     """The nanoseconds of one inference.
 
-    `input_ns`: reading and checking the request. `queue_ns`: waiting for a worker. `infer_ns`: the model.
+    `input_ns`: checking and decoding the request. `queue_ns`: waiting for a worker. `infer_ns`: the model.
     """
 
     input_ns: int

@@ -6,7 +6,7 @@ because that is all ONNX Runtime's string tensors carry through Python.
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -84,11 +84,25 @@ class TensorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """A named tensor of a request or an answer."""
+    """A named tensor of an answer."""
 
     name: str
     datatype: Datatype
     array: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputTensor:
+    """A named tensor of a request, not decoded yet, so that one of the wrong kind costs nothing.
+
+    `decode` returns the array, of `datatype` and `shape`, or raises InvalidArgumentError where the contents
+    do not make one; for much text it takes long.
+    """
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    decode: Callable[[], Array]
 
 
 def shown(name: str) -> str:
@@ -109,8 +123,8 @@ def find_datatype(name: str, *, tensor: str, field: str) -> Datatype:
     return datatype
 
 
-def count_elements(shape: Sequence[int], *, tensor: str, field: str) -> int:
-    """Return the number of elements of a request's `shape`; exact, whatever its size.
+def check_shape(shape: Sequence[int], *, tensor: str, field: str) -> tuple[int, ...]:
+    """Return a request's `shape`, whatever its size.
 
     Refused: a dimension below 1 (an empty tensor is a mistake of the caller's, and some ONNX kernels do not
     survive it) and more than `MAXIMUM_DIMENSIONS` dimensions.
@@ -127,12 +141,12 @@ def count_elements(shape: Sequence[int], *, tensor: str, field: str) -> int:
             f"input {shown(tensor)} has shape {list(shape)}; each dimension must be at least 1",
             "SHAPE_INVALID",
         )
-    return math.prod(shape)
+    return tuple(shape)
 
 
-def decode_raw(raw: bytes, *, datatype: Datatype, shape: Sequence[int], tensor: str, field: str) -> Array:
+def decode_raw(raw: bytes, *, datatype: Datatype, shape: Sequence[int], tensor: str) -> Array:
     """Return the array of the raw form: little-endian elements, or for BYTES each with a 4-byte length."""
-    count = count_elements(shape, tensor=tensor, field=field)
+    count = math.prod(shape)
     if datatype.name == "BYTES":
         return _as_text(_split_raw(raw, count, tensor=tensor), shape, tensor=tensor)
     expected = count * datatype.dtype.itemsize
@@ -148,11 +162,9 @@ def decode_raw(raw: bytes, *, datatype: Datatype, shape: Sequence[int], tensor: 
     return array.astype(datatype.dtype, copy=False)
 
 
-def decode_values(
-    values: Sequence[Any], *, datatype: Datatype, shape: Sequence[int], tensor: str, field: str
-) -> Array:
+def decode_values(values: Sequence[Any], *, datatype: Datatype, shape: Sequence[int], tensor: str) -> Array:
     """Return the array of the typed form: one value per element."""
-    count = count_elements(shape, tensor=tensor, field=field)
+    count = math.prod(shape)
     if len(values) != count:
         raise _wrong_length(
             tensor, f"its contents have {len(values)} elements; shape {list(shape)} needs {count}"

@@ -269,6 +269,7 @@ def hostile_requests() -> dict[str, tuple[pb.ModelInferRequest, grpc.StatusCode,
     short.inputs[0].contents.fp32_contents.pop()
     spare_raw = raw_request("m", good)
     spare_raw.raw_input_contents.append(b"")
+    crowd = pb.ModelInferRequest(model_name="m", inputs=[typed_request("m", [[1.0, 2.0]]).inputs[0]] * 1025)
     sequence = raw_request("m", good)
     sequence.parameters["sequence_id"].int64_param = 3
     shared = raw_request("m", good)
@@ -282,8 +283,14 @@ def hostile_requests() -> dict[str, tuple[pb.ModelInferRequest, grpc.StatusCode,
         "long name": (raw_request("n" * 1_000_000, good), grpc.StatusCode.NOT_FOUND, "MODEL_UNKNOWN", []),
         "unknown version": (edited(model_version="9"), grpc.StatusCode.NOT_FOUND, "VERSION_UNKNOWN", []),
         "odd version": (edited(model_version="01"), grpc.StatusCode.NOT_FOUND, "VERSION_UNKNOWN", []),
-        "overflow": (shaped(2**32, 2**32), invalid, "CONTENTS_LENGTH", []),
-        "huge": (shaped(2**62, 2**62, 2**62), invalid, "CONTENTS_LENGTH", []),
+        "overflow": (shaped(2**32, 2**32), invalid, "SHAPE_MISMATCH", ["inputs[0].shape"]),
+        "huge": (
+            shaped(2**62, 2),
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "BATCH_TOO_LARGE",
+            ["inputs[0].shape"],
+        ),
+        "no contents": (shaped(4, 2), invalid, "CONTENTS_LENGTH", []),
         "negative": (shaped(-1, 2), invalid, "SHAPE_INVALID", ["inputs[0].shape"]),
         "two negatives": (shaped(-1, -2, raw=bytes(8)), invalid, "SHAPE_INVALID", ["inputs[0].shape"]),
         "no row": (shaped(0, 2), invalid, "SHAPE_INVALID", ["inputs[0].shape"]),
@@ -298,7 +305,7 @@ def hostile_requests() -> dict[str, tuple[pb.ModelInferRequest, grpc.StatusCode,
             ["inputs[0].shape"],
         ),
         "input name": (edited(name="q"), invalid, "INPUT_UNKNOWN", ["inputs[0].name"]),
-        "datatype": (edited(datatype="FP64"), invalid, "CONTENTS_LENGTH", []),
+        "datatype": (edited(datatype="FP64"), invalid, "DATATYPE_MISMATCH", ["inputs[0].datatype"]),
         "no datatype": (edited(datatype=""), invalid, "DATATYPE_UNKNOWN", ["inputs[0].datatype"]),
         "bf16": (edited(datatype="BF16"), invalid, "DATATYPE_UNKNOWN", ["inputs[0].datatype"]),
         "other type": (
@@ -312,6 +319,7 @@ def hostile_requests() -> dict[str, tuple[pb.ModelInferRequest, grpc.StatusCode,
         "two kinds": (two_kinds, invalid, "CONTENTS_MISMATCH", ["inputs[0].contents"]),
         "short": (short, invalid, "CONTENTS_LENGTH", []),
         "spare raw": (spare_raw, invalid, "RAW_CONTENTS_COUNT", ["raw_input_contents"]),
+        "crowd": (crowd, invalid, "TOO_MANY_INPUTS", ["inputs"]),
         "sequence": (sequence, invalid, "PARAMETER_REFUSED", []),
         "shared memory": (shared, invalid, "PARAMETER_REFUSED", []),
         "classification": (classes, invalid, "PARAMETER_REFUSED", []),
@@ -348,6 +356,16 @@ async def test_a_message_over_the_limit_is_refused_and_one_below_is_taken(tmp_pa
         assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         response = await infer(stub, raw_request("m", np.ones((12_000, 2), np.float32)))
         assert raw_output(response).shape == (12_000, 2)
+
+
+async def test_an_answer_over_the_limit_is_refused_and_the_server_goes_on(tmp_path: Path) -> None:
+    models.write_version(tmp_path, "wide", 1, models.widening_model(1000))
+    async with serving(tmp_path, {"max_message_bytes": 100_000}) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await infer(stub, raw_request("wide", np.ones((100, 1), np.float32)))
+        assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        response = await infer(stub, raw_request("wide", np.ones((10, 1), np.float32)))
+        assert raw_output(response).shape == (10, 1000)
 
 
 async def test_a_model_that_fails_tells_the_client_nothing_of_its_inside(tmp_path: Path) -> None:

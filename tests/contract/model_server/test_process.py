@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from gen.inference import grpc_service_pb2 as pb
 from tests.unit.model_server import models
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,6 +120,30 @@ def test_an_empty_folder_serves_and_stays_empty_and_a_signal_ends_it_cleanly(tmp
         assert server.returncode == 0, errors
         assert '"event": "stopped"' in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_inference_under_way_is_answered_before_the_server_stops(tmp_path: Path) -> None:
+    models.write_version(tmp_path, "heavy", 1, models.heavy_model(rounds=60))
+    rows = np.random.default_rng(1).random((4000, 256)).astype(np.float32)
+    tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=rows.shape)
+    request = pb.ModelInferRequest(model_name="heavy", inputs=[tensor], raw_input_contents=[rows.tobytes()])
+    with process(tmp_path, MODEL_SERVER_DRAIN_SECONDS="1") as (server, channel, _):
+        await_serving(channel)
+        infer = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelInferResponse.FromString,
+        )
+        calls = [infer.future(request, timeout=60) for _ in range(6)]
+        calls[0].result()
+        server.send_signal(signal.SIGTERM)
+        answers = [call.result() for call in calls]
+        server.communicate(timeout=30)
+    assert server.returncode == 0
+    for answer in answers:
+        np.testing.assert_allclose(
+            np.frombuffer(answer.raw_output_contents[0], "<f4"), rows.reshape(-1), 1e-4
+        )
 
 
 def test_metrics_tell_what_is_served(tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ def broken_model() -> bytes:
     )
 
 
+def widening_model(times: int) -> bytes:
+    """y = x, each row `times` times beside itself."""
+    return build_model(
+        [helper.make_node("Tile", ["x", "repeats"], ["y"])],
+        [value("x", TensorProto.FLOAT, [None, 1])],
+        [value("y", TensorProto.FLOAT, [None, times])],
+        [helper.make_tensor("repeats", TensorProto.INT64, [2], [1, times])],
+    )
+
+
 def heavy_model(rounds: int = 30, width: int = 256) -> bytes:
     """Rows of `width` floats through `rounds` matrix products: some milliseconds for some rows."""
     nodes = [

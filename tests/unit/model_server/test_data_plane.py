@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from services.model_server.layout import Layout
 from services.model_server.loading import Loader
 from services.model_server.repository import Repository
 from services.model_server.runner import Runner
-from services.model_server.tensors import BY_ONNX_NAME, DATATYPES, Array, Datatype, Tensor
+from services.model_server.tensors import BY_ONNX_NAME, DATATYPES, Array, InputTensor
 from tests.unit.model_server import models
 
 BATCHED = "max_batch_size: 4"
@@ -31,9 +32,7 @@ class Plane:
         self.plane = DataPlane(repository, runner, max_batch_size=100)
 
     async def infer(self, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> InferenceAnswer:
-        tensors = [
-            Tensor(name=name, datatype=datatype_of(array), array=array) for name, array in inputs.items()
-        ]
+        tensors = [input_tensor(name, array) for name, array in inputs.items()]
         request = InferenceRequest(model="m", version="", inputs=tensors, outputs=outputs)
         return await self.plane.infer(request)
 
@@ -43,9 +42,14 @@ class Plane:
         return refusal.value
 
 
-def datatype_of(array: Array) -> Datatype:
-    names = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "object": "BYTES"}
-    return DATATYPES[names[array.dtype.name]]
+def input_tensor(name: str, array: Array) -> InputTensor:
+    datatypes = {"float32": "FP32", "float64": "FP64", "int64": "INT64"}
+    return InputTensor(
+        name=name,
+        datatype=DATATYPES[datatypes[array.dtype.name]],
+        shape=array.shape,
+        decode=lambda: array,
+    )
 
 
 async def open_plane(root: Path, content: bytes, config: str = "") -> Plane:
@@ -85,7 +89,7 @@ async def test_outputs_come_as_asked_for(tmp_path: Path) -> None:
     ("outputs", "field", "what"),
     [
         (["total", "sum"], "outputs[1].name", "no output 'sum'; it has total, difference"),
-        (["total", "total"], "outputs", "twice"),
+        (["total", "total"], "outputs[1].name", "'total' is asked for twice"),
     ],
 )
 async def test_outputs_that_cannot_be_given_are_refused(
@@ -131,7 +135,7 @@ async def test_wrong_inputs_are_refused_by_name(
 
 async def test_an_input_given_twice_is_refused(tmp_path: Path) -> None:
     plane = await open_plane(tmp_path, models.scale_model(2.0))
-    tensor = Tensor(name="x", datatype=DATATYPES["FP32"], array=ones(1, 2))
+    tensor = input_tensor("x", ones(1, 2))
     request = InferenceRequest(model="m", version="", inputs=[tensor, tensor], outputs=[])
     with pytest.raises(InvalidArgumentError, match="'x' is given twice"):
         await plane.plane.infer(request)
@@ -207,3 +211,28 @@ async def test_an_unknown_model_is_not_found(tmp_path: Path) -> None:
     plane = await open_plane(tmp_path, models.scale_model(2.0))
     with pytest.raises(NotFoundError):
         await plane.plane.infer(InferenceRequest(model="n", version="", inputs=[], outputs=[]))
+
+
+async def test_an_input_of_the_wrong_kind_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    def decode() -> Array:
+        raise AssertionError("decoded")
+
+    plane = await open_plane(tmp_path, models.scale_model(2.0))
+    for datatype, shape in (("BYTES", (1, 2)), ("FP32", (1, 3)), ("FP32", (101, 2))):
+        tensor = InputTensor(name="x", datatype=DATATYPES[datatype], shape=shape, decode=decode)
+        with pytest.raises(DomainError):
+            await plane.plane.infer(InferenceRequest(model="m", version="", inputs=[tensor], outputs=[]))
+
+
+async def test_what_may_take_long_is_decoded_where_the_model_runs(tmp_path: Path) -> None:
+    threads: list[int] = []
+
+    def decode() -> Array:
+        threads.append(threading.get_ident())
+        return ones(1, 2)
+
+    plane = await open_plane(tmp_path, models.scale_model(2.0))
+    tensor = InputTensor(name="x", datatype=DATATYPES["FP32"], shape=(1, 2), decode=decode)
+    await plane.plane.infer(InferenceRequest(model="m", version="", inputs=[tensor], outputs=[]))
+    assert threads
+    assert threads[0] != threading.get_ident()

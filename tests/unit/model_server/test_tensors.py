@@ -11,7 +11,7 @@ from services.model_server.tensors import (
     BY_CONFIG_NAME,
     BY_ONNX_NAME,
     DATATYPES,
-    count_elements,
+    check_shape,
     decode_raw,
     decode_values,
     encode_raw,
@@ -25,11 +25,11 @@ NUMERIC = sorted(set(DATATYPES) - {"BYTES", "BOOL"})
 
 
 def raw(content: bytes, name: str, shape: list[int]) -> np.ndarray:
-    return decode_raw(content, datatype=DATATYPES[name], shape=shape, tensor="x", field="inputs[0]")
+    return decode_raw(content, datatype=DATATYPES[name], shape=shape, tensor="x")
 
 
 def typed(values: Sequence[object], name: str, shape: list[int]) -> np.ndarray:
-    return decode_values(values, datatype=DATATYPES[name], shape=shape, tensor="x", field="inputs[0]")
+    return decode_values(values, datatype=DATATYPES[name], shape=shape, tensor="x")
 
 
 @pytest.mark.parametrize("name", NUMERIC)
@@ -131,12 +131,12 @@ def test_typed_contents_of_the_wrong_length_are_refused() -> None:
 @pytest.mark.parametrize("shape", [[0, 2], [-1, 2], [2**62, -(2**62)], [1] * 17])
 def test_a_shape_that_is_none_is_refused_by_its_field(shape: list[int]) -> None:
     with pytest.raises(InvalidArgumentError, match="'x'") as refusal:
-        raw(bytes(8), "FP32", shape)
+        check_shape(shape, tensor="x", field="inputs[0]")
     assert refusal.value.violations[0].field == "inputs[0].shape"
 
 
 def test_a_shape_whose_product_overflows_an_int64_is_only_a_length_that_does_not_match() -> None:
-    assert count_elements([2**40, 2**40], tensor="x", field="inputs[0]") == 2**80
+    assert check_shape([2**40, 2**40], tensor="x", field="inputs[0]") == (2**40, 2**40)
     for shape in ([2**32, 2**32], [2**62, 4, 4]):
         with pytest.raises(DomainError, match="needs"):
             raw(b"", "FP32", shape)
