@@ -53,6 +53,7 @@ SEGMENT_PREFIXES: Final = {"age": "age", "income": "income", "household_comp": "
 
 _ZONE: Final = ZoneInfo(TIME_ZONE)
 _NANOSECONDS: Final = 1_000_000_000
+_ROWS_AT_ONCE: Final = 50_000
 
 
 def user_messages(
@@ -157,28 +158,31 @@ def line_messages(
     lines: Lines, merchants: NDArray[np.int64], where: NDArray[np.bool_] | None = None
 ) -> Iterator[Event]:
     """One plain purchase per line; `where` leaves out lines without changing the others' ids."""
-    wanted = slice(None) if where is None else where
-    seconds, nanoseconds = np.divmod(lines.at_nanoseconds, _NANOSECONDS)
-    rows = zip(
-        lines.household_id[wanted].tolist(),
-        lines.basket_id[wanted].tolist(),
-        lines.product_id[wanted].tolist(),
-        occurrence_numbers(lines.basket_id, lines.product_id)[wanted].tolist(),
-        merchants[wanted].tolist(),
-        seconds[wanted].tolist(),
-        nanoseconds[wanted].tolist(),
-        lines.sales_value[wanted].tolist(),
-        strict=True,
-    )
-    for household, basket, product, number, merchant, second, nanosecond, value in rows:
-        yield Event(
-            event_id=f"line-{basket}-{product}-{number}",
-            event_type=EventType.EVENT_TYPE_CONVERTED,
-            user_id=str(household),
-            merchant_id=merchant,
-            event_time=Timestamp(seconds=second, nanos=nanosecond),
-            revenue=round(value, 2),
+    numbers = occurrence_numbers(lines.basket_id, lines.product_id)
+    wanted = np.arange(len(lines)) if where is None else np.flatnonzero(where)
+    for start in range(0, len(wanted), _ROWS_AT_ONCE):
+        part = wanted[start : start + _ROWS_AT_ONCE]
+        seconds, nanoseconds = np.divmod(lines.at_nanoseconds[part], _NANOSECONDS)
+        rows = zip(
+            lines.household_id[part].tolist(),
+            lines.basket_id[part].tolist(),
+            lines.product_id[part].tolist(),
+            numbers[part].tolist(),
+            merchants[part].tolist(),
+            seconds.tolist(),
+            nanoseconds.tolist(),
+            lines.sales_value[part].tolist(),
+            strict=True,
         )
+        for household, basket, product, number, merchant, second, nanosecond, value in rows:
+            yield Event(
+                event_id=f"line-{basket}-{product}-{number}",
+                event_type=EventType.EVENT_TYPE_CONVERTED,
+                user_id=str(household),
+                merchant_id=merchant,
+                event_time=Timestamp(seconds=second, nanos=nanosecond),
+                revenue=round(value, 2),
+            )
 
 
 def occurrence_numbers(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
