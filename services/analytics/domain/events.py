@@ -79,6 +79,13 @@ class EventColumns:
         kept = {f.name: list(compress(getattr(self, f.name), mask)) for f in fields(self)}
         return EventColumns(**kept)
 
+    def merchants_without_campaign(self) -> list[int]:
+        """Return the merchants of the events outside campaigns, each once, sorted."""
+        if None not in self.campaign_id:
+            return []
+        pairs = zip(self.merchant_id, self.campaign_id, strict=True)
+        return sorted({merchant for merchant, campaign in pairs if campaign is None and merchant is not None})
+
 
 @dataclass(frozen=True, kw_only=True)
 class IngestionLimits:
@@ -174,7 +181,7 @@ def money_columns_to_micros(amounts: list[float | None]) -> list[int | None]:
 
 
 def explain_rejection(events: EventColumns, index: int, limits: IngestionLimits) -> Rejection | None:
-    """Return the first rule that one event breaks, in the order of the contract's fields; None if it is fit."""
+    """Return the first rule that one event breaks, in the order of the fields; None if it is fit."""
     for field, reason, message in _broken_rules(events, index, limits):
         return Rejection(index=index, field=field, reason=reason, message=message)
     return None

@@ -90,6 +90,11 @@ class StampedEvents:
         """Return every event's identity, in order."""
         return list(zip(self.user_id, self.event_id, strict=True))
 
+    def originals(self) -> list[Identity]:
+        """Return, of refunds, the identities of the events refunded, in order."""
+        named = zip(self.user_id, self.original_event_id, strict=True)
+        return [(user_id, original or "") for user_id, original in named]
+
     def keep(self, mask: Sequence[bool]) -> "StampedEvents":
         """Return the events where `mask` is true, in their order."""
         return StampedEvents(**{f.name: list(compress(getattr(self, f.name), mask)) for f in fields(self)})
@@ -275,8 +280,7 @@ def plan_refunds(
     for refund in earlier:
         left[refund.original] -= refund.revenue_micros
     taken, known, rejections = [False] * len(refunds), [False] * len(refunds), []
-    for row, identity in enumerate(refunds.identities()):
-        source = (refunds.user_id[row], refunds.original_event_id[row] or "")
+    for row, (identity, source) in enumerate(zip(refunds.identities(), refunds.originals(), strict=True)):
         original = originals.get(source)
         if original is not None:
             _inherit(refunds, row, original)

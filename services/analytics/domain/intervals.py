@@ -86,7 +86,7 @@ def estimate_ratio_interval(
 def estimate_rate_interval(
     moments: RatioMoments, confidence_level: float = 0.95
 ) -> ConfidenceInterval | None:
-    """Return the interval of a rate that is naturally a share of its denominator, such as views of impressions.
+    """Return the interval of a rate that is a share of its denominator, such as views of impressions.
 
     Wilson's interval at the effective sample size R (1 - R) / var(R) with var(R) by the delta method (Kish's
     design effect; Korn and Graubard, "Confidence intervals for proportions with small expected number of

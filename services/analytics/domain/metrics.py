@@ -38,7 +38,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class UserMoments:
-    """Sums over the users of a campaign: how many there are, and sums of squares and products of their counts.
+    """Sums over the users of a campaign: how many they are, and squares and products of their counts.
 
     `users` have any event, `reached_users` a delivery, `converting_users` a delivery and a conversion,
     `paying_users` revenue above 0. Money is in micros.
@@ -187,8 +187,8 @@ def measure_campaign(
 def count_breakeven_conversions(counts: Counts) -> int | None:
     """Return the least number of conversions, at the mean revenue of those seen, that pays the cost.
 
-    The smallest whole b with b * revenue / conversions >= cost, in exact integers. None without conversions or
-    without revenue above 0.
+    The smallest whole b with b * revenue / conversions >= cost, in exact integers. None without
+    conversions or without revenue above 0.
     """
     if counts.conversions <= 0 or counts.revenue_micros <= 0:
         return None

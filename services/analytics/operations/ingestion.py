@@ -1,0 +1,188 @@
+"""Use case: take events in, each once, counted in every rollup before it is acknowledged."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+
+from services.analytics.domain.events import (
+    REFUNDED,
+    EventColumns,
+    IngestionLimits,
+    Rejection,
+    find_rejections,
+)
+from services.analytics.domain.ingestion import (
+    StampedEvents,
+    first_occurrences,
+    judge_repeats,
+    plan_refunds,
+    stamp_events,
+)
+from services.analytics.operations.retries import Retries
+from services.analytics.settings import AnalyticsSettings
+from services.analytics.store import ingestion as store
+from services.common.database import Connection, Database
+from services.common.errors import ResourceExhaustedError, invalid_field
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestionResult:
+    """What became of a batch; every event is accepted, a duplicate or rejected."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    rejections: Sequence[Rejection] = field(default_factory=tuple)
+
+
+class IngestionOperations:
+    """Takes batches in, a few at a time.
+
+    Args:
+        database: where events live.
+        settings: limits.
+        clock: the present, aware.
+        random: picks the portfolio slot of a batch, and waits after collisions.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: AnalyticsSettings,
+        *,
+        clock: Callable[[], datetime],
+        random: Random,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._random = random
+        self._retries = Retries(random)
+        self._turns = asyncio.Semaphore(settings.concurrent_batches)
+        self._under_way = 0
+
+    def check_size(self, size: int) -> None:
+        """Refuse a batch with too many events; called before anything is read from it."""
+        if size > self._settings.max_batch_events:
+            raise ResourceExhaustedError(
+                f"a batch holds at most {self._settings.max_batch_events} events, this one has {size}",
+                reason="BATCH_TOO_LARGE",
+                metadata={"limit": str(self._settings.max_batch_events)},
+            )
+
+    async def ingest(self, events: EventColumns) -> IngestionResult:
+        """Take a batch in; what is accepted is durable and counted when this returns.
+
+        Raises:
+            InvalidArgumentError: no events.
+            ResourceExhaustedError: too many of them, or too many batches wait.
+            AbortedError: collisions with other batches did not end.
+        """
+        if not len(events):
+            raise invalid_field("events", "must hold at least one event", "FIELD_REQUIRED")
+        self.check_size(len(events))
+        async with self._turn():
+            return await self._retries.run(lambda: self._transact(events))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a turn; refuse where too many wait already, so that memory does not grow."""
+        if self._under_way >= self._settings.concurrent_batches + self._settings.waiting_batches:
+            raise ResourceExhaustedError(
+                "too many batches wait; send this one again shortly", reason="TOO_MANY_WAITING"
+            )
+        self._under_way += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._under_way -= 1
+
+    async def _transact(self, events: EventColumns) -> IngestionResult:
+        async with self._database.transaction() as connection:
+            await store.lock_catalog_shared(connection)
+            stamped, rejections = await self._prepare(connection, events)
+            slot = self._random.randrange(self._settings.portfolio_slots)
+            accepted, repeats, refused = await _write(connection, stamped, slot=slot)
+            duplicates, conflicts = await _judge(connection, repeats)
+        rejections = sorted([*rejections, *refused, *conflicts], key=lambda rejection: rejection.index)
+        return IngestionResult(accepted=accepted, duplicates=duplicates, rejections=rejections)
+
+    async def _prepare(
+        self, connection: Connection, events: EventColumns
+    ) -> tuple[StampedEvents, Sequence[Rejection]]:
+        """Return the fit events, stamped, and the rejections of the others."""
+        # A name with a NUL cannot be stored; the database would refuse the question.
+        named = {c for c in events.campaign_id if c and "\0" not in c}
+        campaigns = await store.list_campaign_stamps(connection, sorted(named))
+        latest = self._clock().timestamp() + self._settings.max_future_seconds
+        limits = IngestionLimits(campaigns=frozenset(campaigns), latest_micros=round(latest * 1_000_000))
+        rejections = find_rejections(events, limits)
+        positions = list(range(len(events)))
+        if rejections:
+            unfit = {rejection.index for rejection in rejections}
+            positions = [position for position in positions if position not in unfit]
+            events = events.keep([position not in unfit for position in range(len(events))])
+        currencies = await store.list_merchant_currencies(connection, events.merchants_without_campaign())
+        used = set(events.campaign_id)
+        fresh = {c.campaign_id: c.currency_code for c in campaigns.values() if not c.is_currency_fixed}
+        if fresh := {campaign: code for campaign, code in fresh.items() if campaign in used}:
+            await store.fix_currencies(connection, fresh)
+        return stamp_events(events, positions, campaigns, currencies), rejections
+
+
+async def _write(
+    connection: Connection, events: StampedEvents, *, slot: int
+) -> tuple[int, list[StampedEvents], Sequence[Rejection]]:
+    """Insert a batch; return how many events were new, those that were not, and refused refunds.
+
+    Refunds come second, so that they find originals of their own batch.
+    """
+    is_refund = [event_type == REFUNDED for event_type in events.event_type]
+    others = events.keep([not refund for refund in is_refund]) if any(is_refund) else events
+    accepted, repeats = await _insert(connection, others, slot=slot)
+    if not any(is_refund):
+        return accepted, [repeats], ()
+    refunds = events.keep(is_refund)
+    sources = sorted(set(refunds.originals()))
+    await store.lock_events(connection, sources)
+    plan = plan_refunds(
+        refunds,
+        await store.list_stored_events(connection, sources),
+        await store.list_refunds_of_originals(connection, sources),
+    )
+    accepted_refunds, repeated_refunds = await _insert(connection, plan.events, slot=slot)
+    return accepted + accepted_refunds, [repeats, plan.known, repeated_refunds], plan.rejections
+
+
+async def _insert(connection: Connection, events: StampedEvents, *, slot: int) -> tuple[int, StampedEvents]:
+    """Insert events; return how many were new, and those that were not."""
+    firsts = first_occurrences(events)
+    candidates = events if all(firsts) else events.keep(firsts)
+    if not len(candidates):
+        return 0, candidates
+    inserted = await store.insert_events(connection, candidates, slot=slot)
+    if len(inserted) == len(events):
+        return len(inserted), events.keep([False] * len(events))
+    is_new = [
+        first and identity in inserted for first, identity in zip(firsts, events.identities(), strict=True)
+    ]
+    return len(inserted), events.keep([not new for new in is_new])
+
+
+async def _judge(connection: Connection, repeats: Sequence[StampedEvents]) -> tuple[int, list[Rejection]]:
+    """Return how many repeated events are known with the same content, and the others' rejections.
+
+    This is a statement after the insert: only now the rows of a concurrent sender are visible.
+    """
+    duplicates, conflicts = 0, []
+    for events in repeats:
+        if not len(events):
+            continue
+        stored = await store.list_stored_events(connection, sorted(set(events.identities())))
+        same, others = judge_repeats(events, stored)
+        duplicates += same
+        conflicts += others
+    return duplicates, conflicts

@@ -1,0 +1,238 @@
+"""Use cases that answer what campaigns did."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from services.analytics.domain.metrics import CampaignMetrics, Counts, DateRange, measure_campaign
+from services.analytics.domain.periods import (
+    MAXIMUM_DAYS,
+    MAXIMUM_HOURLY_DAYS,
+    Interval,
+    TrendPoint,
+    check_range,
+    day_of,
+    day_starts_at,
+    fill_days,
+    fill_hours,
+    period_before,
+)
+from services.analytics.domain.portfolio import (
+    CampaignSums,
+    Portfolio,
+    PortfolioDay,
+    measure_portfolio,
+)
+from services.analytics.store import metrics as store
+from services.common.database import Connection, Database
+from services.common.errors import NotFoundError, invalid_field
+
+DEFAULT_PORTFOLIO_DAYS = 30
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """A campaign's counts by period, in its currency (None before its first event)."""
+
+    campaign_id: str
+    currency_code: str | None
+    interval: Interval
+    points: Sequence[TrendPoint]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioQuery:
+    """Which days of the portfolio: `days` that end with `as_of`, or from `start` to `end`; None is unset."""
+
+    days: int | None = None
+    as_of: datetime | None = None
+    start: date | None = None
+    end: date | None = None
+
+
+class MetricsOperations:
+    """Answers from rollups; every answer comes from one snapshot of the database.
+
+    Args:
+        database: where the rollups live.
+        zone: the reporting time zone.
+        clock: the present, aware.
+    """
+
+    def __init__(self, database: Database, *, zone: ZoneInfo, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._zone = zone
+        self._clock = clock
+
+    async def get_campaign_metrics(
+        self, campaign_id: str, start: date | None, end: date | None
+    ) -> CampaignMetrics:
+        """Return what a campaign did over its life, or over days (an open end is that of its events).
+
+        Raises:
+            NotFoundError: CAMPAIGN_UNKNOWN.
+            InvalidArgumentError: the range is reversed or absurd.
+        """
+        check_range(start, end)
+        if start is None and end is None:
+            return await self._measure_life(campaign_id)
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            bounds = await _fetch_bounds(connection, campaign_id)
+            days = _close_range(bounds, start, end)
+            counts, moments = await store.fetch_range_user_moments(
+                connection,
+                campaign_id,
+                day_starts_at(days.start, self._zone),
+                day_starts_at(days.end + _DAY, self._zone),
+            )
+        return measure_campaign(
+            campaign_id=campaign_id,
+            currency_code=bounds.currency_code,
+            date_range=days,
+            counts=counts,
+            moments=moments,
+        )
+
+    async def _measure_life(self, campaign_id: str) -> CampaignMetrics:
+        async with self._database.acquire() as connection:
+            life = await store.fetch_campaign_life(connection, campaign_id)
+        if life is None:
+            raise _unknown_campaign(campaign_id)
+        return measure_campaign(
+            campaign_id=campaign_id,
+            currency_code=life.currency_code,
+            date_range=None,
+            counts=life.counts,
+            moments=life.moments,
+        )
+
+    async def get_campaign_trend(
+        self, campaign_id: str, interval: Interval, start: date | None, end: date | None
+    ) -> Trend:
+        """Return a campaign's counts by period, without gaps; an open end is that of its events.
+
+        Raises:
+            NotFoundError: CAMPAIGN_UNKNOWN.
+            InvalidArgumentError: the range is reversed, absurd, or too long for the interval.
+        """
+        check_range(start, end)
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            bounds = await _fetch_bounds(connection, campaign_id)
+            points: Sequence[TrendPoint] = ()
+            if bounds.first_day is not None or (start is not None and end is not None):
+                days = _close_range(bounds, start, end)
+                points = await self._fill(connection, campaign_id, interval, days)
+        return Trend(
+            campaign_id=campaign_id, currency_code=bounds.currency_code, interval=interval, points=points
+        )
+
+    async def _fill(
+        self, connection: Connection, campaign_id: str, interval: Interval, days: DateRange
+    ) -> Sequence[TrendPoint]:
+        if days.end < days.start:
+            return ()
+        hourly = interval == "hourly"
+        check_range(days.start, days.end, maximum_days=MAXIMUM_HOURLY_DAYS if hourly else MAXIMUM_DAYS)
+        if not hourly:
+            counts = await store.list_campaign_days(connection, campaign_id, days.start, days.end)
+            return fill_days(counts, days, interval)
+        start_at, end_at = day_starts_at(days.start, self._zone), day_starts_at(days.end + _DAY, self._zone)
+        hours = await store.list_campaign_hours(connection, campaign_id, start_at, end_at)
+        return fill_hours(hours, days, self._zone)
+
+    async def get_portfolio_performance(self, query: PortfolioQuery) -> Portfolio:
+        """Return what all campaigns did together, against the range before.
+
+        Raises:
+            InvalidArgumentError: fields that exclude each other, or an absurd range.
+        """
+        days = self._resolve_range(query)
+        before = period_before(days)
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            if query.as_of is None:
+                counted = await store.list_portfolio_days(connection, days.start, days.end)
+                campaigns = await store.list_portfolio_campaigns(connection, days.start, days.end)
+            else:
+                counted, campaigns = await self._count_until(connection, days, query.as_of)
+            counted_before = await store.list_portfolio_days(connection, before.start, before.end)
+        return measure_portfolio(
+            date_range=days,
+            days=counted,
+            campaigns=campaigns,
+            range_before=before,
+            days_before=counted_before,
+        )
+
+    def _resolve_range(self, query: PortfolioQuery) -> DateRange:
+        if query.start is not None or query.end is not None:
+            if query.days is not None or query.as_of is not None:
+                raise invalid_field(
+                    "start_date", "must not stand together with days or as_of", "FIELDS_CONFLICT"
+                )
+            if query.start is None or query.end is None:
+                missing = "start_date" if query.start is None else "end_date"
+                raise invalid_field(missing, "is required where the other end is given", "FIELD_REQUIRED")
+            check_range(query.start, query.end)
+            return DateRange(start=query.start, end=query.end)
+        days = DEFAULT_PORTFOLIO_DAYS if query.days is None else query.days
+        if not 1 <= days <= MAXIMUM_DAYS:
+            raise invalid_field("days", f"must be from 1 to {MAXIMUM_DAYS}", "VALUE_OUT_OF_RANGE")
+        end = day_of(query.as_of or self._clock(), self._zone)
+        return DateRange(start=end - (days - 1) * _DAY, end=end)
+
+    async def _count_until(
+        self, connection: Connection, days: DateRange, as_of: datetime
+    ) -> tuple[Sequence[PortfolioDay], Sequence[CampaignSums]]:
+        """Count whole days before the last from rollups, and of the last day what is not after `as_of`."""
+        last_day = await store.list_partial_day(connection, day_starts_at(days.end, self._zone), as_of)
+        counted = [_to_portfolio_day(part) for part in last_day]
+        campaigns = {
+            part.campaign_id: CampaignSums(
+                campaign_id=part.campaign_id, currency_code=part.currency_code, counts=part.counts
+            )
+            for part in last_day
+            if part.campaign_id is not None
+        }
+        if days.start < days.end:
+            counted += await store.list_portfolio_days(connection, days.start, days.end - _DAY)
+            for sums in await store.list_portfolio_campaigns(connection, days.start, days.end - _DAY):
+                last = campaigns.get(sums.campaign_id)
+                counts = sums.counts + last.counts if last else sums.counts
+                campaigns[sums.campaign_id] = replace(sums, counts=counts)
+        return counted, list(campaigns.values())
+
+
+def _to_portfolio_day(part: store.PartialDay) -> PortfolioDay:
+    if part.campaign_id is not None:
+        return PortfolioDay(
+            currency_code=part.currency_code, counts=part.counts, purchases=0, purchase_revenue_micros=0
+        )
+    return PortfolioDay(
+        currency_code=part.currency_code,
+        counts=Counts(cost_micros=part.counts.cost_micros),
+        purchases=part.counts.conversions,
+        purchase_revenue_micros=part.counts.revenue_micros,
+    )
+
+
+async def _fetch_bounds(connection: Connection, campaign_id: str) -> store.CampaignDays:
+    bounds = await store.fetch_campaign_days_bounds(connection, campaign_id)
+    if bounds is None:
+        raise _unknown_campaign(campaign_id)
+    return bounds
+
+
+def _close_range(bounds: store.CampaignDays, start: date | None, end: date | None) -> DateRange:
+    """Return the range, its open end closed by the campaign's events; it may then be reversed."""
+    known = start or end
+    first = start or bounds.first_day or known
+    last = end or bounds.last_day or known
+    assert first is not None
+    assert last is not None
+    return DateRange(start=first, end=last)
+
+
+def _unknown_campaign(campaign_id: str) -> NotFoundError:
+    return NotFoundError("no such campaign", reason="CAMPAIGN_UNKNOWN", metadata={"campaign_id": campaign_id})

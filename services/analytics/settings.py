@@ -1,0 +1,34 @@
+"""Settings of the analytics service: ANALYTICS_*, and REPORTING_TIME_ZONE."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import Port, ServiceSettings
+
+
+class AnalyticsSettings(ServiceSettings):
+    """What the analytics service is told by its environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ANALYTICS_", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    port: Port = Field(50051, description="gRPC port")
+    metrics_port: Port = Field(9101, description="HTTP port of the Prometheus metrics")
+    database_url: str = Field(description="PostgreSQL address of the service's own role")
+    database_connections: int = Field(8, ge=2, le=200, description="most connections held at once")
+    statement_timeout_seconds: float = Field(30.0, gt=0, description="longest time one statement may take")
+    reporting_time_zone: str = Field(
+        "UTC",
+        validation_alias="REPORTING_TIME_ZONE",
+        description="IANA zone of hours and days; fixed in the database at the first start",
+    )
+    max_batch_events: int = Field(10_000, ge=1, le=100_000, description="most events of one message")
+    max_future_seconds: float = Field(
+        3600.0, ge=0, description="how far ahead of the clock an event's time may be, in seconds"
+    )
+    concurrent_batches: int = Field(3, ge=1, le=100, description="batches written at the same time")
+    waiting_batches: int = Field(
+        64, ge=0, description="batches that may wait before further ones are refused"
+    )
+    portfolio_slots: int = Field(16, ge=1, le=1000, description="rows among which a portfolio day is split")
