@@ -132,8 +132,8 @@ def _deliver(
     campaigns, users = world.campaigns, world.users
     sends = ~np.isnan(campaigns.offer[:, day]) & campaigns.sends_on[:, world.weekdays[day]]
     reachable = subscribed & (users.sign_up_day < day)
-    chosen_users: list[NDArray[np.intp]] = []
-    chosen_campaigns: list[NDArray[np.intp]] = []
+    nobody = np.empty(0, dtype=np.intp)
+    chosen_users, chosen_campaigns = [nobody], [nobody]
     for campaign in np.flatnonzero(sends):
         merchant_city = world.merchants.city[campaigns.merchant[campaign]]
         pool = np.flatnonzero(reachable & (users.city == merchant_city))

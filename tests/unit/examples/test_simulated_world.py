@@ -58,6 +58,13 @@ def test_same_seed_and_end_date_give_the_same_events() -> None:
         np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
 
 
+@pytest.mark.parametrize("seed", range(3, 9))
+def test_worlds_of_any_seed_can_be_generated(seed: int) -> None:
+    days = list(generate_days(World.build(seed=seed, end_date=date(2026, 6, 30)), scale=0.01))
+    assert len(days) == 90
+    assert sum(map(len, days)) > 10_000
+
+
 def test_another_seed_gives_another_world(world: World) -> None:
     other = World.build(seed=2, end_date=END_DATE)
     assert not np.array_equal(world.users.hour_profile, other.users.hour_profile)
