@@ -37,6 +37,12 @@ class Console:
         for line in text.split("\n"):
             self.line(RUNNER, line)
 
+    def plain(self, text: str) -> None:
+        """Show lines of the run itself as they are, to be copied."""
+        for line in text.split("\n"):
+            self._keep(RUNNER, line)
+        self._write(f"{text}\n")
+
     def show_only(self, *names: str) -> None:
         """Show only these processes and the run itself, or all without names. Files get everything."""
         self._shown = {*names, RUNNER} if names else None

@@ -60,8 +60,8 @@ async def print_first_calls(settings: RunSettings, console: Console, *, has_mode
     )
     answers = await asyncio.gather(*(_answer(example) for example in examples))
     for example, answer in zip(examples, answers, strict=True):
-        console.say(f"\n{example.title}:\n  {_indent(example.typed)}\nanswers\n  {_indent(answer)}")
-    console.say("")
+        console.plain(f"\n{example.title}:\n\n{example.typed}\n\nanswers:\n\n{_indent(answer)}")
+    console.plain("")
 
 
 def first_calls(port: int, *, campaign_id: str | None, has_model: bool, demo: str) -> list[Example]:
@@ -142,4 +142,4 @@ def _shown(path: Path) -> str:
 
 
 def _indent(text: str) -> str:
-    return text.strip().replace("\n", "\n  ")
+    return f"    {text.strip()}".replace("\n", "\n    ")

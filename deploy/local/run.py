@@ -76,7 +76,7 @@ def _print_addresses(settings: RunSettings, console: Console) -> None:
     if not settings.database_url:
         passwords = settings.data_dir / PASSWORDS_NAME
         database = f"{HOST}:{settings.postgres_port}, database {DATABASE}, passwords in {passwords}"
-    console.say(
+    console.plain(
         f"REST        http://{HOST}:{port}/api/...\n"
         f"gRPC        {HOST}:{port} (and gRPC-Web)\n"
         f"health      http://{HOST}:{port}/healthz\n"

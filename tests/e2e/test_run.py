@@ -53,7 +53,7 @@ def test_everything_starts_in_readiness_order(running: LocalRun) -> None:
 def test_urls_and_three_calls_with_answers_are_printed(running: LocalRun) -> None:
     text = running.output
     assert f"REST        {running.gateway}/api/" in text
-    assert text.count("| answers") == 3
+    assert text.count("answers:") == 3
     assert "curl -s 'http://127.0.0.1:" in text
     assert '"total_campaigns"' in text
     assert "--protocol grpc" in text
@@ -129,9 +129,8 @@ def test_a_stopped_run_leaves_nothing_and_its_data_starts_again(
     assert not any(listens(int(port)) for port in ports.values())
     assert not (tmp_path / "run.lock").exists()
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
-    stops = [line for line in first.lines if line.endswith(" stopped")]
-    assert "gateway" in stops[0]
-    assert "postgres" in stops[-1]
+    stops = [line.split()[2] for line in first.lines if re.fullmatch(r"run +\| [a-z-]+ stopped", line)]
+    assert (stops[0], *stops[-2:]) == ("gateway", "model-server", "postgres")
     if number == signal.SIGTERM:
         with LocalRun(tmp_path, **ports) as second:
             second.until_ready()
