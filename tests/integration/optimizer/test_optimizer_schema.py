@@ -11,7 +11,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from deploy.local.postgres import Cluster, find_binaries
 from services.common.statements import load_statements
 
-SCHEMA = Path("services/optimizer/sql/schema.sql")
+SCHEMA = Path("services/optimizer/sql/schema.sql").read_text(encoding="utf-8")
 STATEMENTS = load_statements("services.optimizer")
 
 
@@ -36,7 +36,7 @@ async def test_the_schema_file_equals_the_migrations(
     await bootstrap.create_roles(url)
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(SCHEMA.read_text())
+        await connection.execute(SCHEMA)
     finally:
         await connection.close()
     from_file = dump(url)
@@ -82,8 +82,8 @@ async def test_two_versions_are_never_live(database: DatabaseAddresses) -> None:
     connection = await asyncpg.connect(database.optimizer)
     columns = (
         "model_name, version, status, status_reason, status_changed_at, code_version, trained_at,"
-        " training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views, conversions, mae,"
-        " global_mean_mae, type_mean_mae, parity_error, serving_parameters"
+        " training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views, conversions,"
+        " mae, global_mean_mae, type_mean_mae, parity_error, serving_parameters"
     )
     values = (
         "'conversion', $1, 'live', '', now(), 'c', now(), 1, '2026-01-01', '2026-02-01', '2026-03-01',"

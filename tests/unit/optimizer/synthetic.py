@@ -23,8 +23,8 @@ MEAN_REVENUE = 40.0
 def true_rate(campaign_type: int, own_level: float, offers: NDArray[np.float64]) -> NDArray[np.float64]:
     """The conversion rate at each offer (currency units), of a day like any other."""
     powered = offers**3
-    logits = TYPE_LEVEL[campaign_type] + own_level
-    logits = logits + TYPE_STRENGTH[campaign_type] * powered / (powered + HALF_SATURATION**3)
+    effect = TYPE_STRENGTH[campaign_type] * powered / (powered + HALF_SATURATION**3)
+    logits = TYPE_LEVEL[campaign_type] + own_level + effect
     return np.asarray(1.0 / (1.0 + np.exp(-logits)))
 
 

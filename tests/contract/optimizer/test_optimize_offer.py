@@ -1,0 +1,345 @@
+"""OptimizeOffer through a real stub: what it answers, what it refuses, and what it costs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
+
+import grpc
+import numpy as np
+import pytest
+
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as pb
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from gen.campaigns.type.v1 import campaign_pb2
+from gen.inference import grpc_service_pb2 as inference_pb
+from gen.inference import grpc_service_pb2_grpc as inference_grpc
+from services.common.grpc_client import open_channel
+from tests.contract.optimizer.conftest import Trained
+from tests.contract.optimizer.harness import (
+    Refusal,
+    insert_world,
+    optimizer_settings,
+    refusal_of,
+    running_model_server,
+    running_optimizer,
+)
+from tests.unit.optimizer.synthetic import MEAN_REVENUE, build_world, true_rate
+
+FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
+UNKNOWN_TYPE = cast("campaign_pb2.CampaignType.ValueType", 99)
+Request = pb.OptimizeOfferRequest
+
+
+@pytest.fixture
+async def stub(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> AsyncIterator[OptimizerServiceStub]:
+    """The optimizer over the trained world and a real model server."""
+    world = trained.world
+    await insert_world(database.admin, world.rows, catalog_offers=world.last_offers)
+    await trained.publish(database.optimizer, tmp_path)
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as open_stub,
+    ):
+        yield open_stub
+
+
+async def refusal(stub: OptimizerServiceStub, request: Request) -> Refusal:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.OptimizeOffer(request)
+    return refusal_of(refused.value)
+
+
+async def test_each_objective_is_made_most_of(stub: OptimizerServiceStub) -> None:
+    """With a constant revenue per conversion, revenue and rate are highest where the curve is highest."""
+    answers = {
+        objective: await stub.OptimizeOffer(Request(campaign_id="campaign-1", objective=objective))
+        for objective in ("", "profit", "conversion_rate", "revenue")
+    }
+    assert answers[""] == answers["profit"]
+    for objective in ("profit", "conversion_rate", "revenue"):
+        answer = answers[objective]
+        supported = [point for point in answer.response_curve if point.is_supported]
+        best = max(supported, key=lambda point: point.objective_value)
+        assert answer.offer_amount == best.offer_amount
+        assert answer.objective == objective
+    assert answers["profit"].offer_amount < answers["conversion_rate"].offer_amount
+    assert answers["revenue"].offer_amount == answers["conversion_rate"].offer_amount
+    rate = answers["conversion_rate"]
+    assert all(point.objective_value == point.predicted_conversion_rate for point in rate.response_curve)
+    assert any("last one that the data supports" in warning for warning in rate.warnings)
+
+
+async def test_the_improvement_is_the_objectives_against_the_current_offer(
+    stub: OptimizerServiceStub, trained: Trained
+) -> None:
+    answer = await stub.OptimizeOffer(Request(campaign_id="campaign-2"))
+    by_offer = {point.offer_amount: point for point in answer.response_curve}
+    current = by_offer[answer.current_offer]
+    best = by_offer[answer.offer_amount]
+    assert answer.current_offer == trained.world.last_offers[2] / 1e6
+    assert answer.expected_improvement_percent == pytest.approx(
+        100 * (best.objective_value / current.objective_value - 1)
+    )
+
+
+async def test_the_interval_covers_about_nine_in_ten_days(
+    stub: OptimizerServiceStub, trained: Trained
+) -> None:
+    """Observed rates of new days, drawn from the truth as the world draws them, at the recommended offers."""
+    rng = np.random.default_rng(5)
+    covered, tries = 0, 0
+    for campaign in range(len(trained.world.campaign_types)):
+        answer = await stub.OptimizeOffer(Request(campaign_id=f"campaign-{campaign}"))
+        rate = true_rate(
+            trained.world.campaign_types[campaign],
+            float(trained.world.own_levels[campaign]),
+            np.array([answer.offer_amount]),
+        )[0]
+        # The answer is for a Friday (weekday effect 0.25), a day's own luck has spread 0.1, 150 views.
+        logits = np.log(rate / (1 - rate)) + 0.25 + rng.normal(0.0, 0.1, 40)
+        observed = rng.binomial(150, 1 / (1 + np.exp(-logits))) / 150
+        interval = answer.predicted_conversion_rate_interval
+        covered += int(np.sum((observed >= interval.lower) & (observed <= interval.upper)))
+        tries += len(observed)
+    assert 0.82 <= covered / tries <= 0.97
+
+
+async def test_a_planned_campaign_is_scaled_to_the_rate_its_planner_saw(stub: OptimizerServiceStub) -> None:
+    request = Request(
+        campaign_type=FLASH_SALE, merchant_id=2, current_offer=10.0, current_conversion_rate=0.15
+    )
+    answer = await stub.OptimizeOffer(request)
+    at_ten = next(point for point in answer.response_curve if point.offer_amount == 10.0)
+    assert answer.campaign_id == ""
+    assert at_ten.predicted_conversion_rate == pytest.approx(0.15)
+    assert answer.current_offer == 10.0
+    assert answer.expected_improvement_percent > 0.0
+    assert any("No gross margin" in warning for warning in answer.warnings)
+
+
+async def test_a_planned_campaign_without_an_offer_has_nothing_to_be_compared_with(
+    stub: OptimizerServiceStub,
+) -> None:
+    answer = await stub.OptimizeOffer(Request(campaign_type=FLASH_SALE, merchant_id=2))
+    assert not answer.HasField("current_offer")
+    assert not answer.HasField("expected_improvement_percent")
+    assert not answer.HasField("confidence")
+    assert answer.confidence_method == ""
+    assert 5.0 <= answer.offer_amount <= 25.0
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason", "fields"),
+    [
+        (Request(), "FIELD_REQUIRED", ("campaign_type",)),
+        (Request(campaign_type=FLASH_SALE), "FIELD_REQUIRED", ("merchant_id",)),
+        (Request(campaign_type=UNKNOWN_TYPE, merchant_id=1), "VALUE_UNKNOWN", ("campaign_type",)),
+        (Request(campaign_id="campaign-1", objective="fame"), "VALUE_UNKNOWN", ("objective",)),
+        (
+            Request(campaign_id="campaign-1", campaign_type=FLASH_SALE, merchant_id=0),
+            "INVALID_FIELD",
+            ("campaign_type", "merchant_id"),
+        ),
+        (
+            Request(campaign_type=FLASH_SALE, merchant_id=1, current_offer=0.0),
+            "MONEY_OUT_OF_RANGE",
+            ("current_offer",),
+        ),
+        (
+            Request(campaign_type=FLASH_SALE, merchant_id=1, current_offer=float("nan")),
+            "MONEY_NOT_FINITE",
+            ("current_offer",),
+        ),
+        (
+            Request(campaign_type=FLASH_SALE, merchant_id=1, current_offer=9, current_conversion_rate=1.5),
+            "VALUE_OUT_OF_RANGE",
+            ("current_conversion_rate",),
+        ),
+        (
+            Request(campaign_type=FLASH_SALE, merchant_id=1, current_conversion_rate=0.5),
+            "FIELDS_CONFLICT",
+            ("current_conversion_rate",),
+        ),
+    ],
+)
+async def test_a_wrong_request_is_refused_by_field(
+    stub: OptimizerServiceStub, request_: Request, reason: str, fields: tuple[str, ...]
+) -> None:
+    refused = await refusal(stub, request_)
+    assert (refused.code, refused.reason, refused.fields) == ("INVALID_ARGUMENT", reason, fields)
+
+
+async def test_what_the_catalog_does_not_know_is_not_found(stub: OptimizerServiceStub) -> None:
+    campaign = await refusal(stub, Request(campaign_id="nobody"))
+    merchant = await refusal(stub, Request(campaign_type=FLASH_SALE, merchant_id=777))
+    assert (campaign.code, campaign.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
+    assert (merchant.code, merchant.reason) == ("NOT_FOUND", "MERCHANT_UNKNOWN")
+
+
+async def test_what_the_data_cannot_speak_of_is_refused(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    other = [
+        ("untried-type", row[1], row[2], *row[3:6], 7, 1) for row in build_world(campaigns=1, days=3).rows
+    ]
+    typeless = [("typeless", *row[1:6], None, 1) for row in other]
+    await insert_world(database.admin, [*other, *typeless])
+    untried = await refusal(stub, Request(campaign_id="untried-type"))
+    unknown = await refusal(stub, Request(campaign_id="typeless"))
+    assert (untried.code, untried.reason) == ("FAILED_PRECONDITION", "OFFER_UNSUPPORTED")
+    assert (unknown.code, unknown.reason) == ("FAILED_PRECONDITION", "OFFER_UNSUPPORTED")
+    assert "campaign_type" in unknown.message
+
+
+async def test_without_revenue_profit_is_refused_and_the_rate_still_answered(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    quiet = [("quiet", *row[1:]) for row in build_world(campaigns=1, days=10).rows]
+    await insert_world(database.admin, quiet, revenue=False)
+    refused = await refusal(stub, Request(campaign_id="quiet"))
+    answer = await stub.OptimizeOffer(Request(campaign_id="quiet", objective="conversion_rate"))
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "REVENUE_UNKNOWN")
+    assert "conversion_rate" in refused.message
+    assert answer.current_offer * 1e6 == quiet[-1][2]  # the catalog knows none: the last one sent
+
+
+async def test_where_no_offer_earns_anything_none_is_recommended(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    poor = [("poor", *row[1:]) for row in build_world(campaigns=1, days=10).rows]
+    await insert_world(database.admin, poor, gross_margin_rate=0.1)
+    refused = await refusal(stub, Request(campaign_id="poor"))
+    assert MEAN_REVENUE * 0.1 < 5.0
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "OFFER_UNPROFITABLE")
+
+
+async def test_a_campaign_without_recent_history_is_answered_with_a_warning(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    fresh = [("fresh", row[1].replace(year=2025), *row[2:]) for row in build_world(campaigns=1, days=3).rows]
+    await insert_world(database.admin, fresh, catalog_offers=[10_000_000])
+    answer = await stub.OptimizeOffer(Request(campaign_id="fresh", objective="conversion_rate"))
+    assert any("no impressions in the last 28 days" in warning for warning in answer.warnings)
+    assert answer.current_offer == 10.0
+
+
+async def test_a_current_offer_outside_the_datas_support_is_not_compared_with(
+    stub: OptimizerServiceStub,
+) -> None:
+    answer = await stub.OptimizeOffer(Request(campaign_type=FLASH_SALE, merchant_id=2, current_offer=80.0))
+    assert answer.current_offer == 80.0
+    assert not answer.HasField("expected_improvement_percent")
+    assert any("does not support the current offer" in warning for warning in answer.warnings)
+
+
+async def test_an_answer_costs_one_inference(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    world = trained.world
+    await insert_world(database.admin, world.rows)
+    await trained.publish(database.optimizer, tmp_path)
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+        open_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        await stub.OptimizeOffer(Request(campaign_id="campaign-1"))
+        await stub.OptimizeOffer(Request(campaign_id="campaign-2"))
+        models = inference_grpc.GRPCInferenceServiceStub(channel)
+        statistics = await models.ModelStatistics(inference_pb.ModelStatisticsRequest(name="conversion"))
+    (served,) = statistics.model_stats
+    assert served.execution_count == 2
+    assert served.inference_count >= 2 * 41
+
+
+async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_itself(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    await insert_world(database.admin, trained.world.rows)
+    await trained.publish(database.optimizer, tmp_path)
+    port = free_port()
+    request = Request(campaign_id="campaign-1")
+    async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub:
+        refused = await refusal(stub, request)
+        with pytest.raises(grpc.aio.AioRpcError) as training:
+            await stub.TrainModel(pb.TrainModelRequest(), timeout=5)
+        async with running_model_server(tmp_path, port):
+            answer = await answer_when_back(stub, request)
+        again = await refusal(stub, request)
+    assert (refused.code, refused.reason) == ("UNAVAILABLE", "PEER_UNAVAILABLE")
+    assert refusal_of(training.value).reason == "PEER_UNAVAILABLE"
+    assert answer.model_version == 1
+    assert (again.code, again.reason) == ("UNAVAILABLE", "PEER_UNAVAILABLE")
+
+
+async def answer_when_back(stub: OptimizerServiceStub, request: Request) -> pb.OptimizeOfferResponse:
+    """Ask until the server is back; the channel reconnects by itself within about a second."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 20
+    while True:
+        try:
+            return await stub.OptimizeOffer(request)
+        except grpc.aio.AioRpcError as error:
+            if refusal_of(error).reason != "PEER_UNAVAILABLE" or loop.time() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def test_a_version_that_the_server_lost_is_unavailable_and_says_so(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    await insert_world(database.admin, trained.world.rows)
+    await trained.publish(database.optimizer, tmp_path)
+    async with (
+        running_model_server(tmp_path / "another") as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+    ):
+        refused = await refusal(stub, Request(campaign_id="campaign-1"))
+    assert (refused.code, refused.reason) == ("UNAVAILABLE", "MODEL_NOT_SERVED")
+
+
+async def test_the_live_version_is_asked_for_by_number(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    """Version 2 lies in the repository beside live version 1, and is not asked."""
+    await insert_world(database.admin, trained.world.rows)
+    await trained.publish(database.optimizer, tmp_path, version=1)
+    (tmp_path / "conversion/2").mkdir()
+    (tmp_path / "conversion/2/model.onnx").write_bytes(trained.model.model)
+    config = tmp_path / "conversion/config.pbtxt"
+    config.write_text(config.read_text().replace("[ 1 ] } }", "[ 1, 2 ] } }"))
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+        open_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        answer = await stub.OptimizeOffer(Request(campaign_id="campaign-1"))
+        models = inference_grpc.GRPCInferenceServiceStub(channel)
+        statistics = await models.ModelStatistics(inference_pb.ModelStatisticsRequest(name="conversion"))
+    assert answer.model_version == 1
+    assert {served.version: served.execution_count for served in statistics.model_stats} == {"1": 1, "2": 0}
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("PredictCampaign", pb.PredictCampaignRequest()),
+        ("OptimizeSendTime", pb.OptimizeSendTimeRequest()),
+        ("GetMerchantAffinity", pb.GetMerchantAffinityRequest()),
+        ("RecommendCampaigns", pb.RecommendCampaignsRequest()),
+        ("GetOptimizationRecommendations", pb.GetOptimizationRecommendationsRequest()),
+        ("GetSegmentRecommendations", pb.GetSegmentRecommendationsRequest()),
+    ],
+)
+async def test_what_is_not_built_yet_is_unimplemented(
+    database: DatabaseAddresses, tmp_path: Path, method: str, request_: object
+) -> None:
+    async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, 1)) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await getattr(stub, method)(request_)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refusal_of(refused.value).reason == "METHOD_NOT_OFFERED"

@@ -1,0 +1,160 @@
+"""Features: what a row may know, and that training and serving build the same."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.optimizer.domain.features import (
+    FEATURE_NAMES,
+    HISTORY_DAYS,
+    UNKNOWN_OFFER,
+    DailyRow,
+    Encoding,
+    Situation,
+    daily_table,
+    fit_encoding,
+    situation_features,
+    table_features,
+    trailing_history,
+)
+from tests.unit.optimizer.synthetic import build_world
+
+DAY = date(2026, 3, 2)  # a Monday
+
+
+def row(
+    campaign: str,
+    day: date,
+    *,
+    offer: int | None = 10_000_000,
+    conversions: int = 5,
+    merchant: int | None = 1,
+) -> DailyRow:
+    return (campaign, day, offer, 100, 50, conversions, 1, merchant)
+
+
+def test_history_is_of_the_campaigns_days_strictly_before_the_rows_own() -> None:
+    table = daily_table(
+        [
+            row("a", DAY, conversions=1),
+            row("a", DAY, offer=12_000_000, conversions=2),  # the same day under another offer
+            row("a", DAY + timedelta(days=1), conversions=4),
+            row("b", DAY, conversions=8),
+            row("a", DAY + timedelta(days=HISTORY_DAYS), conversions=16),
+            row("a", DAY + timedelta(days=HISTORY_DAYS + 1), conversions=32),
+        ]
+    )
+    history = trailing_history(table)
+    assert history.conversions.tolist() == [0, 0, 3, 0, 7, 20]
+    assert history.impressions.tolist() == [0, 0, 200, 0, 300, 200]
+
+
+def test_changing_a_days_outcomes_changes_no_feature_of_that_day_or_before() -> None:
+    """The leak test: a row's features do not depend on its own day's outcomes."""
+    table = build_world(campaigns=6, days=40).table
+    day = int(np.median(table.day))
+    that_day = table.day == day
+    spoiled = replace(
+        table,
+        impressions=np.where(that_day, 10_000, table.impressions),
+        conversions=np.where(that_day, 9_999, table.conversions),
+    )
+    encoding = fit_encoding(table.select(table.day < day))
+    before = table_features(table, trailing_history(table), encoding)
+    after = table_features(spoiled, trailing_history(spoiled), encoding)
+    upto = table.day <= day
+    np.testing.assert_array_equal(before[upto], after[upto])
+    next_day = table.day == day + 1
+    assert (before[next_day, 5] != after[next_day, 5]).all()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 70), st.integers(0, 9)), max_size=40))
+def test_history_equals_a_count_by_definition(entries: list[tuple[str, int, int]]) -> None:
+    rows = [row(name, DAY + timedelta(days=days), conversions=count) for name, days, count in entries]
+    history = trailing_history(daily_table(rows))
+    expected = [
+        sum(
+            other[5]
+            for other in rows
+            if other[0] == own[0] and timedelta(0) < own[1] - other[1] <= timedelta(days=HISTORY_DAYS)
+        )
+        for own in rows
+    ]
+    assert history.conversions.tolist() == expected
+
+
+def test_columns_are_in_the_order_of_their_names() -> None:
+    situation = Situation(
+        day=DAY, campaign_type=4, merchant_id=9, historical_impressions=1000, historical_conversions=30
+    )
+    encoding = Encoding(merchant_codes={9: 3.0}, unknown_merchant_code=1.5)
+    features = situation_features(situation, [5_000_000, 12_500_000], encoding)
+    assert dict(zip(FEATURE_NAMES, features[1].tolist(), strict=True)) == {
+        "offer_amount": 12.5,
+        "day_of_week": 0.0,
+        "month": 3.0,
+        "campaign_type": 4.0,
+        "merchant": 3.0,
+        "historical_impressions": 1000.0,
+        "historical_conversions": 30.0,
+    }
+    assert features[0, 0] == 5.0
+    assert features.dtype == np.float32
+
+
+def test_days_of_the_week_run_from_monday_and_months_from_one() -> None:
+    encoding = Encoding(merchant_codes={}, unknown_merchant_code=1.0)
+    for days in range(400):
+        day = DAY + timedelta(days=days)
+        situation = Situation(
+            day=day, campaign_type=1, merchant_id=1, historical_impressions=0, historical_conversions=0
+        )
+        features = situation_features(situation, [5_000_000], encoding)
+        assert features[0, 1] == day.weekday()
+        assert features[0, 2] == day.month
+
+
+def test_serving_builds_the_row_that_training_built() -> None:
+    table = build_world(campaigns=4, days=40).table
+    encoding = fit_encoding(table)
+    history = trailing_history(table)
+    trained = table_features(table, history, encoding)
+    for place in (0, 57, len(table) - 1):
+        situation = Situation(
+            day=date.fromordinal(int(table.day[place])),
+            campaign_type=int(table.campaign_type[place]),
+            merchant_id=int(table.merchant_id[place]),
+            historical_impressions=int(history.impressions[place]),
+            historical_conversions=int(history.conversions[place]),
+        )
+        served = situation_features(situation, [int(table.offer_micros[place])], encoding)
+        np.testing.assert_array_equal(served[0], trained[place])
+
+
+def test_merchants_are_ranked_by_their_rate_and_strangers_stand_in_the_middle() -> None:
+    table = daily_table(
+        [
+            row("a", DAY, conversions=40, merchant=7),
+            row("b", DAY, conversions=5, merchant=2),
+            row("c", DAY, conversions=10, merchant=5),
+            row("d", DAY, conversions=20, merchant=None),
+        ]
+    )
+    encoding = fit_encoding(table)
+    assert encoding.merchant_codes == {2: 1.0, 5: 2.0, 0: 3.0, 7: 4.0}
+    assert encoding.merchant(999) == 2.5  # between rates 0.2 and 0.4, where the average 0.375 lies
+    assert encoding.merchant(7) == 4.0
+
+
+def test_rows_without_a_known_offer_or_a_view_teach_nothing() -> None:
+    table = daily_table([row("a", DAY), row("a", DAY, offer=None), ("a", DAY, 5_000_000, 10, 0, 0, 1, 1)])
+    assert table.is_usable.tolist() == [True, False, False]
+    assert table.offer_micros[1] == UNKNOWN_OFFER
+
+
+def test_more_conversions_than_views_count_as_all_views() -> None:
+    table = daily_table([("a", DAY, 5_000_000, 10, 4, 9, 1, 1), ("a", DAY, 5_000_000, 10, 0, 0, 1, 1)])
+    assert table.conversion_rate.tolist() == [1.0, 0.0]

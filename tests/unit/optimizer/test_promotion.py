@@ -1,0 +1,93 @@
+"""Whether a version may serve."""
+
+import numpy as np
+import pytest
+
+from services.optimizer.domain.promotion import HeldOut, LiveComparison, daily_gain, decide_promotion
+
+DAYS = np.repeat(np.arange(100, 110), 20)
+RNG = np.random.default_rng(11)
+OBSERVED = RNG.uniform(0.05, 0.3, len(DAYS))
+HELD_OUT = HeldOut(observed=OBSERVED, day=DAYS, views=np.full(len(DAYS), 50))
+BASELINE = np.full(len(DAYS), OBSERVED.mean())
+GOOD = OBSERVED + RNG.normal(0.0, 0.02, len(DAYS))
+BETTER = OBSERVED + RNG.normal(0.0, 0.005, len(DAYS))
+EVERY_ROW = np.arange(len(DAYS))
+
+
+def live(predicted: np.ndarray, rows: np.ndarray = EVERY_ROW) -> LiveComparison:
+    return LiveComparison(version=4, rows=rows, predicted=predicted[rows])
+
+
+def test_the_first_good_version_is_promoted() -> None:
+    verdict = decide_promotion(HELD_OUT, predicted=GOOD, baseline=BASELINE, parity_error=1e-7, live=None)
+    assert verdict.promoted
+
+
+def test_a_better_version_replaces_the_live_one_and_a_worse_does_not() -> None:
+    better = decide_promotion(
+        HELD_OUT, predicted=BETTER, baseline=BASELINE, parity_error=1e-7, live=live(GOOD)
+    )
+    worse = decide_promotion(
+        HELD_OUT, predicted=GOOD, baseline=BASELINE, parity_error=1e-7, live=live(BETTER)
+    )
+    same = decide_promotion(HELD_OUT, predicted=GOOD, baseline=BASELINE, parity_error=1e-7, live=live(GOOD))
+    assert better.promoted
+    assert "version 4" in better.reason
+    assert not worse.promoted
+    assert "does not beat live version 4" in worse.reason
+    assert not same.promoted
+
+
+def test_the_comparison_is_on_the_rows_that_are_new_to_both() -> None:
+    """The live version is right on rows that it was fitted on and wrong on the others."""
+    cheating = np.where(DAYS < 105, OBSERVED, BASELINE)
+    new = np.flatnonzero(DAYS >= 105)
+    verdict = decide_promotion(
+        HELD_OUT, predicted=GOOD, baseline=BASELINE, parity_error=0.0, live=live(cheating, new)
+    )
+    assert verdict.promoted
+
+
+def test_too_few_new_days_are_no_fair_comparison() -> None:
+    verdict = decide_promotion(
+        HELD_OUT,
+        predicted=BETTER,
+        baseline=BASELINE,
+        parity_error=0.0,
+        live=live(GOOD, np.flatnonzero(DAYS >= 108)),
+    )
+    assert not verdict.promoted
+    assert "only 2 of the held-out days" in verdict.reason
+
+
+@pytest.mark.parametrize("error", [3e-6, float("nan")])
+def test_an_export_that_differs_is_refused(error: float) -> None:
+    verdict = decide_promotion(HELD_OUT, predicted=GOOD, baseline=BASELINE, parity_error=error, live=None)
+    assert not verdict.promoted
+    assert "differs from the trained one" in verdict.reason
+
+
+def test_noise_seldom_beats_the_baseline() -> None:
+    """Predictions that know nothing and scatter a little pass in at most 5 % of 400 worlds."""
+    rng = np.random.default_rng(5)
+    passed = 0
+    for _ in range(400):
+        observed = rng.uniform(0.05, 0.3, len(DAYS))
+        held_out = HeldOut(observed=observed, day=DAYS, views=np.full(len(DAYS), 50))
+        baseline = np.full(len(DAYS), 0.175)
+        predicted = baseline + rng.normal(0.0, 0.01, len(DAYS))
+        verdict = decide_promotion(
+            held_out, predicted=predicted, baseline=baseline, parity_error=0.0, live=None
+        )
+        passed += verdict.promoted
+    assert passed <= 20
+
+
+def test_one_day_proves_nothing() -> None:
+    one_day = HeldOut(observed=OBSERVED, day=np.full(len(DAYS), 100), views=HELD_OUT.views)
+    gain, error = daily_gain(one_day, GOOD, BASELINE)
+    assert gain > 0
+    assert error == np.inf
+    verdict = decide_promotion(one_day, predicted=GOOD, baseline=BASELINE, parity_error=0.0, live=None)
+    assert not verdict.promoted

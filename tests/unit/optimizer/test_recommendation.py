@@ -1,0 +1,140 @@
+"""Deciding an offer from a curve."""
+
+import numpy as np
+import pytest
+
+from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
+from services.optimizer.domain.recommendation import OfferRecommendation, Question, decide_offer
+from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor, TypeResponse, anchored_rates
+from services.optimizer.domain.support import TypeSupport
+
+UNIT = 1_000_000
+EVERYTHING = TypeSupport(tried_micros=CURVE_OFFERS_MICROS, varied_campaigns=3)
+ANCHOR = Anchor(offers=np.array([10.0]), rates=np.array([0.1]), weights=np.array([1.0]))
+RESPONSE = TypeResponse(coefficients=np.array([0.5, 2.0, 0.5]), covariance=np.eye(3))
+
+
+def decide(
+    *,
+    objective: Objective = Objective.PROFIT,
+    current: int | None = 10 * UNIT,
+    revenue: float | None = 40.0,
+    margin: float | None = 1.0,
+    support: TypeSupport = EVERYTHING,
+    response: TypeResponse = RESPONSE,
+) -> OfferRecommendation:
+    return decide_offer(
+        Question(
+            campaign_type=1,
+            current_offer_micros=current,
+            objective=objective,
+            economics=Economics(mean_revenue=revenue, gross_margin_rate=margin),
+        ),
+        response={1: response},
+        support={1: support},
+        anchor=ANCHOR,
+        forest=np.full(len(CURVE_OFFERS_MICROS), 0.1),
+    )
+
+
+def test_the_best_offer_is_the_one_of_the_highest_value() -> None:
+    recommendation = decide()
+    offers = np.array(CURVE_OFFERS_MICROS) / UNIT
+    values = anchored_rates(RESPONSE, offers, ANCHOR) * (40.0 - offers)
+    assert recommendation.offer_micros == CURVE_OFFERS_MICROS[int(np.argmax(values))]
+    assert recommendation.value_per_view == pytest.approx(values.max())
+    assert recommendation.current_conversion_rate == pytest.approx(0.1)
+    assert recommendation.expected_improvement_percent == pytest.approx(100 * (values.max() / 3.0 - 1))
+    assert not recommendation.is_at_edge
+
+
+def test_an_unsupported_offer_is_never_recommended() -> None:
+    low = TypeSupport(tried_micros=(5 * UNIT, 8 * UNIT), varied_campaigns=1)
+    recommendation = decide(support=low, current=6 * UNIT)
+    assert recommendation.offer_micros == 8 * UNIT
+    assert recommendation.is_at_edge
+
+
+def test_nothing_is_compared_with_an_unsupported_current_offer() -> None:
+    low = TypeSupport(tried_micros=(5 * UNIT, 8 * UNIT), varied_campaigns=1)
+    recommendation = decide(support=low, current=20 * UNIT)
+    assert recommendation.current_offer_micros == 20 * UNIT
+    assert recommendation.confidence is None
+    assert recommendation.expected_improvement_percent is None
+
+
+def test_confidence_is_a_half_for_the_same_offer_and_grows_with_certainty() -> None:
+    best = decide().offer_micros
+    same = decide(current=best)
+    assert same.confidence == 0.5
+    assert same.expected_improvement_percent == pytest.approx(0.0)
+    vague = decide(response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=np.eye(3) * 4.0))
+    sure = decide()
+    certain = decide(response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=np.zeros((3, 3))))
+    assert vague.confidence is not None
+    assert sure.confidence is not None
+    assert 0.5 < vague.confidence < sure.confidence < 1.0
+    assert certain.confidence == 1.0
+
+
+def test_confidence_agrees_with_draws_from_the_coefficients() -> None:
+    """The delta method against 200,000 draws of the coefficients (level held at the anchor)."""
+    covariance = np.eye(3) * 0.25
+    recommendation = decide(
+        response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=covariance), current=8 * UNIT
+    )
+    rng = np.random.default_rng(3)
+    best = recommendation.offer_micros / UNIT
+    offers = np.array([best, 8.0, 10.0])
+    powered = offers[:, None] ** 4
+    terms = powered / (powered + np.array([7.0, 12.0, 19.0]) ** 4)
+    level = np.log(0.1 / 0.9) - terms[2] @ RESPONSE.coefficients
+    draws = rng.multivariate_normal(RESPONSE.coefficients, covariance, 200_000)
+    rates = 1 / (1 + np.exp(-(level + draws @ terms[:2].T)))
+    share = np.mean(rates[:, 0] * (40.0 - best) > rates[:, 1] * (40.0 - 8.0))
+    assert recommendation.confidence == pytest.approx(share, abs=0.01)
+
+
+def test_against_an_offer_that_earns_nothing_any_gain_is_sure_and_no_percentage() -> None:
+    recommendation = decide(current=15 * UNIT, revenue=12.0)
+    assert recommendation.expected_improvement_percent is None
+    assert recommendation.confidence == 1.0
+
+
+@pytest.mark.parametrize(
+    ("support", "says"),
+    [
+        (TypeSupport(tried_micros=(), varied_campaigns=0), "viewed often enough"),
+        (TypeSupport(tried_micros=(10 * UNIT,), varied_campaigns=0), "ever changed its offer"),
+        (TypeSupport(tried_micros=(50 * UNIT, 90 * UNIT), varied_campaigns=2), "outside"),
+    ],
+)
+def test_without_support_there_is_no_recommendation(support: TypeSupport, says: str) -> None:
+    with pytest.raises(FailedPreconditionError, match=says) as refused:
+        decide(support=support)
+    assert refused.value.reason == "OFFER_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("objective", [Objective.PROFIT, Objective.REVENUE])
+def test_unknown_revenue_is_refused_where_it_matters(objective: Objective) -> None:
+    with pytest.raises(FailedPreconditionError) as refused:
+        decide(objective=objective, revenue=None)
+    assert refused.value.reason == "REVENUE_UNKNOWN"
+    assert decide(objective=Objective.CONVERSION_RATE, revenue=None).offer_micros == 25 * UNIT
+
+
+def test_values_per_conversion_are_as_defined() -> None:
+    offers = np.array([5.0, 20.0])
+    economics = Economics(mean_revenue=60.0, gross_margin_rate=0.3)
+    assert value_per_conversion(Objective.PROFIT, offers, economics).tolist() == [13.0, -2.0]
+    assert value_per_conversion(Objective.REVENUE, offers, economics).tolist() == [60.0, 60.0]
+    assert value_per_conversion(Objective.CONVERSION_RATE, offers, economics).tolist() == [1.0, 1.0]
+    everything = Economics(mean_revenue=60.0, gross_margin_rate=None)
+    assert value_per_conversion(Objective.PROFIT, offers, everything).tolist() == [55.0, 40.0]
+
+
+def test_a_losing_campaign_is_refused() -> None:
+    with pytest.raises(FailedPreconditionError) as refused:
+        decide(revenue=4.0)
+    assert refused.value.reason == "OFFER_UNPROFITABLE"
