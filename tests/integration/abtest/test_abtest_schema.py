@@ -1,0 +1,111 @@
+"""abtest's schema: the readable whole equals the migrations, and statements use their indexes."""
+
+import subprocess
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local import bootstrap
+from deploy.local.bootstrap import DatabaseAddresses
+from deploy.local.postgres import Cluster, find_binaries
+from services.common.statements import load_statements
+
+SQL = Path(__file__).resolve().parents[3] / "services/abtest/sql"
+STATEMENTS = load_statements("services.abtest")
+
+
+def dump(url: str) -> str:
+    command = [
+        str(find_binaries() / "pg_dump"),
+        "--schema-only",
+        "--restrict-key=same",
+        "--schema=abtest",
+        "--schema=abtest_v1",
+        url,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+async def run_sql(url: str, text: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(text)
+    finally:
+        await connection.close()
+
+
+async def test_the_schema_file_equals_the_migrations(
+    database: DatabaseAddresses, postgres_server: Cluster
+) -> None:
+    name = "abtest_schema_file"
+    url = postgres_server.url(database=name)
+    await bootstrap.create_database(postgres_server.url(), name=name)
+    await bootstrap.create_roles(url)
+    await run_sql(url, (SQL / "schema.sql").read_text(encoding="utf-8"))
+    from_file = dump(url)
+    assert "CREATE TABLE abtest.ab_test_assignments" in from_file
+    assert from_file == dump(database.admin)
+
+
+async def test_migrations_can_be_taken_back(database: DatabaseAddresses) -> None:
+    for path in sorted((SQL / "migrations").glob("*.sql"), reverse=True):
+        await run_sql(database.admin, path.read_text(encoding="utf-8").split("-- migrate:down")[1])
+    left = dump(database.admin)
+    assert "CREATE TABLE" not in left
+    assert "CREATE VIEW" not in left
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+async def test_every_statement_is_valid_for_the_services_role(database: DatabaseAddresses, name: str) -> None:
+    connection = await asyncpg.connect(database.abtest)
+    try:
+        prepared = await connection.prepare(STATEMENTS[name].sql)
+        assert (STATEMENTS[name].kind == "exec") == (not prepared.get_attributes()) or name == "share_tests"
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "index"),
+    [
+        ("list_assignments", "array['t'], array['u']", "ab_test_assignments_pkey"),
+        ("list_group_users", "'t'", "ab_test_group_counters_pkey"),
+        ("list_tests", "now(), 't', 10", "ab_tests_created_idx"),
+        ("fetch_request", "'r'", "ab_tests_request_id_key"),
+        ("list_final_results", "array['t']", "ab_test_results_final_key"),
+        ("list_outcomes", "'t', null", "events_campaign_time_idx"),
+        ("list_outcomes", "'t', null", "ab_test_assignments_pkey"),
+    ],
+)
+async def test_hot_statements_use_their_index(
+    database: DatabaseAddresses, name: str, arguments: str, index: str
+) -> None:
+    connection = await asyncpg.connect(database.admin)
+    try:
+        await connection.execute("set search_path = abtest")
+        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
+        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
+        plan = await connection.fetch(f"explain execute checked ({arguments})")
+    finally:
+        await connection.close()
+    assert index in "\n".join(row[0] for row in plan)
+
+
+async def test_a_test_keeps_one_final_result(database: DatabaseAddresses) -> None:
+    connection = await asyncpg.connect(database.abtest)
+    result = (
+        "insert into ab_test_results (test_id, result_number, is_final, analyzed_at, verdict, recommendation,"
+        " reasons, warnings) values ('t', $1, true, now(), 2, '', '{}', '{}')"
+    )
+    try:
+        await connection.execute(
+            "insert into ab_tests (test_id, test_name, status, decision_method, target_sample_size,"
+            " confidence_level, hash_seed, current_epoch, created_at)"
+            " values ('t', 't', 1, 1, 10, 0.95, 's', 1, now())"
+        )
+        await connection.execute(result, 1)
+        with pytest.raises(asyncpg.UniqueViolationError, match="ab_test_results_final_key"):
+            await connection.execute(result, 2)
+    finally:
+        await connection.close()
