@@ -49,6 +49,7 @@ def render_bootstrap(
     model_server_port: int,
     host: str = "127.0.0.1",
     descriptor_path: Path | str,
+    unary_timeout_seconds: float = 15.0,
 ) -> str:
     """Return Envoy's configuration as YAML.
 
@@ -61,6 +62,8 @@ def render_bootstrap(
         model_server_port: see analytics_port.
         host: where the gateway listens and the services are.
         descriptor_path: gen/descriptors/api.binpb; read here, and by Envoy at its start.
+        unary_timeout_seconds: how long one answer to one question may take, where no rpc's own limit says
+            otherwise. A gRPC caller learns of it as UNAVAILABLE, so deadlines of callers should be shorter.
     """
     ports = {
         "analytics": analytics_port,
@@ -68,6 +71,9 @@ def render_bootstrap(
         "optimizer": optimizer_port,
         "model_server": model_server_port,
     }
+    rpcs = load_rpcs(Path(descriptor_path))
+    route_table = routes(rpcs, unary_timeout_seconds=unary_timeout_seconds)
+    transcoder = _transcoder(transcoded_services(rpcs), Path(descriptor_path).resolve())
     bootstrap = {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": _address(host, admin_port), "ignore_global_conn_limit": True},
@@ -86,7 +92,7 @@ def render_bootstrap(
             ]
         },
         "static_resources": {
-            "listeners": [_listener(host, gateway_port, Path(descriptor_path).resolve())],
+            "listeners": [_listener(host, gateway_port, route_table, transcoder)],
             "clusters": [_cluster(name, host, ports[name]) for name in CLUSTERS.values()],
         },
     }
@@ -104,18 +110,19 @@ def _address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _listener(host: str, port: int, descriptor_path: Path) -> dict[str, Any]:
+def _listener(
+    host: str, port: int, route_table: list[dict[str, Any]], transcoder: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "name": "gateway",
         "address": _address(host, port),
         "enable_reuse_port": False,  # otherwise a second Envoy shares a taken port without a word
         "per_connection_buffer_limit_bytes": MAXIMUM_BODY_BYTES,
-        "filter_chains": [{"filters": [_connection_manager(descriptor_path)]}],
+        "filter_chains": [{"filters": [_connection_manager(route_table, transcoder)]}],
     }
 
 
-def _connection_manager(descriptor_path: Path) -> dict[str, Any]:
-    rpcs = load_rpcs(descriptor_path)
+def _connection_manager(route_table: list[dict[str, Any]], transcoder: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -135,7 +142,7 @@ def _connection_manager(descriptor_path: Path) -> dict[str, Any]:
                     {
                         "name": "gateway",
                         "domains": ["*"],
-                        "routes": routes(rpcs),
+                        "routes": route_table,
                         "typed_per_filter_config": {"envoy.filters.http.cors": _cors_policy()},
                     }
                 ],
@@ -145,7 +152,7 @@ def _connection_manager(descriptor_path: Path) -> dict[str, Any]:
                 _health_check(),
                 _filter("grpc_web", "grpc_web.v3.GrpcWeb", {}),
                 _buffer(),
-                _transcoder(transcoded_services(rpcs), descriptor_path),
+                transcoder,
                 _filter("router", "router.v3.Router", {"suppress_envoy_headers": True}),
             ],
         },
@@ -248,7 +255,10 @@ def _cluster(name: str, host: str, port: int) -> dict[str, Any]:
         "circuit_breakers": {
             "thresholds": [{"max_requests": _MOST, "max_pending_requests": _MOST, "max_retries": 16}]
         },
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "common_lb_config": {
+            "healthy_panic_threshold": {"value": 0},
+            "update_merge_window": "0s",  # what /healthz says is so for calls at once
+        },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",

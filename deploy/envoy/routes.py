@@ -15,7 +15,6 @@ CLUSTERS = {
 }
 """The cluster behind each proto package, by the prefix of its services' names."""
 
-UNARY_TIMEOUT = "15s"
 LONG_TIMEOUTS = {
     "/campaigns.analytics.v1.AnalyticsService/IngestEvents": "60s",
     "/campaigns.analytics.v1.AnalyticsService/ImportCosts": "60s",
@@ -45,18 +44,19 @@ def transcoded_services(rpcs: Sequence[Rpc]) -> list[str]:
     return list(dict.fromkeys(rpc.service for rpc in rpcs if rpc.bindings))
 
 
-def routes(rpcs: Sequence[Rpc]) -> list[dict[str, Any]]:
+def routes(rpcs: Sequence[Rpc], *, unary_timeout_seconds: float) -> list[dict[str, Any]]:
     """Return the routes in order: refusals, REST as it comes in, each rpc, each package, the rest.
 
     A REST request is matched twice: as it came (where a refusal may catch it), and again by its gRPC path
     after the transcoder has rewritten it. So a route by gRPC path sets the policy of an rpc for all callers.
     """
+    timeout = f"{unary_timeout_seconds:g}s"
     return [
         _refuse_encoded_names(),
         *(route for rpc in rpcs for binding in rpc.bindings for route in _refuse_overrides(binding)),
         _rest_route(),
-        *(_rpc_route(rpc) for rpc in rpcs),
-        *(_package_route(prefix, cluster) for prefix, cluster in CLUSTERS.items()),
+        *(_rpc_route(rpc, timeout) for rpc in rpcs),
+        *(_package_route(prefix, cluster, timeout) for prefix, cluster in CLUSTERS.items()),
         _unknown_route(),
     ]
 
@@ -95,9 +95,12 @@ def _refusal(message: str) -> dict[str, Any]:
 
 
 def path_regex(template: str) -> str:
-    """Return the regular expression of the paths that a template matches; a variable is one segment."""
+    """Return the regular expression of the paths that the transcoder takes for a template.
+
+    It takes an empty segment for a variable, and slashes at the end for none.
+    """
     parts = re.split(r"\{[^}]*\}", template)
-    return "[^/]+".join(re.escape(part) for part in parts)
+    return "[^/]*".join(re.escape(part) for part in parts) + "/*"
 
 
 def _rest_route() -> dict[str, Any]:
@@ -119,24 +122,25 @@ def _rest_route() -> dict[str, Any]:
     }
 
 
-def _rpc_route(rpc: Rpc) -> dict[str, Any]:
+def _rpc_route(rpc: Rpc, timeout: str) -> dict[str, Any]:
     action: dict[str, Any] = {"cluster": _cluster(rpc.service)}
     if rpc.streams:
         action |= {"timeout": _UNLIMITED, "idle_timeout": _UNLIMITED}
+    elif rpc.path in LONG_TIMEOUTS:
+        action |= {"timeout": LONG_TIMEOUTS[rpc.path], "idle_timeout": _UNLIMITED}
     else:
-        action["timeout"] = LONG_TIMEOUTS.get(rpc.path, UNARY_TIMEOUT)
-        action["idle_timeout"] = _UNLIMITED
+        action["timeout"] = timeout
     if rpc.only_reads:
         action["retry_policy"] = _RETRY
     return {"name": rpc.path, "match": {"path": rpc.path}, "route": action}
 
 
-def _package_route(prefix: str, cluster: str) -> dict[str, Any]:
+def _package_route(prefix: str, cluster: str, timeout: str) -> dict[str, Any]:
     """Route what this contract does not name: the service behind it says UNIMPLEMENTED, or knows better."""
     return {
         "name": f"{prefix}*",
         "match": {"prefix": f"/{prefix}", "grpc": {}},
-        "route": {"cluster": cluster, "timeout": UNARY_TIMEOUT},
+        "route": {"cluster": cluster, "timeout": timeout},
     }
 
 

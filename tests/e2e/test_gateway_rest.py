@@ -1,0 +1,425 @@
+"""REST through a real Envoy: what is asked arrives, what is answered is proto JSON, errors have one shape."""
+
+import http.client
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from deploy.envoy.contract import Binding, load_rpcs
+from deploy.envoy.replies import MAXIMUM_BODY_BYTES
+from gen.campaigns.analytics.v1 import events_pb2
+from gen.campaigns.type.v1 import campaign_pb2
+from tests.e2e.gateway_stand import DESCRIPTORS, Answer, Gateway
+
+METRICS = "/api/analytics/campaign/c1/metrics"
+PATH_FIELDS = [
+    pytest.param(binding, name, id=f"{binding.verb} {binding.path} {name}")
+    for rpc in load_rpcs(Path(DESCRIPTORS))
+    for binding in rpc.bindings
+    for names in binding.path_fields.values()
+    for name in names
+]
+
+
+def error_of(answer: Answer) -> tuple[int, int, str, str]:
+    """Return status, code, message and reason of an error, which must have the one shape."""
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json
+    assert set(body) == {"code", "message", "details"}
+    info = next(detail for detail in body["details"] if detail["@type"].endswith("google.rpc.ErrorInfo"))
+    assert set(info) == {"@type", "reason", "domain", "metadata"}
+    return answer.status, body["code"], body["message"], info["reason"]
+
+
+class TestAnswers:
+    def test_zeros_are_shown_and_what_is_undefined_is_left_out(self, gateway: Gateway) -> None:
+        answer = gateway.get(METRICS)
+
+        assert answer.status == 200
+        assert answer.json == {
+            "campaign_id": "c1",
+            "currency_code": "",
+            "impressions": "9007199254740993",
+            "views": "0",
+            "clicks": "0",
+            "conversions": "0",
+            "revenue": 12.5,
+            "cost": 0,
+            "profit": 0,
+            "roas": 0,
+            "reached_users": "0",
+            "converting_users": "0",
+        }
+
+    def test_post_answers_as_get_does(self, gateway: Gateway) -> None:
+        assert gateway.post(METRICS, {}).json == gateway.get(METRICS).json
+
+    def test_a_body_may_be_left_out(self, gateway: Gateway) -> None:
+        assert gateway.call("POST", METRICS).json["campaign_id"] == "c1"
+
+    def test_empty_lists_are_shown(self, gateway: Gateway) -> None:
+        answer = gateway.post("/api/analytics/events", {"events": []})
+
+        assert answer.json == {"accepted_count": "0", "duplicate_count": "0", "rejections": []}
+
+    def test_a_stream_is_one_object_a_line_as_it_comes(self, gateway: Gateway) -> None:
+        gateway.recorder.release.clear()
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+        connection.request("GET", "/api/analytics/campaign/c1/watch")
+        response = connection.getresponse()
+
+        first = json.loads(response.readline())
+        gateway.recorder.release.set()
+        second = json.loads(response.readline())
+        connection.close()
+
+        assert [line["metrics"]["views"] for line in (first, second)] == ["0", "1"]
+
+    def test_a_stream_may_last_longer_than_a_call(self, gateway: Gateway) -> None:
+        gateway.recorder.release.clear()
+
+        lines = gateway.get("/api/analytics/campaign/c1/watch").body.splitlines()
+
+        assert [json.loads(line)["metrics"]["views"] for line in lines if line] == ["0", "1"]
+
+    def test_training_may_last_longer_than_other_calls(self, gateway: Gateway) -> None:
+        assert gateway.post("/api/optimize/train-model", {}).json["status"] == "success"
+
+
+class TestRequests:
+    def test_query_parameters_fill_the_request(self, gateway: Gateway) -> None:
+        gateway.get("/api/analytics/portfolio?days=7&as_of=2026-01-31T00:00:00%2B01:00")
+
+        assert gateway.last_request.days == 7
+        assert gateway.last_request.as_of == Timestamp(seconds=1_769_814_000)
+        assert gateway.last_request.start_date == ""
+
+    def test_a_parameter_may_come_several_times(self, gateway: Gateway) -> None:
+        gateway.get("/api/analytics/compare?campaign_ids=a&campaign_ids=b")
+
+        assert gateway.last_request.campaign_ids == ["a", "b"]
+
+    def test_enums_in_a_query_go_by_name(self, gateway: Gateway) -> None:
+        gateway.get(
+            "/api/optimize/offer?campaign_type=CAMPAIGN_TYPE_BIRTHDAY&merchant_id=0&current_offer=7.5"
+        )
+
+        assert gateway.last_request.campaign_type == campaign_pb2.CAMPAIGN_TYPE_BIRTHDAY
+        assert gateway.last_request.HasField("merchant_id")
+        assert not gateway.last_request.HasField("current_conversion_rate")
+
+    @pytest.mark.parametrize("name", ["a b", "a/b", "ä", "50%", "a+b", "a?b", "{a}"])
+    def test_names_in_a_path_may_hold_anything(self, gateway: Gateway, name: str) -> None:
+        encoded = "".join(f"%{byte:02X}" for byte in name.encode())
+
+        assert gateway.get(f"/api/optimize/offer/{encoded}").status == 200
+        assert gateway.last_request.campaign_id == name
+
+    def test_a_body_keeps_what_is_set_apart_from_what_is_not(self, gateway: Gateway) -> None:
+        event = {
+            "event_id": "e1",
+            "event_type": "EVENT_TYPE_CONVERTED",
+            "campaign_id": "",
+            "event_time": "2026-01-31T12:00:00.123456Z",
+            "revenue": 0,
+            "channel": "CHANNEL_IN_APP",
+        }
+        gateway.post("/api/analytics/events", {"events": [event]})
+        arrived = gateway.last_request.events[0]
+
+        assert arrived.event_type == events_pb2.EVENT_TYPE_CONVERTED
+        assert arrived.channel == campaign_pb2.CHANNEL_IN_APP
+        assert arrived.event_time == Timestamp(seconds=1_769_860_800, nanos=123_456_000)
+        assert arrived.HasField("campaign_id")
+        assert arrived.HasField("revenue")
+        assert not arrived.HasField("cost")
+        assert not arrived.HasField("merchant_id")
+
+    def test_int64_may_be_sent_as_number_or_string(self, gateway: Gateway) -> None:
+        for size in (1000, "1000"):
+            answer = gateway.post("/api/ab-tests/create", {"target_sample_size": size})
+            assert answer.status == 501
+
+    def test_the_request_id_goes_in_and_comes_back(self, gateway: Gateway) -> None:
+        answer = gateway.get(METRICS, **{"x-request-id": "my-id"})
+
+        assert answer.headers["x-request-id"] == "my-id"
+        assert gateway.recorder.metadata[-1]["x-request-id"] == "my-id"
+
+    def test_a_request_id_is_made_where_none_comes(self, gateway: Gateway) -> None:
+        answer = gateway.get(METRICS)
+
+        assert answer.headers["x-request-id"] == gateway.recorder.metadata[-1]["x-request-id"]
+
+
+class TestErrorsOfServices:
+    def test_the_fields_at_fault_are_named(self, gateway: Gateway) -> None:
+        answer = gateway.get("/api/analytics/campaign/invalid/metrics")
+
+        assert answer.status == 400
+        assert answer.json == {
+            "code": 3,
+            "message": "start_date: is no date; events[3].revenue: is negative",
+            "details": [
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": "INVALID_FIELD",
+                    "domain": "test.analytics",
+                    "metadata": {},
+                },
+                {
+                    "@type": "type.googleapis.com/google.rpc.BadRequest",
+                    "field_violations": [
+                        {"field": "start_date", "description": "is no date", "reason": "DATE_INVALID"},
+                        {
+                            "field": "events[3].revenue",
+                            "description": "is negative",
+                            "reason": "INVALID_FIELD",
+                        },
+                    ],
+                },
+            ],
+        }
+
+    @pytest.mark.parametrize(
+        ("campaign_id", "expected"),
+        [
+            ("missing", (404, 5, "no campaign 'missing'", "CAMPAIGN_UNKNOWN")),
+            ("exhausted", (429, 8, "too many", "TOO_MANY_WAITING")),
+            ("aborted", (409, 10, "again", "CONCURRENT_UPDATE")),
+            ("early", (400, 9, "train first", "MODEL_NOT_TRAINED")),
+            ("late", (504, 4, "too slow", "DATABASE_DEADLINE_EXCEEDED")),
+            ("broken", (500, 13, "something is broken here", "INTERNAL")),
+        ],
+    )
+    def test_codes_become_statuses(
+        self, gateway: Gateway, campaign_id: str, expected: tuple[int, int, str, str]
+    ) -> None:
+        assert error_of(gateway.get(f"/api/analytics/campaign/{campaign_id}/metrics")) == expected
+
+    def test_metadata_of_the_reason_is_kept(self, gateway: Gateway) -> None:
+        details = gateway.get("/api/analytics/campaign/missing/metrics").json["details"]
+
+        assert details[0]["metadata"] == {"campaign_id": "missing"}
+
+    def test_a_stream_that_fails_at_once_fails_as_a_call_does(self, gateway: Gateway) -> None:
+        answer = gateway.get("/api/analytics/campaign/missing/watch")
+
+        assert error_of(answer) == (404, 5, "no campaign 'missing'", "CAMPAIGN_UNKNOWN")
+
+    def test_what_is_not_offered_says_so(self, gateway: Gateway) -> None:
+        status, code, _, reason = error_of(gateway.get("/api/analytics/top-campaigns"))
+
+        assert (status, code, reason) == (501, 12, "METHOD_NOT_OFFERED")
+
+
+class TestErrorsOfTheGateway:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/"),
+            ("GET", "/api/analytics"),
+            ("GET", "/api/analytics/nothing"),
+            ("DELETE", "/api/analytics/portfolio"),
+            ("POST", "/api/analytics/portfolio"),
+            ("GET", "/api/optimize/offer/c1/more"),
+            ("POST", "/campaigns.analytics.v1.AnalyticsService/GetCampaignMetrics"),
+        ],
+    )
+    def test_unknown_paths_and_methods(self, gateway: Gateway, method: str, path: str) -> None:
+        assert error_of(gateway.call(method, path)) == (
+            404,
+            5,
+            "no rpc has this path and method",
+            "PATH_UNKNOWN",
+        )
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            (f"{METRICS}?colour=red", 'Could not find field "colour"'),
+            ("/api/analytics/portfolio?days=many", 'days: invalid value "many"'),
+            ("/api/analytics/portfolio?as_of=2026-01-31T00:00:00", "as_of: invalid value"),
+            ("/api/optimize/predict?campaign_type=PARTY", 'campaign_type: invalid value "PARTY"'),
+            ("/api/analytics/merchants/first/performance", 'merchant_id: invalid value "first"'),
+        ],
+    )
+    def test_queries_that_do_not_parse(self, gateway: Gateway, path: str, message: str) -> None:
+        status, code, said, reason = error_of(gateway.get(path))
+
+        assert (status, code, reason) == (400, 3, "REQUEST_INVALID")
+        assert message in said
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ("{", "Expected an object key or }"),
+            ("[1, 2", ""),
+            ("nonsense", "Unexpected token"),
+            ('{"events": 7}', "events"),
+            ('{"events": [{"event_time": "2026-01-31T12:00:00"}]}', "events[0].event_time: invalid value"),
+            (
+                '{"events": [{}, {"event_type": "EVENT_TYPE_SEEN"}]}',
+                'events[1].event_type: invalid value "EVENT_TYPE_SEEN"',
+            ),
+            ('{"events": [{"revenue": "much"}]}', 'events[0].revenue: invalid value "much"'),
+            ('{"events": [{"merchant_id": 1e12}]}', "events[0].merchant_id: invalid value"),
+        ],
+    )
+    def test_bodies_that_do_not_parse(self, gateway: Gateway, body: str, message: str) -> None:
+        status, code, said, reason = error_of(gateway.post("/api/analytics/events", body))
+
+        assert (status, code, reason) == (400, 3, "REQUEST_INVALID")
+        assert message in said
+
+    def test_a_body_over_the_limit(self, gateway: Gateway) -> None:
+        body = json.dumps({"events": [{"event_id": "x" * 1024}] * (MAXIMUM_BODY_BYTES // 1024)})
+
+        status, code, message, reason = error_of(gateway.post("/api/analytics/events", body))
+
+        assert (status, code, reason) == (413, 8, "BODY_TOO_LARGE")
+        assert str(MAXIMUM_BODY_BYTES) in message
+
+    def test_a_body_below_the_limit_arrives_whole(self, gateway: Gateway) -> None:
+        answer = gateway.post("/api/analytics/events", {"events": [{"event_id": "x" * 1024}] * 10_000})
+
+        assert answer.json["accepted_count"] == "10000"
+
+    def test_headers_over_the_limit(self, gateway: Gateway) -> None:
+        status, code, _, reason = error_of(gateway.get(METRICS, **{"x-long": "x" * 70_000}))
+
+        assert (status, code, reason) == (431, 3, "REQUEST_INVALID")
+
+    def test_a_service_that_takes_too_long(self, gateway: Gateway) -> None:
+        answer = gateway.get("/api/analytics/campaign/slow/metrics")
+
+        assert error_of(answer) == (504, 4, "the service behind this path took too long", "SERVICE_TIMED_OUT")
+
+    @pytest.mark.parametrize("path", [METRICS, "/api/optimize/offer/c1", "/api/ab-tests/t1/status"])
+    def test_a_service_that_is_down(self, lonely_gateway: Gateway, path: str) -> None:
+        expected = (503, 14, "the service behind this path does not answer; try again", "SERVICE_UNAVAILABLE")
+
+        assert error_of(lonely_gateway.get(path)) == expected
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(("binding", "name"), PATH_FIELDS)
+    def test_a_query_parameter_never_takes_the_place_of_a_path_field(
+        self, gateway: Gateway, binding: Binding, name: str
+    ) -> None:
+        path = "/".join("1" if part.startswith("{") else part for part in binding.path.split("/"))
+
+        status, code, message, _ = error_of(gateway.call(binding.verb, f"{path}?{name}=zzz"))
+
+        assert (status, code) == (400, 3)
+        assert message.endswith("is in the path and may not be in the query as well")
+
+    @pytest.mark.parametrize(
+        "query",
+        ["campaign%5Fid=zzz", "%63ampaign_id=zzz", "start_date=2026-01-01&campaign%5fid=zzz", "campaign%49d"],
+    )
+    def test_nor_one_whose_name_is_encoded(self, gateway: Gateway, query: str) -> None:
+        before = len(gateway.recorder.requests)
+
+        status, code, message, _ = error_of(gateway.get(f"{METRICS}?{query}"))
+
+        assert (status, code) == (400, 3)
+        assert message == "the names of query parameters may not be percent-encoded"
+        assert len(gateway.recorder.requests) == before
+
+    @pytest.mark.parametrize(
+        "query", ["start_date=%32026-01-01", "end_date=2026-01-01&start_date=a%26campaign_id=z"]
+    )
+    def test_values_may_be_encoded(self, gateway: Gateway, query: str) -> None:
+        assert gateway.get(f"{METRICS}?{query}").json["campaign_id"] == "c1"
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            f"{METRICS}/",
+            f"{METRICS}//",
+            "/api/analytics/campaign//metrics",
+            f"/x/..{METRICS}",
+            "/%61pi" + METRICS[4:],
+        ],
+    )
+    def test_nor_by_another_spelling_of_the_path(self, gateway: Gateway, path: str) -> None:
+        status, code, _, _ = error_of(gateway.get(f"{path}?campaign_id=zzz"))
+
+        assert (status, code) in {(400, 3), (404, 5)}
+
+    @pytest.mark.parametrize("name", ["campaign_id", "campaignId"])
+    def test_nor_does_a_field_of_the_body(self, gateway: Gateway, name: str) -> None:
+        answer = gateway.post(METRICS, {name: "zzz"})
+
+        assert answer.status == 400 or answer.json["campaign_id"] == "c1"
+
+
+class TestRetries:
+    def test_a_read_is_tried_again(self, gateway: Gateway) -> None:
+        answer = gateway.get("/api/analytics/campaign/flaky-read/metrics")
+
+        asked = [getattr(request, "campaign_id", "") for request in gateway.recorder.requests]
+        assert answer.status == 200
+        assert asked.count("flaky-read") == 2
+
+    def test_a_write_is_not(self, gateway: Gateway) -> None:
+        before = len(gateway.recorder.requests)
+
+        answer = gateway.post("/api/analytics/events", {"events": [{"event_id": "unavailable"}]})
+
+        assert error_of(answer) == (503, 14, "not now", "DATABASE_UNAVAILABLE")
+        assert len(gateway.recorder.requests) == before + 1
+
+
+class TestPagesOfOtherOrigins:
+    @pytest.mark.parametrize(
+        "origin", ["http://localhost:5173", "https://localhost", "http://127.0.0.1:3000"]
+    )
+    @pytest.mark.parametrize(
+        "path", ["/api/analytics/portfolio", "/campaigns.analytics.v1.AnalyticsService/IngestEvents"]
+    )
+    def test_pages_on_this_machine_may_call(self, gateway: Gateway, origin: str, path: str) -> None:
+        asked = {
+            "origin": origin,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "x-grpc-web",
+        }
+
+        answer = gateway.call("OPTIONS", path, headers=asked)
+
+        assert answer.status == 200
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert "x-grpc-web" in answer.headers["access-control-allow-headers"]
+        assert "POST" in answer.headers["access-control-allow-methods"]
+
+    @pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost.evil.example", "null"])
+    def test_other_pages_may_not(self, gateway: Gateway, origin: str) -> None:
+        answer = gateway.get("/api/analytics/portfolio", origin=origin)
+
+        assert "access-control-allow-origin" not in answer.headers
+
+    def test_they_may_read_answers(self, gateway: Gateway) -> None:
+        answer = gateway.get("/api/analytics/portfolio", origin="http://localhost:5173")
+
+        assert answer.headers["access-control-allow-origin"] == "http://localhost:5173"
+        assert "grpc-status" in answer.headers["access-control-expose-headers"]
+
+
+def test_calls_at_once_do_not_mix(gateway: Gateway) -> None:
+    answers: dict[str, Any] = {}
+
+    def ask(name: str) -> None:
+        answers[name] = gateway.get(f"/api/analytics/campaign/{name}/metrics").json["campaign_id"]
+
+    threads = [threading.Thread(target=ask, args=(f"c{number}",)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers == {f"c{number}": f"c{number}" for number in range(16)}
