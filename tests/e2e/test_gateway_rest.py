@@ -61,6 +61,9 @@ class TestAnswers:
     def test_a_body_may_be_left_out(self, gateway: Gateway) -> None:
         assert gateway.call("POST", METRICS).json["campaign_id"] == "c1"
 
+    def test_a_body_may_repeat_what_the_path_says(self, gateway: Gateway) -> None:
+        assert gateway.post(METRICS, {"campaign_id": "c1"}).json["campaign_id"] == "c1"
+
     def test_empty_lists_are_shown(self, gateway: Gateway) -> None:
         answer = gateway.post("/api/analytics/events", {"events": []})
 
@@ -366,6 +369,27 @@ class TestRetries:
         asked = [getattr(request, "campaign_id", "") for request in gateway.recorder.requests]
         assert answer.status == 200
         assert asked.count("flaky-read") == 2
+
+    def test_a_caller_cannot_ask_for_retries(self, gateway: Gateway) -> None:
+        before = len(gateway.recorder.requests)
+        headers = {
+            "x-envoy-retry-on": "5xx",
+            "x-envoy-retry-grpc-on": "unavailable",
+            "x-envoy-max-retries": "3",
+        }
+        body = json.dumps({"events": [{"event_id": "unavailable"}]})
+
+        answer = gateway.call("POST", "/api/analytics/events", body=body, headers=headers)
+
+        assert answer.status == 503
+        assert len(gateway.recorder.requests) == before + 1
+
+    def test_a_caller_cannot_ask_for_more_time(self, gateway: Gateway) -> None:
+        answer = gateway.get(
+            "/api/analytics/campaign/slow/metrics", **{"x-envoy-upstream-rq-timeout-ms": "5000"}
+        )
+
+        assert error_of(answer)[3] == "SERVICE_TIMED_OUT"
 
     def test_a_write_is_not(self, gateway: Gateway) -> None:
         before = len(gateway.recorder.requests)
