@@ -68,16 +68,15 @@ def estimate_ratio_interval(
 
     The delta method on the logarithm, R exp(+-t sqrt(var(R)) / R): sums of money over few buyers are skewed
     to the right, and the symmetric interval covers too little there. Student's t has one degree of freedom
-    less than there are users behind the numerator (at least one), because where few users carry it the
-    variance is known no better than from them. None where the ratio is undefined or 0, or with fewer than two
-    users.
+    less than there are users behind the numerator, because where few users carry it the variance is known no
+    better than from them. None where the ratio is undefined or 0, or with fewer than two users behind it.
     """
     variance = estimate_relative_variance(moments)
     ratio = moments.ratio
-    if variance is None or ratio is None:
-        return None
     carriers = moments.users if moments.carriers is None else moments.carriers
-    quantile = float(stdtrit(max(carriers - 1, 1), (1 + confidence_level) / 2))
+    if variance is None or ratio is None or carriers < MINIMUM_USERS:
+        return None
+    quantile = float(stdtrit(carriers - 1, (1 + confidence_level) / 2))
     # Beyond e^300 an end says nothing; it must stay finite.
     width = min(quantile * sqrt(variance), 300.0)
     return ConfidenceInterval(lower=ratio * exp(-width), upper=ratio * exp(width))

@@ -102,7 +102,7 @@ class IngestionOperations:
 
     async def _transact(self, events: EventColumns) -> IngestionResult:
         async with self._database.transaction() as connection:
-            await store.lock_catalog_shared(connection)
+            await store.open_batch(connection)
             stamped, rejections = await self._prepare(connection, events)
             slot = self._random.randrange(self._settings.portfolio_slots)
             accepted, repeats, refused = await _write(connection, stamped, slot=slot)
@@ -153,6 +153,7 @@ async def _write(
         await store.list_stored_events(connection, sources),
         await store.list_refunds_of_originals(connection, sources),
     )
+    await store.clear_batch(connection)
     accepted_refunds, repeated_refunds = await _insert(connection, plan.events, slot=slot)
     return accepted + accepted_refunds, [repeats, plan.known, repeated_refunds], plan.rejections
 
@@ -163,13 +164,11 @@ async def _insert(connection: Connection, events: StampedEvents, *, slot: int) -
     candidates = events if all(firsts) else events.keep(firsts)
     if not len(candidates):
         return 0, candidates
-    inserted = await store.insert_events(connection, candidates, slot=slot)
-    if len(inserted) == len(events):
-        return len(inserted), events.keep([False] * len(events))
-    is_new = [
-        first and identity in inserted for first, identity in zip(firsts, events.identities(), strict=True)
+    known = await store.insert_events(connection, candidates, slot=slot)
+    is_repeated = [
+        not first or identity in known for first, identity in zip(firsts, events.identities(), strict=True)
     ]
-    return len(inserted), events.keep([not new for new in is_new])
+    return len(candidates) - len(known), events.keep(is_repeated)
 
 
 async def _judge(connection: Connection, repeats: Sequence[StampedEvents]) -> tuple[int, list[Rejection]]:

@@ -1,22 +1,40 @@
 -- Every statement of the analytics service. Own tables are unqualified: the role's search path finds them.
 -- `order by` in front of an upsert keeps one order of row locks, so that two batches do not deadlock.
 
+-- name: open_batch :exec
+-- Readies the transaction for a batch: keeps the catalog as it is (batches do not exclude each other), has
+-- statements planned for the batch's own size, and makes the session's staging table, empty at every commit.
+select pg_advisory_xact_lock_shared(7202, 1);
+set local plan_cache_mode = force_custom_plan;
+create temporary table if not exists staged_events (
+    user_id text not null,
+    event_id text not null,
+    campaign_id text,
+    event_micros bigint not null,
+    counted_micros bigint not null,
+    revenue_micros bigint,
+    cost_micros bigint,
+    offer_amount_micros bigint,
+    merchant_id integer,
+    event_type smallint not null,
+    channel smallint,
+    stamped_fields smallint not null,
+    is_machine_open boolean not null,
+    currency_code text not null,
+    original_event_id text,
+    custom_event_name text,
+    propensity double precision,
+    policy_version text
+) on commit delete rows;
+
+-- name: clear_batch :exec
+-- Empties the staging table for another part of the batch.
+delete from pg_temp.staged_events;
+
 -- name: insert_events :many
--- Inserts a batch that is stamped, and counts what was new in every rollup; returns the identities that were
--- new. The arrays hold one element per event, times as microseconds since 1970.
-with staged as materialized (
-    select *
-    from unnest(
-        $1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::bigint[], $9::integer[], $10::smallint[], $11::smallint[], $12::smallint[], $13::boolean[],
-        $14::text[], $15::text[], $16::text[], $17::double precision[], $18::text[]
-    ) as s (
-        user_id, event_id, campaign_id, event_micros, counted_micros, revenue_micros, cost_micros,
-        offer_amount_micros, merchant_id, event_type, channel, stamped_fields, is_machine_open,
-        currency_code, original_event_id, custom_event_name, propensity, policy_version
-    )
-),
-inserted as (
+-- Inserts the staged events, each identity once among them, and counts what was new in every rollup; returns
+-- the identities that were there before. $1 is the portfolio slot of this batch.
+with inserted as (
     insert into events (
         user_id, event_id, campaign_id, event_at, counted_at, revenue_micros, cost_micros,
         offer_amount_micros, merchant_id, segment_set_id, event_type, channel, stamped_fields,
@@ -29,7 +47,7 @@ inserted as (
         s.offer_amount_micros, s.merchant_id, u.segment_set_id, s.event_type, s.channel, s.stamped_fields,
         s.is_machine_open, s.currency_code, s.original_event_id, s.custom_event_name, s.propensity,
         s.policy_version
-    from staged s
+    from staged_events s
     left join users u on u.user_id = s.user_id
     order by s.user_id, s.event_id
     on conflict on constraint events_pkey do nothing
@@ -261,7 +279,7 @@ counted_totals as (
         revenue_cost = t.revenue_cost + excluded.revenue_cost,
         cost_cost = t.cost_cost + excluded.cost_cost
 ),
--- Campaigns' measures and plain purchases apart; $19 is the slot of this batch.
+-- Campaigns' measures and plain purchases apart; $1 is the slot of this batch.
 portfolio_days as (
     select
         day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros,
@@ -278,7 +296,7 @@ counted_portfolio as (
         purchases, purchase_revenue_micros
     )
     select
-        day, currency_code, $19::smallint, sum(impressions), sum(views), sum(clicks), sum(conversions),
+        day, currency_code, $1::smallint, sum(impressions), sum(views), sum(clicks), sum(conversions),
         sum(revenue_micros), sum(cost_micros), sum(purchases), sum(purchase_revenue_micros)
     from portfolio_days
     group by day, currency_code
@@ -293,12 +311,9 @@ counted_portfolio as (
         purchases = t.purchases + excluded.purchases,
         purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros
 )
-select user_id, event_id from inserted;
-
--- name: lock_catalog_shared :exec
--- Keeps what events are stamped with from changing until the transaction ends; batches do not exclude each
--- other.
-select pg_advisory_xact_lock_shared(7202, 1);
+select s.user_id, s.event_id
+from staged_events s
+where not exists (select from inserted i where i.user_id = s.user_id and i.event_id = s.event_id);
 
 -- name: lock_catalog :exec
 -- Waits for batches under way and keeps others out until the transaction ends.

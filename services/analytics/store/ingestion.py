@@ -1,6 +1,7 @@
 """Statements that take events in."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from services.analytics.domain.ingestion import (
     CampaignStamp,
@@ -12,10 +13,12 @@ from services.analytics.domain.ingestion import (
 )
 from services.analytics.store.statements import STATEMENTS, Connection
 
+_STAGED = [field.name for field in fields(StampedEvents) if field.name != "index"]
 
-async def lock_catalog_shared(connection: Connection) -> None:
-    """Keep what events are stamped with from changing until the transaction ends."""
-    await connection.execute(STATEMENTS["lock_catalog_shared"].sql)
+
+async def open_batch(connection: Connection) -> None:
+    """Keep the catalog as it is until the transaction ends, and make ready to stage events."""
+    await connection.execute(STATEMENTS["open_batch"].sql)
 
 
 async def list_campaign_stamps(
@@ -39,30 +42,24 @@ async def fix_currencies(connection: Connection, currencies: Mapping[str, str]) 
     )
 
 
+async def clear_batch(connection: Connection) -> None:
+    """Make room for another part of the batch."""
+    await connection.execute(STATEMENTS["clear_batch"].sql)
+
+
 async def insert_events(connection: Connection, events: StampedEvents, *, slot: int) -> set[Identity]:
-    """Insert events, count the new ones in every rollup, and return the identities that were new."""
-    rows = await connection.fetch(
-        STATEMENTS["insert_events"].sql,
-        events.user_id,
-        events.event_id,
-        events.campaign_id,
-        events.event_micros,
-        events.counted_micros,
-        events.revenue_micros,
-        events.cost_micros,
-        events.offer_amount_micros,
-        events.merchant_id,
-        events.event_type,
-        events.channel,
-        events.stamped_fields,
-        events.is_machine_open,
-        events.currency_code,
-        events.original_event_id,
-        events.custom_event_name,
-        events.propensity,
-        events.policy_version,
-        slot,
+    """Insert events, count the new ones in every rollup, and return the identities that were not new.
+
+    They are staged by COPY: as arrays the driver takes seven times as long over them. Needs `open_batch`, and
+    `clear_batch` before a second part.
+    """
+    await connection.copy_records_to_table(
+        "staged_events",
+        schema_name="pg_temp",
+        columns=_STAGED,
+        records=zip(*(getattr(events, column) for column in _STAGED), strict=True),
     )
+    rows = await connection.fetch(STATEMENTS["insert_events"].sql, slot)
     return {(row[0], row[1]) for row in rows}
 
 
