@@ -7,6 +7,7 @@ import signal
 import sys
 
 from deploy.local.console import Console
+from deploy.local.demo_state import check_demo, read_state
 from deploy.local.errors import RunError
 from deploy.local.launch import die_with_parent
 from deploy.local.lock import data_lock
@@ -34,6 +35,7 @@ def main() -> int:
         check_ports(settings.ports())
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with data_lock(settings.data_dir):
+            check_demo(settings, read_state(settings))
             console = Console(settings.data_dir / "logs")
             try:
                 return asyncio.run(run(settings, console))

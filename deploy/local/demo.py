@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from signal import SIGTERM
+from typing import Any
 
 import asyncpg
 
@@ -83,11 +84,18 @@ async def train_first_model(settings: RunSettings, console: Console) -> None:
         training.cancel()
     answer = training.result()
     if answer.status == http.client.OK:
-        console.say(f"trained in {time.monotonic() - started:.0f} s: {json.dumps(answer.body)}")
+        console.say(f"trained in {time.monotonic() - started:.0f} s: {_describe_training(answer.body)}")
     elif _is_refusal(answer):
         console.say(f"note: no model is trained: {answer.body['message']}")
     else:
         raise RunError(f"training the first model failed: {json.dumps(answer.body)}")
+
+
+def _describe_training(result: dict[str, Any]) -> str:
+    """Return the answer of TrainModel in a line; `samples` is a string there, as int64 is in JSON."""
+    scores = ", ".join(f"{name} {result[name]:.3f}" for name in ("r2_score", "mae") if name in result)
+    reason = f" ({result['reason']})" if result.get("reason") else ""
+    return f"version {result['version']}, {result['status']}{reason}: {scores}, {result['samples']} samples"
 
 
 def _is_refusal(answer: Answer) -> bool:

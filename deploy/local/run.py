@@ -47,8 +47,7 @@ async def run(settings: RunSettings, console: Console) -> int:
 
 async def _start(settings: RunSettings, supervisor: Supervisor, console: Console, began: float) -> None:
     state = read_state(settings)
-    note = check_demo(settings, state)
-    if note:
+    if note := check_demo(settings, state):
         console.say(f"note: {note}")
     addresses = await open_database(settings, supervisor, console)
     await supervisor.start(programs.model_server(settings))

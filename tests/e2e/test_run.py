@@ -181,7 +181,7 @@ def test_a_failed_start_shows_the_last_lines_and_stops_the_rest(tmp_path: Path) 
         assert run.wait() == 1
     assert until_ended(children) == set()
     assert "failed: analytics ended with status" in run.output
-    assert re.search(r"^run +\|   .*REPORTING_TIME_ZONE", run.output, re.MULTILINE)
+    assert re.search(r"^run +\|   .*reporting_time_zone.*Nowhere/Land", run.output, re.M | re.I)
 
 
 def test_a_wrong_setting_fails_by_name(tmp_path: Path) -> None:

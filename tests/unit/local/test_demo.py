@@ -142,6 +142,15 @@ async def test_demo_0_asks_nothing(
     assert gateway.asked == []
 
 
+async def test_a_training_is_told_in_a_line(
+    settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console, stream: io.StringIO
+) -> None:
+    body = {"status": "rejected", "reason": "not better", "version": 2, "mae": 0.07512, "samples": "5999"}
+    gateway.replies["/api/optimize/train-model"] = (200, body)
+    await demo.train_first_model(settings_of(), console)
+    assert "version 2, rejected (not better): mae 0.075, 5999 samples" in stream.getvalue()
+
+
 async def test_a_training_the_data_does_not_allow_is_a_note(
     settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console, stream: io.StringIO
 ) -> None:

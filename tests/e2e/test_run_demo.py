@@ -1,0 +1,60 @@
+"""`make run` with demo data: loaded once, resumed when interrupted, never mixed."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.local_run import REPOSITORY, LocalRun, free_ports
+
+SMALL = {"DEMO": "1", "DEMO_SCALE": "0.05"}
+
+
+def total_of(run: LocalRun) -> int:
+    """Return how many events the loader delivered, those included that were there already."""
+    numbers = re.search(r"total: ([\d,]+) events accepted, ([\d,]+) known already", run.output)
+    assert numbers is not None, run.output
+    return sum(int(number.replace(",", "")) for number in numbers.groups())
+
+
+def size_of_world(as_of: str) -> int:
+    """Return how many events the small world has, by its own account."""
+    command = [sys.executable, "-m", "examples.simulated_world", "summary", "--as-of", as_of]
+    result = subprocess.run(
+        [*command, "--scale", SMALL["DEMO_SCALE"]], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    numbers = re.search(r"([\d,]+) events, generated", result.stdout)
+    assert numbers is not None, result.stdout
+    return int(numbers.group(1).replace(",", ""))
+
+
+def test_an_interrupted_demo_is_completed_once_and_then_kept(tmp_path: Path) -> None:
+    ports = free_ports()
+    with LocalRun(tmp_path, **ports, **SMALL) as interrupted:
+        interrupted.until_said("catalog: 50 merchants")
+        assert interrupted.stop() == 0
+    begun = json.loads((tmp_path / "demo.json").read_text())
+    assert begun["complete"] is False
+
+    with LocalRun(tmp_path, **ports, **SMALL) as resumed:
+        resumed.until_ready()
+        assert total_of(resumed) == size_of_world(begun["began_at"])
+        portfolio = resumed.get("/api/analytics/portfolio?days=90")
+        assert portfolio[0] == 200
+        assert "trained in" in resumed.output or "no model is trained" in resumed.output
+        assert "%|" in resumed.output
+        resumed.stop(signal.SIGINT)
+
+    with LocalRun(tmp_path, **ports, **SMALL) as kept:
+        kept.until_ready()
+        assert "loading" not in kept.output
+        assert "training" not in kept.output or "no model is trained" in kept.output
+        assert kept.get("/api/analytics/portfolio?days=90") == portfolio
+
+    with LocalRun(tmp_path, **ports, DEMO="complete-journey") as other:
+        assert other.wait() == 1
+    (line,) = other.lines
+    assert "DEMO=1" in line
+    assert "make clean-data" in line
