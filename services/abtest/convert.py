@@ -56,8 +56,8 @@ class _Violations:
 
     def check_text(self, text: str, field: str, *, longest: int, required: bool = True) -> None:
         if required:
-            self.check(bool(text.strip()), field, "must not be empty", "REQUIRED")
-        self.check(len(text) <= longest, field, f"must have at most {longest} characters", "TOO_LONG")
+            self.check(bool(text.strip()), field, "must not be empty", "FIELD_REQUIRED")
+        self.check(len(text) <= longest, field, f"must have at most {longest} characters", "TEXT_INVALID")
         self.check("\0" not in text, field, "must not hold a NUL character")
 
     def check_confidence_level(self, level: float) -> None:
@@ -65,7 +65,7 @@ class _Violations:
             _LOWEST_CONFIDENCE_LEVEL <= level <= _HIGHEST_CONFIDENCE_LEVEL,
             "confidence_level",
             f"must lie between {_LOWEST_CONFIDENCE_LEVEL} and {_HIGHEST_CONFIDENCE_LEVEL}",
-            "OUT_OF_RANGE",
+            "VALUE_OUT_OF_RANGE",
         )
 
     def check_effect(self, effect: float) -> None:
@@ -73,7 +73,7 @@ class _Violations:
             -1.0 < effect <= _LARGEST_EFFECT and effect != 0.0,
             "minimum_detectable_effect",
             f"must lie between -1 (not itself) and {_LARGEST_EFFECT:g}, and not be 0",
-            "OUT_OF_RANGE",
+            "VALUE_OUT_OF_RANGE",
         )
 
     def raise_any(self) -> None:
@@ -98,7 +98,7 @@ def new_test_from_proto(request: pb.CreateTestRequest) -> NewTest:
     _check_target(request.target_sample_size, violations)
     violations.check_confidence_level(level)
     _check_weights(weights, violations)
-    violations.check(0.0 < coverage <= 1.0, "coverage", "must be above 0 and at most 1", "OUT_OF_RANGE")
+    violations.check(0.0 < coverage <= 1.0, "coverage", "must be above 0 and at most 1", "VALUE_OUT_OF_RANGE")
     violations.check_text(request.hash_seed, "hash_seed", longest=_LONGEST_ID, required=False)
     violations.check_text(request.request_id, "request_id", longest=_LONGEST_ID, required=False)
     if effect is not None:
@@ -128,7 +128,7 @@ def _check_campaigns(request: pb.CreateTestRequest, violations: _Violations) -> 
             request.variant_campaign_id != request.control_campaign_id,
             "variant_campaign_id",
             "must be another campaign than control_campaign_id",
-            "DUPLICATE_CAMPAIGN",
+            "DUPLICATE_ENTRY",
         )
 
 
@@ -137,29 +137,31 @@ def _check_target(target: int, violations: _Violations) -> None:
         _GROUPS <= target <= _LARGEST_TARGET,
         "target_sample_size",
         f"must lie between 2 and {_LARGEST_TARGET} users per group",
-        "OUT_OF_RANGE",
+        "VALUE_OUT_OF_RANGE",
     )
 
 
 def _check_weights(weights: Sequence[float], violations: _Violations) -> None:
     field = "traffic_weights"
-    violations.check(len(weights) == _GROUPS, field, "must be one per group, control first", "WEIGHT_COUNT")
+    violations.check(
+        len(weights) == _GROUPS, field, "must be one per group, control first", "WEIGHTS_INVALID"
+    )
     for index, weight in enumerate(weights):
         violations.check(
             weight >= _SMALLEST_WEIGHT,  # false for NaN too
             f"{field}[{index}]",
             f"must be at least {_SMALLEST_WEIGHT}, one bucket of 10,000",
-            "OUT_OF_RANGE",
+            "VALUE_OUT_OF_RANGE",
         )
     total = math.fsum(weights) if all(math.isfinite(weight) for weight in weights) else math.nan
-    violations.check(abs(total - 1.0) <= _WEIGHT_SUM_TOLERANCE, field, "must sum to 1", "WEIGHTS_DO_NOT_SUM")
+    violations.check(abs(total - 1.0) <= _WEIGHT_SUM_TOLERANCE, field, "must sum to 1", "WEIGHTS_INVALID")
 
 
 def _decision_method(name: str, violations: _Violations) -> DecisionMethod:
     if name in _NOT_BUILT_METHODS:
         raise UnimplementedError(
             f"decision_method: {name} is not offered yet; use anytime or fixed_horizon",
-            reason="DECISION_METHOD_UNIMPLEMENTED",
+            reason="METHOD_NOT_OFFERED",
             violations=[FieldViolation(field="decision_method", description="use anytime or fixed_horizon")],
             metadata={"decision_method": name},
         )
@@ -168,7 +170,7 @@ def _decision_method(name: str, violations: _Violations) -> DecisionMethod:
         not name or name in methods,
         "decision_method",
         "must be anytime, group_sequential or fixed_horizon",
-        "UNKNOWN_DECISION_METHOD",
+        "VALUE_UNKNOWN",
     )
     return methods.get(name, DecisionMethod.ANYTIME)
 
@@ -194,7 +196,7 @@ def history_limit_from_proto(request: pb.ListTestHistoryRequest) -> int:
     """Return how many tests a page has."""
     limit = request.limit if request.HasField("limit") else DEFAULT_HISTORY_LIMIT
     if not 1 <= limit <= _LARGEST_HISTORY_LIMIT:
-        raise invalid_field("limit", f"must lie between 1 and {_LARGEST_HISTORY_LIMIT}", "OUT_OF_RANGE")
+        raise invalid_field("limit", f"must lie between 1 and {_LARGEST_HISTORY_LIMIT}", "VALUE_OUT_OF_RANGE")
     return limit
 
 
@@ -223,12 +225,12 @@ def sample_size_from_proto(request: pb.EstimateSampleSizeRequest) -> dict[str, f
     power = request.power if request.HasField("power") else DEFAULT_POWER
     violations = _Violations()
     for field in ("baseline_conversion_rate", "minimum_detectable_effect"):
-        violations.check(request.HasField(field), field, "is required", "REQUIRED")
+        violations.check(request.HasField(field), field, "is required", "FIELD_REQUIRED")
     violations.check_confidence_level(level)
-    violations.check(0.5 < power < 1.0, "power", "must be above 0.5 and below 1", "OUT_OF_RANGE")  # noqa: PLR2004
+    violations.check(0.5 < power < 1.0, "power", "must be above 0.5 and below 1", "VALUE_OUT_OF_RANGE")  # noqa: PLR2004
     violations.raise_any()
     violations.check(
-        0.0 < baseline < 1.0, "baseline_conversion_rate", "must be above 0 and below 1", "OUT_OF_RANGE"
+        0.0 < baseline < 1.0, "baseline_conversion_rate", "must be above 0 and below 1", "VALUE_OUT_OF_RANGE"
     )
     violations.check_effect(effect)
     violations.raise_any()
@@ -236,13 +238,13 @@ def sample_size_from_proto(request: pb.EstimateSampleSizeRequest) -> dict[str, f
         baseline * (1.0 + effect) < 1.0,
         "minimum_detectable_effect",
         "must leave the variant's conversion rate below 1",
-        "OUT_OF_RANGE",
+        "VALUE_OUT_OF_RANGE",
     )
     violations.check(
         baseline * (1.0 + effect) not in (0.0, baseline),
         "minimum_detectable_effect",
         "changes the baseline by less than a number can hold",
-        "OUT_OF_RANGE",
+        "VALUE_OUT_OF_RANGE",
     )
     violations.raise_any()
     return {

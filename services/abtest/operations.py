@@ -121,7 +121,7 @@ class TestOperations:
         async with self._database.transaction(readonly=True) as connection:
             earlier = await _fetch_earlier(Store(connection), wanted)
         if earlier is None:
-            raise NotFoundError("the test of this request is gone", reason="TEST_NOT_FOUND")
+            raise NotFoundError("the test of this request is gone", reason="TEST_UNKNOWN")
         return earlier
 
     def _build_test(self, wanted: NewTest) -> ABTest:
@@ -300,7 +300,7 @@ async def _require_campaigns(store: Store, design: TestDesign) -> None:
     if unknown:
         raise NotFoundError(
             "; ".join(f"{violation.field}: {violation.description}" for violation in unknown),
-            reason="CAMPAIGN_NOT_FOUND",
+            reason="CAMPAIGN_UNKNOWN",
             violations=unknown,
         )
 
@@ -315,7 +315,7 @@ async def _require_test(store: Store, test_id: str) -> ABTest:
 def _unknown_test(test_id: str) -> DomainError:
     return NotFoundError(
         f"test_id: no test {test_id!r}",
-        reason="TEST_NOT_FOUND",
+        reason="TEST_UNKNOWN",
         violations=[FieldViolation(field="test_id", description="no such test")],
         metadata={"test_id": test_id},
     )

@@ -99,7 +99,8 @@ class Store:
         return [_test(row) for row in await self._list("list_tests", *before, limit)]
 
     async def end_test(self, test_id: str, ended_at: datetime) -> None:
-        """End a test unless it has ended."""
+        """End a test unless it has ended, after the assignments under way; later ones see that it has."""
+        await self._execute("lock_test", test_id)
         await self._execute("end_test", test_id, ended_at)
 
     async def list_assignments(self, keys: Sequence[AssignmentKey]) -> dict[AssignmentKey, Assignment]:

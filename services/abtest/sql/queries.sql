@@ -32,11 +32,14 @@ from ab_test_definitions
 where test_id = any($1::text[]);
 
 -- name: share_tests :exec
--- Keeps these tests from ending or changing weights until the transaction is over; waits for one that is.
-select test_id
-from ab_tests
-where test_id = any($1::text[])
-for share;
+-- Keeps these tests from ending or changing weights until the transaction is over. Advisory locks queue fairly:
+-- on the row itself, a stream of assignments would let whoever ends the test wait for ever.
+select pg_advisory_xact_lock_shared(hashtextextended('abtest.ab_tests/' || wanted.test_id, 0))
+from (select test_id from unnest($1::text[]) as t (test_id) order by test_id) as wanted;
+
+-- name: lock_test :exec
+-- Waits for the assignments of a test that are under way and holds up later ones until the transaction is over.
+select pg_advisory_xact_lock(hashtextextended('abtest.ab_tests/' || $1::text, 0));
 
 -- name: fetch_request :one
 -- The test that a request created, with the weights and coverage that it was created with.
@@ -56,7 +59,7 @@ order by created_at desc, test_id desc
 limit $3;
 
 -- name: end_test :exec
--- Ends a test unless it has ended; waits for the assignments under way, and later ones see that it has ended.
+-- Ends a test unless it has ended.
 update ab_tests
 set status = 2, ended_at = $2
 where test_id = $1 and status = 1;

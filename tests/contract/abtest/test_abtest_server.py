@@ -16,7 +16,11 @@ from services.abtest.settings import AbtestSettings
 
 
 async def is_serving(stub: Any) -> bool:  # noqa: ANN401 (its stub names no method)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
+    try:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.NOT_FOUND  # before readiness was asked for the first time
+        return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 

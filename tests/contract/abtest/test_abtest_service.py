@@ -134,14 +134,14 @@ async def test_a_wrong_field_is_named_and_nothing_is_created(
 
 async def test_an_unknown_campaign_is_named_and_nothing_is_created(abtest: ABTestServiceStub) -> None:
     code, reason, fields = await refusal(abtest.CreateTest(a_test(variant_campaign_id="nowhere")))
-    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "CAMPAIGN_NOT_FOUND")
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "CAMPAIGN_UNKNOWN")
     assert set(fields) == {"variant_campaign_id"}
     assert not (await abtest.ListTestHistory(pb.ListTestHistoryRequest())).tests
 
 
 async def test_a_method_that_is_not_built_is_refused_by_name(abtest: ABTestServiceStub) -> None:
     code, reason, fields = await refusal(abtest.CreateTest(a_test(decision_method="group_sequential")))
-    assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "DECISION_METHOD_UNIMPLEMENTED")
+    assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_OFFERED")
     assert set(fields) == {"decision_method"}
 
 
@@ -168,7 +168,7 @@ async def test_asking_for_a_group_never_assigns(abtest: ABTestServiceStub) -> No
     code, reason, _ = await refusal(
         abtest.GetUserTestGroup(pb.GetUserTestGroupRequest(test_id="no", user_id="u"))
     )
-    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "TEST_NOT_FOUND")
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "TEST_UNKNOWN")
 
 
 async def test_users_beyond_the_coverage_get_a_reason(abtest: ABTestServiceStub) -> None:

@@ -199,6 +199,31 @@ async def test_no_assignment_slips_past_the_end(
     assert await admin.fetchval("select count(*) from abtest.ab_test_results") == 1
 
 
+async def test_a_stream_of_assignments_does_not_keep_a_test_from_ending(
+    admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
+) -> None:
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(running_server(database.abtest)) for _ in range(3)]
+        test_id = await create(servers[0])
+        ended = asyncio.Event()
+
+        async def keep_assigning(stub: ABTestServiceStub, name: str) -> int:
+            number = 0
+            while not ended.is_set():
+                await assign(stub, test_id, [f"{name}-{number}-{user}" for user in range(8)])
+                number += 1
+            return number
+
+        streams = [
+            asyncio.create_task(keep_assigning(stub, str(index))) for index, stub in enumerate(servers[:2])
+        ]
+        await assign(servers[2], test_id, ["someone"])
+        await asyncio.wait_for(servers[2].EndTest(pb.EndTestRequest(test_id=test_id)), timeout=10)
+        ended.set()
+        assert min(await asyncio.gather(*streams)) > 0
+    assert await counters_equal_a_recount(admin)
+
+
 async def test_emoji_and_other_alphabets_are_users_too(
     admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
 ) -> None:
