@@ -129,7 +129,7 @@ def _connection_manager(route_table: list[dict[str, Any]], transcoder: dict[str,
             "@type": (f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
             "stat_prefix": "gateway",
             "codec_type": "AUTO",
-            "use_remote_address": True,  # callers' own x-forwarded-for and x-envoy-* headers count for nothing
+            "use_remote_address": True,  # callers' own x-forwarded-for and x-envoy-* count for nothing
             "normalize_path": True,
             "request_headers_timeout": "10s",
             "stream_idle_timeout": "300s",

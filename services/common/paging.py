@@ -15,7 +15,7 @@ Cursor = Mapping[str, str | int | float]
 def page_size(requested: int, *, default: int = DEFAULT_PAGE_SIZE, maximum: int = MAXIMUM_PAGE_SIZE) -> int:
     """Return the rows of a page: `default` for 0, at most `maximum`; negative is refused by field."""
     if requested < 0:
-        raise invalid_field("page_size", "must not be negative", "OUT_OF_RANGE")
+        raise invalid_field("page_size", "must not be negative", "VALUE_OUT_OF_RANGE")
     return min(requested, maximum) or default
 
 

@@ -120,6 +120,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The service behind the gateway took too long. Example: a read over 15 seconds."""
     ERROR_REASON_GATEWAY_FAILED: _ErrorReason.ValueType  # 48
     """The gateway fails in another way. Example: a request in HTTP/1.0."""
+    ERROR_REASON_DATABASE_ACCESS_REFUSED: _ErrorReason.ValueType  # 49
+    """The database refuses this service. Example: its role lacks a grant, because a migration is missing."""
+    ERROR_REASON_PEER_NOT_FOUND: _ErrorReason.ValueType  # 50
+    """A service that this one asks does not know what it was asked for. Example: a model that is not served."""
+    ERROR_REASON_PEER_RESOURCE_EXHAUSTED: _ErrorReason.ValueType  # 51
+    """A service that this one asks has reached a limit. Example: too many inferences wait."""
+    ERROR_REASON_PEER_FAILED_PRECONDITION: _ErrorReason.ValueType  # 52
+    """A service that this one asks is not in a state for it. Example: a model file that cannot be loaded."""
+    ERROR_REASON_WEIGHTS_INVALID: _ErrorReason.ValueType  # 53
+    """Shares of groups are not one per group, or do not sum to 1. Example: `traffic_weights` of 0.5 and 0.6."""
+    ERROR_REASON_EFFECT_TOO_SMALL: _ErrorReason.ValueType  # 54
+    """The effect is so small that no number of users shows it. Example: `minimum_detectable_effect` of 1e-12."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -225,4 +237,16 @@ ERROR_REASON_SERVICE_TIMED_OUT: ErrorReason.ValueType  # 47
 """The service behind the gateway took too long. Example: a read over 15 seconds."""
 ERROR_REASON_GATEWAY_FAILED: ErrorReason.ValueType  # 48
 """The gateway fails in another way. Example: a request in HTTP/1.0."""
+ERROR_REASON_DATABASE_ACCESS_REFUSED: ErrorReason.ValueType  # 49
+"""The database refuses this service. Example: its role lacks a grant, because a migration is missing."""
+ERROR_REASON_PEER_NOT_FOUND: ErrorReason.ValueType  # 50
+"""A service that this one asks does not know what it was asked for. Example: a model that is not served."""
+ERROR_REASON_PEER_RESOURCE_EXHAUSTED: ErrorReason.ValueType  # 51
+"""A service that this one asks has reached a limit. Example: too many inferences wait."""
+ERROR_REASON_PEER_FAILED_PRECONDITION: ErrorReason.ValueType  # 52
+"""A service that this one asks is not in a state for it. Example: a model file that cannot be loaded."""
+ERROR_REASON_WEIGHTS_INVALID: ErrorReason.ValueType  # 53
+"""Shares of groups are not one per group, or do not sum to 1. Example: `traffic_weights` of 0.5 and 0.6."""
+ERROR_REASON_EFFECT_TOO_SMALL: ErrorReason.ValueType  # 54
+"""The effect is so small that no number of users shows it. Example: `minimum_detectable_effect` of 1e-12."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
