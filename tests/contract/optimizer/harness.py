@@ -17,11 +17,14 @@ from services.common.grpc_server import build_server
 from services.model_server import server as model_server
 from services.model_server.settings import ModelServerSettings
 from services.optimizer.domain.features import DailyRow
+from services.optimizer.domain.training_progress import TrainingProgress
 from services.optimizer.operations import Trainer
 from services.optimizer.server import open_service
 from services.optimizer.settings import OptimizerSettings
+from services.optimizer.training.run import run_training
 from tests.unit.optimizer.synthetic import END_DAY, MEAN_REVENUE
 
+OnProgress = Callable[[TrainingProgress], None]
 NOON = datetime.combine(END_DAY, time(12), tzinfo=UTC)
 
 
@@ -91,6 +94,23 @@ async def insert_world(
         )
     finally:
         await connection.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadTrainer:
+    """The real training in a thread: what a process of its own does, without its start-up seconds."""
+
+    settings: OptimizerSettings
+
+    async def run(self, end_day: date, on_progress: OnProgress) -> int:
+        def hear(stage: str, fraction: float) -> None:
+            loop.call_soon_threadsafe(on_progress, TrainingProgress(stage=stage, fraction=fraction))
+
+        def work() -> int:
+            return asyncio.run(run_training(self.settings, end_day, on_progress=hear))
+
+        loop = asyncio.get_running_loop()
+        return await asyncio.to_thread(work)
 
 
 @asynccontextmanager
@@ -170,7 +190,3 @@ async def fetch_rows(url: str, query: str, *arguments: object) -> list[asyncpg.R
         return await connection.fetch(query, *arguments)
     finally:
         await connection.close()
-
-
-def day_before(day: date, days: int) -> date:
-    return date.fromordinal(day.toordinal() - days)

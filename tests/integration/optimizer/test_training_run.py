@@ -1,7 +1,8 @@
 """Trainings over a real database and repository: verdicts, interruptions, one at a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from services.optimizer.domain.training_progress import TrainingProgress
 from services.optimizer.training_process import TrainingProcess
 from tests.contract.optimizer.harness import (
     NOON,
+    ThreadTrainer,
     fetch_rows,
     insert_world,
     optimizer_settings,
@@ -38,6 +40,20 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+@asynccontextmanager
+async def quickly_training_optimizer(
+    database: DatabaseAddresses,
+    repository: Path,
+    model_port: int,
+    *,
+    clock: Callable[[], datetime] = lambda: NOON,
+) -> AsyncIterator[OptimizerServiceStub]:
+    """Serve an optimizer that trains in a thread."""
+    settings = optimizer_settings(database.optimizer, repository, model_port)
+    async with running_optimizer(settings, clock=clock, trainer=ThreadTrainer(settings=settings)) as stub:
+        yield stub
+
+
 def training_of(database: DatabaseAddresses, repository: Path, seconds: float = 120.0) -> TrainingProcess:
     return TrainingProcess(database_url=database.optimizer, repository=repository, timeout_seconds=seconds)
 
@@ -46,7 +62,7 @@ async def test_a_model_of_noise_is_kept_as_rejected(database: DatabaseAddresses,
     await insert_world(database.admin, build_world(noise_only=True).rows)
     async with (
         running_model_server(tmp_path) as port,
-        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+        quickly_training_optimizer(database, tmp_path, port) as stub,
     ):
         trained = await stub.TrainModel(pb.TrainModelRequest())
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -67,9 +83,7 @@ async def test_a_second_training_must_beat_the_live_version(
     times = [NOON]
     async with (
         running_model_server(tmp_path) as port,
-        running_optimizer(
-            optimizer_settings(database.optimizer, tmp_path, port), clock=lambda: times[0]
-        ) as stub,
+        quickly_training_optimizer(database, tmp_path, port, clock=lambda: times[0]) as stub,
     ):
         first = await stub.TrainModel(pb.TrainModelRequest())
         again = await stub.TrainModel(pb.TrainModelRequest())
@@ -115,7 +129,7 @@ async def test_only_whole_days_before_the_time_asked_for_are_read(
     as_of = datetime(2026, 11, 14, 12, tzinfo=UTC)
     async with (
         running_model_server(tmp_path) as port,
-        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+        quickly_training_optimizer(database, tmp_path, port) as stub,
     ):
         await stub.TrainModel(pb.TrainModelRequest(as_of=datetime_to_timestamp(as_of)))
     (row,) = await fetch_rows(database.reporting, "select first_day, end_day from ml_models")
@@ -192,13 +206,13 @@ async def follow_when_free(stub: OptimizerServiceStub) -> list[pb.TrainModelWith
 class InterruptedTrainer:
     """Trains for real, then behaves as if the process had been killed before it could answer."""
 
-    def __init__(self, process: TrainingProcess) -> None:
-        self._process = process
+    def __init__(self, trainer: ThreadTrainer) -> None:
+        self._trainer = trainer
         self._calls = 0
 
     async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
         self._calls += 1
-        version = await self._process.run(end_day, on_progress)
+        version = await self._trainer.run(end_day, on_progress)
         if self._calls == 1:
             raise AbortedError("killed", reason="TRAINING_STOPPED")
         return version
@@ -208,15 +222,14 @@ async def test_a_candidate_whose_publication_was_interrupted_is_rejected_by_the_
     database: DatabaseAddresses, tmp_path: Path
 ) -> None:
     await insert_world(database.admin, build_world().rows)
-    trainer = InterruptedTrainer(training_of(database, tmp_path))
-    async with (
-        running_model_server(tmp_path) as port,
-        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port), trainer=trainer) as stub,
-    ):
-        with pytest.raises(grpc.aio.AioRpcError):
-            await stub.TrainModel(pb.TrainModelRequest())
-        assert await statuses(database) == [(1, "candidate")]
-        trained = await stub.TrainModel(pb.TrainModelRequest())
+    async with running_model_server(tmp_path) as port:
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        trainer = InterruptedTrainer(ThreadTrainer(settings=settings))
+        async with running_optimizer(settings, trainer=trainer) as stub:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.TrainModel(pb.TrainModelRequest())
+            assert await statuses(database) == [(1, "candidate")]
+            trained = await stub.TrainModel(pb.TrainModelRequest())
     assert trained.status == "success"
     assert await statuses(database) == [(1, "rejected"), (2, "live")]
 
@@ -224,12 +237,12 @@ async def test_a_candidate_whose_publication_was_interrupted_is_rejected_by_the_
 class SabotagedTrainer:
     """Trains for real, then spoils the file that the model server is about to read."""
 
-    def __init__(self, process: TrainingProcess) -> None:
-        self._process = process
+    def __init__(self, trainer: ThreadTrainer) -> None:
+        self._trainer = trainer
 
     async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
-        version = await self._process.run(end_day, on_progress)
-        path = self._process.repository / "conversion" / str(version) / "model.onnx"
+        version = await self._trainer.run(end_day, on_progress)
+        path = self._trainer.settings.repository / "conversion" / str(version) / "model.onnx"
         path.write_bytes(b"no model")
         return version
 
@@ -238,10 +251,11 @@ async def test_a_version_that_the_model_server_refuses_is_rejected_and_the_live_
     database: DatabaseAddresses, tmp_path: Path
 ) -> None:
     await insert_world(database.admin, build_world().rows)
-    process = training_of(database, tmp_path)
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=SabotagedTrainer(process)) as stub:
+        async with running_optimizer(
+            settings, trainer=SabotagedTrainer(ThreadTrainer(settings=settings))
+        ) as stub:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await stub.TrainModel(pb.TrainModelRequest())
     assert refusal_of(refused.value).reason in {"PEER_FAILED", "PEER_FAILED_PRECONDITION"}
