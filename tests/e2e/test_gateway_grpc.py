@@ -1,7 +1,9 @@
 """gRPC and gRPC-Web through a real Envoy, and what it says itself to callers of both."""
 
 import base64
+import json
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import unquote
 
@@ -20,7 +22,8 @@ from gen.campaigns.analytics.v1 import (
 )
 from gen.campaigns.optimizer.v1 import optimizer_service_pb2, optimizer_service_pb2_grpc
 from gen.inference import grpc_service_pb2, grpc_service_pb2_grpc
-from tests.e2e.gateway_stand import UNARY_TIMEOUT_SECONDS, Answer, Gateway
+from tests.e2e.gateway_stand import DESCRIPTORS, UNARY_TIMEOUT_SECONDS, Answer, Gateway
+from tools.generate import tool_script
 
 GET_METRICS = "/campaigns.analytics.v1.AnalyticsService/GetCampaignMetrics"
 
@@ -156,6 +159,22 @@ class TestGrpc:
             grpc.StatusCode.UNAVAILABLE,
             "no healthy upstream",
         )
+
+
+def test_buf_curl_needs_only_the_descriptor_set(gateway: Gateway) -> None:
+    done = subprocess.run(
+        [
+            *(tool_script("buf"), "curl", "--protocol", "grpc", "--http2-prior-knowledge"),
+            *("--schema", DESCRIPTORS, "--data", '{"campaign_id": "c1"}'),
+            f"http://{gateway.target}{GET_METRICS}",
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["campaignId"] == "c1"
 
 
 def frame(message: Message) -> bytes:
