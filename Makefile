@@ -43,6 +43,7 @@ lint: environment-test ## check style, types, import rules and protos
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos
+	$(BIN)/python -m tools.check_breaking
 
 .PHONY: format
 format: environment-test ## format the Python code

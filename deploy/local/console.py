@@ -12,6 +12,7 @@ KEPT_RUNS = 5
 MAX_FILE_BYTES = 50_000_000
 RUNNER = "run"
 
+_BOLD = 1
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 _PROGRESS_SECONDS = 10.0
 _ERASE_LINE = "\r\x1b[K"
@@ -27,6 +28,7 @@ class Console:
         self._encoding = self._stream.encoding or "utf-8"
         self._mute = False
         self._files: dict[str, RotatingFileHandler] = {}
+        self._colours: dict[str, int] = {}
         self._shown: set[str] | None = None
         self._progress_open = False
         self._progress_at = 0.0
@@ -95,7 +97,8 @@ class Console:
         prefix = _plain_prefix(name)
         if not self._terminal:
             return prefix
-        colour = _COLOURS[sum(name.encode()) % len(_COLOURS)] if name != RUNNER else 1
+        next_colour = _COLOURS[len(self._colours) % len(_COLOURS)]
+        colour = _BOLD if name == RUNNER else self._colours.setdefault(name, next_colour)
         return f"\x1b[{colour}m{prefix}\x1b[0m"
 
     def _write(self, text: str) -> None:
