@@ -21,7 +21,7 @@ READINESS_SECONDS = 2.0
 _SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING")
 _NOT_SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("NOT_SERVING")
 _log = get_logger("server")
-Ready = Callable[[], Awaitable[None]]
+Ready = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,8 @@ async def serve(
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names = [service.name for service in services]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    for name in ["", *names]:  # until the first look at readiness
+        await health_servicer.set(name, _NOT_SERVING)
     port = _bind(server, settings)
     stop_metrics = _serve_metrics(settings)
     await server.start()

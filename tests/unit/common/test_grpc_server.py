@@ -97,7 +97,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    settings: ServiceSettings, ready: Callable[[], Awaitable[None]] | None = None
+    settings: ServiceSettings, ready: Callable[[], Awaitable[object]] | None = None
 ) -> AsyncIterator[Running]:
     sample, stopping = Sample(), asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -212,6 +212,15 @@ async def test_client_streams_work_through_the_interceptor(server: Running) -> N
 
 async def test_health_is_reported_for_the_server_and_each_service(server: Running) -> None:
     assert await server.health() == await server.health(NAME) == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_nothing_serves_before_the_first_look_at_readiness() -> None:
+    looked = asyncio.Event()
+    async with running(SampleSettings(drain_seconds=0), looked.wait) as server:
+        assert (
+            await server.health() == await server.health(NAME) == health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        looked.set()
 
 
 async def test_health_follows_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
