@@ -14,6 +14,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 NAMESPACE_FORBIDDEN_STATUS = 97
+CANNOT_RUN_STATUS = 126
 
 
 def die_with_parent(parent: int, signal_number: int) -> None:
@@ -46,7 +47,11 @@ def main(arguments: list[str]) -> None:
             sys.stderr.write(f"user namespaces are forbidden here: {error}\n")
             raise SystemExit(NAMESPACE_FORBIDDEN_STATUS) from None
     die_with_parent(int(parent), int(signal_number))
-    os.execvp(command[0], command)  # noqa: S606 (becoming the command is the purpose)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 (becoming the command is the purpose)
+    except OSError as error:
+        sys.stderr.write(f"cannot run {command[0]}: {error.strerror}\n")
+        raise SystemExit(CANNOT_RUN_STATUS) from None
 
 
 if __name__ == "__main__":

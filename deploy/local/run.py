@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import time
-from contextlib import suppress
 
 from deploy.local import programs
 from deploy.local.bootstrap import DATABASE
@@ -111,6 +110,4 @@ def _report(error: RunError, console: Console) -> None:
 async def _cancel(*tasks: asyncio.Task[object]) -> None:
     for task in tasks:
         task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, RunError):
-            await task
+    await asyncio.gather(*tasks, return_exceptions=True)  # what went wrong is on its way already

@@ -138,6 +138,13 @@ async def test_a_start_that_fails_tells_the_last_lines(bench: Bench, free_port: 
     assert raised.value.details == ("reading settings", "no such zone")
 
 
+async def test_a_command_that_is_not_there_is_said_so(bench: Bench, free_port: Callable[[], int]) -> None:
+    missing = Program(**{**vars(program("gateway", free_port())), "command": lambda: ["/nowhere/envoy"]})
+    with pytest.raises(RunError) as raised:
+        await bench.supervisor.start(missing)
+    assert raised.value.details == ("cannot run /nowhere/envoy: No such file or directory",)
+
+
 async def test_one_failure_ends_the_wait_for_the_rest_of_its_stage(
     bench: Bench, free_port: Callable[[], int]
 ) -> None:
