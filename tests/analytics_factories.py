@@ -1,6 +1,6 @@
+# ruff: noqa: ANN401 (values of any field of a message pass through here)
 """What tests of analytics are made of: a server in this process, events, and a catalog."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ async def running_server(
 ) -> AsyncIterator[Stubs]:
     settings = settings_for(url, **overrides)
     async with open_database(settings) as database:
-        services = await build_services(settings, database, clock=clock, random=Random(1))
+        services = await build_services(settings, database, clock=clock, random=Random(1))  # noqa: S311
         server = build_server(settings=settings, services=services)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -127,7 +127,3 @@ async def refusal(call: Any) -> Refusal:
 
 def reasons(answer: pb.IngestEventsResponse) -> list[tuple[int, str, str]]:
     return [(r.index, r.field, r.reason) for r in answer.rejections]
-
-
-def gather(*calls: Any) -> Any:
-    return asyncio.gather(*calls)

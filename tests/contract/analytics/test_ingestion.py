@@ -104,7 +104,7 @@ async def test_the_same_event_again_is_a_duplicate(stubs: Stubs) -> None:
 async def test_the_same_identity_with_other_content_is_a_conflict(
     stubs: Stubs, changes: dict[str, Any]
 ) -> None:
-    original = {"kind": "CONVERTED", "revenue": 9.99}
+    original: dict[str, Any] = {"kind": "CONVERTED", "revenue": 9.99}
     await ingest(stubs, event("e", **original))
     answer = await ingest(stubs, event("other"), event("e", **{**original, **changes}))
     assert answer.accepted_count == 1

@@ -1,4 +1,4 @@
-"""Whatever the order, the repetition and the concurrency, every event counts once and rollups equal a recount."""
+"""Whatever the order, repetition and concurrency: every event counts once, and rollups equal a recount."""
 
 import asyncio
 from collections import defaultdict
@@ -87,8 +87,8 @@ def expected_totals(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 async def send_everything(
     database: DatabaseAddresses, rows: list[dict[str, Any]], world: int, seed: int
 ) -> None:
-    """Send the world by three senders in their own orders and batches, then once more in order; then compare."""
-    shuffler = Random(seed)
+    """Send the world by three senders in their own orders and batches, then once more in order; compare."""
+    shuffler = Random(seed)  # noqa: S311
     prefix = f"w{world}-"
 
     def build(row: dict[str, Any]) -> events_pb2.Event:
@@ -219,7 +219,7 @@ async def test_catalog_changes_under_load_leave_one_currency_and_exact_rollups(
 
 
 async def test_a_collision_is_retried_within_the_request(database: DatabaseAddresses) -> None:
-    """A batch that waits for a lock held by a transaction that then waits for it meets a deadlock, and goes on."""
+    """A batch in a deadlock with another transaction is rolled back, run again, and counted once."""
     async with running_server(database.analytics) as stubs:
         await add_catalog(stubs)
         await ingest(stubs, event("first", campaign_id="c1"), event("first", user_id="u2", campaign_id="c2"))
@@ -236,7 +236,7 @@ async def test_a_collision_is_retried_within_the_request(database: DatabaseAddre
             )
             while not await rival.fetchval("select exists (select from pg_locks where not granted)"):
                 assert not sending.done()
-            # The batch holds its rows of the user totals and waits for c1; asking for one of those closes the circle.
+            # The batch holds its rows of the user totals and waits for c1; asking for one closes the circle.
             await rival.execute("update campaign_user_totals set views = views where campaign_id = 'c1'")
             await transaction.rollback()
             assert (await sending).accepted_count == 2

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 (values of any field of a message pass through here)
 """The rules an event must keep, one by one and by columns."""
 
 import math

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 (values of any field of a message pass through here)
 """Stamps, sameness of events, and what refunds may take."""
 
 from typing import Any

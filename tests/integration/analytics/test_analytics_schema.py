@@ -1,0 +1,223 @@
+"""The schema of analytics: the readable whole, privileges, and statements that keep to their indexes."""
+
+import subprocess
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local import bootstrap
+from deploy.local.bootstrap import DatabaseAddresses
+from deploy.local.postgres import Cluster, find_binaries
+from services.analytics.store.recount import ROLLUPS
+from services.common.statements import load_statements
+from tests.analytics_factories import add_catalog, event, ingest, running_server
+
+SCHEMA = Path("services/analytics/sql/schema.sql").read_text(encoding="utf-8")
+STATEMENTS = load_statements("services.analytics")
+MULTIPLE = {"open_batch"}
+PUBLISHED = {
+    "campaigns": "campaign_id campaign_name campaign_type merchant_id channel offer_amount_micros"
+    " gross_margin_rate currency_code start_at end_at",
+    "merchants": "merchant_id merchant_name category latitude longitude currency_code",
+    "users": "user_id sign_up_at time_zone segments",
+    "campaign_user_events": "campaign_id user_id event_id event_type event_at merchant_id revenue_micros"
+    " cost_micros offer_amount_micros channel is_machine_open custom_event_name propensity policy_version",
+    "purchases": "user_id event_id merchant_id event_at revenue_micros",
+    "campaign_offer_daily": "campaign_id day offer_amount_micros impressions views clicks conversions"
+    " revenue_micros cost_micros",
+    "reporting_settings": "reporting_time_zone",
+}
+
+
+def dump(url: str) -> str:
+    command = [
+        str(find_binaries() / "pg_dump"),
+        "--schema-only",
+        "--restrict-key=same",
+        "--schema=analytics",
+        "--schema=analytics_v1",
+        url,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+async def test_the_schema_file_equals_the_migrations(
+    database: DatabaseAddresses, postgres_server: Cluster
+) -> None:
+    name = "analytics_schema_file"
+    url = postgres_server.url(database=name)
+    await bootstrap.create_database(postgres_server.url(), name=name)
+    await bootstrap.create_roles(url)
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(SCHEMA)
+    finally:
+        await connection.close()
+    from_file = dump(url)
+    assert "CREATE TABLE analytics.events" in from_file
+    assert from_file == dump(database.admin)
+
+
+async def test_every_statement_is_valid_for_the_services_role(database: DatabaseAddresses) -> None:
+    connection = await asyncpg.connect(database.analytics)
+    try:
+        await connection.execute(STATEMENTS["open_batch"].sql)
+        for name in STATEMENTS.keys() - MULTIPLE:
+            await connection.prepare(STATEMENTS[name].sql)
+    finally:
+        await connection.close()
+
+
+async def test_every_rollup_can_be_compared_and_rebuilt() -> None:
+    for rollup in ROLLUPS:
+        assert {f"list_differences_of_{rollup}", f"clear_{rollup}", f"rebuild_{rollup}"} <= STATEMENTS.keys()
+
+
+async def test_the_published_views_have_their_columns_and_readers(database: DatabaseAddresses) -> None:
+    for url in (database.abtest, database.optimizer, database.analytics, database.reporting):
+        connection = await asyncpg.connect(url)
+        try:
+            for view, columns in PUBLISHED.items():
+                statement = await connection.prepare(f"select * from analytics_v1.{view}")
+                assert [a.name for a in statement.get_attributes()] == columns.split(), view
+        finally:
+            await connection.close()
+
+
+async def test_the_services_role_changes_rows_and_nothing_else(database: DatabaseAddresses) -> None:
+    connection = await asyncpg.connect(database.analytics)
+    try:
+        for statement in (
+            "drop table events",
+            "truncate events",
+            "alter table events add column x integer",
+            "create table analytics.mine ()",
+            "insert into analytics_v1.users (user_id) values ('x')",
+            "create role intruder",
+        ):
+            with pytest.raises(
+                (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectNotInPrerequisiteStateError)
+            ):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_published_events_and_offers_are_what_was_sent(database: DatabaseAddresses) -> None:
+    async with running_server(database.analytics) as stubs:
+        await add_catalog(stubs)
+        await ingest(
+            stubs,
+            event("a", offer_amount=5),
+            event("b", "CONVERTED", offer_amount=5, revenue=9.5),
+            event("r", "REFUNDED", original_event_id="b", revenue=2, event_time="2026-03-05T00:00:00+00:00"),
+            event("n", "VIEWED"),
+            event("p", "CONVERTED", campaign_id=None, merchant_id=1, revenue=3),
+        )
+    connection = await asyncpg.connect(database.optimizer)
+    try:
+        offers = await connection.fetch(
+            "select day::text, offer_amount_micros, impressions, views, conversions, revenue_micros"
+            " from analytics_v1.campaign_offer_daily order by 2"
+        )
+        events = await connection.fetch(
+            "select event_id, event_type from analytics_v1.campaign_user_events order by 1"
+        )
+        purchases = await connection.fetch("select event_id, revenue_micros from analytics_v1.purchases")
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in offers] == [
+        ("2026-03-01", 5_000_000, 1, 0, 1, 7_500_000),
+        ("2026-03-01", None, 0, 1, 0, 0),
+    ]
+    assert [tuple(row) for row in events] == [("a", 1), ("b", 4), ("n", 2), ("r", 5)]
+    assert [tuple(row) for row in purchases] == [("p", 3_000_000)]
+
+
+async def test_the_performance_views_read_well(database: DatabaseAddresses) -> None:
+    async with running_server(database.analytics) as stubs:
+        await add_catalog(stubs)
+        await ingest(stubs, event("a", cost=2), event("b", "VIEWED"), event("c", "CONVERTED", revenue=5))
+    connection = await asyncpg.connect(database.reporting)
+    try:
+        campaign = await connection.fetchrow(
+            "select roas, conversion_rate, profit_micros, currency_code from campaign_performance"
+        )
+        days = await connection.fetch(
+            "select day::text, revenue_micros, purchases from portfolio_performance_daily"
+        )
+    finally:
+        await connection.close()
+    assert campaign is not None
+    assert tuple(campaign) == (2.5, 1.0, 3_000_000, "USD")
+    assert [tuple(row) for row in days] == [("2026-03-01", 5_000_000, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("fetch_campaign_life", "'c1'", {"campaign_totals_pkey", "campaigns_pkey"}),
+        ("fetch_campaign_days_bounds", "'c1'", {"campaign_analytics_daily_pkey"}),
+        (
+            "list_campaign_days",
+            "'c1', '2026-01-01', '2026-03-31'",
+            {"Index Only Scan", "campaign_analytics_daily_pkey"},
+        ),
+        ("list_campaign_hours", "'c1', '2026-01-01', '2026-03-31'", {"campaign_trend_data_pkey"}),
+        (
+            "fetch_range_user_moments",
+            "'c1', '2026-01-01', '2026-03-31'",
+            {
+                "Index Only Scan using events_campaign_time_idx",
+                "Index Only Scan using events_refund_counted_idx",
+            },
+        ),
+        ("list_portfolio_days", "'2026-01-01', '2026-03-31'", {"portfolio_analytics_daily_pkey"}),
+        ("list_portfolio_campaigns", "'2026-01-01', '2026-03-31'", {"campaign_analytics_daily_day_idx"}),
+        ("list_partial_day", "'2026-01-01', '2026-03-31'", {"events_counted_idx"}),
+        ("list_stored_events", "array['u1'], array['e1']", {"events_pkey"}),
+        ("list_refunds_of_originals", "array['u1'], array['e1']", {"events_original_idx"}),
+        ("list_campaign_stamps", "array['c1']", {"campaigns_pkey"}),
+        ("list_campaigns", "'c1', 10", {"campaigns_pkey"}),
+        ("list_users", "'u1', 10", {"users_pkey"}),
+    ],
+)
+async def test_hot_statements_keep_to_their_indexes(
+    database: DatabaseAddresses, name: str, arguments: str, expected: set[str]
+) -> None:
+    connection = await asyncpg.connect(database.analytics)
+    try:
+        # Tables are empty here: the question is whether the index can answer, not whether it pays.
+        await connection.execute(
+            "set enable_seqscan = off; set enable_sort = off; set plan_cache_mode = force_generic_plan"
+        )
+        if name in {"list_campaign_days", "fetch_range_user_moments"}:
+            await connection.execute("set enable_bitmapscan = off")
+        if name == "list_portfolio_campaigns":
+            await connection.execute(
+                "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_sort = on"
+            )
+        parameters = (await connection.prepare(STATEMENTS[name].sql)).get_parameters()
+        types = ", ".join(f"{p.name.strip('_')}[]" if p.kind == "array" else p.name for p in parameters)
+        await connection.execute(f"prepare checked ({types}) as {STATEMENTS[name].sql}")
+        plan = await connection.fetch(f"explain execute checked ({arguments})")
+    finally:
+        await connection.close()
+    text = "\n".join(row[0] for row in plan)
+    for words in expected:
+        assert words in text, text
+
+
+async def test_the_batch_statement_scans_no_rollup(database: DatabaseAddresses) -> None:
+    """However large a rollup is, a batch touches the rows it changes and no others."""
+    connection = await asyncpg.connect(database.analytics)
+    try:
+        await connection.execute(STATEMENTS["open_batch"].sql)
+        plan = await connection.fetch(f"explain {STATEMENTS['insert_events'].sql.replace('$1', '0')}")
+    finally:
+        await connection.close()
+    lines = "\n".join(row[0] for row in plan)
+    for rollup in (*ROLLUPS, "events"):
+        assert f"Scan on {rollup} " not in lines, lines
+        assert f"Insert on {rollup}" in lines, lines
