@@ -5,7 +5,12 @@ import pytest
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
-from services.optimizer.domain.recommendation import OfferRecommendation, Question, decide_offer
+from services.optimizer.domain.recommendation import (
+    CONFOUNDING_SPREAD,
+    OfferRecommendation,
+    Question,
+    decide_offer,
+)
 from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor, TypeResponse, anchored_rates
 from services.optimizer.domain.support import TypeSupport
 
@@ -71,15 +76,16 @@ def test_confidence_is_a_half_for_the_same_offer_and_grows_with_certainty() -> N
     assert same.expected_improvement_percent == pytest.approx(0.0)
     vague = decide(response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=np.eye(3) * 4.0))
     sure = decide()
-    certain = decide(response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=np.zeros((3, 3))))
+    known = decide(response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=np.zeros((3, 3))))
     assert vague.confidence is not None
     assert sure.confidence is not None
-    assert 0.5 < vague.confidence < sure.confidence < 1.0
-    assert certain.confidence == 1.0
+    assert known.confidence is not None
+    assert 0.5 < vague.confidence < sure.confidence < known.confidence <= 1.0
 
 
 def test_confidence_agrees_with_draws_from_the_coefficients() -> None:
-    """The delta method against 200,000 draws of the coefficients (level held at the anchor)."""
+    """The delta method against 200,000 draws of the coefficients and of a false slope around the current
+    offer, the level held at the anchor."""
     covariance = np.eye(3) * 0.25
     recommendation = decide(
         response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=covariance), current=8 * UNIT
@@ -91,7 +97,9 @@ def test_confidence_agrees_with_draws_from_the_coefficients() -> None:
     terms = powered / (powered + np.array([7.0, 12.0, 19.0]) ** 4)
     level = np.log(0.1 / 0.9) - terms[2] @ RESPONSE.coefficients
     draws = rng.multivariate_normal(RESPONSE.coefficients, covariance, 200_000)
-    rates = 1 / (1 + np.exp(-(level + draws @ terms[:2].T)))
+    logits = level + draws @ terms[:2].T
+    logits[:, 0] += rng.normal(0.0, CONFOUNDING_SPREAD, 200_000) * (best - 8.0)
+    rates = 1 / (1 + np.exp(-logits))
     share = np.mean(rates[:, 0] * (40.0 - best) > rates[:, 1] * (40.0 - 8.0))
     assert recommendation.confidence == pytest.approx(share, abs=0.01)
 
