@@ -39,7 +39,7 @@ async def test_collisions_without_end_are_reported() -> None:
 
 async def test_other_errors_are_not_tried_again() -> None:
     async def fail() -> None:
-        raise ValueError
+        raise ValueError("broken")
 
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match="broken"):
         await retries().run(fail)
