@@ -89,7 +89,7 @@ class GetCampaignMetricsResponse(_message.Message):
     campaign_id: _builtins.str
     """The campaign."""
     currency_code: _builtins.str
-    """The currency of all money here; empty while the campaign has none (before its first event with money)."""
+    """The currency of all money here; empty while the campaign has none (before its first event)."""
     impressions: _builtins.int
     """Offers delivered (DELIVERED)."""
     views: _builtins.int
@@ -150,14 +150,14 @@ class GetCampaignMetricsResponse(_message.Message):
 
     @_builtins.property
     def revenue_per_impression_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is, or with fewer than two
-        users.
+        """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is unset or 0, or with fewer
+        than two paying users.
         """
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is, or
-        with fewer than two users.
+        """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset
+        or 0, or with fewer than two paying users.
         """
 
     @_builtins.property

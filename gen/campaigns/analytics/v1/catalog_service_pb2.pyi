@@ -41,7 +41,7 @@ class Campaign(_message.Message):
     campaign_name: _builtins.str
     """Its name among people, at most 256 characters."""
     campaign_type: _campaign_pb2.CampaignType.ValueType
-    """What it is for. Required."""
+    """What it is for. Unspecified: not known; such a campaign gets no offer recommended."""
     merchant_id: _builtins.int
     """The merchant of the offer. Unset: not known, or several."""
     channel: _campaign_pb2.Channel.ValueType

@@ -107,9 +107,9 @@ class Event(_message.Message):
     event_type: Global___EventType.ValueType
     """What happened. Required."""
     campaign_id: _builtins.str
-    """The campaign, which must be in the catalog. Unset only for a plain purchase at a merchant (CONVERTED), its
-    refund, or what happens outside campaigns (GEOFENCE_ENTERED, UNSUBSCRIBED, CUSTOM); set and empty is
-    rejected.
+    """The campaign, which must be in the catalog. Unset only for a plain purchase at a merchant (CONVERTED), what
+    happens outside campaigns (GEOFENCE_ENTERED, UNSUBSCRIBED, CUSTOM), or a refund, which then is its original's;
+    set and empty is rejected.
     """
     user_id: _builtins.str
     """The user, 1 to 128 characters. A user who is not in the catalog is taken as unsegmented. Required."""
