@@ -61,7 +61,7 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    async def GetCampaignMetrics(  # noqa: N802
+    async def GetCampaignMetrics(
         self, request: analytics_service_pb2.GetCampaignMetricsRequest, context: Context
     ) -> analytics_service_pb2.GetCampaignMetricsResponse:
         self._recorder.note(request, context)
@@ -75,19 +75,19 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
             campaign_id=request.campaign_id, impressions=9_007_199_254_740_993, revenue=12.5, roas=0.0
         )
 
-    async def GetPortfolioPerformance(  # noqa: N802
+    async def GetPortfolioPerformance(
         self, request: analytics_service_pb2.GetPortfolioPerformanceRequest, context: Context
     ) -> analytics_service_pb2.GetPortfolioPerformanceResponse:
         self._recorder.note(request, context)
         return analytics_service_pb2.GetPortfolioPerformanceResponse(total_campaigns=3)
 
-    async def CompareCampaigns(  # noqa: N802
+    async def CompareCampaigns(
         self, request: analytics_service_pb2.CompareCampaignsRequest, context: Context
     ) -> analytics_service_pb2.CompareCampaignsResponse:
         self._recorder.note(request, context)
         return analytics_service_pb2.CompareCampaignsResponse()
 
-    async def IngestEvents(  # noqa: N802
+    async def IngestEvents(
         self, request: analytics_service_pb2.IngestEventsRequest, context: Context
     ) -> analytics_service_pb2.IngestEventsResponse:
         self._recorder.note(request, context)
@@ -95,7 +95,7 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
             raise errors.UnavailableError("not now", reason="DATABASE_UNAVAILABLE")
         return analytics_service_pb2.IngestEventsResponse(accepted_count=len(request.events))
 
-    async def IngestEventStream(  # noqa: N802
+    async def IngestEventStream(
         self, requests: AsyncIterator[analytics_service_pb2.IngestEventStreamRequest], context: Context
     ) -> analytics_service_pb2.IngestEventStreamResponse:
         del context
@@ -104,7 +104,7 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
             count += len(request.events)
         return analytics_service_pb2.IngestEventStreamResponse(accepted_count=count)
 
-    async def WatchCampaign(  # noqa: N802
+    async def WatchCampaign(
         self, request: analytics_service_pb2.WatchCampaignRequest, context: Context
     ) -> AsyncIterator[analytics_service_pb2.WatchCampaignResponse]:
         self._recorder.note(request, context)
@@ -127,13 +127,13 @@ class Optimizer(optimizer_service_pb2_grpc.OptimizerServiceServicer):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    async def OptimizeOffer(  # noqa: N802
+    async def OptimizeOffer(
         self, request: optimizer_service_pb2.OptimizeOfferRequest, context: Context
     ) -> optimizer_service_pb2.OptimizeOfferResponse:
         self._recorder.note(request, context)
         return optimizer_service_pb2.OptimizeOfferResponse(offer_amount=12.5)
 
-    async def TrainModel(  # noqa: N802
+    async def TrainModel(
         self, request: optimizer_service_pb2.TrainModelRequest, context: Context
     ) -> optimizer_service_pb2.TrainModelResponse:
         self._recorder.note(request, context)
@@ -144,7 +144,7 @@ class Optimizer(optimizer_service_pb2_grpc.OptimizerServiceServicer):
 class ModelServer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
     """Is live."""
 
-    async def ServerLive(  # noqa: N802
+    async def ServerLive(
         self, request: grpc_service_pb2.ServerLiveRequest, context: Context
     ) -> grpc_service_pb2.ServerLiveResponse:
         del request, context

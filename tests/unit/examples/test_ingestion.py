@@ -27,7 +27,7 @@ class Analytics(AnalyticsServiceServicer):
         self.kept: set[str] = set()
         self.under_way = self.most_under_way = 0
 
-    async def IngestEvents(  # noqa: N802 (the name of the rpc)
+    async def IngestEvents(
         self, request: IngestEventsRequest, context: Context
     ) -> IngestEventsResponse:
         if self.failures:
