@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 from services.analytics.domain.metrics import CampaignMetrics, Counts, DateRange, measure_campaign
 from services.analytics.domain.periods import (
+    EARLIEST_DAY,
+    LATEST_DAY,
     MAXIMUM_DAYS,
     MAXIMUM_HOURLY_DAYS,
     Interval,
@@ -179,7 +181,10 @@ class MetricsOperations:
         days = DEFAULT_PORTFOLIO_DAYS if query.days is None else query.days
         if not 1 <= days <= MAXIMUM_DAYS:
             raise invalid_field("days", f"must be from 1 to {MAXIMUM_DAYS}", "VALUE_OUT_OF_RANGE")
-        end = day_of(query.as_of or self._clock(), self._zone)
+        as_of = query.as_of or self._clock()
+        if not EARLIEST_DAY <= as_of.date() <= LATEST_DAY:
+            raise invalid_field("as_of", f"must be from {EARLIEST_DAY} to {LATEST_DAY}", "TIME_OUT_OF_RANGE")
+        end = day_of(as_of, self._zone)
         return DateRange(start=end - (days - 1) * _DAY, end=end)
 
     async def _count_until(

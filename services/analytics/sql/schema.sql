@@ -49,10 +49,6 @@ create table analytics.campaigns (
     constraint campaigns_end_after_start check (end_at > start_at)
 );
 
--- For list_campaigns_of_merchant: a merchant is measured through its campaigns.
-create index campaigns_merchant_idx on analytics.campaigns (merchant_id, campaign_id)
-    where merchant_id is not null;
-
 create table analytics.users (
     user_id text not null,
     sign_up_at timestamptz,
@@ -115,10 +111,6 @@ create index events_refund_counted_idx on analytics.events (campaign_id, counted
 create index events_original_idx on analytics.events (user_id, original_event_id)
     include (event_id, revenue_micros)
     where original_event_id is not null;
-
--- For reads of a merchant's plain purchases and geofence entries by time.
-create index events_merchant_time_idx on analytics.events (merchant_id, event_at)
-    where campaign_id is null and merchant_id is not null;
 
 -- For list_partial_day: everybody's events of a part of one day.
 create index events_counted_idx on analytics.events using brin (counted_at) with (pages_per_range = 32);

@@ -265,6 +265,8 @@ async def test_nothing_after_as_of_is_counted(stubs: Stubs) -> None:
     [
         ({"days": 0}, {"days": "VALUE_OUT_OF_RANGE"}),
         ({"days": 3661}, {"days": "VALUE_OUT_OF_RANGE"}),
+        ({"as_of": timestamp("0001-01-01T00:00:00+00:00")}, {"as_of": "TIME_OUT_OF_RANGE"}),
+        ({"as_of": timestamp("9999-12-31T23:59:59+00:00")}, {"as_of": "TIME_OUT_OF_RANGE"}),
         (
             {"days": 3, "start_date": "2026-03-01", "end_date": "2026-03-02"},
             {"start_date": "FIELDS_CONFLICT"},

@@ -49,10 +49,6 @@ create table analytics.campaigns (
     constraint campaigns_end_after_start check (end_at > start_at)
 );
 
--- For list_campaigns_of_merchant: a merchant is measured through its campaigns.
-create index campaigns_merchant_idx on analytics.campaigns (merchant_id, campaign_id)
-    where merchant_id is not null;
-
 create table analytics.users (
     user_id text not null,
     sign_up_at timestamptz,
