@@ -27,9 +27,7 @@ class Analytics(AnalyticsServiceServicer):
         self.kept: set[str] = set()
         self.under_way = self.most_under_way = 0
 
-    async def IngestEvents(
-        self, request: IngestEventsRequest, context: Context
-    ) -> IngestEventsResponse:
+    async def IngestEvents(self, request: IngestEventsRequest, context: Context) -> IngestEventsResponse:
         if self.failures:
             await context.abort(self.failures.pop(0), "on purpose")
         self.under_way += 1
