@@ -2,7 +2,7 @@
 
 Ingestion is idempotent, so a batch whose fate is unknown is sent again as it is. Batches go out several at a
 time and may arrive in any order; what must come after something else is sent in a later call of `send`. Full
-batches, three under way, came out fastest through Envoy on two cores: 1.1 to 1.4 times half-sized batches, 1.3
+batches, three under way, came out fastest through Envoy on two cores: 1.1-1.4 times half-sized batches, 1.3
 times the client stream, which is one batch after the other.
 """
 
