@@ -72,7 +72,7 @@ def run_service_command(
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    # No gRPC call of ours crosses a fork; without this, gRPC warns at every child process that a service starts.
+    # No gRPC call of ours crosses a fork; without this, gRPC warns at every child that a service starts.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
