@@ -173,6 +173,17 @@ def test_an_effect_within_epochs_is_found() -> None:
     assert any("cochran_stratified" in reason for reason in result.decision.reasons)
 
 
+def test_the_winner_is_whom_the_stratified_test_found_better() -> None:
+    # 10 % against 11 % where nearly all of the evidence is; then many users in control, 30 in the variant.
+    result = analyzed(
+        epoch((1000, 10_000), (1100, 10_000), number=1),
+        epoch((3000, 30_000), (1, 30), number=2, weights=(0.999, 0.001)),
+        target=10_000,
+        method=DecisionMethod.FIXED_HORIZON,
+    )
+    assert (result.decision.verdict, result.decision.winner) == (Verdict.SHIP, "variant")
+
+
 def test_an_epoch_without_users_in_a_group_compares_nothing() -> None:
     lonely = epoch((50, 50), (0, 0), number=1)
     assert estimate_log_ratio([lonely], 1) is None
