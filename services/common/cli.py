@@ -22,6 +22,11 @@ from services.common.telemetry import configure_logging
 
 Result = TypeVar("Result")
 
+# No gRPC call of ours crosses a fork. With its fork handlers gRPC warns at every child that a service starts,
+# and now and then kills the child (SIGSEGV). It reads this when it is imported, so a service that starts
+# children imports this module before its server.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Generic[SettingsType]):
@@ -72,8 +77,6 @@ def run_service_command(
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    # No gRPC call of ours crosses a fork; without this, gRPC warns at every child that a service starts.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
