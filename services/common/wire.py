@@ -12,15 +12,29 @@ MICROS_PER_UNIT = 1_000_000
 MAXIMUM_MONEY = 1_000_000_000
 """Largest amount taken, in currency units: its micros stay exact in a double and far inside an int64."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_TIME, _END_OF_TIME = datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 
 def timestamp_to_datetime(timestamp: Timestamp, field: str) -> datetime:
-    """Return the UTC time of `timestamp`, to the microsecond (finer parts are cut off)."""
+    """Return the UTC time of `timestamp`, to the microsecond (finer parts are cut off).
+
+    Years 1 and 9999 are refused: programs send their ends for "none" and "for ever", asyncpg takes those for
+    infinity, and they have no day in some time zones.
+    """
     try:
-        return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+        time = _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
     except OverflowError as error:
-        raise invalid_field(field, "is not a time between year 1 and 9999", "TIME_OUT_OF_RANGE") from error
+        raise _off_the_calendar(field) from error
+    if not _FIRST_TIME <= time < _END_OF_TIME:
+        raise _off_the_calendar(field)
+    return time
+
+
+def _off_the_calendar(field: str) -> Exception:
+    return invalid_field(
+        field, "is not a time between year 2 and 9998; leave it unset for none", "TIME_OUT_OF_RANGE"
+    )
 
 
 def datetime_to_timestamp(time: datetime) -> Timestamp:

@@ -56,8 +56,19 @@ def test_a_time_of_another_zone_is_the_same_instant_on_the_wire() -> None:
 
 
 def test_a_time_outside_the_calendar_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="between year 1 and 9999"):
+    with pytest.raises(InvalidArgumentError, match="between year 2 and 9998"):
         timestamp_to_datetime(Timestamp(seconds=10**15), "t")
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
+)
+def test_what_programs_send_for_none_and_for_ever_is_refused(text: str) -> None:
+    timestamp = Timestamp()
+    timestamp.FromJsonString(text)
+    with pytest.raises(InvalidArgumentError) as caught:
+        timestamp_to_datetime(timestamp, "t")
+    assert caught.value.reason == "TIME_OUT_OF_RANGE"
 
 
 def test_a_date_is_read() -> None:
