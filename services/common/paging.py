@@ -32,7 +32,8 @@ def decode_page_token(token: str, field: str = "page_token") -> dict[str, str | 
     try:
         text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         cursor = json.loads(text)
-    except (binascii.Error, ValueError) as error:
+        json.dumps(cursor, ensure_ascii=False).encode()  # escapes may hide what no text can hold
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise _unusable(field) from error
     if not isinstance(cursor, dict) or not all(isinstance(v, str | int | float) for v in cursor.values()):
         raise _unusable(field)

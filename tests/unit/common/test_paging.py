@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,19 @@ def test_the_empty_token_is_the_first_page() -> None:
     assert decode_page_token("") == {}
 
 
-@pytest.mark.parametrize("token", ["%%%", "abc", "W10", "bnVsbA", "eyJhIjpbMV19", "\u20ac", "Ww"])
+def token_of(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("%%%", "abc", "W10", "bnVsbA", "eyJhIjpbMV19", "\u20ac", "Ww"),
+        token_of("[" * 100_000),
+        token_of('{"campaign_id": "\\ud800"}'),
+        token_of('{"merchant_id": ' + "9" * 5000 + "}"),
+    ],
+)
 def test_a_foreign_token_is_refused_by_field(token: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         decode_page_token(token)
