@@ -57,6 +57,11 @@ def translate_driver_errors() -> Iterator[None]:
             "the database refuses this service's role; the operator must check its address and password",
             reason="DATABASE_ACCESS_REFUSED",
         ) from error
+    except asyncpg.InternalClientError as error:
+        # What a statement finds on a connection whose end asyncpg has not taken notice of yet.
+        if "cannot switch to state" not in str(error):
+            raise
+        raise _unavailable() from error
     except asyncpg.InterfaceError as error:
         if "closed" not in str(error) and "closing" not in str(error):
             raise

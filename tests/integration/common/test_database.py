@@ -120,6 +120,10 @@ async def test_work_over_the_pools_size_waits_for_a_connection(pool: Database) -
         (asyncpg.InterfaceError("pool is closing"), UnavailableError),
         (asyncpg.TooManyConnectionsError("no"), UnavailableError),
         (ConnectionResetError(), UnavailableError),
+        (
+            asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
+            UnavailableError,
+        ),
         (TimeoutError(), DeadlineExceededError),
         (asyncpg.DeadlockDetectedError("no"), AbortedError),
     ],
@@ -129,7 +133,10 @@ def test_driver_errors_change_vocabulary_once(raised: Exception, translated: typ
         raise raised
 
 
-@pytest.mark.parametrize("defect", [asyncpg.InterfaceError("wrong use"), asyncpg.UndefinedTableError("x")])
+@pytest.mark.parametrize(
+    "defect",
+    [asyncpg.InterfaceError("wrong use"), asyncpg.InternalClientError("x"), asyncpg.UndefinedTableError("x")],
+)
 def test_a_defect_of_ours_stays_what_it_is(defect: Exception) -> None:
     with pytest.raises(type(defect)), translate_driver_errors():
         raise defect
