@@ -18,6 +18,8 @@ from services.common.telemetry import get_logger
 
 READINESS_SECONDS = 2.0
 """How often a serving process asks itself whether it still can."""
+_MAXIMUM_METADATA_BYTES = 128 * 1024
+"""All that a gateway lets through (60 KiB by Envoy's default) and adds: a browser's cookies, a long path."""
 _SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING")
 _NOT_SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("NOT_SERVING")
 _log = get_logger("server")
@@ -40,6 +42,8 @@ def build_server(*, settings: ServiceSettings, services: Sequence[Service]) -> g
             ("grpc.so_reuseport", 0),  # otherwise a second process shares a taken port without a word
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
+            ("grpc.max_metadata_size", _MAXIMUM_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", _MAXIMUM_METADATA_BYTES),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
         ],
@@ -117,6 +121,10 @@ async def _keep_health(
             status = _NOT_SERVING
             if known != status:
                 _log.warning("not ready", reason=error.reason, error=error.message)
+        except Exception as error:  # noqa: BLE001 (a health that nobody keeps would stay as it is)
+            status = _NOT_SERVING
+            if known != status:
+                _log.error("not ready, by a defect", exc_info=error)
         if status != known:
             for name in names:
                 await servicer.set(name, status)

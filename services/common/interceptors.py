@@ -10,9 +10,15 @@ from typing import Any, TypeAlias, cast
 from uuid import uuid4
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from services.common.errors import DomainError, InternalError, UnimplementedError
+from services.common.errors import (
+    DomainError,
+    InternalError,
+    InvalidArgumentError,
+    UnimplementedError,
+)
 from services.common.telemetry import (
     RPC_HANDLED,
     RPC_IN_FLIGHT,
@@ -30,24 +36,50 @@ REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,128}$")
 _STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _QUIET_SERVICES = frozenset({"grpc.health.v1.Health"})
+_MESSAGE_BUDGET = 1024
+_DETAILS_BUDGET = 2048
+"""What of an error is sent, in bytes: clients take 8 KiB of trailers, base64 and percent signs included."""
 _log = get_logger("rpc")
 
 
 def to_status(error: DomainError, domain: str) -> status_pb2.Status:
-    """Return the `google.rpc.Status` of `error`; `domain` is the service that speaks (ErrorInfo.domain)."""
-    status = status_pb2.Status(code=grpc.StatusCode[error.code].value[0], message=error.message)
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=domain, metadata=error.metadata)
-    status.details.add().Pack(info)
-    if error.violations:
-        request = error_details_pb2.BadRequest()
-        for violation in error.violations:
-            request.field_violations.add(
-                field=violation.field,
-                description=violation.description,
-                reason=violation.reason or error.reason,
-            )
+    """Return the `google.rpc.Status` of `error`; `domain` is the service that speaks (ErrorInfo.domain).
+
+    An error is as large as trailers may be: a long message is cut, and of many violations the first ones are
+    told, with the number of the others as `omitted_violations` in the metadata.
+    """
+    request, told, left = error_details_pb2.BadRequest(), 0, _DETAILS_BUDGET
+    for violation in error.violations:
+        field_violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_shortened(violation.field),
+            description=_shortened(violation.description),
+            reason=violation.reason or error.reason,
+        )
+        left -= field_violation.ByteSize()
+        if left < 0 and told:
+            break
+        request.field_violations.append(field_violation)
+        told += 1
+    metadata = {key: _shortened(value) for key, value in error.metadata.items()}
+    if told < len(error.violations):
+        metadata["omitted_violations"] = str(len(error.violations) - told)
+    status = status_pb2.Status(code=grpc.StatusCode[error.code].value[0], message=_shortened(error.message))
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=domain, metadata=metadata)
+    )
+    if told:
         status.details.add().Pack(request)
     return status
+
+
+def _shortened(text: str) -> str:
+    """Return `text`, cut where its percent-encoded form would be too long for a trailer."""
+    left = _MESSAGE_BUDGET
+    for position, character in enumerate(text):
+        left -= 1 if character.isascii() and character.isprintable() else 3 * len(character.encode())
+        if left < 0:
+            return text[:position] + "\u2026"
+    return text
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
@@ -131,13 +163,12 @@ class _Call:
                 metadata={"request_id": request_id.get()},
             )
         else:
-            _log.info(
-                "refused", method=self.method, code=error.code, reason=error.reason, error=error.message
-            )
+            told = _shortened(error.message)
+            _log.info("refused", method=self.method, code=error.code, reason=error.reason, error=told)
         status = to_status(error, self._domain)
         await context.abort(
             grpc.StatusCode[error.code],
-            error.message,
+            status.message,
             trailing_metadata=(
                 (REQUEST_ID_KEY, request_id.get()),
                 (_STATUS_DETAILS_KEY, status.SerializeToString()),
@@ -159,15 +190,39 @@ def _code_of(context: Context) -> int:
     return int(code or 0)
 
 
+def _reader(handler: Handler, call: _Call) -> Callable[[Any], Any]:
+    """Return what makes a message of a request's bytes, or a stream of messages of a stream of bytes.
+
+    gRPC itself would tell the caller of a failure in words of ours: the exception's class and text.
+    """
+    deserialize: Any = handler.request_deserializer or (lambda message: message)
+
+    def read(message: bytes) -> Any:  # noqa: ANN401 (gRPC's handlers are untyped)
+        try:
+            return deserialize(message)
+        except DecodeError as error:
+            raise InvalidArgumentError(
+                f"the request is no message of {call.method}: broken bytes, or text that is not UTF-8",
+                reason="REQUEST_INVALID",
+            ) from error
+
+    async def read_all(messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for message in messages:
+            yield read(message)
+
+    return read_all if handler.request_streaming else read
+
+
 def _wrap(handler: Handler, call: _Call) -> Handler:
     behaviour: Any
+    read = _reader(handler, call)
     if not handler.response_streaming:
         behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def unary(request: Any, context: Context) -> Any:  # noqa: ANN401 (gRPC's handlers are untyped)
             with call.observe(context):
                 try:
-                    return await behaviour(request, context)
+                    return await behaviour(read(request), context)
                 except Exception as error:  # noqa: BLE001 (the one place that meets every error)
                     return await call.fail(error, context)
 
@@ -176,7 +231,7 @@ def _wrap(handler: Handler, call: _Call) -> Handler:
             if handler.request_streaming
             else grpc.unary_unary_rpc_method_handler
         )
-        return cast("Handler", make(unary, handler.request_deserializer, handler.response_serializer))
+        return cast("Handler", make(unary, None, handler.response_serializer))
 
     behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
     if not inspect.isasyncgenfunction(behaviour):  # health's Watch writes by itself
@@ -185,7 +240,7 @@ def _wrap(handler: Handler, call: _Call) -> Handler:
     async def stream(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401
         with call.observe(context):
             try:
-                async for response in behaviour(request, context):
+                async for response in behaviour(read(request), context):
                     yield response
             except Exception as error:  # noqa: BLE001 (the one place that meets every error)
                 await call.fail(error, context)
@@ -195,4 +250,4 @@ def _wrap(handler: Handler, call: _Call) -> Handler:
         if handler.request_streaming
         else grpc.unary_stream_rpc_method_handler
     )
-    return cast("Handler", make_stream(stream, handler.request_deserializer, handler.response_serializer))
+    return cast("Handler", make_stream(stream, None, handler.response_serializer))

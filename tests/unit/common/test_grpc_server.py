@@ -11,14 +11,17 @@ from urllib.request import urlopen
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic_settings import SettingsConfigDict
 
 from services.common.errors import (
     ConstraintViolation,
     FailedPreconditionError,
+    FieldViolation,
     UnavailableError,
     invalid_field,
+    invalid_fields,
 )
 from services.common.grpc_server import Service, serve
 from services.common.interceptors import Context
@@ -42,6 +45,14 @@ class Sample:
         match request:
             case b"field":
                 raise invalid_field("a.b", "must be good", "NOT_GOOD")
+            case b"many":
+                raise invalid_fields(
+                    [FieldViolation(field=f"a[{i}]", description="bad") for i in range(10_000)]
+                )
+            case b"wordy":
+                raise invalid_fields(
+                    [FieldViolation(field=f"a[{i}]", description="\U0001f600" * 9999) for i in range(30)]
+                )
             case b"defect":
                 raise ValueError("a secret")
             case b"constraint":
@@ -71,6 +82,8 @@ class Sample:
     def register(self, server: grpc.aio.Server) -> None:
         handlers: Any = {
             "Unary": grpc.unary_unary_rpc_method_handler(self.unary),
+            "Read": grpc.unary_unary_rpc_method_handler(self.unary, ErrorInfo.FromString),
+            "ReadAll": grpc.stream_unary_rpc_method_handler(self.collect, ErrorInfo.FromString),
             "Stream": grpc.unary_stream_rpc_method_handler(self.stream),
             "Collect": grpc.stream_unary_rpc_method_handler(self.collect),
             "Echo": grpc.stream_stream_rpc_method_handler(self.echo),
@@ -284,3 +297,51 @@ async def test_calls_are_counted_in_the_metrics() -> None:
         f'grpc_server_handled_total{{grpc_code="INVALID_ARGUMENT",grpc_method="Unary",grpc_service="{NAME}"}}'
     )
     assert wanted in text
+
+
+@pytest.mark.parametrize(("request_", "violations"), [(b"many", 10_000), (b"wordy", 30)])
+async def test_an_error_of_any_size_arrives(server: Running, request_: bytes, violations: int) -> None:
+    error = await failure(server, request_)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    status = status_of(error)
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(request)
+    told = len(request.field_violations)
+    assert request.field_violations[0].field == "a[0]"
+    assert 0 < told < violations
+    assert told + int(info.metadata["omitted_violations"]) == violations
+    assert status.message == error.details()
+
+
+@pytest.mark.parametrize("method", ["Read", "ReadAll"])
+async def test_bytes_that_are_no_message_are_refused_in_words_of_ours(server: Running, method: str) -> None:
+    kind: Any = server.channel.unary_unary if method == "Read" else server.channel.stream_unary
+    broken = b"\x0a\x01\xff"  # field 1 of one byte that is no UTF-8
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await kind(f"/{NAME}/{method}")(broken if method == "Read" else iter([broken]), timeout=10)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    info = error_details_pb2.ErrorInfo()
+    assert status_of(caught.value).details[0].Unpack(info)
+    assert info.reason == "REQUEST_INVALID"
+    assert f"no message of {method}" in (caught.value.details() or "")
+
+
+async def test_headers_as_large_as_a_gateway_lets_through_are_taken(server: Running) -> None:
+    assert await server.call(b"", metadata=(("cookie", "x" * 60_000),)) == b"answer"
+
+
+async def test_health_outlives_a_defect_of_the_look_at_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.common.grpc_server.READINESS_SECONDS", 0.01)
+    broken = True
+
+    async def ready() -> None:
+        if broken:
+            raise RuntimeError("a defect")
+
+    async with running(SampleSettings(drain_seconds=0), ready) as server:
+        assert await server.health() == health_pb2.HealthCheckResponse.NOT_SERVING
+        broken = False
+        async with asyncio.timeout(10):
+            while await server.health() != health_pb2.HealthCheckResponse.SERVING:
+                await asyncio.sleep(0.01)
