@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
@@ -39,6 +39,7 @@ _LARGEST_EFFECT = 100.0
 _LARGEST_HISTORY_LIMIT = 1000
 _SMALLEST_WEIGHT = 0.0001
 _WEIGHT_SUM_TOLERANCE = 1e-9
+_MORE_THAN_A_SHARE = 1e9
 _LONGEST_NAME, _LONGEST_ID = 256, 128
 _GROUPS = 2
 _NOT_BUILT_METHODS = frozenset({"group_sequential"})
@@ -58,7 +59,12 @@ class _Violations:
         if required:
             self.check(bool(text.strip()), field, "must not be empty", "FIELD_REQUIRED")
         self.check(len(text) <= longest, field, f"must have at most {longest} characters", "TEXT_INVALID")
-        self.check("\0" not in text, field, "must not hold a NUL character")
+        self.check("\0" not in text, field, "must not hold a NUL character", "TEXT_INVALID")
+
+    def check_id(self, text: str, field: str) -> None:
+        """Check what names a user, a test or a campaign: blanks are a name as any other."""
+        self.check(bool(text), field, "must not be empty", "FIELD_REQUIRED")
+        self.check_text(text, field, longest=_LONGEST_ID, required=False)
 
     def check_confidence_level(self, level: float) -> None:
         self.check(
@@ -121,8 +127,8 @@ def new_test_from_proto(request: pb.CreateTestRequest) -> NewTest:
 
 
 def _check_campaigns(request: pb.CreateTestRequest, violations: _Violations) -> None:
-    violations.check_text(request.control_campaign_id, "control_campaign_id", longest=_LONGEST_ID)
-    violations.check_text(request.variant_campaign_id, "variant_campaign_id", longest=_LONGEST_ID)
+    violations.check_id(request.control_campaign_id, "control_campaign_id")
+    violations.check_id(request.variant_campaign_id, "variant_campaign_id")
     if request.control_campaign_id:
         violations.check(
             request.variant_campaign_id != request.control_campaign_id,
@@ -153,7 +159,10 @@ def _check_weights(weights: Sequence[float], violations: _Violations) -> None:
             f"must be at least {_SMALLEST_WEIGHT}, one bucket of 10,000",
             "VALUE_OUT_OF_RANGE",
         )
-    total = math.fsum(weights) if all(math.isfinite(weight) for weight in weights) else math.nan
+    summable = all(
+        abs(weight) < _MORE_THAN_A_SHARE for weight in weights
+    )  # a double may not hold others' sum
+    total = math.fsum(weights) if summable else math.nan
     violations.check(abs(total - 1.0) <= _WEIGHT_SUM_TOLERANCE, field, "must sum to 1", "WEIGHTS_INVALID")
 
 
@@ -178,7 +187,7 @@ def _decision_method(name: str, violations: _Violations) -> DecisionMethod:
 def checked_test_id(test_id: str) -> str:
     """Return a test_id that may exist."""
     violations = _Violations()
-    violations.check_text(test_id, "test_id", longest=_LONGEST_ID)
+    violations.check_id(test_id, "test_id")
     violations.raise_any()
     return test_id
 
@@ -186,8 +195,8 @@ def checked_test_id(test_id: str) -> str:
 def assignment_key_from_proto(request: pb.AssignUserRequest | pb.GetUserTestGroupRequest) -> tuple[str, str]:
     """Return the test_id and the user_id of a request."""
     violations = _Violations()
-    violations.check_text(request.test_id, "test_id", longest=_LONGEST_ID)
-    violations.check_text(request.user_id, "user_id", longest=_LONGEST_ID)
+    violations.check_id(request.test_id, "test_id")
+    violations.check_id(request.user_id, "user_id")
     violations.raise_any()
     return request.test_id, request.user_id
 
@@ -207,10 +216,11 @@ def history_start_from_proto(request: pb.ListTestHistoryRequest) -> tuple[dateti
         return None
     try:
         created_at = datetime.fromisoformat(str(cursor["created_at"]))
-        if created_at.tzinfo is None:
-            raise ValueError("naive")
-        return created_at, str(cursor["test_id"])
-    except (KeyError, ValueError) as error:
+        test_id = str(cursor["test_id"])
+        if created_at.tzinfo is None or "\0" in test_id:
+            raise ValueError("not of this list")
+        return created_at.astimezone(UTC), test_id
+    except (KeyError, ValueError, OverflowError) as error:
         raise _foreign_token() from error
 
 

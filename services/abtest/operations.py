@@ -257,12 +257,15 @@ def estimate_sample_size(
     Raises:
         InvalidArgumentError: more users than anybody has.
     """
-    size = required_sample_size_per_group(
-        control_rate=baseline_conversion_rate,
-        variant_rate=baseline_conversion_rate * (1.0 + minimum_detectable_effect),
-        confidence_level=confidence_level,
-        power=power,
-    )
+    try:
+        size = required_sample_size_per_group(
+            control_rate=baseline_conversion_rate,
+            variant_rate=baseline_conversion_rate * (1.0 + minimum_detectable_effect),
+            confidence_level=confidence_level,
+            power=power,
+        )
+    except OverflowError:  # more than a double holds
+        size = LARGEST_SAMPLE_SIZE + 1
     if size > LARGEST_SAMPLE_SIZE:
         raise invalid_field(
             "minimum_detectable_effect",
