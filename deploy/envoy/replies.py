@@ -25,9 +25,18 @@ class Reply:
     code: int
     reason: str
     message: str = _OWN_TEXT
+    path: str = ""
+    """Regular expression of the paths that it is for; empty for all."""
 
 
 REPLIES = (
+    Reply(  # Envoy has no words of its own for these
+        status=400,
+        code=3,
+        reason="REQUEST_INVALID",
+        message="the path may not hold a NUL (%00) or a fragment (#)",
+        path=".*(%00|#).*",
+    ),
     Reply(status=400, code=3, reason="REQUEST_INVALID"),
     Reply(status=404, code=5, reason="PATH_UNKNOWN", message="no rpc has this path and method"),
     Reply(status=408, code=4, reason="REQUEST_TIMED_OUT", message="the request did not arrive whole in time"),
@@ -74,8 +83,11 @@ def _mappers() -> Iterator[dict[str, Any]]:
 
 def _mapper(reply: Reply, operator: str) -> dict[str, Any]:
     info = {"@type": _ERROR_INFO, "reason": reply.reason, "domain": DOMAIN, "metadata": {}}
+    filters = [_status_is(operator, reply.status), _no_grpc_caller()]
+    if reply.path:
+        filters.append(_path_matches(reply.path))
     return {
-        "filter": {"and_filter": {"filters": [_status_is(operator, reply.status), _no_grpc_caller()]}},
+        "filter": {"and_filter": {"filters": filters}},
         "body_format_override": {
             "json_format": {"code": reply.code, "message": reply.message, "details": [info]},
             "content_type": _JSON,
@@ -86,6 +98,10 @@ def _mapper(reply: Reply, operator: str) -> dict[str, Any]:
 def _status_is(operator: str, status: int) -> dict[str, Any]:
     value = {"default_value": status, "runtime_key": f"gateway.local_reply_{operator.lower()}_{status}"}
     return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}
+
+
+def _path_matches(regex: str) -> dict[str, Any]:
+    return {"header_filter": {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": regex}}}}}
 
 
 def _no_grpc_caller() -> dict[str, Any]:

@@ -292,6 +292,13 @@ class TestErrorsOfTheGateway:
 
         assert answer.json["accepted_count"] == "10000"
 
+    @pytest.mark.parametrize("name", ["a%00b", "a#b"])
+    def test_a_path_that_envoy_refuses_without_words(self, gateway: Gateway, name: str) -> None:
+        status, code, message, reason = error_of(gateway.get(f"/api/analytics/campaign/{name}/metrics"))
+
+        assert (status, code, reason) == (400, 3, "REQUEST_INVALID")
+        assert message == "the path may not hold a NUL (%00) or a fragment (#)"
+
     def test_headers_over_the_limit(self, gateway: Gateway) -> None:
         status, code, _, reason = error_of(gateway.get(METRICS, **{"x-long": "x" * 70_000}))
 
