@@ -56,11 +56,11 @@ class Campaign(_message.Message):
     """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """From when it runs. Unset: not known."""
+        """From when it runs, in a year from 2 to 9998. Unset: not known."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when it runs, that moment excluded; after start_time. Unset: no end is known."""
+        """Until when it runs, that moment excluded; after start_time, in a year from 2 to 9998. Unset: no end is known."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class User(_message.Message):
     """Their time zone, an IANA name such as `America/New_York`. Empty: not known."""
     @_builtins.property
     def sign_up_time(self) -> _timestamp_pb2.Timestamp:
-        """When they signed up. Unset: not known."""
+        """When they signed up, in a year from 2 to 9998. Unset: not known."""
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

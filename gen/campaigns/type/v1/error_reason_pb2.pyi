@@ -107,7 +107,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODEL_NOT_SERVED: _ErrorReason.ValueType  # 41
     """The model server does not serve the live model now. Example: it restarts."""
     ERROR_REASON_REQUEST_INVALID: _ErrorReason.ValueType  # 42
-    """The gateway cannot make a message of the request; its message says where. Example: a time without an offset."""
+    """No message can be made of the request; where it is JSON, the message says where. Example: a time without an offset."""
     ERROR_REASON_PATH_UNKNOWN: _ErrorReason.ValueType  # 43
     """The gateway knows no such path, or not with this HTTP method. Example: `DELETE /api/analytics/portfolio`."""
     ERROR_REASON_BODY_TOO_LARGE: _ErrorReason.ValueType  # 44
@@ -224,7 +224,7 @@ ERROR_REASON_TRAINING_STOPPED: ErrorReason.ValueType  # 40
 ERROR_REASON_MODEL_NOT_SERVED: ErrorReason.ValueType  # 41
 """The model server does not serve the live model now. Example: it restarts."""
 ERROR_REASON_REQUEST_INVALID: ErrorReason.ValueType  # 42
-"""The gateway cannot make a message of the request; its message says where. Example: a time without an offset."""
+"""No message can be made of the request; where it is JSON, the message says where. Example: a time without an offset."""
 ERROR_REASON_PATH_UNKNOWN: ErrorReason.ValueType  # 43
 """The gateway knows no such path, or not with this HTTP method. Example: `DELETE /api/analytics/portfolio`."""
 ERROR_REASON_BODY_TOO_LARGE: ErrorReason.ValueType  # 44
