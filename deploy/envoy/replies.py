@@ -34,7 +34,7 @@ REPLIES = (
         status=400,
         code=3,
         reason="REQUEST_INVALID",
-        message="the path may not hold a NUL (%00) or a fragment (#)",
+        message="the path may not hold an encoded NUL or a fragment",
         path=".*(%00|#).*",
     ),
     Reply(status=400, code=3, reason="REQUEST_INVALID"),

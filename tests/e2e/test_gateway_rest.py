@@ -297,7 +297,7 @@ class TestErrorsOfTheGateway:
         status, code, message, reason = error_of(gateway.get(f"/api/analytics/campaign/{name}/metrics"))
 
         assert (status, code, reason) == (400, 3, "REQUEST_INVALID")
-        assert message == "the path may not hold a NUL (%00) or a fragment (#)"
+        assert message == "the path may not hold an encoded NUL or a fragment"
 
     def test_headers_over_the_limit(self, gateway: Gateway) -> None:
         status, code, _, reason = error_of(gateway.get(METRICS, **{"x-long": "x" * 70_000}))
