@@ -9,7 +9,13 @@ import asyncpg
 
 from services.common.database import Connection
 from services.common.statements import load_statements
-from services.optimizer.domain.campaigns import Campaign, RevenueTotals, SentOffer, TypicalHistory
+from services.optimizer.domain.campaigns import (
+    Campaign,
+    RevenueSpread,
+    RevenueTotals,
+    SentOffer,
+    TypicalHistory,
+)
 from services.optimizer.domain.features import DailyTable, daily_table
 from services.optimizer.domain.model_version import (
     CONVERSION_MODEL,
@@ -81,17 +87,14 @@ class Store:
     async def fetch_campaign_revenue(self, campaign_id: str, first_day: date, end_day: date) -> RevenueTotals:
         """Return a campaign's conversions and revenue in the days [first_day, end_day)."""
         row = await self._fetch_required("fetch_campaign_revenue", campaign_id, first_day, end_day)
-        return RevenueTotals(conversions=row["conversions"], revenue_micros=row["revenue_micros"])
+        return _revenue_totals(row)
 
     async def list_merchant_revenue(
         self, merchant_id: int, first_day: date, end_day: date
     ) -> tuple[RevenueTotals, ...]:
         """Return conversions and revenue of a merchant's campaigns, one entry per currency."""
         rows = await self._list("list_merchant_revenue", merchant_id, first_day, end_day)
-        return tuple(
-            RevenueTotals(conversions=row["conversions"], revenue_micros=row["revenue_micros"])
-            for row in rows
-        )
+        return tuple(_revenue_totals(row) for row in rows)
 
     async def fetch_typical_history(
         self, campaign_type: int, first_day: date, end_day: date
@@ -188,6 +191,14 @@ class Store:
 
     async def _execute(self, name: str, *arguments: object) -> None:
         await self._connection.execute(_STATEMENTS[name].sql, *arguments)
+
+
+def _revenue_totals(row: asyncpg.Record) -> RevenueTotals:
+    return RevenueTotals(
+        conversions=row["conversions"],
+        revenue_micros=row["revenue_micros"],
+        spread=RevenueSpread(**{name: row[name] for name in RevenueSpread.__dataclass_fields__}),
+    )
 
 
 def _model_version(row: asyncpg.Record, importances: Sequence[asyncpg.Record]) -> ModelVersion:

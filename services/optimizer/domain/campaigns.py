@@ -1,5 +1,6 @@
 """What the optimizer knows of campaigns: the catalog's word, and what was sent lately."""
 
+import math
 from dataclasses import dataclass
 from datetime import date
 
@@ -30,17 +31,53 @@ class SentOffer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RevenueSpread:
+    """How revenue scatters over the days that have any, or conversions.
+
+    `days` is their number; the others are sums over them of squares and products of a day's conversions and
+    revenue (micros).
+    """
+
+    days: int
+    conversions_conversions: float
+    conversions_revenue: float
+    revenue_revenue: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RevenueTotals:
-    """Conversions, and what they brought."""
+    """Conversions, what they brought, and how that scatters (None: nobody knows)."""
 
     conversions: int
     revenue_micros: int
+    spread: RevenueSpread | None = None
 
     def economics(self, gross_margin_rate: float | None) -> Economics:
         """Return what a conversion brings; no revenue at all counts as unknown revenue."""
-        known = self.conversions > 0 and self.revenue_micros > 0
-        mean = self.revenue_micros / self.conversions / MICROS_PER_UNIT if known else None
-        return Economics(mean_revenue=mean, gross_margin_rate=gross_margin_rate)
+        if self.conversions <= 0 or self.revenue_micros <= 0:
+            return Economics(mean_revenue=None, gross_margin_rate=gross_margin_rate)
+        return Economics(
+            mean_revenue=self.revenue_micros / self.conversions / MICROS_PER_UNIT,
+            gross_margin_rate=gross_margin_rate,
+            revenue_relative_error=self._relative_error(),
+        )
+
+    def _relative_error(self) -> float:
+        """Return the standard error of the mean revenue over itself, at most 1, and 1 where a day tells none.
+
+        The mean is a ratio of two sums over days; its variance is sum (revenue - mean conversions)^2 over the
+        squared conversions, times days / (days - 1) (W. G. Cochran 1977, Sampling Techniques, equation 6.13).
+        """
+        if self.spread is None or self.spread.days < 2:  # noqa: PLR2004 (a spread needs two)
+            return 1.0
+        mean, days = self.revenue_micros / self.conversions, self.spread.days
+        residual = (
+            self.spread.revenue_revenue
+            - 2.0 * mean * self.spread.conversions_revenue
+            + mean**2 * self.spread.conversions_conversions
+        )
+        variance = max(residual, 0.0) * days / (days - 1) / self.conversions**2
+        return min(math.sqrt(variance) / mean, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,17 @@
 """What an offer is worth, per view, under each objective."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtri
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.features import FloatArray
+
+_NORMAL_QUANTILES: Final = ndtri((np.arange(101) + 0.5) / 101)
 
 
 class Objective(StrEnum):
@@ -20,11 +27,23 @@ class Economics:
     """What a conversion brings: mean revenue in currency units, None where no conversion's revenue is known.
 
     `gross_margin_rate` is the share of revenue, 0 to 1, that is left after the goods are paid, None where
-    nobody said; all of the revenue is then taken for margin.
+    nobody said; all of the revenue is then taken for margin. `revenue_relative_error` is the standard error
+    of the mean revenue over itself, 0 where the revenue is certain.
     """
 
     mean_revenue: float | None
     gross_margin_rate: float | None
+    revenue_relative_error: float = 0.0
+
+    def plausible(self) -> list["Economics"]:
+        """Return equally likely economics: quantiles of a log-normal mean revenue around the one seen."""
+        if self.mean_revenue is None:
+            return [self]
+        spread = math.sqrt(math.log1p(self.revenue_relative_error**2))
+        return [
+            replace(self, mean_revenue=self.mean_revenue * math.exp(spread * float(quantile)))
+            for quantile in _NORMAL_QUANTILES
+        ]
 
 
 def value_per_conversion(objective: Objective, offers: FloatArray, economics: Economics) -> FloatArray:

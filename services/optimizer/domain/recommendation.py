@@ -22,8 +22,12 @@ from services.optimizer.domain.support import Support
 
 CONFIDENCE_METHOD: Final = "laplace_delta"
 """The probability that the recommended offer beats the current one, by a normal approximation of the log
-ratio of their values (delta method over the response's coefficients, whose posterior is Laplace's, and over
-`CONFOUNDING_SPREAD`)."""
+ratio of their conversion rates (delta method over the response's coefficients, whose posterior is Laplace's,
+and over `CONFOUNDING_SPREAD`), averaged over what the mean revenue may be."""
+
+MOST_CONFIDENCE: Final = 0.99
+"""No probability above this, nor below its complement, is claimed: the shape of the curve and the normal
+approximation are themselves not surer than that."""
 
 CONFOUNDING_SPREAD: Final = 0.03
 """What past offers that were not random may have bent the curve by, unseen by its standard errors: the
@@ -107,16 +111,19 @@ def decide_offer(
             " the smallest supported offer",
             reason="OFFER_UNPROFITABLE",
         )
-    current = _CurrentOffer.at(current_offer, question, type_response, anchor)
+    current = (
+        None if current_offer is None else _PricedOffer.at(current_offer, question, type_response, anchor)
+    )
+    chosen = _PricedOffer(offer=float(offers[best]), rate=float(rates[best]), value=float(values[best]))
     places = np.flatnonzero(supported)
     return OfferRecommendation(
         offer_micros=CURVE_OFFERS_MICROS[best],
-        conversion_rate=float(rates[best]),
-        value_per_view=float(values[best]),
+        conversion_rate=chosen.rate,
+        value_per_view=chosen.value,
         current_offer_micros=question.current_offer_micros,
         current_conversion_rate=current.rate if current else None,
-        expected_improvement_percent=current.improvement_percent(float(values[best])) if current else None,
-        confidence=_confidence(question, type_response, float(offers[best]), float(rates[best]), current),
+        expected_improvement_percent=current.improvement_percent(chosen.value) if current else None,
+        confidence=_confidence(question, type_response, anchor, chosen, current) if current else None,
         is_at_edge=best in (places[0], places[-1]),
         curve=tuple(
             CurvePoint(
@@ -157,8 +164,8 @@ def _unsupported(why: str) -> FailedPreconditionError:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _CurrentOffer:
-    """The current offer, its predicted rate and its value per view."""
+class _PricedOffer:
+    """An offer, its predicted rate and its value per view."""
 
     offer: float
     rate: float
@@ -166,10 +173,8 @@ class _CurrentOffer:
 
     @classmethod
     def at(
-        cls, offer_micros: int | None, question: Question, response: TypeResponse, anchor: Anchor
-    ) -> "_CurrentOffer | None":
-        if offer_micros is None:
-            return None
+        cls, offer_micros: int, question: Question, response: TypeResponse, anchor: Anchor
+    ) -> "_PricedOffer":
         offer = np.array([offer_micros / MICROS_PER_UNIT])
         rate = anchored_rates(response, offer, anchor)
         value = rate * value_per_conversion(question.objective, offer, question.economics)
@@ -182,28 +187,40 @@ class _CurrentOffer:
 def _confidence(
     question: Question,
     response: TypeResponse,
-    best_offer: float,
-    best_rate: float,
-    current: _CurrentOffer | None,
-) -> float | None:
+    anchor: Anchor,
+    best: _PricedOffer,
+    current: _PricedOffer,
+) -> float:
     """Return the probability that the best offer's value exceeds the current one's; 1/2 for the same offer.
 
-    With z the log ratio of the two values and g its gradient in the coefficients, (1 - rate*) s(x*) -
-    (1 - rate0) s(x0), the probability is Phi(z / sqrt(g' V g + c²)); c = CONFOUNDING_SPREAD * (1 - rate*) *
-    (x* - x0) is what a false slope around x0 does to z. It is 1 where only the recommended offer earns
-    anything, whatever the response.
+    The log ratio of the two rates has the gradient g = (1 - rate*) (s(x*) - a) - (1 - rate0) (s(x0) - a) in
+    the coefficients, a the mean terms at the anchor, and the variance g' V g + c²; c = CONFOUNDING_SPREAD *
+    (1 - rate*) * (x* - x0) is what a false slope around x0 does to it. The mean revenue is as uncertain as
+    its days say, independently of the rates.
     """
-    if current is None:
-        return None
-    if current.value <= 0.0:
-        return 1.0
-    if math.isclose(best_offer, current.offer):
+    if math.isclose(best.offer, current.offer):
         return 0.5
-    offers = np.array([best_offer, current.offer])
-    worth = value_per_conversion(question.objective, offers, question.economics)
-    log_ratio = math.log(best_rate * worth[0]) - math.log(current.rate * worth[1])
-    terms = saturating_terms(offers)
-    gradient = (1.0 - best_rate) * terms[0] - (1.0 - current.rate) * terms[1]
-    bent = CONFOUNDING_SPREAD * (1.0 - best_rate) * (best_offer - current.offer)
-    variance = float(gradient @ response.covariance @ gradient) + bent**2
-    return float(ndtr(log_ratio / math.sqrt(variance)))
+    offers = np.array([best.offer, current.offer])
+    terms = saturating_terms(offers) - np.average(
+        saturating_terms(anchor.offers), axis=0, weights=anchor.weights
+    )
+    gradient = (1.0 - best.rate) * terms[0] - (1.0 - current.rate) * terms[1]
+    bent = CONFOUNDING_SPREAD * (1.0 - best.rate) * (best.offer - current.offer)
+    spread = math.sqrt(float(gradient @ response.covariance @ gradient) + bent**2)
+    log_rates = math.log(best.rate / current.rate)
+    wins = [
+        _win(log_rates, spread, *value_per_conversion(question.objective, offers, economics).tolist())
+        for economics in question.economics.plausible()
+    ]
+    return min(max(math.fsum(wins) / len(wins), 1.0 - MOST_CONFIDENCE), MOST_CONFIDENCE)
+
+
+def _win(log_rates: float, spread: float, best_worth: float, current_worth: float) -> float:
+    """Return the probability that one offer is worth more than the other, given what conversions are worth.
+
+    Where one earns and the other does not, the rates decide nothing; where both lose, the smaller loss wins.
+    """
+    if best_worth * current_worth <= 0.0:
+        return 1.0 if best_worth > current_worth else 0.0
+    log_ratio = log_rates + math.log(best_worth / current_worth)
+    return float(ndtr(math.copysign(log_ratio, log_ratio * best_worth) / spread))

@@ -44,24 +44,43 @@ group by offer_amount_micros
 order by offer_amount_micros;
 
 -- name: fetch_campaign_revenue :one
--- A campaign's conversions and their revenue in the days [$2, $3).
+-- A campaign's conversions and their revenue in the days [$2, $3), and squares and products of the days' sums.
 select
     coalesce(sum(conversions), 0)::bigint as conversions,
-    coalesce(sum(revenue_micros), 0)::bigint as revenue_micros
-from analytics_v1.campaign_offer_daily
-where campaign_id = $1 and day >= $2 and day < $3;
+    coalesce(sum(revenue_micros), 0)::bigint as revenue_micros,
+    count(*) as days,
+    coalesce(sum(conversions * conversions), 0)::double precision as conversions_conversions,
+    coalesce(sum(conversions * revenue_micros), 0)::double precision as conversions_revenue,
+    coalesce(sum(revenue_micros * revenue_micros), 0)::double precision as revenue_revenue
+from (
+    select sum(conversions) as conversions, sum(revenue_micros) as revenue_micros
+    from analytics_v1.campaign_offer_daily
+    where campaign_id = $1 and day >= $2 and day < $3
+    group by day
+    having sum(conversions) > 0 or sum(revenue_micros) <> 0
+) daily;
 
 -- name: list_merchant_revenue :many
--- Conversions and revenue of a merchant's campaigns in the days [$2, $3), by currency.
+-- Conversions and revenue of a merchant's campaigns in the days [$2, $3), by currency, and squares and products of
+-- the days' sums.
 select
-    c.currency_code,
-    sum(d.conversions)::bigint as conversions,
-    sum(d.revenue_micros)::bigint as revenue_micros
-from analytics_v1.campaigns c
-join analytics_v1.campaign_offer_daily d using (campaign_id)
-where c.merchant_id = $1 and d.day >= $2 and d.day < $3
-group by c.currency_code
-having sum(d.conversions) > 0;
+    currency_code,
+    sum(conversions)::bigint as conversions,
+    sum(revenue_micros)::bigint as revenue_micros,
+    count(*) as days,
+    sum(conversions * conversions)::double precision as conversions_conversions,
+    sum(conversions * revenue_micros)::double precision as conversions_revenue,
+    sum(revenue_micros * revenue_micros)::double precision as revenue_revenue
+from (
+    select c.currency_code, sum(d.conversions) as conversions, sum(d.revenue_micros) as revenue_micros
+    from analytics_v1.campaigns c
+    join analytics_v1.campaign_offer_daily d using (campaign_id)
+    where c.merchant_id = $1 and d.day >= $2 and d.day < $3
+    group by c.currency_code, d.day
+    having sum(d.conversions) > 0 or sum(d.revenue_micros) <> 0
+) daily
+group by currency_code
+having sum(conversions) > 0;
 
 -- name: fetch_typical_history :one
 -- What a campaign of a type does in the days [$2, $3): impressions, views and conversions of the average one.

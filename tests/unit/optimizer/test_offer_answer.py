@@ -1,5 +1,6 @@
 """The steps around the model server's call."""
 
+import math
 from datetime import date
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from services.optimizer.domain.campaigns import (
     PlannedCampaign,
+    RevenueSpread,
     RevenueTotals,
     SentOffer,
     TypicalHistory,
@@ -142,6 +144,27 @@ def test_revenue_is_unknown_without_conversions_or_money() -> None:
     assert RevenueTotals(conversions=4, revenue_micros=100 * UNIT).economics(0.5).mean_revenue == 25.0
     assert RevenueTotals(conversions=0, revenue_micros=0).economics(0.5).mean_revenue is None
     assert RevenueTotals(conversions=4, revenue_micros=0).economics(0.5).mean_revenue is None
+
+
+def test_the_mean_revenue_is_as_uncertain_as_its_days_say() -> None:
+    days = np.array([[1, 20], [4, 100], [2, 30], [3, 90]], dtype=np.float64)
+    conversions, revenue = days[:, 0], days[:, 1] * UNIT
+
+    def error(days: int) -> float:
+        spread = RevenueSpread(
+            days=days,
+            conversions_conversions=float(conversions @ conversions),
+            conversions_revenue=float(conversions @ revenue),
+            revenue_revenue=float(revenue @ revenue),
+        )
+        totals = RevenueTotals(conversions=10, revenue_micros=240 * UNIT, spread=spread)
+        return totals.economics(None).revenue_relative_error
+
+    # By hand: residuals -4, 4, -18, 18 about 24 a conversion; sqrt(680 * 4 / 3) / 10 / 24.
+    assert error(4) == pytest.approx(math.sqrt(680 * 4 / 3) / 240)
+    assert error(1) == 1.0
+    nobody_knows = RevenueTotals(conversions=10, revenue_micros=240 * UNIT)
+    assert nobody_knows.economics(None).revenue_relative_error == 1.0
 
 
 def test_a_day_has_at_least_one_view() -> None:

@@ -7,6 +7,7 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
 from services.optimizer.domain.recommendation import (
     CONFOUNDING_SPREAD,
+    MOST_CONFIDENCE,
     OfferRecommendation,
     Question,
     decide_offer,
@@ -25,6 +26,7 @@ def decide(
     objective: Objective = Objective.PROFIT,
     current: int | None = 10 * UNIT,
     revenue: float | None = 40.0,
+    revenue_error: float = 0.0,
     margin: float | None = 1.0,
     support: TypeSupport = EVERYTHING,
     response: TypeResponse = RESPONSE,
@@ -34,7 +36,9 @@ def decide(
             campaign_type=1,
             current_offer_micros=current,
             objective=objective,
-            economics=Economics(mean_revenue=revenue, gross_margin_rate=margin),
+            economics=Economics(
+                mean_revenue=revenue, gross_margin_rate=margin, revenue_relative_error=revenue_error
+            ),
         ),
         response={1: response},
         support={1: support},
@@ -80,34 +84,48 @@ def test_confidence_is_a_half_for_the_same_offer_and_grows_with_certainty() -> N
     assert vague.confidence is not None
     assert sure.confidence is not None
     assert known.confidence is not None
-    assert 0.5 < vague.confidence < sure.confidence < known.confidence <= 1.0
+    assert 0.5 < vague.confidence < sure.confidence < known.confidence <= MOST_CONFIDENCE
 
 
-def test_confidence_agrees_with_draws_from_the_coefficients() -> None:
-    """The delta method against 200,000 draws of the coefficients and of a false slope around the current
-    offer, the level held at the anchor."""
+@pytest.mark.parametrize("revenue_error", [0.0, 0.5])
+def test_confidence_agrees_with_draws_of_all_that_is_uncertain(revenue_error: float) -> None:
+    """The delta method against 200,000 draws of the coefficients (the curve kept at the anchor), of a false
+    slope around the current offer, and of the mean revenue."""
     covariance = np.eye(3) * 0.25
     recommendation = decide(
-        response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=covariance), current=8 * UNIT
+        response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=covariance),
+        current=8 * UNIT,
+        revenue_error=revenue_error,
     )
     rng = np.random.default_rng(3)
     best = recommendation.offer_micros / UNIT
     offers = np.array([best, 8.0, 10.0])
     powered = offers[:, None] ** 4
     terms = powered / (powered + np.array([7.0, 12.0, 19.0]) ** 4)
-    level = np.log(0.1 / 0.9) - terms[2] @ RESPONSE.coefficients
     draws = rng.multivariate_normal(RESPONSE.coefficients, covariance, 200_000)
-    logits = level + draws @ terms[:2].T
+    logits = np.log(0.1 / 0.9) + draws @ (terms[:2] - terms[2]).T
     logits[:, 0] += rng.normal(0.0, CONFOUNDING_SPREAD, 200_000) * (best - 8.0)
     rates = 1 / (1 + np.exp(-logits))
-    share = np.mean(rates[:, 0] * (40.0 - best) > rates[:, 1] * (40.0 - 8.0))
+    revenue = 40.0 * np.exp(np.sqrt(np.log1p(revenue_error**2)) * rng.standard_normal(200_000))
+    share = np.mean(rates[:, 0] * (revenue - best) > rates[:, 1] * (revenue - 8.0))
     assert recommendation.confidence == pytest.approx(share, abs=0.01)
 
 
-def test_against_an_offer_that_earns_nothing_any_gain_is_sure_and_no_percentage() -> None:
+def test_against_an_offer_that_loses_no_percentage_is_given_and_no_certainty_claimed() -> None:
     recommendation = decide(current=15 * UNIT, revenue=12.0)
     assert recommendation.expected_improvement_percent is None
-    assert recommendation.confidence == 1.0
+    assert recommendation.confidence == MOST_CONFIDENCE
+    # The loss is no surer than the revenue: in 28 % of the cases it exceeds 15, and the current offer earns.
+    doubtful = decide(current=15 * UNIT, revenue=12.0, revenue_error=0.4)
+    assert doubtful.confidence is not None
+    assert 0.6 < doubtful.confidence < 0.9
+
+
+def test_an_objective_without_money_does_not_mind_uncertain_revenue() -> None:
+    sure = decide(objective=Objective.REVENUE)
+    assert decide(objective=Objective.REVENUE, revenue_error=0.9).confidence == pytest.approx(sure.confidence)
+    rate = decide(objective=Objective.CONVERSION_RATE, revenue=None)
+    assert rate.confidence == pytest.approx(sure.confidence)
 
 
 @pytest.mark.parametrize(
