@@ -68,15 +68,22 @@ def estimate_ratio_interval(
 
     The delta method on the logarithm, R exp(+-t sqrt(var(R)) / R): sums of money over few buyers are skewed
     to the right, and the symmetric interval covers too little there. Student's t has one degree of freedom
-    less than there are users behind the numerator, because where few users carry it the variance is known no
-    better than from them. None where the ratio is undefined or 0, or with fewer than two users behind it.
+    less than there are users behind the numerator (at least one), because where few users carry it the
+    variance is known no better than from them; users count by their share of it, y^2 / yy in all (Kish's
+    effective number), because where few large amounts make up most of the money only those tell. None where
+    the ratio is undefined or 0, or with fewer than two users behind it.
+
+    What 95 % covered in simulations of a ROAS with log-normal amounts: 93 to 95 % with 10 to 20 paying users
+    at sigma 0.8, 90 to 93 % at sigma 1, and 87 % with 35 at sigma 1.5, where the rare large amounts have
+    mostly not been seen yet.
     """
     variance = estimate_relative_variance(moments)
     ratio = moments.ratio
     carriers = moments.users if moments.carriers is None else moments.carriers
     if variance is None or ratio is None or carriers < MINIMUM_USERS:
         return None
-    quantile = float(stdtrit(carriers - 1, (1 + confidence_level) / 2))
+    effective = moments.y * moments.y / moments.yy
+    quantile = float(stdtrit(max(min(carriers, effective) - 1.0, 1.0), (1 + confidence_level) / 2))
     # Beyond e^300 an end says nothing; it must stay finite.
     width = min(quantile * sqrt(variance), 300.0)
     return ConfidenceInterval(lower=ratio * exp(-width), upper=ratio * exp(width))
