@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.special import stdtrit
 
 from services.optimizer.domain.features import FloatArray, IntArray
 from services.optimizer.domain.model_version import LARGEST_PARITY_ERROR
 
-BASELINE_SIGNIFICANCE: Final = 1.645
-"""Standard errors by which a version must beat the baseline: one-sided 5 %, so that noise seldom passes."""
+BASELINE_SIGNIFICANCE: Final = 0.05
+"""How often noise may pass for better than the baseline (one-sided, Student's t over the held-out days)."""
 MINIMUM_COMPARABLE_DAYS: Final = 3
 
 
@@ -62,7 +63,8 @@ def decide_promotion(
             f" {LARGEST_PARITY_ERROR:.0e} is allowed"
         )
     gain, error = daily_gain(held_out, predicted, baseline)
-    if not gain > BASELINE_SIGNIFICANCE * error:
+    days = len(np.unique(held_out.day))
+    if not gain > float(stdtrit(max(days - 1, 1), 1.0 - BASELINE_SIGNIFICANCE)) * error:
         return _refuse(
             "it does not beat the mean conversion rate of each campaign type on the held-out days by more"
             f" than chance (squared error less by {gain:.3g} ± {error:.2g} a day)"

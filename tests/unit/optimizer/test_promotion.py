@@ -91,3 +91,19 @@ def test_one_day_proves_nothing() -> None:
     assert error == np.inf
     verdict = decide_promotion(one_day, predicted=GOOD, baseline=BASELINE, parity_error=0.0, live=None)
     assert not verdict.promoted
+
+
+def test_few_held_out_days_buy_no_luck() -> None:
+    """Two equally noisy forecasts over three days: at most 5 % pass; 1.645 standard errors let 12 % pass."""
+    rng = np.random.default_rng(13)
+    day = np.repeat(np.arange(3), 30)
+    passed = 0
+    for _ in range(2000):
+        held_out = HeldOut(
+            observed=rng.binomial(100, 0.1, len(day)) / 100, day=day, views=np.full(len(day), 100)
+        )
+        predicted, baseline = 0.1 + rng.normal(0.0, 0.01, (2, len(day)))
+        passed += decide_promotion(
+            held_out, predicted=predicted, baseline=baseline, parity_error=0.0, live=None
+        ).promoted
+    assert passed / 2000 <= 0.05 + 3.29 * (0.05 * 0.95 / 2000) ** 0.5
