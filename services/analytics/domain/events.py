@@ -8,6 +8,7 @@ events cannot break it.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from itertools import compress
 from typing import Any
 
@@ -268,11 +269,8 @@ def _broken_time(micros: int, latest_micros: int) -> Iterable[tuple[str, str, st
     elif micros < EARLIEST_MICROS:
         yield "event_time", "TIME_OUT_OF_RANGE", "must not be before 2000-01-01"
     elif micros > latest_micros:
-        yield (
-            "event_time",
-            "TIME_OUT_OF_RANGE",
-            "must not be further ahead of the server's clock than is taken",
-        )
+        latest = datetime.fromtimestamp(latest_micros // 1_000_000, UTC).isoformat()
+        yield "event_time", "TIME_OUT_OF_RANGE", f"lies in the future: must not be after {latest}"
 
 
 def _broken_money(field: str, amount: float) -> Iterable[tuple[str, str, str]]:

@@ -83,6 +83,9 @@ class MetricsOperations:
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             bounds = await _fetch_bounds(connection, campaign_id)
             days = _close_range(bounds, start, end)
+            if days.end < days.start:  # the campaign's events lie all on the other side of the end given
+                known = start or days.end
+                days = DateRange(start=known, end=known)
             counts, moments = await store.fetch_range_user_moments(
                 connection,
                 campaign_id,
@@ -113,7 +116,9 @@ class MetricsOperations:
     async def get_campaign_trend(
         self, campaign_id: str, interval: Interval, start: date | None, end: date | None
     ) -> Trend:
-        """Return a campaign's counts by period, without gaps; an open end is that of its events.
+        """Return a campaign's counts by period, without gaps.
+
+        An open end is that of the campaign's events, or as far from the other end as the interval allows.
 
         Raises:
             NotFoundError: CAMPAIGN_UNKNOWN.
@@ -124,7 +129,9 @@ class MetricsOperations:
             bounds = await _fetch_bounds(connection, campaign_id)
             points: Sequence[TrendPoint] = ()
             if bounds.first_day is not None or (start is not None and end is not None):
-                days = _close_range(bounds, start, end)
+                maximum = MAXIMUM_HOURLY_DAYS if interval == "hourly" else MAXIMUM_DAYS
+                check_range(start, end, maximum_days=maximum)
+                days = _shorten(_close_range(bounds, start, end), maximum, keep_start=start is not None)
                 points = await self._fill(connection, campaign_id, interval, days)
         return Trend(
             campaign_id=campaign_id, currency_code=bounds.currency_code, interval=interval, points=points
@@ -135,9 +142,7 @@ class MetricsOperations:
     ) -> Sequence[TrendPoint]:
         if days.end < days.start:
             return ()
-        hourly = interval == "hourly"
-        check_range(days.start, days.end, maximum_days=MAXIMUM_HOURLY_DAYS if hourly else MAXIMUM_DAYS)
-        if not hourly:
+        if interval != "hourly":
             counts = await store.list_campaign_days(connection, campaign_id, days.start, days.end)
             return fill_days(counts, days, interval)
         start_at, end_at = day_starts_at(days.start, self._zone), day_starts_at(days.end + _DAY, self._zone)
@@ -240,4 +245,15 @@ def _close_range(bounds: store.CampaignDays, start: date | None, end: date | Non
 
 
 def _unknown_campaign(campaign_id: str) -> NotFoundError:
-    return NotFoundError("no such campaign", reason="CAMPAIGN_UNKNOWN", metadata={"campaign_id": campaign_id})
+    return NotFoundError(
+        f"no campaign '{campaign_id}'", reason="CAMPAIGN_UNKNOWN", metadata={"campaign_id": campaign_id}
+    )
+
+
+def _shorten(days: DateRange, maximum_days: int, *, keep_start: bool) -> DateRange:
+    """Return at most `maximum_days` of a range: the first where its start was asked for, else the last."""
+    if (days.end - days.start).days < maximum_days:
+        return days
+    if keep_start:
+        return replace(days, end=days.start + (maximum_days - 1) * _DAY)
+    return replace(days, start=days.end - (maximum_days - 1) * _DAY)

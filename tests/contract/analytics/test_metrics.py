@@ -177,6 +177,25 @@ async def test_a_trend_with_too_many_points_or_an_unknown_interval_is_refused(st
     assert refused.fields == {"end_date": "VALUE_OUT_OF_RANGE"}
 
 
+async def test_an_open_end_reaches_as_far_as_a_range_may_be_long(stubs: Stubs) -> None:
+    await ingest(stubs, event("old", event_time="2000-01-01T00:00:00+00:00"), event("new"))
+    daily = (await trend_of(stubs)).points
+    assert (len(daily), daily[-1].period, daily[-1].impressions) == (3660, "2026-03-01", 1)
+    hourly = (await trend_of(stubs, "hourly")).points
+    assert (len(hourly), hourly[-1].period) == (366 * 24, "2026-03-01T23:00:00+00:00")
+    from_old = (await trend_of(stubs, start_date="2000-01-01")).points
+    assert (len(from_old), from_old[0].period, from_old[0].impressions) == (3660, "2000-01-01", 1)
+
+
+@pytest.mark.parametrize("days", [{"start_date": "2199-12-31"}, {"end_date": "1970-01-01"}])
+async def test_a_range_beside_all_events_is_its_own_day_and_empty(stubs: Stubs, days: dict[str, str]) -> None:
+    await add_funnel(stubs)
+    metrics = await metrics_of(stubs, **days)
+    (day,) = days.values()
+    assert (metrics.date_range.start_date, metrics.date_range.end_date) == (day, day)
+    assert (metrics.impressions, metrics.reached_users) == (0, 0)
+
+
 async def test_days_are_those_of_the_reporting_zone(database: DatabaseAddresses) -> None:
     async with running_server(
         database.analytics,

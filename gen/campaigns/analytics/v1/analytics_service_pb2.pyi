@@ -34,9 +34,11 @@ class GetCampaignMetricsRequest(_message.Message):
     campaign_id: _builtins.str
     """The campaign. Required."""
     start_date: _builtins.str
-    """The first day counted, as YYYY-MM-DD. Empty: from the first event."""
+    """The first day counted, as YYYY-MM-DD. Empty: from the first event, or end_date where that is earlier."""
     end_date: _builtins.str
-    """The last day counted, as YYYY-MM-DD, not before start_date. Empty: to the last event."""
+    """The last day counted, as YYYY-MM-DD, not before start_date. Empty: to the last event, or start_date where that is
+    later.
+    """
     def __init__(
         self,
         *,
@@ -314,9 +316,13 @@ class GetCampaignTrendRequest(_message.Message):
     interval: _builtins.str
     """`hourly`, `daily`, `weekly` (from Monday) or `monthly`. Empty: `daily`."""
     start_date: _builtins.str
-    """The first day, as YYYY-MM-DD. Empty: that of the first event."""
+    """The first day, as YYYY-MM-DD. Empty: that of the first event, or as far back from the last day as a range may
+    be long: 366 days hourly, else 3660.
+    """
     end_date: _builtins.str
-    """The last day, as YYYY-MM-DD, not before start_date. Empty: that of the last event."""
+    """The last day, as YYYY-MM-DD, not before start_date. Empty: that of the last event, or as far from the first day
+    as a range may be long.
+    """
     def __init__(
         self,
         *,

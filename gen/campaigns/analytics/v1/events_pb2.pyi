@@ -206,7 +206,9 @@ class EventRejection(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Position of the event in the request, from 0; in a stream, in all of its messages together."""
+    """Position of the event in the request, from 0; in a stream, in all of its messages together. Over REST a null in
+    the array is dropped before the events are counted.
+    """
     field: _builtins.str
     """The field at fault, as a path within the event such as `revenue`."""
     reason: _builtins.str
