@@ -15,6 +15,7 @@ from services.optimizer.domain.recommendation import CONFIDENCE_METHOD, CurvePoi
 from services.optimizer.domain.training_progress import TrainingProgress
 
 _PLANNED_FIELDS: Final = ("campaign_type", "merchant_id", "current_offer", "current_conversion_rate")
+_LONGEST_ID: Final = 128
 _UNSPECIFIED: Final = campaign_pb2.CAMPAIGN_TYPE_UNSPECIFIED
 
 
@@ -36,6 +37,10 @@ def campaign_id_from_proto(request: pb.OptimizeOfferRequest) -> str | None:
     """Return the campaign asked about, None for one that is only planned; refuses a mixture of both."""
     if not request.campaign_id:
         return None
+    if len(request.campaign_id) > _LONGEST_ID or "\0" in request.campaign_id:
+        raise invalid_field(
+            "campaign_id", f"must have at most {_LONGEST_ID} characters and no NUL", "TEXT_INVALID"
+        )
     conflicts = [name for name in _PLANNED_FIELDS if _is_set(request, name)]
     if conflicts:
         raise invalid_fields(

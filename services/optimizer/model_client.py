@@ -52,7 +52,7 @@ class ModelClient:
         try:
             response = await self._stub.ModelInfer(request, timeout=self._inference_seconds)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
+            if error.code() is grpc.StatusCode.NOT_FOUND or await self._is_unloaded(error, model, version):
                 raise _not_served(model, version) from error
             raise translate_rpc_error(error, peer=_PEER) from error
         return _read_rates(response, len(features))
@@ -85,6 +85,15 @@ class ModelClient:
             ) from error
         except grpc.aio.AioRpcError as error:
             raise translate_rpc_error(error, peer=_PEER) from error
+
+    async def _is_unloaded(self, error: grpc.aio.AioRpcError, model: str, version: int) -> bool:
+        """Return whether it is the version that is unavailable: the server answers, and says so."""
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            return False
+        try:
+            return not await self._is_ready(model, version)
+        except grpc.aio.AioRpcError:
+            return False
 
     async def _is_ready(self, model: str, version: int) -> bool:
         request = pb.ModelReadyRequest(name=model, version=str(version))

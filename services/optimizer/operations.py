@@ -125,7 +125,9 @@ class Operations:
             campaign = await store.fetch_campaign(campaign_id)
             if campaign is None:
                 raise NotFoundError(
-                    f"campaign {campaign_id} is not in the catalog", reason="CAMPAIGN_UNKNOWN"
+                    f"no campaign {campaign_id!r}",
+                    reason="CAMPAIGN_UNKNOWN",
+                    metadata={"campaign_id": campaign_id},
                 )
             today = await self._today(store)
             case = await _campaign_case(store, campaign, objective, model, today)
@@ -143,7 +145,9 @@ class Operations:
             model = await self._fetch_live(store)
             if not await store.has_merchant(planned.merchant_id):
                 raise NotFoundError(
-                    f"merchant {planned.merchant_id} is not in the catalog", reason="MERCHANT_UNKNOWN"
+                    f"no merchant {planned.merchant_id}",
+                    reason="MERCHANT_UNKNOWN",
+                    metadata={"merchant_id": str(planned.merchant_id)},
                 )
             today = await self._today(store)
             case = await _planned_case(store, planned, objective, model, today)

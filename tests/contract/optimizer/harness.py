@@ -164,6 +164,7 @@ class Refusal:
     reason: str
     message: str
     fields: tuple[str, ...]
+    metadata: dict[str, str]
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
@@ -181,6 +182,7 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
         reason=info.reason,
         message=status.message,
         fields=tuple(violation.field for violation in violations.field_violations),
+        metadata=dict(info.metadata),
     )
 
 

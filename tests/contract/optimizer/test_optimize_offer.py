@@ -137,11 +137,25 @@ async def test_a_wrong_request_is_refused_by_field(stub: OptimizerServiceStub) -
     assert refused.fields == ("objective",)
 
 
+@pytest.mark.parametrize("campaign_id", ["a\0", "a" * 129, "a" * 100_000])
+async def test_what_can_be_no_campaign_id_is_not_looked_up(
+    stub: OptimizerServiceStub, campaign_id: str
+) -> None:
+    refused = await refusal(stub, Request(campaign_id=campaign_id))
+    assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "TEXT_INVALID")
+    assert refused.fields == ("campaign_id",)
+
+
 async def test_what_the_catalog_does_not_know_is_not_found(stub: OptimizerServiceStub) -> None:
+    longest = "é" * 128
     campaign = await refusal(stub, Request(campaign_id="nobody"))
+    longer = await refusal(stub, Request(campaign_id=longest))
     merchant = await refusal(stub, Request(campaign_type=FLASH_SALE, merchant_id=777))
     assert (campaign.code, campaign.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
+    assert (campaign.message, campaign.metadata) == ("no campaign 'nobody'", {"campaign_id": "nobody"})
+    assert (longer.reason, longer.metadata) == ("CAMPAIGN_UNKNOWN", {"campaign_id": longest})
     assert (merchant.code, merchant.reason) == ("NOT_FOUND", "MERCHANT_UNKNOWN")
+    assert (merchant.message, merchant.metadata) == ("no merchant 777", {"merchant_id": "777"})
 
 
 async def test_what_the_data_cannot_speak_of_is_refused(
@@ -264,6 +278,24 @@ async def test_a_version_that_the_server_lost_is_unavailable_and_says_so(
     ):
         refused = await refusal(stub, Request(campaign_id="campaign-1"))
     assert (refused.code, refused.reason) == ("UNAVAILABLE", "MODEL_NOT_SERVED")
+
+
+async def test_a_version_that_was_unloaded_is_not_a_server_that_does_not_answer(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    await insert_world(database.admin, trained.world.rows)
+    await trained.publish(database.optimizer, tmp_path)
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+        open_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        await stub.OptimizeOffer(Request(campaign_id="campaign-1"))
+        models = inference_grpc.GRPCInferenceServiceStub(channel)
+        await models.RepositoryModelUnload(inference_pb.RepositoryModelUnloadRequest(model_name="conversion"))
+        refused = await refusal(stub, Request(campaign_id="campaign-1"))
+    assert (refused.code, refused.reason) == ("UNAVAILABLE", "MODEL_NOT_SERVED")
+    assert refused.metadata == {"model": "conversion", "version": "1"}
 
 
 async def test_the_live_version_is_asked_for_by_number(
