@@ -49,9 +49,16 @@ class Console:
         """Show only these processes and the run itself, or all without names. Files get everything."""
         self._shown = {*names, RUNNER} if names else None
 
-    def line(self, name: str, text: str) -> None:
-        """Keep one line of the process `name`, and show it unless it is one of those not shown now."""
+    def keep(self, name: str, text: str) -> None:
+        """Write one line to the file of the process `name` without showing it."""
         self._keep(name, text)
+
+    def line(self, name: str, text: str, *, kept: str | None = None) -> None:
+        """Keep one line of the process `name`, and show it unless it is one of those not shown now.
+
+        The file gets `kept` instead where it is given.
+        """
+        self._keep(name, text if kept is None else kept)
         if self._shown is None or name in self._shown:
             ending = _ERASE_LINE if self._progress_open else ""
             self._progress_open = False

@@ -11,6 +11,7 @@ from deploy.local.console import Console
 from deploy.local.errors import RunError
 from deploy.local.passwords import keep_passwords
 from deploy.local.postgres import ADMINISTRATOR, Cluster, server_user
+from deploy.local.postgres_lines import PostgresLines
 from deploy.local.process import Program
 from deploy.local.readiness import postgres_connects
 from deploy.local.settings import RunSettings
@@ -48,15 +49,20 @@ async def _start_cluster(settings: RunSettings, supervisor: Supervisor, console:
         Program(
             name="postgres",
             command=cluster.command,
-            is_ready=lambda: postgres_connects(cluster.url()),
+            is_ready=lambda: _is_ready(cluster),
             ports={"POSTGRES_PORT": settings.postgres_port},
             stop_signal=SIGINT,
             stop_seconds=60.0,
             user=server_user(),
+            show=lambda: PostgresLines().shown,
         )
     )
     await bootstrap.create_database(cluster.url())
     return cluster.url(database=bootstrap.DATABASE)
+
+
+async def _is_ready(cluster: Cluster) -> bool:
+    return cluster.says_ready() and await postgres_connects(cluster.url())
 
 
 async def _give_passwords(settings: RunSettings, url: str, console: Console) -> DatabaseAddresses:

@@ -21,8 +21,13 @@ from signal import SIGINT
 from deploy.local.errors import RunError
 from deploy.local.launch import NAMESPACE_FORBIDDEN_STATUS
 from deploy.local.paths import LAUNCH
+from deploy.local.postgres_lines import LINE_PREFIX
 
 ADMINISTRATOR = "postgres"
+
+# Lines of postmaster.pid (PostgreSQL's miscadmin.h).
+_PORT_LINE = 4
+_STATUS_LINE = 8
 
 SERVER_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
@@ -38,7 +43,9 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_line_prefix": "",
+    "log_line_prefix": LINE_PREFIX,
+    # A cancelled batch of events is hundreds of lines of SQL; the message alone names what went wrong.
+    "log_min_error_statement": "panic",
     "log_checkpoints": "off",
     "logging_collector": "off",
 }
@@ -105,6 +112,15 @@ class Cluster:
         settings = {**SERVER_SETTINGS, **self.settings, "port": str(self.port)}
         options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         return [str(find_binaries() / "postgres"), "-D", str(self.folder), *options]
+
+    def says_ready(self) -> bool:
+        """Return whether the server's pid file says that it takes connections, which is how pg_ctl waits."""
+        return _pid_file_line(self.folder, _STATUS_LINE) == "ready"
+
+    def running_port(self) -> int | None:
+        """Return the port of the server that runs on the folder and is ready; None if none is."""
+        port = _pid_file_line(self.folder, _PORT_LINE)
+        return int(port) if self.says_ready() and port.isdecimal() else None
 
     def url(self, *, database: str = "postgres") -> str:
         """Return the administrator's address of `database`."""
@@ -177,6 +193,15 @@ def remove_stale_pid_file(folder: Path) -> None:
             f"stop it with `kill -INT {pid}`"
         )
     pid_file.unlink(missing_ok=True)
+
+
+def _pid_file_line(folder: Path, number: int) -> str:
+    """Return a line of the server's pid file, counted from 1; nothing when it is not there (yet)."""
+    try:
+        lines = (folder / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return ""
+    return lines[number - 1].strip() if len(lines) >= number else ""
 
 
 @contextmanager

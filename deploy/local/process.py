@@ -25,7 +25,8 @@ class Program:
 
     `command` is asked at every start. `is_ready` makes one attempt and returns whether the program serves.
     `drain` runs before the stop signal. `ports` are those it listens on itself, by their setting's name.
-    `user` is its user id in a user namespace, None for no namespace.
+    `user` is its user id in a user namespace, None for no namespace. `show` makes a function that says what
+    the console shows of a line (None: nothing); the file keeps the whole line.
     """
 
     name: str
@@ -37,18 +38,26 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 30.0
     user: int | None = None
+    show: Callable[[], Callable[[str], str | None]] | None = None
 
 
 class Child:
     """A running process in a group of its own."""
 
     def __init__(
-        self, name: str, process: asyncio.subprocess.Process, output: io.FileIO, console: Console
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        output: io.FileIO,
+        console: Console,
+        *,
+        show: Callable[[str], str | None] | None = None,
     ) -> None:
         self.name = name
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._process = process
         self._console = console
+        self._show = show
         self._group_ended = False
         self._pump = asyncio.create_task(self._pass_on(output))
 
@@ -62,8 +71,12 @@ class Child:
         environment: Mapping[str, str] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         user: int | None = None,
+        show: Callable[[str], str | None] | None = None,
     ) -> "Child":
-        """Start `command` in the repository's root, with `environment` instead of this process's own."""
+        """Start `command` in the repository's root, with `environment` instead of this process's own.
+
+        `show` says what the console shows of a line (None: nothing); without it, all.
+        """
         # A pipe of our own: asyncio's would put the end of the process off until all its children ended too.
         read_end, write_end = os.pipe()
         try:
@@ -81,7 +94,7 @@ class Child:
             raise
         finally:
             os.close(write_end)
-        return cls(name, process, os.fdopen(read_end, "rb", buffering=0), console)
+        return cls(name, process, os.fdopen(read_end, "rb", buffering=0), console, show=show)
 
     @property
     def pid(self) -> int:
@@ -155,7 +168,11 @@ class Child:
                 self._console.progress(self.name, text)
         elif text.strip():
             self.last_lines.append(text)
-            self._console.line(self.name, text)
+            shown = text if self._show is None else self._show(text)
+            if shown is None:
+                self._console.keep(self.name, text)
+            else:
+                self._console.line(self.name, shown, kept=text)
 
 
 def describe_status(status: int) -> str:

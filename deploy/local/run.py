@@ -37,8 +37,8 @@ async def run(settings: RunSettings, console: Console) -> int:
         _report(error, console)
         return 1
     finally:
+        console.say(f"stopping{_interrupted_load(settings)}")
         await _cancel(starting, waiting)
-        console.say("stopping")
         await supervisor.stop()
         console.say("stopped")
     return 0
@@ -99,6 +99,13 @@ def _stop_on_signals(stopping: asyncio.Event, supervisor: Supervisor, console: C
         # Under nohup a hang-up is ignored from the start, and stays so.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stop)
+
+
+def _interrupted_load(settings: RunSettings) -> str:
+    state = read_state(settings)
+    if state is None or state.complete or state.demo != settings.demo:
+        return ""
+    return "; the load continues at the next make run"
 
 
 def _report(error: RunError, console: Console) -> None:

@@ -49,6 +49,7 @@ class Supervisor:
         self._restart_seconds = restart_seconds
         self._clock = clock or asyncio.get_running_loop().time
         self._stages: list[list[_Kept]] = []
+        self._killed = False
 
     async def start(self, *programs: Program) -> None:
         """Start one stage: its programs at the same time; return when all are ready, and keep them so.
@@ -81,7 +82,8 @@ class Supervisor:
         self._stages.clear()
 
     def kill(self) -> None:
-        """Kill everything at once."""
+        """Kill everything at once, and restart nothing any more."""
+        self._killed = True
         for stage in self._stages:
             for kept in stage:
                 kept.child.kill()
@@ -94,6 +96,7 @@ class Supervisor:
             environment=program.environment,
             stop_signal=program.stop_signal,
             user=program.user,
+            show=program.show and program.show(),
         )
 
     async def _await_ready(self, kept: _Kept) -> None:
@@ -124,6 +127,8 @@ class Supervisor:
         while True:
             up_since = self._clock()
             status = await kept.child.wait()
+            if self._killed:
+                return
             if self._clock() - up_since >= STEADY_SECONDS:
                 failures = 0
             failures += 1
@@ -134,6 +139,8 @@ class Supervisor:
                 f"its lines are in {self._console.log_path(kept.program.name)}"
             )
             await asyncio.sleep(pause)
+            if self._killed:
+                return
             if await self._restart(kept):
                 self._console.say(f"{kept.program.name} is ready again (process {kept.child.pid})")
 
@@ -142,7 +149,8 @@ class Supervisor:
             kept.child = await self._launch(kept.program)
             await self._await_ready(kept)
         except RunError as error:
-            self._console.say(f"restart failed: {error}")
+            if not self._killed:
+                self._console.say(f"restart failed: {error}")
             kept.child.kill()
             return False
         return True

@@ -96,6 +96,11 @@ def test_a_killed_database_is_restarted_and_the_services_find_it_again(running: 
     running.until_said("postgres is ready again")
     running.until_health(lambda status: status == 200)
     assert running.get("/api/catalog/campaigns")[0] == 200
+    assert "postgres is recovering" in running.output
+    for noise in ("starting up", "not yet accepting", "unexpected postmaster exit", "STATEMENT:"):
+        assert noise not in running.output
+    log = (data_dir(running) / "logs" / "postgres.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ UTC \[\d+\] LOG:  ", log, re.M)
 
 
 def test_a_second_run_on_the_same_ports_is_refused_by_port_and_setting(

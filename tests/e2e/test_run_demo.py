@@ -35,6 +35,8 @@ def test_an_interrupted_demo_is_completed_once_and_then_kept(tmp_path: Path) -> 
     with LocalRun(tmp_path, **ports, **SMALL) as interrupted:
         interrupted.until_said("catalog: 50 merchants")
         assert interrupted.stop() == 0
+    assert interrupted.output.count("stopping; the load continues at the next make run") == 1
+    assert "STATEMENT:" not in interrupted.output
     begun = json.loads((tmp_path / "demo.json").read_text())
     assert begun["complete"] is False
 

@@ -186,6 +186,32 @@ async def test_a_process_that_ignores_the_signal_is_killed(
     assert listener_of(port) is None
 
 
+async def test_what_is_killed_on_purpose_is_not_restarted(bench: Bench, free_port: Callable[[], int]) -> None:
+    port = free_port()
+    await bench.supervisor.start(program("abtest", port))
+    bench.supervisor.kill()
+    async with asyncio.timeout(10):
+        while any("_keep_running" in repr(task) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)
+    await bench.supervisor.stop()
+    assert "died" not in bench.said
+    assert listener_of(port) is None
+
+
+async def test_the_console_shows_a_part_and_the_file_keeps_the_whole(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    console = Console(tmp_path, stream=stream)
+    child = await Child.start(
+        "postgres",
+        ["printf", "12:00 hidden\\n12:01 seen\\n"],
+        console,
+        show=lambda line: None if "hidden" in line else line.partition(" ")[2],
+    )
+    assert await child.wait() == 0
+    assert stream.getvalue() == "postgres     | seen\n"
+    assert console.log_path("postgres").read_text() == "12:00 hidden\n12:01 seen\n"
+
+
 async def test_what_a_process_started_ends_with_it(tmp_path: Path) -> None:
     console = Console(tmp_path, stream=io.StringIO())
     source = (
