@@ -66,6 +66,17 @@ def period_before(period: DateRange) -> DateRange:
     return DateRange(start=period.start - days * _DAY, end=period.start - _DAY)
 
 
+def same_time_before(moment: datetime, period: DateRange, zone: ZoneInfo) -> datetime | None:
+    """Return the moment as far into the period before as `moment` is into this one, on the clock on the wall.
+
+    None where `moment` does not lie in the period's last day: then whole days are compared with whole days.
+    """
+    if day_of(moment, zone) != period.end:
+        return None
+    time_of_day = moment.astimezone(zone).time()
+    return datetime.combine(period_before(period).end, time_of_day, tzinfo=zone).astimezone(UTC)
+
+
 def period_start(day: date, interval: Interval) -> date:
     """Return the first day of the period of a day: itself, its Monday, or the first of its month."""
     if interval == "weekly":

@@ -19,6 +19,7 @@ from services.analytics.domain.periods import (
     fill_days,
     fill_hours,
     period_before,
+    same_time_before,
 )
 from services.analytics.domain.portfolio import (
     CampaignSums,
@@ -152,6 +153,8 @@ class MetricsOperations:
     async def get_portfolio_performance(self, query: PortfolioQuery) -> Portfolio:
         """Return what all campaigns did together, against the range before.
 
+        While the last day is not over, the last day before counts up to the same time of day only.
+
         Raises:
             InvalidArgumentError: fields that exclude each other, or an absurd range.
         """
@@ -163,7 +166,11 @@ class MetricsOperations:
                 campaigns = await store.list_portfolio_campaigns(connection, days.start, days.end)
             else:
                 counted, campaigns = await self._count_until(connection, days, query.as_of)
-            counted_before = await store.list_portfolio_days(connection, before.start, before.end)
+            moment = same_time_before(query.as_of or self._clock(), days, self._zone)
+            if moment is None:
+                counted_before = await store.list_portfolio_days(connection, before.start, before.end)
+            else:
+                counted_before, _ = await self._count_until(connection, before, moment)
         return measure_portfolio(
             date_range=days,
             days=counted,

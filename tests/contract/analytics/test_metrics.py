@@ -280,6 +280,27 @@ async def test_nothing_after_as_of_is_counted(stubs: Stubs) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "before"),
+    [
+        ({"days": 1}, 1),
+        ({"days": 1, "as_of": timestamp("2026-03-31T10:00:00+00:00")}, 0),
+        ({"start_date": "2026-03-31", "end_date": "2026-03-31"}, 1),
+        ({"start_date": "2026-03-31", "end_date": "2026-04-01"}, 2),
+    ],
+)
+async def test_a_day_that_is_not_over_is_compared_with_as_much_of_the_day_before(
+    stubs: Stubs, query: dict[str, Any], before: int
+) -> None:
+    await ingest(
+        stubs,
+        event("morning", event_time="2026-03-30T11:00:00+00:00"),
+        event("evening", event_time="2026-03-30T20:00:00+00:00"),
+        event("today", event_time="2026-03-31T09:00:00+00:00"),
+    )
+    assert (await portfolio_of(stubs, **query)).change.totals.impressions == before
+
+
+@pytest.mark.parametrize(
     ("query", "expected"),
     [
         ({"days": 0}, {"days": "VALUE_OUT_OF_RANGE"}),

@@ -1,6 +1,6 @@
 """Days, hours and periods of a zone, clock changes included."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,6 +14,7 @@ from services.analytics.domain.periods import (
     fill_hours,
     parse_interval,
     period_before,
+    same_time_before,
 )
 from services.common.errors import InvalidArgumentError
 
@@ -95,6 +96,32 @@ def test_months_and_days_are_named_by_their_first_day() -> None:
     ]
     daily = fill_days(counts, days("2026-01-31", "2026-02-01"), "daily")
     assert [(p.period, p.counts.views) for p in daily] == [("2026-01-31", 1), ("2026-02-01", 2)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "days", "before"),
+    [
+        (datetime(2026, 3, 31, 9, tzinfo=UTC), 1, datetime(2026, 3, 30, 9, tzinfo=UTC)),
+        (datetime(2026, 3, 31, 9, tzinfo=UTC), 30, datetime(2026, 3, 1, 9, tzinfo=UTC)),
+        (datetime(2026, 3, 30, 9, tzinfo=UTC), 1, None),
+    ],
+)
+def test_a_moment_of_the_last_day_has_its_like_in_the_range_before(
+    moment: datetime, days: int, before: datetime | None
+) -> None:
+    end = date(2026, 3, 31)
+    period = DateRange(start=end - timedelta(days=days - 1), end=end)
+    assert same_time_before(moment, period, ZoneInfo("UTC")) == before
+
+
+def test_the_same_time_is_that_of_the_clock_on_the_wall() -> None:
+    monday = DateRange(start=date(2026, 3, 9), end=date(2026, 3, 9))
+    nine_in_summer = datetime(2026, 3, 9, 13, tzinfo=UTC)
+    nine_before_spring_forward = datetime(2026, 3, 8, 13, tzinfo=UTC)
+    zone = ZoneInfo("America/New_York")
+    assert same_time_before(nine_in_summer, monday, zone) == nine_before_spring_forward
+    sunday = DateRange(start=date(2026, 3, 8), end=date(2026, 3, 8))
+    assert same_time_before(nine_before_spring_forward, sunday, zone) == datetime(2026, 3, 7, 14, tzinfo=UTC)
 
 
 def test_the_range_before_has_as_many_days() -> None:

@@ -357,8 +357,9 @@ Global___CurrencyPortfolio: _TypeAlias = CurrencyPortfolio  # noqa: Y015
 
 @_typing.final
 class PortfolioChange(_message.Message):
-    """The range against the one before it, of the same number of days. Each change is a fraction: now / before - 1,
-    unset where before is 0 or unset.
+    """The range against the one before it, of the same number of days; while the last day of the range is not over, the
+    last day before is counted up to the same time of day. Each change is a fraction: now / before - 1, unset where
+    before is 0 or unset.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
