@@ -142,7 +142,8 @@ class ABTestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EstimateSampleSize(self, request, context):
-        """Returns how many users a test needs.
+        """Returns how many users a test needs that is looked at once, at its end (`fixed_horizon`). A test that may be looked
+        at any time (`anytime`) needs more for the same power.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,9 @@ class ABTestServiceStub:
     ListTestHistory: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.ListTestHistoryRequest, _abtest_service_pb2.ListTestHistoryResponse]
     """Lists tests, the newest first."""
     EstimateSampleSize: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.EstimateSampleSizeRequest, _abtest_service_pb2.EstimateSampleSizeResponse]
-    """Returns how many users a test needs."""
+    """Returns how many users a test needs that is looked at once, at its end (`fixed_horizon`). A test that may be looked
+    at any time (`anytime`) needs more for the same power.
+    """
 
 class ABTestServiceServicer:
     """Runs tests of one campaign against another: who sees which, and what that shows. A user converts by at least one
@@ -111,6 +113,8 @@ class ABTestServiceServicer:
         request: _abtest_service_pb2.EstimateSampleSizeRequest,
         context: _aio.ServicerContext[_abtest_service_pb2.EstimateSampleSizeRequest, _abc.Awaitable[_abtest_service_pb2.EstimateSampleSizeResponse]],
     ) -> _abc.Awaitable[_abtest_service_pb2.EstimateSampleSizeResponse]:
-        """Returns how many users a test needs."""
+        """Returns how many users a test needs that is looked at once, at its end (`fixed_horizon`). A test that may be looked
+        at any time (`anytime`) needs more for the same power.
+        """
 
 def add_ABTestServiceServicer_to_server(servicer: ABTestServiceServicer, server: _aio.Server) -> None: ...
