@@ -10,7 +10,7 @@ from deploy.local.console import Console
 from deploy.local.demo_state import check_demo, read_state
 from deploy.local.errors import RunError
 from deploy.local.launch import die_with_parent
-from deploy.local.lock import data_lock
+from deploy.local.lock import check_unlocked, data_lock
 from deploy.local.ports import check_ports
 from deploy.local.run import run
 from deploy.local.settings import RunSettings
@@ -32,6 +32,7 @@ def main() -> int:
         die_with_parent(os.getppid(), signal.SIGTERM)
     settings = load_settings(RunSettings)
     try:
+        check_unlocked(settings.data_dir)
         check_ports(settings.ports())
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with data_lock(settings.data_dir):
@@ -42,7 +43,7 @@ def main() -> int:
             finally:
                 console.close()
     except RunError as error:
-        print(error, file=sys.stderr)
+        print(error, *error.details, sep="\n  ", file=sys.stderr)
         return 1
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local.errors import RunError
+from deploy.local.processes import command_name
 
 LOCK_NAME = "run.lock"
 
@@ -32,17 +33,52 @@ def data_lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def lock_holder(folder: Path) -> int | None:
+    """Return the process that holds the lock of `folder`; None if nobody does, 0 if it cannot be told."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def check_unlocked(folder: Path) -> None:
+    """Raise the RunError of `data_lock` if another process holds the lock; make nothing."""
+    holder = lock_holder(folder)
+    if holder is not None:
+        raise _held_error(folder, holder)
+
+
+def _holder(descriptor: int) -> int:
+    text = os.pread(descriptor, 20, 0).decode().strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def _held_error(folder: Path, holder: int) -> RunError:
+    if not holder:
+        return RunError(f"another run uses {folder}: stop it, or choose another DATA_DIR")
+    return RunError(
+        f"another run (process {holder}) uses {folder}, started as {command_name(holder)}: "
+        f"stop it (kill {holder}), or choose another DATA_DIR"
+    )
+
+
 def _acquire(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
+            holder = _holder(descriptor)
             os.close(descriptor)
-            raise RunError(
-                f"another run (process {holder}) uses {path.parent}: stop it, or choose another DATA_DIR"
-            ) from None
+            raise _held_error(path.parent, holder) from None
         if _same_file(path, descriptor):
             return descriptor
         os.close(descriptor)  # the last holder removed the file between our open and our lock

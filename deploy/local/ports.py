@@ -3,21 +3,27 @@
 import errno
 import os
 import socket
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.errors import RunError
+from deploy.local.processes import command_name, run_of
 from deploy.local.settings import HOST
 
 _LISTEN = "0A"
-_LONGEST_NAME = 60
+_PASSING_SECONDS = 1.0
+_PROBE_SECONDS = 0.05
 
 
 def check_ports(ports: Mapping[str, int]) -> None:
     """Test-bind every port in `ports` (setting -> port).
 
+    A port that only a passing connection holds, on which nobody listens, gets a second to become free.
+
     Raises:
-        RunError: one port is taken, forbidden or given to two settings; names the port and its setting.
+        RunError: ports are taken, forbidden or given to two settings; names all of them and their settings.
     """
     settings_by_port: dict[int, str] = {}
     for setting, port in ports.items():
@@ -26,7 +32,13 @@ def check_ports(ports: Mapping[str, int]) -> None:
             raise RunError(
                 f"port {port} is given to both {other} and {setting}: give one of them another port"
             )
-        _check_port(setting, port)
+    deadline = time.monotonic() + _PASSING_SECONDS
+    taken = {setting: port for setting, port in ports.items() if _is_taken(setting, port)}
+    while any(not _listening_sockets(port) for port in taken.values()) and time.monotonic() < deadline:
+        time.sleep(_PROBE_SECONDS)
+        taken = {setting: port for setting, port in taken.items() if _is_taken(setting, port)}
+    if taken:
+        raise _taken_error([_Taken.look_up(setting, port) for setting, port in taken.items()])
 
 
 def listener_of(port: int) -> int | None:
@@ -41,14 +53,64 @@ def listener_of(port: int) -> int | None:
     return None
 
 
-def taken_port_error(setting: str, port: int, holder: int | None) -> RunError:
+def taken_port_error(setting: str, port: int) -> RunError:
     """Return the one line that names the port, its setting, and who holds it where that can be seen."""
-    who = f" by process {holder} ({_command_name(holder)})" if holder else " by another process"
-    stop = f"stop it (kill {holder}) or " if holder else ""
-    return RunError(f"port {port} ({setting}) is taken{who}: {stop}choose another with {setting}=<port>")
+    return _taken_error([_Taken.look_up(setting, port)])
 
 
-def _check_port(setting: str, port: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Taken:
+    """A port that is not free: the process that holds it, and the run that process belongs to."""
+
+    setting: str
+    port: int
+    is_listened_on: bool
+    holder: int | None
+    run: int | None
+
+    @classmethod
+    def look_up(cls, setting: str, port: int) -> "_Taken":
+        holder = listener_of(port)
+        return cls(
+            setting=setting,
+            port=port,
+            is_listened_on=bool(_listening_sockets(port)),
+            holder=holder,
+            run=run_of(holder) if holder else None,
+        )
+
+    def describe(self) -> str:
+        port = f"port {self.port} ({self.setting})"
+        if not self.is_listened_on:
+            return f"{port} is in use by a connection, though nothing listens on it"
+        if self.holder is None:
+            return f"{port} is taken by another process"
+        of_run = f" of the run {self.run}" if self.run and self.run != self.holder else ""
+        return f"{port} is taken by process {self.holder} ({command_name(self.holder)}){of_run}"
+
+
+def _taken_error(taken: list[_Taken]) -> RunError:
+    # A child of a run would only be started again, so the way to end it is to end its run.
+    ends = sorted({one.run or one.holder for one in taken if one.holder})
+    whom = "the run" if all(one.run for one in taken if one.holder) else "what holds them"
+    ways = []
+    if ends:
+        target = "it" if len(taken) == 1 and not taken[0].run else whom
+        ways.append(f"stop {target} (kill {' '.join(map(str, ends))})")
+    if not all(one.is_listened_on for one in taken):
+        ways.append("try again in a minute")
+    if len(taken) == 1:
+        return RunError(
+            f"{taken[0].describe()}: {' or '.join([*ways, f'choose another with {taken[0].setting}=<port>'])}"
+        )
+    ways.append("choose others with SETTING=<port>")
+    return RunError(
+        f"{len(taken)} ports are taken: {' or '.join(ways)}",
+        details=tuple(one.describe() for one in taken),
+    )
+
+
+def _is_taken(setting: str, port: int) -> bool:
     with socket.socket() as probe:
         # Lets a port pass whose last connections are still in TIME_WAIT, but none that is listened on.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -57,8 +119,9 @@ def _check_port(setting: str, port: int) -> None:
             probe.listen(1)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise taken_port_error(setting, port, listener_of(port)) from None
+                return True
             raise RunError(f"port {port} ({setting}) cannot be used: {error.strerror}") from None
+    return False
 
 
 def _listening_sockets(port: int) -> set[str]:
@@ -73,13 +136,3 @@ def _listening_sockets(port: int) -> set[str]:
             if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
                 sockets.add(f"socket:[{fields[9]}]")
     return sockets
-
-
-def _command_name(process: int) -> str:
-    try:
-        arguments = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return "ended meanwhile"
-    words = [Path(arguments[0]).name, *(word for word in arguments[1:4] if word)]
-    name = " ".join(" ".join(words).split())
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."

@@ -120,7 +120,7 @@ class Supervisor:
         for setting, port in program.ports.items():
             holder = listener_of(port)
             if holder is not None and holder != child.pid:
-                raise taken_port_error(setting, port, holder)
+                raise taken_port_error(setting, port)
 
     async def _keep_running(self, kept: _Kept) -> None:
         failures = 0

@@ -111,6 +111,23 @@ def test_a_second_run_on_the_same_ports_is_refused_by_port_and_setting(
     (line,) = second.lines
     assert f"port {running.settings['GATEWAY_PORT']} (GATEWAY_PORT) is taken by process" in line
     assert "envoy" in line
+    assert f"stop the run (kill {running.process.pid})" in line
+
+
+def test_a_second_run_beside_the_first_is_told_of_the_run_not_of_its_ports(running: LocalRun) -> None:
+    with LocalRun(data_dir(running), **{name: running.settings[name] for name in free_ports()}) as second:
+        assert second.wait() == 1
+    (line,) = second.lines
+    assert f"another run (process {running.process.pid}) uses {data_dir(running)}" in line
+    assert "python -m deploy.local" in line or "python3 -m deploy.local" in line
+
+
+def test_every_taken_port_is_named_with_the_run_to_stop(running: LocalRun, tmp_path: Path) -> None:
+    with LocalRun(tmp_path, **{name: running.settings[name] for name in free_ports()}) as second:
+        assert second.wait() == 1
+    first, *rest = second.lines
+    assert first.startswith(f"11 ports are taken: stop the run (kill {running.process.pid}) or")
+    assert all(f"({name}) is taken by process" in line for name, line in zip(free_ports(), rest, strict=True))
 
 
 def test_a_second_run_on_the_same_data_is_refused(running: LocalRun) -> None:

@@ -1,9 +1,11 @@
 import os
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from deploy.local import ports
 from deploy.local.errors import RunError
 from deploy.local.ports import check_ports, listener_of
 
@@ -23,6 +25,52 @@ def test_a_taken_port_is_named_with_its_setting_and_its_holder(taken_port: int) 
     assert f"port {taken_port} (GATEWAY_PORT) is taken by process {os.getpid()}" in message
     assert "GATEWAY_PORT=<port>" in message
     assert "\n" not in message
+
+
+def test_all_taken_ports_are_named_at_once(taken_port: int) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(RunError) as raised:
+            check_ports({"GATEWAY_PORT": taken_port, "ABTEST_PORT": other.getsockname()[1]})
+        expected = (taken_port, other.getsockname()[1])
+    assert str(raised.value).startswith(f"2 ports are taken: stop what holds them (kill {os.getpid()}) or")
+    assert [detail.split(" is taken by")[0] for detail in raised.value.details] == [
+        f"port {expected[0]} (GATEWAY_PORT)",
+        f"port {expected[1]} (ABTEST_PORT)",
+    ]
+
+
+def test_a_child_of_a_run_is_not_to_be_killed_but_its_run(
+    taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "run_of", lambda _process: 4321)
+    with pytest.raises(RunError) as raised:
+        check_ports({"GATEWAY_PORT": taken_port})
+    assert "of the run 4321: stop the run (kill 4321) or" in str(raised.value)
+    assert f"kill {os.getpid()}" not in str(raised.value)
+
+
+def test_a_port_of_a_passing_connection_is_waited_for() -> None:
+    with socket.socket() as client:
+        port = connect_from_any_port(client)
+        threading.Timer(0.2, client.close).start()
+        check_ports({"GATEWAY_PORT": port})
+
+
+def test_a_port_of_a_staying_connection_is_not_said_to_be_listened_on() -> None:
+    with socket.socket() as client:
+        port = connect_from_any_port(client)
+        with pytest.raises(RunError, match=r"is in use by a connection, though nothing listens on it: try"):
+            check_ports({"GATEWAY_PORT": port})
+
+
+def connect_from_any_port(client: socket.socket) -> int:
+    """Connect `client` to nobody's listener and return the port it got for that."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client.connect(server.getsockname())
+        server.accept()[0].close()  # first, so that the client's own end leaves no TIME_WAIT
+    return int(client.getsockname()[1])
 
 
 def test_a_port_taken_on_every_address_is_taken() -> None:
