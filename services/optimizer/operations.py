@@ -245,6 +245,12 @@ async def _campaign_case(
         )
     days = _Days(today=today)
     sent = await store.list_campaign_offers(campaign.campaign_id, *days.history)
+    seen_until = None
+    if mean_daily_views(sent) is None:
+        seen_until = await store.fetch_last_viewed_day(campaign.campaign_id, *days.window)
+    if seen_until is not None:
+        as_it_was = _Days(today=seen_until + timedelta(days=1))
+        sent = await store.list_campaign_offers(campaign.campaign_id, *as_it_was.history)
     revenue = await store.fetch_campaign_revenue(campaign.campaign_id, *days.window)
     current = campaign.offer_micros if campaign.offer_micros is not None else latest_offer(sent)
     anchor_offers, anchor_weights = sent_anchor(
@@ -270,7 +276,8 @@ async def _campaign_case(
         anchor_offers_micros=anchor_offers,
         anchor_weights=anchor_weights,
         known_rate=None,
-        daily_views=mean_daily_views(sum(offer.views for offer in sent)),
+        daily_views=mean_daily_views(sent),
+        seen_until=seen_until,
     )
 
 
@@ -299,5 +306,5 @@ async def _planned_case(
         anchor_offers_micros=anchor_offers,
         anchor_weights=anchor_weights,
         known_rate=planned.current_conversion_rate,
-        daily_views=mean_daily_views(typical.views),
+        daily_views=None if planned.current_conversion_rate is None else typical.daily_views,
     )

@@ -79,10 +79,17 @@ class Store:
                 impressions=row["impressions"],
                 views=row["views"],
                 conversions=row["conversions"],
+                viewed_days=row["viewed_days"],
                 last_day=row["last_day"],
             )
             for row in rows
         )
+
+    async def fetch_last_viewed_day(self, campaign_id: str, first_day: date, end_day: date) -> date | None:
+        """Return the last of the days [first_day, end_day) on which somebody viewed a campaign."""
+        row = await self._fetch_required("fetch_last_viewed_day", campaign_id, first_day, end_day)
+        day: date | None = row["last_day"]
+        return day
 
     async def fetch_campaign_revenue(self, campaign_id: str, first_day: date, end_day: date) -> RevenueTotals:
         """Return a campaign's conversions and revenue in the days [first_day, end_day)."""
@@ -102,7 +109,10 @@ class Store:
         """Return what the average campaign of a type did in the days [first_day, end_day)."""
         row = await self._fetch_required("fetch_typical_history", campaign_type, first_day, end_day)
         return TypicalHistory(
-            impressions=row["impressions"], views=row["views"], conversions=row["conversions"]
+            impressions=row["impressions"],
+            views=row["views"],
+            conversions=row["conversions"],
+            daily_views=row["daily_views"],
         )
 
     async def fetch_newest_version(self) -> int:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import date
 
-from services.optimizer.domain.features import HISTORY_DAYS, MICROS_PER_UNIT
+from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.objectives import Economics
 
 
@@ -21,12 +21,16 @@ class Campaign:
 
 @dataclass(frozen=True, kw_only=True)
 class SentOffer:
-    """What a campaign did under one offer as sent, None where the offer is unknown, over some days."""
+    """What a campaign did under one offer as sent, None where the offer is unknown, over some days.
+
+    `viewed_days` counts the days on which somebody viewed it.
+    """
 
     offer_micros: int | None
     impressions: int
     views: int
     conversions: int
+    viewed_days: int
     last_day: date
 
 
@@ -82,11 +86,15 @@ class RevenueTotals:
 
 @dataclass(frozen=True, kw_only=True)
 class TypicalHistory:
-    """What the average campaign of a type did over the history days."""
+    """What the average campaign of a type did over the history days.
+
+    `daily_views` are the views of one of its offers on a day that had any, None where none had.
+    """
 
     impressions: float
     views: float
     conversions: float
+    daily_views: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +115,11 @@ def latest_offer(offers: tuple[SentOffer, ...]) -> int | None:
     return max(known, key=lambda offer: (offer.last_day, offer.views)).offer_micros
 
 
-def mean_daily_views(views: float) -> float:
-    """Return the views of an average day, at least 1, of a campaign with `views` in its history days."""
-    return max(1.0, views / HISTORY_DAYS)
+def mean_daily_views(offers: tuple[SentOffer, ...]) -> float | None:
+    """Return the views of one offer on a day that had any, None where none had.
+
+    Days without a view do not count: a campaign that sends twice a week has days of the size that its
+    intervals were calibrated on, and not seven days of a quarter of that.
+    """
+    days = sum(offer.viewed_days for offer in offers)
+    return sum(offer.views for offer in offers) / days if days else None

@@ -58,9 +58,14 @@ class Conformal:
     model_variance: float
     quantiles: Mapping[float, float]
 
-    def interval(self, rate: float, views: float, level: float = 0.9) -> tuple[float, float]:
-        """Return the interval, within [0, 1], for the rate of a day with `views` views."""
-        scale = _scale(np.array([rate]), np.array([views]), self.model_variance)
+    def interval(
+        self, rate: float, views: float, level: float = 0.9, *, more_variance: float = 0.0
+    ) -> tuple[float, float]:
+        """Return the interval, within [0, 1], for the rate of a day with `views` views.
+
+        `more_variance` is what makes `rate` less certain than the rates that were calibrated on.
+        """
+        scale = _scale(np.array([rate]), np.array([views]), self.model_variance + more_variance)
         reach = self.quantiles[level] * float(scale[0])
         return max(0.0, rate - reach), min(1.0, rate + reach)
 

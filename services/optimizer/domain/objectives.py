@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.training_window import WINDOW_DAYS
 
 _NORMAL_QUANTILES: Final = ndtri((np.arange(101) + 0.5) / 101)
 
@@ -59,8 +60,9 @@ def value_per_conversion(objective: Objective, offers: FloatArray, economics: Ec
         return offers * 0.0 + 1.0
     if economics.mean_revenue is None:
         raise FailedPreconditionError(
-            f"the objective {objective.value} needs the revenue of conversions, and none is recorded;"
-            " record revenue with conversions, or ask for the objective conversion_rate",
+            f"the objective {objective.value} needs the revenue of conversions, and none is recorded in the"
+            f" {WINDOW_DAYS} whole days before today; record revenue with conversions (today's counts from"
+            " tomorrow on), or ask for the objective conversion_rate",
             reason="REVENUE_UNKNOWN",
             metadata={"objective": objective.value, "possible_objective": Objective.CONVERSION_RATE.value},
         )

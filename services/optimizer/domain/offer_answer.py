@@ -1,5 +1,6 @@
 """From a campaign's situation to the answer that a caller gets: the steps around the model server's call."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -15,13 +16,17 @@ from services.optimizer.domain.features import (
     Situation,
     situation_features,
 )
+from services.optimizer.domain.metrics import Conformal
 from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.recommendation import OfferRecommendation, Question, decide_offer
+from services.optimizer.domain.recommendation import CurvePoint, OfferRecommendation, Question, decide_offer
 from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor
 from services.optimizer.domain.serving_parameters import ServingParameters
 from services.optimizer.domain.support import Support
+from services.optimizer.domain.training_window import WINDOW_DAYS
 
 INTERVAL_LEVEL: Final = 0.9
+WIDEST_INTERVAL: Final = 0.9
+"""An interval that leaves out a tenth of [0, 1] or less says nothing, and is not given."""
 NOT_RANDOM: Final = (
     "The effect of the offer is learned from offers that changed within campaigns; these changes were not"
     " random. An A/B test of the recommended offer settles it."
@@ -34,7 +39,9 @@ class OfferCase:
 
     `anchor_offers_micros` (not empty) are the offers at which the forest sets the level of the curve, by
     `anchor_weights`. `known_rate` is the rate that the caller saw at the only anchor offer, in the forest's
-    place. `daily_views` is the size of the day that intervals are for.
+    place. `daily_views` is the size of the day that intervals are for, None where nobody knows how the
+    campaign stands. `seen_until` is the last day somebody viewed a campaign that nobody viewed in the
+    history days, and `situation` and the anchor are then those of the days up to it.
     """
 
     question: Question
@@ -42,7 +49,8 @@ class OfferCase:
     anchor_offers_micros: tuple[int, ...]
     anchor_weights: tuple[float, ...]
     known_rate: float | None
-    daily_views: float
+    daily_views: float | None
+    seen_until: date | None = None
 
     def features(self, parameters: ServingParameters) -> Float32Array:
         """Return the rows (41 + anchors, 7) to be predicted, in one call."""
@@ -60,7 +68,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class OfferAnswer:
-    """A recommendation with its intervals (None where the model kept none) and what to beware of."""
+    """A recommendation with its intervals (None where none can be said) and what to beware of."""
 
     case: OfferCase
     recommendation: OfferRecommendation
@@ -129,7 +137,7 @@ def answer_offer(
         forest=predicted[:count],
     )
     intervals = tuple(
-        _interval(point.conversion_rate, case.daily_views, parameters) for point in recommendation.curve
+        _interval(point, case.daily_views, parameters.conformal) for point in recommendation.curve
     )
     best = CURVE_OFFERS_MICROS.index(recommendation.offer_micros)
     return OfferAnswer(
@@ -138,30 +146,63 @@ def answer_offer(
         interval=intervals[best],
         curve_intervals=intervals,
         model_version=model_version,
-        warnings=tuple(_warn(case, recommendation, has_interval=intervals[best] is not None)),
+        warnings=(
+            NOT_RANDOM,
+            *_warn_of_comparison(case, recommendation),
+            *_warn_of_history(case),
+            *_warn_of_interval(case, parameters.conformal, intervals[best]),
+        ),
     )
 
 
-def _interval(rate: float, views: float, parameters: ServingParameters) -> Interval | None:
-    if INTERVAL_LEVEL not in parameters.conformal.quantiles:
+def _interval(point: CurvePoint, views: float | None, conformal: Conformal) -> Interval | None:
+    """Return the interval of a day's rate; wider, the farther the offer lies from those lately sent."""
+    if INTERVAL_LEVEL not in conformal.quantiles or views is None:
         return None
-    lower, upper = parameters.conformal.interval(rate, views, INTERVAL_LEVEL)
-    return Interval(lower=lower, upper=upper)
+    rate = point.conversion_rate
+    lower, upper = conformal.interval(
+        rate, views, INTERVAL_LEVEL, more_variance=(rate * (1.0 - rate) * point.logit_spread) ** 2
+    )
+    return Interval(lower=lower, upper=upper) if upper - lower < WIDEST_INTERVAL else None
 
 
-def _warn(case: OfferCase, recommendation: OfferRecommendation, *, has_interval: bool) -> list[str]:
-    warnings = [NOT_RANDOM]
+def _warn_of_comparison(case: OfferCase, recommendation: OfferRecommendation) -> Iterator[str]:
+    question, value = case.question, recommendation.current_value_per_view
     if recommendation.is_at_edge:
-        warnings.append(
-            "The recommended offer is the last one that the data supports; a better one may lie beyond."
+        yield "The recommended offer is the last one that the data supports; a better one may lie beyond."
+    if question.current_offer_micros is not None and value is None:
+        yield "The data does not support the current offer, so nothing is compared with it."
+    if value is not None and recommendation.expected_improvement_percent is None:
+        yield (
+            f"The objective is {value:.4f} per view at the current offer, next to nothing or a loss beside"
+            f" {recommendation.value_per_view:.4f} at the recommended one, so no percentage is given."
         )
-    if case.question.current_offer_micros is not None and recommendation.current_conversion_rate is None:
-        warnings.append("The data does not support the current offer, so nothing is compared with it.")
-    if case.situation.historical_impressions == 0:
-        warnings.append(f"The campaign has no impressions in the last {HISTORY_DAYS} days.")
-    question = case.question
     if question.objective is Objective.PROFIT and question.economics.gross_margin_rate is None:
-        warnings.append("No gross margin is known for the campaign, so all revenue is taken for margin.")
-    if not has_interval:
-        warnings.append("Too few days were held out in training for an interval.")
-    return warnings
+        yield "No gross margin is known for the campaign, so all revenue is taken for margin."
+
+
+def _warn_of_history(case: OfferCase) -> Iterator[str]:
+    if case.seen_until is not None:
+        yield (
+            f"The campaign has no views in the last {HISTORY_DAYS} days; this is for the campaign as it was"
+            f" until {case.seen_until}."
+        )
+    elif case.situation.historical_impressions == 0:
+        yield f"The campaign has no impressions in the last {HISTORY_DAYS} days."
+
+
+def _warn_of_interval(case: OfferCase, conformal: Conformal, interval: Interval | None) -> Iterator[str]:
+    if interval is not None:
+        return
+    if INTERVAL_LEVEL not in conformal.quantiles:
+        yield "Too few days were held out in training for an interval."
+    elif case.daily_views is None:
+        yield (
+            "No interval is given: how large its days are is not known, or how it differs from others (no"
+            f" views in the last {WINDOW_DAYS} days, nor a rate that was seen)."
+        )
+    else:
+        yield (
+            f"A day has about {case.daily_views:.0f} views; so few can convert at almost any rate, so no"
+            " interval is given."
+        )

@@ -35,17 +35,23 @@ standard deviation of a false slope of the logit, per currency unit. A judgement
 leaning with the offer have in the simulated world; without it, confidence there was far above the share of
 recommendations that were right. A randomised test is what removes it."""
 
+SMALLEST_BASE: Final = 0.1
+"""A current offer worth less than this share of the best is no base for a percentage: where it nears 0, the
+percentage is made by the error of the base."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
     """One offer of a response curve.
 
-    `value_per_view` is the objective's, in currency units (a rate for conversion_rate); `is_supported` tells
-    whether the data can speak of the offer.
+    `logit_spread` is the standard deviation of the rate's logit, for the shape of the curve between the
+    offers that set its level and this one. `value_per_view` is the objective's, in currency units (a rate
+    for conversion_rate); `is_supported` tells whether the data can speak of the offer.
     """
 
     offer_micros: int
     conversion_rate: float
+    logit_spread: float
     forest_conversion_rate: float
     value_per_view: float
     is_supported: bool
@@ -56,7 +62,7 @@ class OfferRecommendation:
     """The best supported offer, and what is expected of it.
 
     The current offer's figures are None where there is no current offer, or the data cannot speak of it;
-    `expected_improvement_percent` also where the current offer earns nothing or less.
+    `expected_improvement_percent` also where its value is below `SMALLEST_BASE` of the best one's.
     `is_at_edge` tells that the best offer is the last one the data supports: a better one may lie beyond.
     """
 
@@ -65,6 +71,7 @@ class OfferRecommendation:
     value_per_view: float
     current_offer_micros: int | None
     current_conversion_rate: float | None
+    current_value_per_view: float | None
     expected_improvement_percent: float | None
     confidence: float | None
     is_at_edge: bool
@@ -116,12 +123,14 @@ def decide_offer(
     )
     chosen = _PricedOffer(offer=float(offers[best]), rate=float(rates[best]), value=float(values[best]))
     places = np.flatnonzero(supported)
+    spreads = _logit_spreads(type_response, offers, anchor)
     return OfferRecommendation(
         offer_micros=CURVE_OFFERS_MICROS[best],
         conversion_rate=chosen.rate,
         value_per_view=chosen.value,
         current_offer_micros=question.current_offer_micros,
         current_conversion_rate=current.rate if current else None,
+        current_value_per_view=current.value if current else None,
         expected_improvement_percent=current.improvement_percent(chosen.value) if current else None,
         confidence=_confidence(question, type_response, anchor, chosen, current) if current else None,
         is_at_edge=best in (places[0], places[-1]),
@@ -129,6 +138,7 @@ def decide_offer(
             CurvePoint(
                 offer_micros=offer,
                 conversion_rate=float(rates[index]),
+                logit_spread=float(spreads[index]),
                 forest_conversion_rate=float(forest[index]),
                 value_per_view=float(values[index]),
                 is_supported=bool(supported[index]),
@@ -181,7 +191,19 @@ class _PricedOffer:
         return cls(offer=float(offer[0]), rate=float(rate[0]), value=float(value[0]))
 
     def improvement_percent(self, best_value: float) -> float | None:
-        return 100.0 * (best_value / self.value - 1.0) if self.value > 0.0 else None
+        return 100.0 * (best_value / self.value - 1.0) if self.value >= SMALLEST_BASE * best_value else None
+
+
+def _logit_spreads(response: TypeResponse, offers: FloatArray, anchor: Anchor) -> FloatArray:
+    """Return how uncertain the logit is at each offer x, given the level at the anchor.
+
+    sqrt(g' V g + c²) with g = s(x) - a, a the mean terms at the anchor, V the coefficients' covariance, and
+    c = CONFOUNDING_SPREAD * (x - mean offer of the anchor).
+    """
+    middle = np.average(saturating_terms(anchor.offers), axis=0, weights=anchor.weights)
+    gradient = saturating_terms(offers) - middle
+    bent = CONFOUNDING_SPREAD * (offers - np.average(anchor.offers, weights=anchor.weights))
+    return np.asarray(np.sqrt(np.sum((gradient @ response.covariance) * gradient, axis=1) + bent**2))
 
 
 def _confidence(

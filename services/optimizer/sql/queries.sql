@@ -37,11 +37,18 @@ select
     sum(impressions)::bigint as impressions,
     sum(views)::bigint as views,
     sum(conversions)::bigint as conversions,
+    count(*) filter (where views > 0) as viewed_days,
     max(day) as last_day
 from analytics_v1.campaign_offer_daily
 where campaign_id = $1 and day >= $2 and day < $3
 group by offer_amount_micros
 order by offer_amount_micros;
+
+-- name: fetch_last_viewed_day :one
+-- The last of the days [$2, $3) on which somebody viewed a campaign, null where nobody did.
+select max(day) as last_day
+from analytics_v1.campaign_offer_daily
+where campaign_id = $1 and day >= $2 and day < $3 and views > 0;
 
 -- name: fetch_campaign_revenue :one
 -- A campaign's conversions and their revenue in the days [$2, $3), and squares and products of the days' sums.
@@ -83,14 +90,17 @@ group by currency_code
 having sum(conversions) > 0;
 
 -- name: fetch_typical_history :one
--- What a campaign of a type does in the days [$2, $3): impressions, views and conversions of the average one.
+-- What a campaign of a type does in the days [$2, $3): impressions, views and conversions of the average one, and
+-- the views of one offer on a day that had any.
 select
     coalesce(avg(total.impressions), 0)::double precision as impressions,
     coalesce(avg(total.views), 0)::double precision as views,
-    coalesce(avg(total.conversions), 0)::double precision as conversions
+    coalesce(avg(total.conversions), 0)::double precision as conversions,
+    (sum(total.views) / nullif(sum(total.viewed_days), 0))::double precision as daily_views
 from (
     select
-        sum(d.impressions) as impressions, sum(d.views) as views, sum(d.conversions) as conversions
+        sum(d.impressions) as impressions, sum(d.views) as views, sum(d.conversions) as conversions,
+        count(*) filter (where d.views > 0) as viewed_days
     from analytics_v1.campaigns c
     join analytics_v1.campaign_offer_daily d using (campaign_id)
     where c.campaign_type = $1 and d.day >= $2 and d.day < $3

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -182,6 +183,7 @@ async def test_without_revenue_profit_is_refused_and_the_rate_still_answered(
     answer = await stub.OptimizeOffer(Request(campaign_id="quiet", objective="conversion_rate"))
     assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "REVENUE_UNKNOWN")
     assert "conversion_rate" in refused.message
+    assert "in the 90 whole days before today" in refused.message
     assert answer.current_offer * 1e6 == quiet[-1][2]  # the catalog knows none: the last one sent
 
 
@@ -203,6 +205,29 @@ async def test_a_campaign_without_recent_history_is_answered_with_a_warning(
     answer = await stub.OptimizeOffer(Request(campaign_id="fresh", objective="conversion_rate"))
     assert any("no impressions in the last 28 days" in warning for warning in answer.warnings)
     assert answer.current_offer == 10.0
+    assert not answer.HasField("predicted_conversion_rate_interval")
+    assert any("No interval is given" in warning for warning in answer.warnings)
+
+
+async def test_a_campaign_that_pauses_is_answered_for_as_it_was_when_it_last_ran(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    """It paused 40 days ago: days, offers and history are those before, and the interval is as meaningful."""
+    running = build_world(campaigns=1, days=30).rows
+    pause = timedelta(days=40)
+    await insert_world(database.admin, [("running", *row[1:]) for row in running])
+    await insert_world(database.admin, [("paused", row[1] - pause, *row[2:]) for row in running])
+    now = await stub.OptimizeOffer(Request(campaign_id="running"))
+    then = await stub.OptimizeOffer(Request(campaign_id="paused"))
+    last_day = max(row[1] for row in running) - pause
+    assert any(f"as it was until {last_day}" in warning for warning in then.warnings)
+    assert then.predicted_conversion_rate == pytest.approx(now.predicted_conversion_rate, abs=0.05)
+    widths = [
+        answer.predicted_conversion_rate_interval.upper - answer.predicted_conversion_rate_interval.lower
+        for answer in (now, then)
+    ]
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)
+    assert 0.0 < widths[1] < 0.5
 
 
 async def test_a_current_offer_outside_the_datas_support_is_not_compared_with(

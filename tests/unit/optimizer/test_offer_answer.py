@@ -34,12 +34,13 @@ DAY = date(2026, 3, 2)
 SUPPORT = {1: TypeSupport(tried_micros=(6 * UNIT, 9 * UNIT), varied_campaigns=1)}
 
 
-def sent(offer: int | None, views: int, day: int = 1) -> SentOffer:
+def sent(offer: int | None, views: int, day: int = 1, viewed_days: int = 1) -> SentOffer:
     return SentOffer(
         offer_micros=offer,
         impressions=2 * views,
         views=views,
         conversions=0,
+        viewed_days=viewed_days,
         last_day=DAY.replace(day=day),
     )
 
@@ -53,13 +54,21 @@ def parameters(quantiles: dict[float, float]) -> ServingParameters:
     )
 
 
-def case(anchors: tuple[int, ...] = (6 * UNIT,), impressions: int = 10) -> OfferCase:
+def case(
+    *,
+    anchors: tuple[int, ...] = (6 * UNIT,),
+    impressions: int = 10,
+    daily_views: float | None = 40.0,
+    seen_until: date | None = None,
+    revenue: float = 30.0,
+    current: int = 6 * UNIT,
+) -> OfferCase:
     return OfferCase(
         question=Question(
             campaign_type=1,
-            current_offer_micros=6 * UNIT,
+            current_offer_micros=current,
             objective=Objective.PROFIT,
-            economics=Economics(mean_revenue=30.0, gross_margin_rate=0.8),
+            economics=Economics(mean_revenue=revenue, gross_margin_rate=0.8),
         ),
         situation=Situation(
             day=DAY,
@@ -71,7 +80,8 @@ def case(anchors: tuple[int, ...] = (6 * UNIT,), impressions: int = 10) -> Offer
         anchor_offers_micros=anchors,
         anchor_weights=(1.0,) * len(anchors),
         known_rate=None,
-        daily_views=40.0,
+        daily_views=daily_views,
+        seen_until=seen_until,
     )
 
 
@@ -105,13 +115,64 @@ def test_one_batch_holds_the_curve_and_the_anchors() -> None:
 def test_an_answer_carries_intervals_of_the_days_size() -> None:
     predicted = np.full(42, 0.1)
     answer = answer_offer(case(), predicted, parameters({0.9: 1.6}), model_version=3)
-    assert answer.interval is not None
-    rate = answer.recommendation.conversion_rate
+    at = CURVE_OFFERS_MICROS.index(6 * UNIT)
+    rate, interval = answer.recommendation.curve[at].conversion_rate, answer.curve_intervals[at]
     reach = 1.6 * np.sqrt(rate * (1 - rate) / 40.0 + 1e-4)
-    assert answer.interval.lower == pytest.approx(max(0.0, rate - reach))
-    assert answer.interval.upper == pytest.approx(rate + reach)
+    assert interval is not None
+    assert interval.lower == pytest.approx(max(0.0, rate - reach))
+    assert interval.upper == pytest.approx(rate + reach)
+    best = CURVE_OFFERS_MICROS.index(answer.recommendation.offer_micros)
+    assert answer.interval == answer.curve_intervals[best]
     assert answer.model_version == 3
     assert len(answer.curve_intervals) == 41
+
+
+def test_an_interval_widens_away_from_the_offers_that_set_the_level() -> None:
+    """By hand at $9, the level known at $6: the terms' differences and the false slope, in logits."""
+    answer = answer_offer(case(), np.full(42, 0.1), parameters({0.9: 1.6}), model_version=3)
+    at = CURVE_OFFERS_MICROS.index(9 * UNIT)
+    point, interval = answer.recommendation.curve[at], answer.curve_intervals[at]
+    terms = [9.0**4 / (9.0**4 + h**4) - 6.0**4 / (6.0**4 + h**4) for h in (7.0, 12.0, 19.0)]
+    assert point.logit_spread == pytest.approx(math.sqrt(sum(term**2 for term in terms) + (0.03 * 3) ** 2))
+    noise = point.conversion_rate * (1 - point.conversion_rate)
+    assert interval is not None
+    assert interval.upper - point.conversion_rate == pytest.approx(
+        1.6 * math.sqrt(noise / 40.0 + 1e-4 + (noise * point.logit_spread) ** 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("daily_views", "says"), [(None, "how large its days are is not known"), (1.0, "about 1 views")]
+)
+def test_an_interval_that_says_nothing_is_unset_and_why_is_said(daily_views: float | None, says: str) -> None:
+    answer = answer_offer(
+        case(daily_views=daily_views), np.full(42, 0.5), parameters({0.9: 1.6}), model_version=3
+    )
+    assert answer.interval is None
+    assert any(says in warning for warning in answer.warnings)
+
+
+def test_a_campaign_that_pauses_is_answered_for_as_it_was() -> None:
+    answer = answer_offer(
+        case(seen_until=date(2026, 1, 9)), np.full(42, 0.1), parameters({0.9: 1.6}), model_version=3
+    )
+    assert answer.interval is not None
+    assert any("as it was until 2026-01-09" in warning for warning in answer.warnings)
+    assert not any("no impressions" in warning for warning in answer.warnings)
+
+
+@pytest.mark.parametrize("revenue", [11.3, 11.0])  # 0.8 x revenue is hardly above, or below, the offer
+def test_no_percentage_of_next_to_nothing(revenue: float) -> None:
+    answer = answer_offer(
+        case(revenue=revenue, current=9 * UNIT), np.full(42, 0.1), parameters({0.9: 1.6}), model_version=3
+    )
+    recommendation = answer.recommendation
+    assert recommendation.current_value_per_view is not None
+    assert recommendation.current_value_per_view < 0.1 * recommendation.value_per_view
+    assert recommendation.expected_improvement_percent is None
+    assert recommendation.confidence is not None
+    assert 0.0 < recommendation.confidence < 1.0
+    assert any("so no percentage is given" in warning for warning in answer.warnings)
 
 
 def test_missing_intervals_and_history_are_said() -> None:
@@ -122,7 +183,7 @@ def test_missing_intervals_and_history_are_said() -> None:
 
 
 def test_a_planned_campaign_takes_its_types_history_at_its_planners_rate() -> None:
-    typical = TypicalHistory(impressions=1000.4, views=500.0, conversions=40.0)
+    typical = TypicalHistory(impressions=1000.4, views=500.0, conversions=40.0, daily_views=25.0)
 
     def situation(rate: float | None) -> Situation:
         planned = PlannedCampaign(
@@ -167,9 +228,15 @@ def test_the_mean_revenue_is_as_uncertain_as_its_days_say() -> None:
     assert nobody_knows.economics(None).revenue_relative_error == 1.0
 
 
-def test_a_day_has_at_least_one_view() -> None:
-    assert mean_daily_views(280.0) == 10.0
-    assert mean_daily_views(0.0) == 1.0
+def test_days_without_a_view_do_not_make_a_day_smaller() -> None:
+    offers = (
+        sent(5 * UNIT, 90, viewed_days=2),
+        sent(None, 30, viewed_days=2),
+        sent(7 * UNIT, 0, viewed_days=0),
+    )
+    assert mean_daily_views(offers) == 30.0
+    assert mean_daily_views((sent(7 * UNIT, 0, viewed_days=0),)) is None
+    assert mean_daily_views(()) is None
 
 
 def test_serving_parameters_survive_their_document() -> None:
