@@ -352,7 +352,9 @@ class ResponsePoint(_message.Message):
     """
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of the daily conversion rate at this offer. Unset where it cannot be said."""
+        """90 % interval of the conversion rate at this offer on a day as large as the campaign's days with views lately
+        were; wider away from the offers lately sent. Unset where it cannot be said.
+        """
 
     def __init__(
         self,
@@ -400,11 +402,13 @@ class OptimizeOfferResponse(_message.Message):
     """Conversion rate (conversions / views) expected at offer_amount, 0 to 1."""
     expected_improvement_percent: _builtins.float
     """What the objective gains from the current offer to offer_amount, in percent. Unset without a current offer, where
-    the data does not support it, or where the objective at it is not above 0.
+    the data does not support it, or where the objective at it is below a tenth of that at offer_amount, which is no
+    base for a percentage; `warnings` has why.
     """
     confidence: _builtins.float
-    """Probability that offer_amount is better than the current offer by the objective, 0 to 1, by the method named.
-    Unset without a current offer, or where the data does not support it.
+    """Probability that offer_amount is better than the current offer by the objective, by the method named: 0.01 to
+    0.99, since what the method takes for granted (the curve's form, the size of what offers that were not random may
+    have bent) is no surer than that. Unset without a current offer, or where the data does not support it.
     """
     confidence_method: _builtins.str
     """How confidence was found. Empty where confidence is unset."""
@@ -416,7 +420,9 @@ class OptimizeOfferResponse(_message.Message):
     """The version of the model that answered."""
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of the daily conversion rate at offer_amount."""
+        """The interval of the curve at offer_amount, as ResponsePoint's. Unset where it cannot be said, and `warnings` has
+        why.
+        """
 
     @_builtins.property
     def response_curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponsePoint]:
