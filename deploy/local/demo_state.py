@@ -61,7 +61,9 @@ def check_demo(settings: RunSettings, state: DemoState | None) -> str | None:
     """
     if state is None or state.demo == settings.demo:
         return None
-    way_out = "run `make clean-data` first, or choose another DATA_DIR"
+    way_out = f"run `{settings.make_command('clean-data')}` first, or choose another DATA_DIR"
+    if settings.database_url:
+        way_out = "choose another DATABASE_URL"
     held = f"{settings.data_dir} holds the data of {NAMES[state.demo]} (DEMO={state.demo})"
     if settings.demo == "0":
         return f"{held}; for an empty system {way_out}"

@@ -1,5 +1,6 @@
 """What a run is told: every setting is an environment variable, which make also takes as an argument."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,6 +63,13 @@ class RunSettings(BaseSettings):
     def models(self) -> Path:
         """The folder the optimizer writes models to and the model server reads them from."""
         return self.model_repository or self.data_dir / "models"
+
+    def make_command(self, target: str, *arguments: str) -> str:
+        """Return the make command of `target` for this run's data, as one types it."""
+        is_default = self.data_dir.absolute() == Path(".data").absolute()
+        folder = [] if is_default else [f"DATA_DIR={shlex.quote(str(self.data_dir))}"]
+        database = ["DATABASE_URL=<the same>"] if self.database_url and target != "clean-data" else []
+        return " ".join(["make", target, *arguments, *folder, *database])
 
     def ports(self) -> dict[str, int]:
         """Return the ports this run will listen on, by the name of their setting."""

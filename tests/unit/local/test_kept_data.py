@@ -64,8 +64,13 @@ def test_another_demos_data_is_refused_and_the_way_out_named(tmp_path: Path) -> 
     with pytest.raises(RunError) as raised:
         check_demo(settings_of(tmp_path, demo="complete-journey"), state_of("1"))
     assert f"{tmp_path} holds the data of the simulated world (DEMO=1)" in str(raised.value)
-    assert "make clean-data" in str(raised.value)
+    assert f"`make clean-data DATA_DIR={tmp_path}`" in str(raised.value)
     assert "DATA_DIR" in str(raised.value)
+
+
+def test_the_default_folder_needs_no_naming() -> None:
+    with pytest.raises(RunError, match="`make clean-data` first"):
+        check_demo(settings_of(Path(".data"), demo="complete-journey"), state_of("1"))
 
 
 def test_no_demo_on_demo_data_is_noted(tmp_path: Path) -> None:
@@ -92,16 +97,25 @@ def test_cleaning_removes_what_runs_keep_and_nothing_else(tmp_path: Path) -> Non
     (tmp_path / "postgres" / "base").mkdir(parents=True)
     (tmp_path / "demo.json").write_text("{}")
     (tmp_path / "mine.txt").write_text("mine")
-    assert clean_data(tmp_path) == ["demo.json", "postgres"]
+    (tmp_path / "postgres" / "base" / "1").write_bytes(bytes(2_000_000))
+    cleaned = clean_data(tmp_path)
+    assert cleaned.removed == {"demo.json": 2, "postgres": 2_000_000}
+    assert cleaned.describe(tmp_path) == (
+        f"removed from {tmp_path}: demo.json (under 1 MB), postgres (2 MB); 2 MB in all; "
+        "left there, as no run keeps it: mine.txt"
+    )
+    assert clean_data(tmp_path).describe(tmp_path) == (
+        f"nothing to remove: {tmp_path} holds nothing a run keeps, only mine.txt"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_cleaning_removes_an_empty_folder_and_takes_a_missing_one(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     (folder / "logs").mkdir(parents=True)
-    clean_data(folder)
+    assert clean_data(folder).describe(folder).endswith("; the folder is gone")
     assert not folder.exists()
-    assert clean_data(folder) == []
+    assert clean_data(folder).describe(folder) == f"nothing to remove: {folder} is not there"
 
 
 def test_cleaning_is_refused_while_a_run_uses_the_folder(tmp_path: Path) -> None:
