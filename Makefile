@@ -25,8 +25,9 @@ help: ## print this
 	@echo "  GATEWAY_PORT and every other port; all of them: make run-help"
 
 .PHONY: run
+run: BEGAN := $(shell date +%s)
 run: environment-run ## run the whole system in the foreground; Ctrl-C stops it
-	@exec $(BIN)/python -m deploy.local --stop-with-parent
+	@exec $(BIN)/python -m deploy.local --stop-with-parent --began $(BEGAN)
 
 .PHONY: run-help
 run-help: environment-run ## list the settings of make run with their defaults
@@ -57,6 +58,18 @@ gen: environment-test ## write gen/ from protos/
 .PHONY: migrate
 migrate: environment-run ## migrate the schemas in the database of DATABASE_URL
 	@for service in $(SERVICES); do $(BIN)/python -m services.$$service migrate || exit 1; done
+
+.PHONY: psql
+psql: environment-run ## open the kept database, ROLE=reporting (default) or another, ARGS='-c "\\dt"'
+	@exec $(BIN)/python -m deploy.local.with_database psql
+
+.PHONY: reconcile
+reconcile: environment-run ## compare the kept rollups with a recount of the events
+	@exec $(BIN)/python -m deploy.local.with_database reconcile
+
+.PHONY: rebuild
+rebuild: environment-run ## count the kept rollups again, in REPORTING_TIME_ZONE if given
+	@exec $(BIN)/python -m deploy.local.with_database rebuild
 
 .PHONY: lock
 lock: environment-run ## recompile requirements/*.txt from pyproject.toml

@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 
 from deploy.local.console import Console
 from deploy.local.demo_state import check_demo, read_state
@@ -15,6 +16,9 @@ from deploy.local.ports import check_ports
 from deploy.local.run import run
 from deploy.local.settings import RunSettings
 from services.common.settings import describe_settings, load_settings
+
+# What make takes to find an environment that is complete is not worth a word.
+_LONG_SECONDS = 3.0
 
 
 def main() -> int:
@@ -28,7 +32,16 @@ def main() -> int:
     parser.add_argument(
         "--stop-with-parent", action="store_true", help="also stop when the starting process dies"
     )
-    if parser.parse_args().stop_with_parent:
+    parser.add_argument(
+        "--began",
+        type=float,
+        default=None,
+        metavar="SECONDS",
+        help="when make began (Unix time): what passed since then was spent on the environment",
+    )
+    arguments = parser.parse_args()
+    before = time.time() - arguments.began if arguments.began else 0.0
+    if arguments.stop_with_parent:
         die_with_parent(os.getppid(), signal.SIGTERM)
     settings = load_settings(RunSettings)
     try:
@@ -39,7 +52,9 @@ def main() -> int:
             check_demo(settings, read_state(settings))
             console = Console(settings.data_dir / "logs")
             try:
-                return asyncio.run(run(settings, console))
+                return asyncio.run(
+                    run(settings, console, environment_seconds=before if before >= _LONG_SECONDS else 0.0)
+                )
             finally:
                 console.close()
     except RunError as error:

@@ -40,6 +40,29 @@ async def open_database(settings: RunSettings, supervisor: Supervisor, console: 
     return addresses
 
 
+async def choose_time_zone(settings: RunSettings, url: str, preferred: str | None) -> str | None:
+    """Return the reporting zone of a run: the kept data's, else `preferred`; `url` is the migrator's.
+
+    Raises:
+        RunError: REPORTING_TIME_ZONE is another than the kept data's; the message names the way out.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        kept: str | None = await connection.fetchval(
+            "select reporting_time_zone from analytics_v1.reporting_settings"
+        )
+    finally:
+        await connection.close()
+    asked = settings.reporting_time_zone
+    if asked and kept and asked != kept:
+        rebuild = settings.make_command("rebuild", f"REPORTING_TIME_ZONE={asked}")
+        raise RunError(
+            f"REPORTING_TIME_ZONE is {asked}, but the data here counts its days in {kept}: "
+            f"leave the setting out, or count them again with `{rebuild}`"
+        )
+    return kept or preferred
+
+
 async def _start_cluster(settings: RunSettings, supervisor: Supervisor, console: Console) -> str:
     password = keep_passwords(settings.data_dir, [ADMINISTRATOR]).by_role[ADMINISTRATOR]
     cluster = Cluster(folder=settings.data_dir / "postgres", port=settings.postgres_port, password=password)

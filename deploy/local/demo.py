@@ -60,7 +60,10 @@ async def load_demo(settings: RunSettings, state: DemoState | None, console: Con
     )
     write_state(settings, began)
     started = time.monotonic()
-    console.say(f"loading {NAMES[settings.demo]} through the gateway; every process's lines go to its file")
+    console.say(
+        f"loading {NAMES[settings.demo]} through the gateway; every process's lines go to its file in "
+        f"{settings.data_dir / 'logs'}"
+    )
     await _run_loader(settings, began, console)
     write_state(settings, replace(began, complete=True))
     console.say(f"loaded {NAMES[settings.demo]} in {time.monotonic() - started:.0f} s")

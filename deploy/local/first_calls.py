@@ -2,10 +2,12 @@
 
 import asyncio
 import http.client
+import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from deploy.local.programs import inherited_environment
 from deploy.local.settings import HOST, RunSettings
 
 _CALL_SECONDS = 30.0
-_SHOWN_CHARACTERS = 900
+_SHOWN_LINES = 16
+_LONGEST_LINE = 160
 
 _OFFER_CLIENT = """\
 import grpc
@@ -130,10 +133,20 @@ async def _answer(example: Example) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    text = output.decode(errors="replace").strip()
-    if len(text) <= _SHOWN_CHARACTERS:
-        return text
-    return f"{text[:_SHOWN_CHARACTERS]}\n... and {len(text) - _SHOWN_CHARACTERS} characters more"
+    return shorten_answer(output.decode(errors="replace").strip())
+
+
+def shorten_answer(text: str) -> str:
+    """Return an answer as a person reads it: JSON indented, and only the first lines of a long one."""
+    with suppress(ValueError):
+        document = json.loads(text)
+        if isinstance(document, dict | list):
+            text = json.dumps(document, indent=2, ensure_ascii=False)
+    lines = text.splitlines()
+    shown = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines]
+    if len(lines) > _SHOWN_LINES:
+        shown[_SHOWN_LINES:] = [f"… ({len(lines) - _SHOWN_LINES} lines more)"]
+    return "\n".join(shown)
 
 
 def _shown(path: Path) -> str:

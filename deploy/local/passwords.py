@@ -18,10 +18,17 @@ class Passwords:
     new: frozenset[str]
 
 
+def read_passwords(folder: Path) -> dict[str, str]:
+    """Return the kept passwords by role."""
+    path = folder / PASSWORDS_NAME
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return kept
+
+
 def keep_passwords(folder: Path, roles: Sequence[str]) -> Passwords:
     """Return a password for each of `roles`: the kept one, or a new one that is kept from now on."""
     path = folder / PASSWORDS_NAME
-    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    kept = read_passwords(folder)
     missing = [role for role in roles if role not in kept]
     if missing:
         kept.update({role: secrets.token_urlsafe(24) for role in missing})

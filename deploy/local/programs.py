@@ -22,7 +22,7 @@ def model_server(settings: RunSettings) -> Program:
 
 
 def analytics(settings: RunSettings, addresses: DatabaseAddresses, *, time_zone: str | None) -> Program:
-    """Return analytics; `time_zone` is the reporting zone asked for, None for the one in the database."""
+    """Return analytics; `time_zone` is the reporting zone, None for the service's default."""
     own = {"ANALYTICS_DATABASE_URL": addresses.analytics}
     if time_zone is not None:
         own["REPORTING_TIME_ZONE"] = time_zone

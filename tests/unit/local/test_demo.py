@@ -11,7 +11,7 @@ from deploy.local import demo
 from deploy.local.console import Console
 from deploy.local.demo_state import DemoState, read_state
 from deploy.local.errors import RunError
-from deploy.local.first_calls import first_calls
+from deploy.local.first_calls import first_calls, shorten_answer
 from deploy.local.settings import RunSettings
 
 Reply = tuple[int, object]
@@ -89,6 +89,7 @@ async def test_a_demo_is_loaded_once(
     assert state is not None
     assert (state.demo, state.complete) == ("1", True)
     assert "total: 7 events" in stream.getvalue()
+    assert f"every process's lines go to its file in {settings.data_dir}/logs" in stream.getvalue()
 
     gateway.replies["/api/catalog/campaigns?page_size=1"] = (200, {"campaigns": [{"campaign_id": "c"}]})
     monkeypatch.setattr(demo, "_loader_command", loader_of("raise SystemExit('loaded again')"))
@@ -186,6 +187,15 @@ def test_the_first_calls_suit_what_there_is() -> None:
     assert 'OptimizeOfferRequest(campaign_id="c-1")' in full[2].typed
     for example in (*empty, *full):
         assert "127.0.0.1:8080" in example.typed
+
+
+def test_an_answer_is_indented_and_cut() -> None:
+    assert shorten_answer('{"a":{"b":1}}') == '{\n  "a": {\n    "b": 1\n  }\n}'
+    assert shorten_answer("offer $5.00") == "offer $5.00"
+    lines = shorten_answer(json.dumps({"days": list(range(100))})).splitlines()
+    assert lines[:3] == ["{", '  "days": [', "    0,"]
+    assert lines[-1] == "… (88 lines more)"
+    assert shorten_answer("x" * 1000) == "x" * 160 + "…"
 
 
 def test_the_complete_journeys_first_call_is_the_day_the_readme_tells_of() -> None:
