@@ -16,6 +16,9 @@ SERVICES := analytics abtest optimizer
 # What `make lock` compiles under the versions of test.txt, which holds them all.
 LOCKS := run gen analytics abtest optimizer model_server complete_journey uv
 
+# The variables on make's command line; those that nothing reads are refused where settings are taken.
+GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+
 .PHONY: help
 help: ## print this
 	@echo "usage: make <target> [SETTING=value ...]"
@@ -26,11 +29,11 @@ help: ## print this
 
 .PHONY: run
 run: BEGAN := $(shell date +%s)
-run: environment-run ## run the whole system in the foreground; Ctrl-C stops it
+run: variables environment-run ## run the whole system in the foreground; Ctrl-C stops it
 	@exec $(BIN)/python -m deploy.local --stop-with-parent --began $(BEGAN)
 
 .PHONY: run-help
-run-help: environment-run ## list the settings of make run with their defaults
+run-help: variables environment-run ## list the settings of make run with their defaults
 	@$(BIN)/python -m deploy.local --help
 
 .PHONY: test
@@ -56,19 +59,19 @@ gen: environment-test ## write gen/ from protos/
 	$(BIN)/python -m tools.generate
 
 .PHONY: migrate
-migrate: environment-run ## migrate the schemas in the database of DATABASE_URL
+migrate: variables environment-run ## migrate the schemas in the database of DATABASE_URL
 	@for service in $(SERVICES); do $(BIN)/python -m services.$$service migrate || exit 1; done
 
 .PHONY: psql
-psql: environment-run ## open the kept database, ROLE=reporting (default) or another, ARGS='-c "\\dt"'
+psql: variables environment-run ## open the kept database, ROLE=reporting (default) or another, ARGS='-c "\dt"'
 	@exec $(BIN)/python -m deploy.local.with_database psql
 
 .PHONY: reconcile
-reconcile: environment-run ## compare the kept rollups with a recount of the events
+reconcile: variables environment-run ## compare the kept rollups with a recount of the events
 	@exec $(BIN)/python -m deploy.local.with_database reconcile
 
 .PHONY: rebuild
-rebuild: environment-run ## count the kept rollups again, in REPORTING_TIME_ZONE if given
+rebuild: variables environment-run ## count the kept rollups again, in REPORTING_TIME_ZONE if given
 	@exec $(BIN)/python -m deploy.local.with_database rebuild
 
 .PHONY: lock
@@ -82,7 +85,7 @@ compile = $(BIN)/uv pip compile --quiet --system-certs --universal --python-vers
 	--no-emit-index-url --no-emit-find-links --no-header --group pyproject.toml:$(1) -o requirements/$(1).txt
 
 .PHONY: clean-data
-clean-data: python ## remove what runs keep in DATA_DIR
+clean-data: variables ## remove what runs keep in DATA_DIR
 	@"$(PYTHON)" deploy/local/clean_data.py
 
 .PHONY: clean
@@ -91,12 +94,15 @@ clean: ## remove the environment and every cache; data stays
 	find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
 
 # The environment: see deploy/local/environment.py.
-.PHONY: environment-run environment-test python
+.PHONY: environment-run environment-test variables python
 environment-run: python
 	@$(ENVIRONMENT) run $(if $(filter complete-journey,$(DEMO)),complete_journey)
 
 environment-test: python
 	@$(ENVIRONMENT) test
+
+variables: python
+	$(if $(GIVEN),@"$(PYTHON)" deploy/local/variables.py $(GIVEN))
 
 python:
 	@if ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
