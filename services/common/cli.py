@@ -90,6 +90,11 @@ def _migrate(service: str) -> int:
     return 0
 
 
+def _title(service: str) -> str:
+    name = service.replace("_", " ")
+    return name if name.endswith("server") else f"{name} service"
+
+
 def _build_parser(
     service: str,
     settings_class: type[SettingsType],
@@ -99,7 +104,7 @@ def _build_parser(
 ) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{service}",
-        description=f"The {service.replace('_', '-')} server of the Campaign Optimization System.",
+        description=f"The {_title(service)} of the Campaign Optimization System.",
         epilog="settings, from the environment:\n" + describe_settings(settings_class),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,13 +1,26 @@
 """Settings from the environment: each has a name, a unit and a default, and a wrong one fails by name."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+_SECRET_WORDS = ("URL", "PASSWORD", "SECRET", "TOKEN", "KEY")
+_NOT_OF_KIND = {
+    "int_parsing": "not a whole number",
+    "int_parsing_size": "too large a number",
+    "int_from_float": "not a whole number",
+    "float_parsing": "not a number",
+    "finite_number": "not a finite number",
+    "bool_parsing": "neither true nor false",
+}
+_LIMITS = {"le": "more than", "lt": "not less than", "ge": "less than", "gt": "not more than"}
 
 
 class ServiceSettings(BaseSettings):
@@ -48,19 +61,48 @@ def load_settings(settings: type[SettingsType]) -> SettingsType:
     try:
         return settings()
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
+        for problem in error.errors(include_url=False):
             location = str(problem["loc"][0]) if problem["loc"] else ""
             field = settings.model_fields.get(location)
             name = environment_name(settings, location, field) if field else location.upper()
-            print(f"setting {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 (no log before settings)
+            text = _describe_problem(problem, may_show=_may_be_shown(name, field))
+            print(f"setting {name}: {text}", file=sys.stderr)  # noqa: T201 (no log before settings)
         raise SystemExit(2) from None
+
+
+def _describe_default(default: object) -> str:
+    if default is None:
+        return "not set"
+    return f"default {default}" if isinstance(default, Path) else f"default {default!r}"
+
+
+def _may_be_shown(name: str, field: FieldInfo | None) -> bool:
+    """Return whether a wrong value may be repeated: an address or another secret may hold a password."""
+    return (field is None or field.repr) and not any(word in name for word in _SECRET_WORDS)
+
+
+def _describe_problem(problem: ErrorDetails, *, may_show: bool) -> str:
+    """Return what is wrong with a value in plain words, with the value where it may be shown."""
+    kind, limits = problem["type"], problem.get("ctx", {})
+    if kind == "missing":
+        return "required, but not set"
+    given = repr(problem["input"]) if may_show and isinstance(problem["input"], str | int | float) else "it"
+    if kind in _NOT_OF_KIND:
+        return f"{given} is {_NOT_OF_KIND[kind]}"
+    for limit, words in _LIMITS.items():
+        if limit in limits:
+            return f"{given} is {words} {limits[limit]:.12g}"
+    if kind == "literal_error":
+        return f"{given} is not {limits['expected']}"
+    # The rest is pydantic's own sentence, which may repeat the value where it is a validator's.
+    return problem["msg"].removeprefix("Value error, ") if may_show else "it is not valid"
 
 
 def describe_settings(settings: type[BaseSettings]) -> str:
     """Return one line per setting: its variable, its default, what it is."""
     rows = []
     for name, field in settings.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.default!r}"
+        default = "required" if field.is_required() else _describe_default(field.default)
         rows.append((environment_name(settings, name, field), f"{field.description or name} ({default})"))
     width = max(len(variable) for variable, _ in rows)
     return "\n".join(f"  {variable:<{width}}  {text}" for variable, text in rows)

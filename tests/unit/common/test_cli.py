@@ -56,6 +56,19 @@ def test_help_lists_commands_and_settings(capsys: pytest.CaptureFixture[str]) ->
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("service", "title"),
+    [("model_server", "The model server of the"), ("analytics", "The analytics service of the")],
+)
+def test_the_help_names_the_service(capsys: pytest.CaptureFixture[str], service: str, title: str) -> None:
+    async def serve(_settings: SampleSettings) -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(SystemExit):
+        run_service_command(service, SampleSettings, serve, migrates=False, arguments=["--help"])
+    assert title in capsys.readouterr().out
+
+
 def test_a_service_without_migrations_has_no_such_command() -> None:
     with pytest.raises(SystemExit) as caught:
         run("migrate", migrates=False)
