@@ -7,7 +7,6 @@ from typing import Final
 
 from services.abtest.domain.analysis import Analysis, analyze
 from services.abtest.domain.assignment import NotEnrolled, place_user
-from services.abtest.domain.decision import target_is_reached
 from services.abtest.domain.model import (
     ABTest,
     Assignment,
@@ -17,6 +16,7 @@ from services.abtest.domain.model import (
     WeightEpoch,
 )
 from services.abtest.domain.power import required_sample_size_per_group
+from services.abtest.domain.progress import TestProgress, measure_progress
 from services.abtest.store import REQUEST_ID_CONSTRAINT, AssignmentKey, Store
 from services.common.database import Database
 from services.common.errors import (
@@ -50,23 +50,6 @@ class AssignmentOutcome:
 
     assignment: Assignment | None = None
     reason: NotEnrolled | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestProgress:
-    """How far a test is: `users` per group, and whether it has what it was planned for."""
-
-    __test__ = False  # no test case, whatever its name says to pytest
-
-    test: ABTest
-    users: tuple[int, ...]
-    can_end: bool
-    can_end_reason: str
-
-    @property
-    def progress(self) -> float:
-        """Users of the smallest group over the target, at most 1."""
-        return min(1.0, min(self.users) / self.test.design.target_sample_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +178,7 @@ class TestOperations:
             test = await _require_test(store, test_id)
             counted = await store.list_group_users(test_id)
         users = tuple(counted.get(index, 0) for index in range(len(test.design.groups)))
-        can_end, reason = _can_end(test, users)
-        return TestProgress(test=test, users=users, can_end=can_end, can_end_reason=reason)
+        return measure_progress(test, users)
 
     async def analyze_test(self, test_id: str) -> tuple[ABTest, Analysis]:
         """Return what a running test shows by now, or the result that was kept of an ended one.
@@ -354,19 +336,3 @@ async def _analyze(store: Store, test: ABTest) -> Analysis:
             )
             horizon = cohort if cohort != epochs else None
     return analyze(test.design, epochs, ended=not test.is_active, horizon=horizon)
-
-
-def _can_end(test: ABTest, users: Sequence[int]) -> tuple[bool, str]:
-    if not test.is_active:
-        return True, "the test has ended"
-    target = test.design.target_sample_size
-    if target_is_reached(test.design, users):
-        return True, f"every group has its target of {target} users"
-    behind = ", ".join(
-        f"{group.name} has {count} of {target} users"
-        for group, count in zip(test.design.groups, users, strict=True)
-        if count < target
-    )
-    if test.design.decision_method is DecisionMethod.ANYTIME:
-        return False, f"{behind}; an analysis may find enough evidence before"
-    return False, f"{behind}; a fixed horizon gives no verdict before"

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local.bootstrap import DatabaseAddresses
+from tests.environments import make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = {
@@ -39,21 +39,8 @@ def lonely(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     (folder / "services/__init__.py").touch()
     for part in ("services/common", f"services/{name}", "gen"):
         shutil.copytree(ROOT / part, folder / part, ignore=ignore)
-    install(folder / ".venv", ROOT / f"requirements/{name}.txt")
+    make_environment(folder / ".venv", ROOT / f"requirements/{name}.txt")
     return name, folder
-
-
-def install(environment: Path, requirements: Path) -> None:
-    uv = Path(sys.executable).parent / "uv"
-    venv.create(environment, with_pip=not uv.exists())
-    python = str(environment / "bin/python")
-    if uv.exists():
-        command = [str(uv), "pip", "sync", "--system-certs", "--python", python, str(requirements)]
-        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-            return
-        venv.create(environment, with_pip=True)
-    command = [python, "-m", "pip", "install", "-q", "--require-hashes", "-r", str(requirements)]
-    subprocess.run(command, check=True)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ _SMALLEST_WEIGHT = 0.0001
 _WEIGHT_SUM_TOLERANCE = 1e-9
 _MORE_THAN_A_SHARE = 1e9
 _LONGEST_NAME, _LONGEST_ID = 256, 128
-_GROUPS = 2
+GROUPS: Final = 2
+"""A test has a control and one variant."""
 _NOT_BUILT_METHODS = frozenset({"group_sequential"})
 
 
@@ -90,7 +91,7 @@ def new_test_from_proto(request: pb.CreateTestRequest) -> NewTest:
     level = request.confidence_level if request.HasField("confidence_level") else DEFAULT_CONFIDENCE_LEVEL
     coverage = request.coverage if request.HasField("coverage") else 1.0
     effect = request.minimum_detectable_effect if request.HasField("minimum_detectable_effect") else None
-    weights = tuple(request.traffic_weights) or (1.0 / _GROUPS,) * _GROUPS
+    weights = tuple(request.traffic_weights) or (1.0 / GROUPS,) * GROUPS
     violations = _Violations()
     violations.check_text(request.test_name, "test_name", longest=_LONGEST_NAME)
     _check_campaigns(request, violations)
@@ -133,7 +134,7 @@ def _check_campaigns(request: pb.CreateTestRequest, violations: _Violations) -> 
 
 def _check_target(target: int, violations: _Violations) -> None:
     violations.check(
-        _GROUPS <= target <= _LARGEST_TARGET,
+        GROUPS <= target <= _LARGEST_TARGET,
         "target_sample_size",
         f"must lie between 2 and {_LARGEST_TARGET} users per group",
         "VALUE_OUT_OF_RANGE",
@@ -142,9 +143,7 @@ def _check_target(target: int, violations: _Violations) -> None:
 
 def _check_weights(weights: Sequence[float], violations: _Violations) -> None:
     field = "traffic_weights"
-    violations.check(
-        len(weights) == _GROUPS, field, "must be one per group, control first", "WEIGHTS_INVALID"
-    )
+    violations.check(len(weights) == GROUPS, field, "must be one per group, control first", "WEIGHTS_INVALID")
     for index, weight in enumerate(weights):
         violations.check(
             weight >= _SMALLEST_WEIGHT,  # false for NaN too

@@ -6,18 +6,18 @@ from typing import Any
 
 from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
 from gen.campaigns.type.v1 import range_pb2
+from services.abtest.convert.requests import GROUPS
 from services.abtest.domain.analysis import Analysis, Comparison, GroupResult
 from services.abtest.domain.model import (
     ABTest,
     Assignment,
 )
 from services.abtest.domain.power import FORMULA
+from services.abtest.domain.progress import TestProgress
 from services.abtest.domain.proportions import Interval
-from services.abtest.operations import AssignmentOutcome, HistoryPage, TestProgress
+from services.abtest.operations import AssignmentOutcome, HistoryPage
 from services.common.paging import encode_page_token
 from services.common.wire import datetime_to_timestamp
-
-_GROUPS = 2
 
 
 def created_test_to_proto(test: ABTest) -> pb.CreateTestResponse:
@@ -110,7 +110,7 @@ def sample_size_to_proto(per_group: int) -> pb.EstimateSampleSizeResponse:
     """Return how many users a test of two groups needs."""
     return pb.EstimateSampleSizeResponse(
         required_sample_size_per_variant=per_group,
-        required_sample_size_total=_GROUPS * per_group,
+        required_sample_size_total=GROUPS * per_group,
         formula=FORMULA,
     )
 

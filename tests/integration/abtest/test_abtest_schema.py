@@ -1,30 +1,17 @@
 """abtest's schema: the readable whole equals the migrations, and statements use their indexes."""
 
-import subprocess
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from deploy.local import bootstrap
 from deploy.local.bootstrap import DatabaseAddresses
-from deploy.local.postgres import Cluster, find_binaries
+from deploy.local.postgres import Cluster
 from services.common.statements import load_statements
+from tests.schema_files import dump_schema_file, dump_schemas
 
 SQL = Path(__file__).resolve().parents[3] / "services/abtest/sql"
 STATEMENTS = load_statements("services.abtest")
-
-
-def dump(url: str) -> str:
-    command = [
-        str(find_binaries() / "pg_dump"),
-        "--schema-only",
-        "--restrict-key=same",
-        "--schema=abtest",
-        "--schema=abtest_v1",
-        url,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 async def run_sql(url: str, text: str) -> None:
@@ -38,20 +25,15 @@ async def run_sql(url: str, text: str) -> None:
 async def test_the_schema_file_equals_the_migrations(
     database: DatabaseAddresses, postgres_server: Cluster
 ) -> None:
-    name = "abtest_schema_file"
-    url = postgres_server.url(database=name)
-    await bootstrap.create_database(postgres_server.url(), name=name)
-    await bootstrap.create_roles(url)
-    await run_sql(url, (SQL / "schema.sql").read_text(encoding="utf-8"))
-    from_file = dump(url)
+    from_file = await dump_schema_file(postgres_server, "abtest")
     assert "CREATE TABLE abtest.ab_test_assignments" in from_file
-    assert from_file == dump(database.admin)
+    assert from_file == dump_schemas(database.admin, "abtest")
 
 
 async def test_migrations_can_be_taken_back(database: DatabaseAddresses) -> None:
     for path in sorted((SQL / "migrations").glob("*.sql"), reverse=True):
         await run_sql(database.admin, path.read_text(encoding="utf-8").split("-- migrate:down")[1])
-    left = dump(database.admin)
+    left = dump_schemas(database.admin, "abtest")
     assert "CREATE TABLE" not in left
     assert "CREATE VIEW" not in left
 

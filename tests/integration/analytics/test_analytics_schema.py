@@ -1,19 +1,15 @@
 """The schema of analytics: the readable whole, privileges, and statements that keep to their indexes."""
 
-import subprocess
-from pathlib import Path
-
 import asyncpg
 import pytest
 
-from deploy.local import bootstrap
 from deploy.local.bootstrap import DatabaseAddresses
-from deploy.local.postgres import Cluster, find_binaries
+from deploy.local.postgres import Cluster
 from services.analytics.store.recount import ROLLUPS
 from services.common.statements import load_statements
 from tests.analytics_factories import add_catalog, event, ingest, running_server
+from tests.schema_files import dump_schema_file, dump_schemas
 
-SCHEMA = Path("services/analytics/sql/schema.sql").read_text(encoding="utf-8")
 STATEMENTS = load_statements("services.analytics")
 MULTIPLE = {"open_batch"}
 PUBLISHED = {
@@ -30,33 +26,12 @@ PUBLISHED = {
 }
 
 
-def dump(url: str) -> str:
-    command = [
-        str(find_binaries() / "pg_dump"),
-        "--schema-only",
-        "--restrict-key=same",
-        "--schema=analytics",
-        "--schema=analytics_v1",
-        url,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 async def test_the_schema_file_equals_the_migrations(
     database: DatabaseAddresses, postgres_server: Cluster
 ) -> None:
-    name = "analytics_schema_file"
-    url = postgres_server.url(database=name)
-    await bootstrap.create_database(postgres_server.url(), name=name)
-    await bootstrap.create_roles(url)
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(SCHEMA)
-    finally:
-        await connection.close()
-    from_file = dump(url)
+    from_file = await dump_schema_file(postgres_server, "analytics")
     assert "CREATE TABLE analytics.events" in from_file
-    assert from_file == dump(database.admin)
+    assert from_file == dump_schemas(database.admin, "analytics")
 
 
 async def test_every_statement_is_valid_for_the_services_role(database: DatabaseAddresses) -> None:

@@ -1,47 +1,22 @@
 """The optimizer's schema: the readable whole equals the migrations, and statements use their indexes."""
 
-import subprocess
-from pathlib import Path
-
 import asyncpg
 import pytest
 
-from deploy.local import bootstrap
 from deploy.local.bootstrap import DatabaseAddresses
-from deploy.local.postgres import Cluster, find_binaries
+from deploy.local.postgres import Cluster
 from services.common.statements import load_statements
+from tests.schema_files import dump_schema_file, dump_schemas
 
-SCHEMA = Path("services/optimizer/sql/schema.sql").read_text(encoding="utf-8")
 STATEMENTS = load_statements("services.optimizer")
-
-
-def dump(url: str) -> str:
-    command = [
-        str(find_binaries() / "pg_dump"),
-        "--schema-only",
-        "--restrict-key=same",
-        "--schema=optimizer",
-        "--schema=optimizer_v1",
-        url,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 async def test_the_schema_file_equals_the_migrations(
     database: DatabaseAddresses, postgres_server: Cluster
 ) -> None:
-    name = "optimizer_schema_file"
-    url = postgres_server.url(database=name)
-    await bootstrap.create_database(postgres_server.url(), name=name)
-    await bootstrap.create_roles(url)
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(SCHEMA)
-    finally:
-        await connection.close()
-    from_file = dump(url)
+    from_file = await dump_schema_file(postgres_server, "optimizer")
     assert "CREATE TABLE optimizer.ml_models" in from_file
-    assert from_file == dump(database.admin)
+    assert from_file == dump_schemas(database.admin, "optimizer")
 
 
 @pytest.mark.parametrize("name", sorted(STATEMENTS))

@@ -1,0 +1,46 @@
+"""How far a test is, and whether it has what it was planned for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.abtest.domain.decision import target_is_reached
+from services.abtest.domain.model import ABTest, DecisionMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestProgress:
+    """How far a test is: `users` per group, and whether it has what it was planned for."""
+
+    __test__ = False  # no test case, whatever its name says to pytest
+
+    test: ABTest
+    users: tuple[int, ...]
+    can_end: bool
+    can_end_reason: str
+
+    @property
+    def progress(self) -> float:
+        """Users of the smallest group over the target, at most 1."""
+        return min(1.0, min(self.users) / self.test.design.target_sample_size)
+
+
+def measure_progress(test: ABTest, users: Sequence[int]) -> TestProgress:
+    """Return how far a test with `users` per group is."""
+    can_end, reason = _can_end(test, users)
+    return TestProgress(test=test, users=tuple(users), can_end=can_end, can_end_reason=reason)
+
+
+def _can_end(test: ABTest, users: Sequence[int]) -> tuple[bool, str]:
+    if not test.is_active:
+        return True, "the test has ended"
+    target = test.design.target_sample_size
+    if target_is_reached(test.design, users):
+        return True, f"every group has its target of {target} users"
+    behind = ", ".join(
+        f"{group.name} has {count} of {target} users"
+        for group, count in zip(test.design.groups, users, strict=True)
+        if count < target
+    )
+    if test.design.decision_method is DecisionMethod.ANYTIME:
+        return False, f"{behind}; an analysis may find enough evidence before"
+    return False, f"{behind}; a fixed horizon gives no verdict before"

@@ -1,0 +1,30 @@
+"""Environments of their own for tests: made from a hashed lock, by uv where this one has it, else by pip."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class InstallError(Exception):
+    """The environment cannot be made here; the text is the installer's last line."""
+
+
+def make_environment(folder: Path, lock: Path) -> Path:
+    """Make the environment `folder` with what `lock` names and nothing else; returns its interpreter."""
+    python = folder / "bin" / "python"
+    _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+    uv = Path(sys.executable).parent / "uv"
+    options = ["--require-hashes", "-r", str(lock)]
+    try:
+        _run([str(uv), "pip", "install", "--system-certs", "--python", str(python), *options])
+    except (InstallError, OSError):  # no uv, or an index that only pip's own settings name
+        _run([str(python), "-m", "pip", "install", "--quiet", *options])
+    return python
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise InstallError(" ".join(last))

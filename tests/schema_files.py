@@ -1,0 +1,32 @@
+"""A service's schema.sql beside what its migrations make."""
+
+import subprocess
+from pathlib import Path
+
+import asyncpg
+
+from deploy.local import bootstrap
+from deploy.local.postgres import Cluster, find_binaries
+
+SERVICES = Path(__file__).resolve().parents[1] / "services"
+
+
+def dump_schemas(url: str, service: str) -> str:
+    """Return pg_dump's text of a service's own schema and of the one it publishes."""
+    schemas = [f"--schema={service}", f"--schema={service}_v1"]
+    command = [str(find_binaries() / "pg_dump"), "--schema-only", "--restrict-key=same", *schemas, url]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+async def dump_schema_file(cluster: Cluster, service: str) -> str:
+    """Return the same text of a new database that has the service's schema.sql alone."""
+    name = f"{service}_schema_file"
+    url = cluster.url(database=name)
+    await bootstrap.create_database(cluster.url(), name=name)
+    await bootstrap.create_roles(url)
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute((SERVICES / service / "sql/schema.sql").read_text(encoding="utf-8"))
+    finally:
+        await connection.close()
+    return dump_schemas(url, service)
