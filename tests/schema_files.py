@@ -1,4 +1,4 @@
-"""A service's schema.sql beside what its migrations make."""
+"""A service's readable schema beside what its migrations make."""
 
 import subprocess
 from pathlib import Path
@@ -18,15 +18,22 @@ def dump_schemas(url: str, service: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def schema_files(service: str) -> list[Path]:
+    """Return `sql/schema.sql`, or where a service has `sql/schema/`, its files in order."""
+    folder = SERVICES / service / "sql/schema"
+    return sorted(folder.glob("*.sql")) if folder.is_dir() else [folder.with_suffix(".sql")]
+
+
 async def dump_schema_file(cluster: Cluster, service: str) -> str:
-    """Return the same text of a new database that has the service's schema.sql alone."""
+    """Return the same text of a new database that has the service's readable schema alone."""
     name = f"{service}_schema_file"
     url = cluster.url(database=name)
     await bootstrap.create_database(cluster.url(), name=name)
     await bootstrap.create_roles(url)
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute((SERVICES / service / "sql/schema.sql").read_text(encoding="utf-8"))
+        for path in schema_files(service):
+            await connection.execute(path.read_text(encoding="utf-8"))
     finally:
         await connection.close()
     return dump_schemas(url, service)

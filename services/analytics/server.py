@@ -15,7 +15,8 @@ from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retries import Retries
-from services.analytics.servicer import AnalyticsServicer, CatalogServicer
+from services.analytics.servicer.analytics import AnalyticsServicer
+from services.analytics.servicer.catalog import CatalogServicer
 from services.analytics.settings import AnalyticsSettings
 from services.common import grpc_server
 from services.common.cli import Command

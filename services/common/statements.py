@@ -1,4 +1,4 @@
-"""Named SQL statements, read from a service's `sql/queries.sql`.
+"""Named SQL statements, read from a service's `sql/queries.sql`, or from the files of its `sql/queries/`.
 
 A statement is a header `-- name: fetch_campaign :one`, at least one comment line that says what it answers,
 and the SQL. The kinds are `:one` (a row or none), `:many` (rows) and `:exec` (no rows).
@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Literal, cast
 
 Kind = Literal["one", "many", "exec"]
@@ -83,7 +84,22 @@ def _build_statement(name: str, kind: Kind, lines: list[str], source: str) -> St
     return Statement(name=name, kind=kind, description=description, sql=sql)
 
 
-def load_statements(package: str, resource: str = "sql/queries.sql") -> Statements:
-    """Return the statements of a file that ships inside `package`, such as `services.analytics`."""
-    path = files(package).joinpath(resource)
-    return parse_statements(path.read_text(encoding="utf-8"), f"{package}/{resource}")
+def load_statements(package: str) -> Statements:
+    """Return the statements that ship inside `package`, such as `services.analytics`.
+
+    Raises:
+        ValueError: as `parse_statements`; a name may stand in one file only.
+    """
+    folder = files(package).joinpath("sql/queries")
+    if not folder.is_dir():
+        return _read(files(package).joinpath("sql/queries.sql"), f"{package}/sql/queries.sql")
+    merged: dict[str, Statement] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        for name, statement in _read(path, f"{package}/sql/queries/{path.name}").items():
+            if merged.setdefault(name, statement) is not statement:
+                raise ValueError(f"{package}/sql/queries/{path.name}: statement {name} is defined twice")
+    return Statements(merged)
+
+
+def _read(path: Traversable, source: str) -> Statements:
+    return parse_statements(path.read_text(encoding="utf-8"), source)

@@ -238,7 +238,7 @@ async def test_a_stream_that_breaks_keeps_what_was_taken(stubs: Stubs) -> None:
 
 
 async def test_a_stream_of_endless_rejections_is_ended(stubs: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.analytics.servicer.MAXIMUM_STREAM_REJECTIONS", 3)
+    monkeypatch.setattr("services.analytics.servicer.ingestion.MAXIMUM_STREAM_REJECTIONS", 3)
     bad = [event(f"x{n}", cost=-1) for n in range(4)]
     refused = await refusal(stubs.analytics.IngestEventStream(stream([event("a")], bad)))
     assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "BATCH_TOO_LARGE")

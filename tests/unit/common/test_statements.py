@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from services.common.statements import parse_statements
+from services.common.statements import load_statements, parse_statements
 
 TEXT = """-- Statements of the test.
 
@@ -41,3 +43,18 @@ def test_statements_are_read_by_name_with_kind_description_and_sql() -> None:
 def test_a_malformed_file_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_statements(text, "x.sql")
+
+
+def test_the_files_of_a_folder_are_one_and_share_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "package_of_folder" / "sql" / "queries"
+    folder.mkdir(parents=True)
+    (tmp_path / "package_of_folder" / "__init__.py").write_text("")
+    (folder / "a.sql").write_text("-- name: first :one\n-- One.\nselect 1;\n")
+    (folder / "b.sql").write_text("-- name: second :one\n-- Two.\nselect 2;\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert list(load_statements("package_of_folder")) == ["first", "second"]
+    (folder / "c.sql").write_text("-- name: first :one\n-- Again.\nselect 3;\n")
+    with pytest.raises(ValueError, match="c.sql: statement first is defined twice"):
+        load_statements("package_of_folder")

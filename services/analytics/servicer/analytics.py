@@ -1,0 +1,15 @@
+"""AnalyticsService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
+
+from services.analytics.operations.ingestion import IngestionOperations
+from services.analytics.operations.metrics import MetricsOperations
+from services.analytics.servicer.ingestion import IngestionMethods
+from services.analytics.servicer.live import LiveMethods
+from services.analytics.servicer.metrics import MetricsMethods
+
+
+class AnalyticsServicer(IngestionMethods, LiveMethods, MetricsMethods):
+    """campaigns.analytics.v1.AnalyticsService."""
+
+    def __init__(self, *, ingestion: IngestionOperations, metrics: MetricsOperations) -> None:
+        self.ingestion = ingestion
+        self.metrics = metrics

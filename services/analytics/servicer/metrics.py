@@ -1,0 +1,49 @@
+"""The methods that say what campaigns did."""
+
+from gen.campaigns.analytics.v1 import analytics_service_pb2 as analytics_pb
+from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceServicer
+from services.analytics.convert import metrics as convert_metrics
+from services.analytics.operations.metrics import MetricsOperations
+from services.analytics.servicer.context import Context
+
+
+class MetricsMethods(AnalyticsServiceServicer):
+    """Metrics, trends and the portfolio."""
+
+    metrics: MetricsOperations
+
+    async def GetCampaignMetrics(
+        self,
+        request: analytics_pb.GetCampaignMetricsRequest,
+        context: Context,
+    ) -> analytics_pb.GetCampaignMetricsResponse:
+        """Return what a campaign did."""
+        metrics = await self.metrics.get_campaign_metrics(
+            convert_metrics.campaign_id_from_proto(request.campaign_id),
+            convert_metrics.day_from_proto(request.start_date, "start_date"),
+            convert_metrics.day_from_proto(request.end_date, "end_date"),
+        )
+        return convert_metrics.metrics_to_proto(metrics)
+
+    async def GetCampaignTrend(
+        self,
+        request: analytics_pb.GetCampaignTrendRequest,
+        context: Context,
+    ) -> analytics_pb.GetCampaignTrendResponse:
+        """Return a campaign's counts by period."""
+        trend = await self.metrics.get_campaign_trend(
+            convert_metrics.campaign_id_from_proto(request.campaign_id),
+            convert_metrics.interval_from_proto(request.interval),
+            convert_metrics.day_from_proto(request.start_date, "start_date"),
+            convert_metrics.day_from_proto(request.end_date, "end_date"),
+        )
+        return convert_metrics.trend_to_proto(trend)
+
+    async def GetPortfolioPerformance(
+        self,
+        request: analytics_pb.GetPortfolioPerformanceRequest,
+        context: Context,
+    ) -> analytics_pb.GetPortfolioPerformanceResponse:
+        """Return what all campaigns did together."""
+        query = convert_metrics.portfolio_query_from_proto(request)
+        return convert_metrics.portfolio_to_proto(await self.metrics.get_portfolio_performance(query))

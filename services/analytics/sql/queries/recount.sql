@@ -1,0 +1,276 @@
+-- The reporting zone, and counting everything again.
+
+-- name: fetch_reporting_time_zone :one
+-- The zone whose hours and days events count in; none before the first start.
+select reporting_time_zone
+from reporting_settings;
+
+-- name: insert_reporting_time_zone :exec
+-- Fixes the zone at the first start; whoever comes second changes nothing.
+insert into reporting_settings (reporting_time_zone)
+values ($1::text)
+on conflict on constraint reporting_settings_pkey do nothing;
+
+-- name: upsert_reporting_time_zone :exec
+-- Sets the zone; the rollups must be rebuilt in the same transaction.
+insert into reporting_settings (reporting_time_zone)
+values ($1::text)
+on conflict on constraint reporting_settings_pkey do update set
+    reporting_time_zone = excluded.reporting_time_zone;
+
+-- name: is_time_zone_known :one
+-- Whether the database knows a zone by that name.
+select exists (select from pg_timezone_names where name = $1::text) as is_known;
+
+-- name: list_differences_of_campaign_analytics_daily :many
+-- Rows of campaign_analytics_daily that a recount does not have, and rows of the recount that it lacks.
+with recounted as materialized (
+    select
+        campaign_id, day, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from recounted_campaign_analytics_daily
+),
+stored as materialized (
+    select
+        campaign_id, day, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from campaign_analytics_daily
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d;
+
+-- name: list_differences_of_campaign_trend_data :many
+-- Rows of campaign_trend_data that a recount does not have, and rows of the recount that it lacks.
+with recounted as materialized (
+    select
+        campaign_id, hour_at, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from recounted_campaign_trend_data
+),
+stored as materialized (
+    select
+        campaign_id, hour_at, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from campaign_trend_data
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d;
+
+-- name: list_differences_of_campaign_offer_daily :many
+-- Rows of campaign_offer_daily that a recount does not have, and rows of the recount that it lacks.
+with recounted as materialized (
+    select
+        campaign_id, day, offer_amount_micros, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from recounted_campaign_offer_daily
+),
+stored as materialized (
+    select
+        campaign_id, day, offer_amount_micros, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from campaign_offer_daily
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d;
+
+-- name: list_differences_of_campaign_segment_analytics :many
+-- Rows of campaign_segment_analytics that a recount does not have, and rows of the recount that it lacks.
+with recounted as materialized (
+    select
+        campaign_id, segment_name, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from recounted_campaign_segment_analytics
+),
+stored as materialized (
+    select
+        campaign_id, segment_name, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from campaign_segment_analytics
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d;
+
+-- name: list_differences_of_campaign_user_totals :many
+-- Rows of campaign_user_totals that a recount does not have, and rows of the recount that it lacks.
+with recounted as materialized (
+    select
+        campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros, first_event_at
+    from recounted_campaign_user_totals
+),
+stored as materialized (
+    select
+        campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros, first_event_at
+    from campaign_user_totals
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d;
+
+-- name: list_differences_of_campaign_totals :many
+-- Rows of campaign_totals that a recount does not have, and rows of the recount that it lacks.
+with recounted as materialized (
+    select
+        campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
+        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
+        impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
+        impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost
+    from recounted_campaign_totals
+),
+stored as materialized (
+    select
+        campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
+        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
+        impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
+        impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost
+    from campaign_totals
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d;
+
+-- name: list_differences_of_portfolio_analytics_daily :many
+-- Rows of portfolio_analytics_daily that a recount does not have, and rows of the recount that it lacks.
+with recounted as materialized (
+    select
+        day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
+        purchase_revenue_micros
+    from recounted_portfolio_analytics_daily
+),
+stored as materialized (
+    select
+        day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
+        purchase_revenue_micros
+    from portfolio_performance_daily
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d;
+
+-- name: clear_campaign_analytics_daily :exec
+-- Empties campaign_analytics_daily before a rebuild.
+delete from campaign_analytics_daily;
+
+-- name: rebuild_campaign_analytics_daily :exec
+-- Fills campaign_analytics_daily from the raw events.
+insert into campaign_analytics_daily (
+        campaign_id, day, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+)
+select
+        campaign_id, day, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+from recounted_campaign_analytics_daily;
+
+-- name: clear_campaign_trend_data :exec
+-- Empties campaign_trend_data before a rebuild.
+delete from campaign_trend_data;
+
+-- name: rebuild_campaign_trend_data :exec
+-- Fills campaign_trend_data from the raw events.
+insert into campaign_trend_data (
+        campaign_id, hour_at, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+)
+select
+        campaign_id, hour_at, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+from recounted_campaign_trend_data;
+
+-- name: clear_campaign_offer_daily :exec
+-- Empties campaign_offer_daily before a rebuild.
+delete from campaign_offer_daily;
+
+-- name: rebuild_campaign_offer_daily :exec
+-- Fills campaign_offer_daily from the raw events.
+insert into campaign_offer_daily (
+        campaign_id, day, offer_amount_micros, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+)
+select
+        campaign_id, day, offer_amount_micros, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+from recounted_campaign_offer_daily;
+
+-- name: clear_campaign_segment_analytics :exec
+-- Empties campaign_segment_analytics before a rebuild.
+delete from campaign_segment_analytics;
+
+-- name: rebuild_campaign_segment_analytics :exec
+-- Fills campaign_segment_analytics from the raw events.
+insert into campaign_segment_analytics (
+        campaign_id, segment_name, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+)
+select
+        campaign_id, segment_name, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+from recounted_campaign_segment_analytics;
+
+-- name: clear_campaign_user_totals :exec
+-- Empties campaign_user_totals before a rebuild.
+delete from campaign_user_totals;
+
+-- name: rebuild_campaign_user_totals :exec
+-- Fills campaign_user_totals from the raw events.
+insert into campaign_user_totals (
+        campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros, first_event_at
+)
+select
+        campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros,
+        cost_micros, first_event_at
+from recounted_campaign_user_totals;
+
+-- name: clear_campaign_totals :exec
+-- Empties campaign_totals before a rebuild.
+delete from campaign_totals;
+
+-- name: rebuild_campaign_totals :exec
+-- Fills campaign_totals from the raw events.
+insert into campaign_totals (
+        campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
+        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
+        impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
+        impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost
+)
+select
+        campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
+        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
+        impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
+        impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost
+from recounted_campaign_totals;
+
+-- name: clear_portfolio_analytics_daily :exec
+-- Empties portfolio_analytics_daily before a rebuild.
+delete from portfolio_analytics_daily;
+
+-- name: rebuild_portfolio_analytics_daily :exec
+-- Fills portfolio_analytics_daily from the raw events.
+insert into portfolio_analytics_daily (
+        day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
+        purchase_revenue_micros, slot
+)
+select
+        day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
+        purchase_revenue_micros, 0
+from recounted_portfolio_analytics_daily;

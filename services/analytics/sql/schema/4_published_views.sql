@@ -1,0 +1,47 @@
+-- What neighbours may read, version 1: columns may be added at the end, nothing else may change.
+
+create view analytics_v1.reporting_settings as
+select reporting_time_zone
+from analytics.reporting_settings;
+
+create view analytics_v1.campaigns as
+select
+    campaign_id, campaign_name, campaign_type, merchant_id, channel, offer_amount_micros, gross_margin_rate,
+    coalesce(counted_currency_code, currency_code) as currency_code, start_at, end_at
+from analytics.campaigns;
+
+create view analytics_v1.merchants as
+select merchant_id, merchant_name, category, latitude, longitude, currency_code
+from analytics.merchants;
+
+create view analytics_v1.users as
+select u.user_id, u.sign_up_at, u.time_zone, coalesce(s.segments, '{}'::text[]) as segments
+from analytics.users u
+left join analytics.segment_sets s using (segment_set_id);
+
+-- Events with a campaign, by their own time (a refund's too).
+create view analytics_v1.campaign_user_events as
+select
+    campaign_id, user_id, event_id, event_type, event_at, merchant_id, revenue_micros, cost_micros,
+    offer_amount_micros, channel, is_machine_open, custom_event_name, propensity, policy_version
+from analytics.events
+where campaign_id is not null;
+
+-- Plain purchases: conversions at a merchant without a campaign. Refunds of them are not subtracted here.
+create view analytics_v1.purchases as
+select user_id, event_id, merchant_id, event_at, revenue_micros
+from analytics.events
+where campaign_id is null and event_type = 4;
+
+-- By the offer as sent (null where unknown) and the day of the reporting zone; a refund subtracts from its
+-- original's day and offer.
+create view analytics_v1.campaign_offer_daily as
+select
+    campaign_id, day, nullif(offer_amount_micros, -1) as offer_amount_micros, impressions, views, clicks,
+    conversions, revenue_micros, cost_micros
+from analytics.campaign_offer_daily;
+
+grant select on
+    analytics_v1.reporting_settings, analytics_v1.campaigns, analytics_v1.merchants, analytics_v1.users,
+    analytics_v1.campaign_user_events, analytics_v1.purchases, analytics_v1.campaign_offer_daily
+    to analytics, analytics_reader, reporting;
