@@ -15,6 +15,7 @@ from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retries import Retries
+from services.analytics.operations.trends import TrendOperations
 from services.analytics.servicer.analytics import AnalyticsServicer
 from services.analytics.servicer.catalog import CatalogServicer
 from services.analytics.settings import AnalyticsSettings
@@ -54,6 +55,7 @@ async def build_services(
     analytics = AnalyticsServicer(
         ingestion=IngestionOperations(database, settings, clock=clock, random=random),
         metrics=MetricsOperations(database, zone=zone, clock=clock),
+        trends=TrendOperations(database, zone=zone),
     )
     catalog = CatalogServicer(CatalogOperations(database, Retries(random)))
     return [

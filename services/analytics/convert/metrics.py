@@ -6,14 +6,13 @@ from gen.campaigns.analytics.v1 import analytics_service_pb2, metrics_pb2
 from gen.campaigns.type.v1 import range_pb2
 from services.analytics.domain.intervals import ConfidenceInterval
 from services.analytics.domain.metrics import CampaignMetrics, DateRange, divide
-from services.analytics.domain.periods import Interval, parse_interval
 from services.analytics.domain.portfolio import (
     CurrencyPortfolio,
     Portfolio,
     PortfolioChange,
     PortfolioTotals,
 )
-from services.analytics.operations.metrics import PortfolioQuery, Trend
+from services.analytics.operations.metrics import PortfolioQuery
 from services.common.errors import invalid_field
 from services.common.wire import MICROS_PER_UNIT, micros_to_money, parse_date, timestamp_to_datetime
 
@@ -34,11 +33,6 @@ def campaign_id_from_proto(campaign_id: str) -> str:
 def day_from_proto(text: str, field: str) -> date | None:
     """Return a calendar day, None for the empty text."""
     return parse_date(text, field) if text else None
-
-
-def interval_from_proto(text: str) -> Interval:
-    """Return the interval of a trend, `daily` for the empty text."""
-    return parse_interval(text)
 
 
 def portfolio_query_from_proto(
@@ -87,27 +81,6 @@ def metrics_to_proto(metrics: CampaignMetrics) -> analytics_service_pb2.GetCampa
         converting_users=metrics.converting_users,
         user_conversion_rate=metrics.user_conversion_rate.value,
         user_conversion_rate_interval=_interval_to_proto(metrics.user_conversion_rate.interval),
-    )
-
-
-def trend_to_proto(trend: Trend) -> analytics_service_pb2.GetCampaignTrendResponse:
-    """Return the answer of GetCampaignTrend."""
-    return analytics_service_pb2.GetCampaignTrendResponse(
-        campaign_id=trend.campaign_id,
-        currency_code=trend.currency_code or "",
-        interval=trend.interval,
-        points=[
-            metrics_pb2.TrendPoint(
-                period=point.period,
-                impressions=point.counts.impressions,
-                views=point.counts.views,
-                clicks=point.counts.clicks,
-                conversions=point.counts.conversions,
-                revenue=micros_to_money(point.counts.revenue_micros),
-                cost=micros_to_money(point.counts.cost_micros),
-            )
-            for point in trend.points
-        ],
     )
 
 

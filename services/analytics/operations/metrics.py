@@ -10,14 +10,9 @@ from services.analytics.domain.periods import (
     EARLIEST_DAY,
     LATEST_DAY,
     MAXIMUM_DAYS,
-    MAXIMUM_HOURLY_DAYS,
-    Interval,
-    TrendPoint,
     check_range,
     day_of,
     day_starts_at,
-    fill_days,
-    fill_hours,
     period_before,
     same_time_before,
 )
@@ -27,22 +22,13 @@ from services.analytics.domain.portfolio import (
     PortfolioDay,
     measure_portfolio,
 )
+from services.analytics.operations.ranges import close_range, fetch_bounds, unknown_campaign
 from services.analytics.store import metrics as store
 from services.common.database import Connection, Database
-from services.common.errors import NotFoundError, invalid_field
+from services.common.errors import invalid_field
 
 DEFAULT_PORTFOLIO_DAYS = 30
 _DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trend:
-    """A campaign's counts by period, in its currency (None before its first event)."""
-
-    campaign_id: str
-    currency_code: str | None
-    interval: Interval
-    points: Sequence[TrendPoint]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +68,8 @@ class MetricsOperations:
         if start is None and end is None:
             return await self._measure_life(campaign_id)
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            bounds = await _fetch_bounds(connection, campaign_id)
-            days = _close_range(bounds, start, end)
+            bounds = await fetch_bounds(connection, campaign_id)
+            days = close_range(bounds, start, end)
             if days.end < days.start:  # the campaign's events lie all on the other side of the end given
                 known = start or days.end
                 days = DateRange(start=known, end=known)
@@ -105,7 +91,7 @@ class MetricsOperations:
         async with self._database.acquire() as connection:
             life = await store.fetch_campaign_life(connection, campaign_id)
         if life is None:
-            raise _unknown_campaign(campaign_id)
+            raise unknown_campaign(campaign_id)
         return measure_campaign(
             campaign_id=campaign_id,
             currency_code=life.currency_code,
@@ -113,42 +99,6 @@ class MetricsOperations:
             counts=life.counts,
             moments=life.moments,
         )
-
-    async def get_campaign_trend(
-        self, campaign_id: str, interval: Interval, start: date | None, end: date | None
-    ) -> Trend:
-        """Return a campaign's counts by period, without gaps.
-
-        An open end is that of the campaign's events, or as far from the other end as the interval allows.
-
-        Raises:
-            NotFoundError: CAMPAIGN_UNKNOWN.
-            InvalidArgumentError: the range is reversed, absurd, or too long for the interval.
-        """
-        check_range(start, end)
-        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            bounds = await _fetch_bounds(connection, campaign_id)
-            points: Sequence[TrendPoint] = ()
-            if bounds.first_day is not None or (start is not None and end is not None):
-                maximum = MAXIMUM_HOURLY_DAYS if interval == "hourly" else MAXIMUM_DAYS
-                check_range(start, end, maximum_days=maximum)
-                days = _shorten(_close_range(bounds, start, end), maximum, keep_start=start is not None)
-                points = await self._fill(connection, campaign_id, interval, days)
-        return Trend(
-            campaign_id=campaign_id, currency_code=bounds.currency_code, interval=interval, points=points
-        )
-
-    async def _fill(
-        self, connection: Connection, campaign_id: str, interval: Interval, days: DateRange
-    ) -> Sequence[TrendPoint]:
-        if days.end < days.start:
-            return ()
-        if interval != "hourly":
-            counts = await store.list_campaign_days(connection, campaign_id, days.start, days.end)
-            return fill_days(counts, days, interval)
-        start_at, end_at = day_starts_at(days.start, self._zone), day_starts_at(days.end + _DAY, self._zone)
-        hours = await store.list_campaign_hours(connection, campaign_id, start_at, end_at)
-        return fill_hours(hours, days, self._zone)
 
     async def get_portfolio_performance(self, query: PortfolioQuery) -> Portfolio:
         """Return what all campaigns did together, against the range before.
@@ -232,35 +182,3 @@ def _to_portfolio_day(part: store.PartialDay) -> PortfolioDay:
         purchases=part.counts.conversions,
         purchase_revenue_micros=part.counts.revenue_micros,
     )
-
-
-async def _fetch_bounds(connection: Connection, campaign_id: str) -> store.CampaignDays:
-    bounds = await store.fetch_campaign_days_bounds(connection, campaign_id)
-    if bounds is None:
-        raise _unknown_campaign(campaign_id)
-    return bounds
-
-
-def _close_range(bounds: store.CampaignDays, start: date | None, end: date | None) -> DateRange:
-    """Return the range, its open end closed by the campaign's events; it may then be reversed."""
-    known = start or end
-    first = start or bounds.first_day or known
-    last = end or bounds.last_day or known
-    assert first is not None
-    assert last is not None
-    return DateRange(start=first, end=last)
-
-
-def _unknown_campaign(campaign_id: str) -> NotFoundError:
-    return NotFoundError(
-        f"no campaign '{campaign_id}'", reason="CAMPAIGN_UNKNOWN", metadata={"campaign_id": campaign_id}
-    )
-
-
-def _shorten(days: DateRange, maximum_days: int, *, keep_start: bool) -> DateRange:
-    """Return at most `maximum_days` of a range: the first where its start was asked for, else the last."""
-    if (days.end - days.start).days < maximum_days:
-        return days
-    if keep_start:
-        return replace(days, end=days.start + (maximum_days - 1) * _DAY)
-    return replace(days, start=days.end - (maximum_days - 1) * _DAY)

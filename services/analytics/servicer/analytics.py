@@ -2,14 +2,19 @@
 
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.metrics import MetricsOperations
+from services.analytics.operations.trends import TrendOperations
 from services.analytics.servicer.ingestion import IngestionMethods
 from services.analytics.servicer.live import LiveMethods
 from services.analytics.servicer.metrics import MetricsMethods
+from services.analytics.servicer.trends import TrendMethods
 
 
-class AnalyticsServicer(IngestionMethods, LiveMethods, MetricsMethods):
+class AnalyticsServicer(IngestionMethods, LiveMethods, MetricsMethods, TrendMethods):
     """campaigns.analytics.v1.AnalyticsService."""
 
-    def __init__(self, *, ingestion: IngestionOperations, metrics: MetricsOperations) -> None:
+    def __init__(
+        self, *, ingestion: IngestionOperations, metrics: MetricsOperations, trends: TrendOperations
+    ) -> None:
         self.ingestion = ingestion
         self.metrics = metrics
+        self.trends = trends

@@ -8,7 +8,7 @@ from services.analytics.servicer.context import Context
 
 
 class MetricsMethods(AnalyticsServiceServicer):
-    """Metrics, trends and the portfolio."""
+    """Metrics and the portfolio."""
 
     metrics: MetricsOperations
 
@@ -24,20 +24,6 @@ class MetricsMethods(AnalyticsServiceServicer):
             convert_metrics.day_from_proto(request.end_date, "end_date"),
         )
         return convert_metrics.metrics_to_proto(metrics)
-
-    async def GetCampaignTrend(
-        self,
-        request: analytics_pb.GetCampaignTrendRequest,
-        context: Context,
-    ) -> analytics_pb.GetCampaignTrendResponse:
-        """Return a campaign's counts by period."""
-        trend = await self.metrics.get_campaign_trend(
-            convert_metrics.campaign_id_from_proto(request.campaign_id),
-            convert_metrics.interval_from_proto(request.interval),
-            convert_metrics.day_from_proto(request.start_date, "start_date"),
-            convert_metrics.day_from_proto(request.end_date, "end_date"),
-        )
-        return convert_metrics.trend_to_proto(trend)
 
     async def GetPortfolioPerformance(
         self,

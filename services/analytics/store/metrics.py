@@ -1,6 +1,6 @@
 """Statements that read what campaigns did; SQL returns sums, never events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 
@@ -58,22 +58,6 @@ async def fetch_campaign_days_bounds(connection: Connection, campaign_id: str) -
     return CampaignDays(
         currency_code=row["counted_currency_code"], first_day=row["first_day"], last_day=row["last_day"]
     )
-
-
-async def list_campaign_days(
-    connection: Connection, campaign_id: str, start: date, end: date
-) -> Mapping[date, Counts]:
-    """Return a campaign's counts by day, both ends included; days without events are absent."""
-    rows = await connection.fetch(STATEMENTS["list_campaign_days"].sql, campaign_id, start, end)
-    return {row["day"]: _counts(row) for row in rows}
-
-
-async def list_campaign_hours(
-    connection: Connection, campaign_id: str, start_at: datetime, end_at: datetime
-) -> Mapping[datetime, Counts]:
-    """Return a campaign's counts by hour, `end_at` excluded; hours without events are absent."""
-    rows = await connection.fetch(STATEMENTS["list_campaign_hours"].sql, campaign_id, start_at, end_at)
-    return {row["hour_at"]: _counts(row) for row in rows}
 
 
 async def fetch_range_user_moments(

@@ -22,20 +22,6 @@ select
 from campaigns c
 where c.campaign_id = $1::text;
 
--- name: list_campaign_days :many
--- A campaign's counts of the days from $2 to $3, both included.
-select day, impressions, views, clicks, conversions, revenue_micros, cost_micros
-from campaign_analytics_daily
-where campaign_id = $1::text and day between $2::date and $3::date
-order by day;
-
--- name: list_campaign_hours :many
--- A campaign's counts of the hours from $2, before $3.
-select hour_at, impressions, views, clicks, conversions, revenue_micros, cost_micros
-from campaign_trend_data
-where campaign_id = $1::text and hour_at >= $2::timestamptz and hour_at < $3::timestamptz
-order by hour_at;
-
 -- name: fetch_range_user_moments :one
 -- The counts and the sums over users of a campaign's events from $2, before $3; refunds at their originals'
 -- time. Exact: read from two indexes that hold all it needs.

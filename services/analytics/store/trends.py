@@ -1,0 +1,30 @@
+"""Statements that read what campaigns did period by period."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import date, datetime
+
+from services.analytics.domain.metrics import Counts
+from services.analytics.store.statements import STATEMENTS, Connection, Record
+
+_COUNTS = tuple(field.name for field in fields(Counts))
+
+
+async def list_campaign_days(
+    connection: Connection, campaign_id: str, start: date, end: date
+) -> Mapping[date, Counts]:
+    """Return a campaign's counts by day, both ends included; days without events are absent."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_days"].sql, campaign_id, start, end)
+    return {row["day"]: _counts(row) for row in rows}
+
+
+async def list_campaign_hours(
+    connection: Connection, campaign_id: str, start_at: datetime, end_at: datetime
+) -> Mapping[datetime, Counts]:
+    """Return a campaign's counts by hour, `end_at` excluded; hours without events are absent."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_hours"].sql, campaign_id, start_at, end_at)
+    return {row["hour_at"]: _counts(row) for row in rows}
+
+
+def _counts(row: Record) -> Counts:
+    return Counts(**{name: row[name] for name in _COUNTS})
