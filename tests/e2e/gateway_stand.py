@@ -24,6 +24,7 @@ from gen.campaigns.analytics.v1 import (
     analytics_service_pb2,
     analytics_service_pb2_grpc,
     catalog_service_pb2_grpc,
+    comparison_pb2,
     metrics_pb2,
 )
 from gen.campaigns.optimizer.v1 import optimizer_service_pb2, optimizer_service_pb2_grpc
@@ -82,10 +83,10 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
         return analytics_service_pb2.GetPortfolioPerformanceResponse(total_campaigns=3)
 
     async def CompareCampaigns(
-        self, request: analytics_service_pb2.CompareCampaignsRequest, context: Context
-    ) -> analytics_service_pb2.CompareCampaignsResponse:
+        self, request: comparison_pb2.CompareCampaignsRequest, context: Context
+    ) -> comparison_pb2.CompareCampaignsResponse:
         self._recorder.note(request, context)
-        return analytics_service_pb2.CompareCampaignsResponse()
+        return comparison_pb2.CompareCampaignsResponse()
 
     async def IngestEvents(
         self, request: analytics_service_pb2.IngestEventsRequest, context: Context

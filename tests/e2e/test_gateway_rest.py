@@ -53,6 +53,11 @@ class TestAnswers:
             "roas": 0,
             "reached_users": "0",
             "converting_users": "0",
+            "notification_deliveries": "0",
+            "notification_opens": "0",
+            "geofence_entries": "0",
+            "unsubscribes": "0",
+            "interval_method": "",
         }
 
     def test_post_answers_as_get_does(self, gateway: Gateway) -> None:

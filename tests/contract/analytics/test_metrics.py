@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
-from gen.campaigns.analytics.v1 import catalog_service_pb2, metrics_pb2
+from gen.campaigns.analytics.v1 import catalog_service_pb2, costs_pb2, trends_pb2
 from tests.analytics_factories import (
     Stubs,
     add_catalog,
@@ -148,7 +148,7 @@ async def test_trends_fill_their_gaps(stubs: Stubs) -> None:
     ]
     hourly = await trend_of(stubs, "hourly")
     assert len(hourly.points) == 96
-    assert hourly.points[10] == metrics_pb2.TrendPoint(
+    assert hourly.points[10] == trends_pb2.TrendPoint(
         period="2026-03-01T10:00:00+00:00", impressions=1, cost=0.25
     )
     weekly = await trend_of(stubs, "weekly")
@@ -330,7 +330,7 @@ async def test_what_is_not_built_yet_says_so(stubs: Stubs) -> None:
 
     for call in (
         stubs.analytics.GetCampaignRoi(pb.GetCampaignRoiRequest(campaign_id="c1")),
-        stubs.analytics.ImportCosts(pb.ImportCostsRequest()),
+        stubs.analytics.ImportCosts(costs_pb2.ImportCostsRequest()),
         watch(stubs.analytics.WatchCampaign(pb.WatchCampaignRequest(campaign_id="c1"))),
         watch(stubs.analytics.WatchPortfolio(pb.WatchPortfolioRequest())),
     ):

@@ -10,9 +10,12 @@ from gen.campaigns.abtest.v1 import abtest_service_pb2
 from gen.campaigns.analytics.v1 import (
     analytics_service_pb2,
     analytics_service_pb2_grpc,
+    audience_pb2,
     catalog_service_pb2,
     events_pb2,
     metrics_pb2,
+    ranking_pb2,
+    trends_pb2,
 )
 from gen.campaigns.optimizer.v1 import optimizer_service_pb2
 from gen.campaigns.type.v1 import campaign_pb2, error_reason_pb2, range_pb2
@@ -27,19 +30,51 @@ ANALYTICS = {
     ],
     "GetCampaignSegments": [("GET", "/api/analytics/campaign/{campaign_id}/segments")],
     "GetCampaignTrend": [("GET", "/api/analytics/campaign/{campaign_id}/trends")],
+    "GetCampaignChannels": [("GET", "/api/analytics/campaign/{campaign_id}/channels")],
     "GetCampaignRoi": [("GET", "/api/analytics/campaign/{campaign_id}/roi")],
     "GetPortfolioPerformance": [("GET", "/api/analytics/portfolio")],
     "ListTopCampaigns": [("GET", "/api/analytics/top-campaigns")],
     "GetCohortPerformance": [("GET", "/api/analytics/cohorts/{cohort_date}")],
+    "ListCohorts": [("GET", "/api/analytics/cohorts")],
+    "ListRfmSegments": [("GET", "/api/analytics/segments/rfm")],
     "CompareCampaigns": [("GET", "/api/analytics/compare")],
     "GetMerchantPerformance": [("GET", "/api/analytics/merchants/{merchant_id}/performance")],
     "GetCampaignForecast": [("GET", "/api/analytics/campaign/{campaign_id}/forecast")],
+    "GetPortfolioForecast": [("GET", "/api/analytics/portfolio/forecast")],
     "GetAttribution": [("GET", "/api/analytics/campaign/{campaign_id}/attribution")],
+    "GetPortfolioAttribution": [("GET", "/api/analytics/attribution")],
     "IngestEvents": [("POST", "/api/analytics/events")],
     "IngestEventStream": [],
     "ImportCosts": [("POST", "/api/analytics/costs")],
+    "ListCosts": [("GET", "/api/analytics/costs")],
     "WatchCampaign": [("GET", "/api/analytics/campaign/{campaign_id}/watch")],
     "WatchPortfolio": [("GET", "/api/analytics/portfolio/watch")],
+}
+ALERTS = {
+    "CreateAlertRule": [("POST", "/api/analytics/alert-rules")],
+    "ListAlertRules": [("GET", "/api/analytics/alert-rules")],
+    "DeleteAlertRule": [("DELETE", "/api/analytics/alert-rules/{rule_id}")],
+    "ListAlerts": [("GET", "/api/analytics/alerts")],
+    "WatchAlerts": [("GET", "/api/analytics/alerts/watch")],
+}
+OPERATIONS = {
+    "ListJobs": [("GET", "/api/analytics/jobs")],
+    "RunJob": [("POST", "/api/analytics/jobs/{job_name}/run")],
+    "Reconcile": [("POST", "/api/analytics/reconcile")],
+}
+EXPORTED = (
+    *("campaign/{metrics.campaign_id}/metrics", "campaign/{segments.campaign_id}/segments"),
+    *("campaign/{channels.campaign_id}/channels", "campaign/{trend.campaign_id}/trends", "portfolio"),
+    *("top-campaigns", "cohorts/{cohort.cohort_date}", "cohorts", "segments/rfm", "compare"),
+    *("merchants/{merchant.merchant_id}/performance", "campaign/{campaign_forecast.campaign_id}/forecast"),
+    *("portfolio/forecast", "campaign/{campaign_attribution.campaign_id}/attribution", "attribution"),
+    *("costs", "campaigns", "merchants", "users", "alert-rules", "alerts", "jobs"),
+)
+EXPORT = {
+    "Export": [
+        ("POST", "/api/analytics/export"),
+        *(("GET", f"/api/analytics/export/{question}") for question in EXPORTED),
+    ]
 }
 CATALOG = {
     "UpsertCampaigns": [("POST", "/api/catalog/campaigns")],
@@ -75,7 +110,10 @@ INFERENCE = [
     *("ModelConfig", "ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
 ]
 SERVICES: dict[str, dict[str, list[tuple[str, str]]]] = {
+    "campaigns.analytics.v1.AlertService": ALERTS,
     "campaigns.analytics.v1.AnalyticsService": ANALYTICS,
+    "campaigns.analytics.v1.ExportService": EXPORT,
+    "campaigns.analytics.v1.OperationsService": OPERATIONS,
     "campaigns.analytics.v1.CatalogService": CATALOG,
     "campaigns.abtest.v1.ABTestService": ABTEST,
     "campaigns.optimizer.v1.OptimizerService": OPTIMIZER,
@@ -101,12 +139,12 @@ FIELDS: dict[Descriptor, tuple[str, ...]] = {
         *("reached_users", "converting_users", *METRIC_RATES),
     ),
     analytics_service_pb2.GetCampaignMetricsRequest.DESCRIPTOR: ("campaign_id", "start_date", "end_date"),
-    metrics_pb2.SegmentPerformance.DESCRIPTOR: ("segment_name", "conversion_rate", "avg_revenue"),
+    audience_pb2.SegmentPerformance.DESCRIPTOR: ("segment_name", "conversion_rate", "avg_revenue"),
     analytics_service_pb2.GetCampaignTrendRequest.DESCRIPTOR: ("interval", "start_date", "end_date"),
-    metrics_pb2.TrendPoint.DESCRIPTOR: (
+    trends_pb2.TrendPoint.DESCRIPTOR: (
         *("period", "impressions", "views", "clicks", "conversions", "revenue", "cost"),
     ),
-    analytics_service_pb2.GetCampaignRoiResponse.DESCRIPTOR: (
+    metrics_pb2.GetCampaignRoiResponse.DESCRIPTOR: (
         *("campaign_id", "total_cost", "total_revenue", "profit", "roas", "cost_per_conversion"),
         *("profit_margin_percent", "breakeven"),
     ),
@@ -119,7 +157,7 @@ FIELDS: dict[Descriptor, tuple[str, ...]] = {
     analytics_service_pb2.GetPortfolioPerformanceResponse.DESCRIPTOR: (
         *("total_campaigns", "totals", "average_roas", "change"),
     ),
-    analytics_service_pb2.ListTopCampaignsRequest.DESCRIPTOR: ("metric", "limit", "days", "as_of"),
+    ranking_pb2.ListTopCampaignsRequest.DESCRIPTOR: ("metric", "limit", "days", "as_of"),
     events_pb2.Event.DESCRIPTOR: (
         *("event_id", "event_type", "campaign_id", "user_id", "merchant_id", "event_time", "revenue", "cost"),
         *("offer_amount", "channel", "original_event_id", "custom_event_name", "is_machine_open"),
@@ -246,9 +284,10 @@ def test_twins_have_the_same_fields_under_the_same_numbers(flat: Descriptor, sha
 
 @pytest.mark.parametrize("rpc", RPCS.values(), ids=lambda rpc: rpc.path)
 def test_only_rpcs_that_rest_has_as_get_may_be_sent_twice(rpc: object) -> None:
-    writes = ("Ingest", "Import", "Upsert", "Create", "Analyze", "End", "Train", "Watch")
+    once = ("Ingest", "Import", "Upsert", "Create", "Delete", "Run", "Analyze", "End", "Train")
+    streams = ("Watch", "Reconcile", "Export")
     path = getattr(rpc, "path", "")
-    expected = path.startswith("/campaigns.") and not path.rsplit("/", 1)[1].startswith(writes)
+    expected = path.startswith("/campaigns.") and not path.rsplit("/", 1)[1].startswith(once + streams)
 
     assert RPCS[path].only_reads == expected
 

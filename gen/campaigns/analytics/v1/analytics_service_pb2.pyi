@@ -88,6 +88,14 @@ class GetCampaignMetricsResponse(_message.Message):
     CONVERTING_USERS_FIELD_NUMBER: _builtins.int
     USER_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     USER_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    BREAKEVEN_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_DELIVERIES_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPENS_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    GEOFENCE_ENTRIES_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBES_FIELD_NUMBER: _builtins.int
+    INTERVAL_METHOD_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     currency_code: _builtins.str
@@ -132,6 +140,24 @@ class GetCampaignMetricsResponse(_message.Message):
     """Reached users with at least one CONVERTED."""
     user_conversion_rate: _builtins.float
     """converting_users / reached_users. Unset without reached users."""
+    breakeven_conversion_rate: _builtins.float
+    """The conversion_rate at which, with the views had and the mean revenue of the conversions seen, the revenue pays
+    the cost. Unset without views, or where breakeven_conversions is.
+    """
+    notification_deliveries: _builtins.int
+    """Notifications that reached a device (NOTIFICATION_DELIVERED). Never impressions."""
+    notification_opens: _builtins.int
+    """Notifications opened (NOTIFICATION_OPENED). Never views."""
+    notification_open_rate: _builtins.float
+    """notification_opens / notification_deliveries. Unset without notification_deliveries."""
+    geofence_entries: _builtins.int
+    """Times that users came near the merchant (GEOFENCE_ENTERED) with the campaign named. Never views."""
+    unsubscribes: _builtins.int
+    """Times that users asked for no more offers (UNSUBSCRIBED)."""
+    interval_method: _builtins.str
+    """How the intervals were made: `user_delta_method` (exact sums over users), or `design_effect` (event-level variance
+    times the life's ratio of user-level to event-level variance).
+    """
     @_builtins.property
     def date_range(self) -> _range_pb2.DateRange:
         """The days counted; unset where the whole life of the campaign is."""
@@ -166,6 +192,12 @@ class GetCampaignMetricsResponse(_message.Message):
     def user_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % Wilson interval of user_conversion_rate: each user counts once. Unset where user_conversion_rate is."""
 
+    @_builtins.property
+    def notification_open_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of notification_open_rate, with the user as the unit. Unset where notification_open_rate is, or with
+        fewer than two users.
+        """
+
     def __init__(
         self,
         *,
@@ -197,11 +229,21 @@ class GetCampaignMetricsResponse(_message.Message):
         converting_users: _builtins.int = ...,
         user_conversion_rate: _builtins.float | None = ...,
         user_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        breakeven_conversion_rate: _builtins.float | None = ...,
+        notification_deliveries: _builtins.int = ...,
+        notification_opens: _builtins.int = ...,
+        notification_open_rate: _builtins.float | None = ...,
+        notification_open_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        geofence_entries: _builtins.int = ...,
+        unsubscribes: _builtins.int = ...,
+        interval_method: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversions", b"breakeven_conversions", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "date_range", b"date_range", "profit_margin", b"profit_margin", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "date_range", b"date_range", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "profit_margin", b"profit_margin", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversions", b"breakeven_conversions", "campaign_id", b"campaign_id", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "converting_users", b"converting_users", "cost", b"cost", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "currency_code", b"currency_code", "date_range", b"date_range", "impressions", b"impressions", "profit", b"profit", "profit_margin", b"profit_margin", "reached_users", b"reached_users", "revenue", b"revenue", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "campaign_id", b"campaign_id", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "converting_users", b"converting_users", "cost", b"cost", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "currency_code", b"currency_code", "date_range", b"date_range", "geofence_entries", b"geofence_entries", "impressions", b"impressions", "interval_method", b"interval_method", "notification_deliveries", b"notification_deliveries", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "notification_opens", b"notification_opens", "profit", b"profit", "profit_margin", b"profit_margin", "reached_users", b"reached_users", "revenue", b"revenue", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "unsubscribes", b"unsubscribes", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__breakeven_conversion_rate: _TypeAlias = _typing.Literal["breakeven_conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__breakeven_conversion_rate: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__breakeven_conversions: _TypeAlias = _typing.Literal["breakeven_conversions"]  # noqa: Y015
     _WhichOneofArgType__breakeven_conversions: _TypeAlias = _typing.Literal["_breakeven_conversions", b"_breakeven_conversions"]  # noqa: Y015
     _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
@@ -210,6 +252,8 @@ class GetCampaignMetricsResponse(_message.Message):
     _WhichOneofArgType__cost_per_conversion: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion"]  # noqa: Y015
     _WhichOneofReturnType__ctr: _TypeAlias = _typing.Literal["ctr"]  # noqa: Y015
     _WhichOneofArgType__ctr: _TypeAlias = _typing.Literal["_ctr", b"_ctr"]  # noqa: Y015
+    _WhichOneofReturnType__notification_open_rate: _TypeAlias = _typing.Literal["notification_open_rate"]  # noqa: Y015
+    _WhichOneofArgType__notification_open_rate: _TypeAlias = _typing.Literal["_notification_open_rate", b"_notification_open_rate"]  # noqa: Y015
     _WhichOneofReturnType__profit_margin: _TypeAlias = _typing.Literal["profit_margin"]  # noqa: Y015
     _WhichOneofArgType__profit_margin: _TypeAlias = _typing.Literal["_profit_margin", b"_profit_margin"]  # noqa: Y015
     _WhichOneofReturnType__revenue_per_impression: _TypeAlias = _typing.Literal["revenue_per_impression"]  # noqa: Y015
@@ -223,6 +267,8 @@ class GetCampaignMetricsResponse(_message.Message):
     _WhichOneofReturnType__view_rate: _TypeAlias = _typing.Literal["view_rate"]  # noqa: Y015
     _WhichOneofArgType__view_rate: _TypeAlias = _typing.Literal["_view_rate", b"_view_rate"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__breakeven_conversion_rate) -> _WhichOneofReturnType__breakeven_conversion_rate | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__breakeven_conversions) -> _WhichOneofReturnType__breakeven_conversions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
@@ -230,6 +276,8 @@ class GetCampaignMetricsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_per_conversion) -> _WhichOneofReturnType__cost_per_conversion | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ctr) -> _WhichOneofReturnType__ctr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notification_open_rate) -> _WhichOneofReturnType__notification_open_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__profit_margin) -> _WhichOneofReturnType__profit_margin | None: ...
     @_typing.overload
@@ -244,62 +292,6 @@ class GetCampaignMetricsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__view_rate) -> _WhichOneofReturnType__view_rate | None: ...
 
 Global___GetCampaignMetricsResponse: _TypeAlias = GetCampaignMetricsResponse  # noqa: Y015
-
-@_typing.final
-class GetCampaignSegmentsRequest(_message.Message):
-    """Asks for a campaign's segments."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """The campaign. Required."""
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetCampaignSegmentsRequest: _TypeAlias = GetCampaignSegmentsRequest  # noqa: Y015
-
-@_typing.final
-class GetCampaignSegmentsResponse(_message.Message):
-    """A campaign's segments."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
-    SEGMENTS_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """The campaign."""
-    currency_code: _builtins.str
-    """The currency of all money here; empty while the campaign has none."""
-    @_builtins.property
-    def segments(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.SegmentPerformance]:
-        """By conversion_rate, the highest first; where it is unset last; then by segment_name. A user of several
-        segments counts in each.
-        """
-
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-        currency_code: _builtins.str = ...,
-        segments: _abc.Iterable[_metrics_pb2.SegmentPerformance] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "currency_code", b"currency_code", "segments", b"segments"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetCampaignSegmentsResponse: _TypeAlias = GetCampaignSegmentsResponse  # noqa: Y015
 
 @_typing.final
 class GetCampaignTrendRequest(_message.Message):
@@ -340,42 +332,76 @@ class GetCampaignTrendRequest(_message.Message):
 Global___GetCampaignTrendRequest: _TypeAlias = GetCampaignTrendRequest  # noqa: Y015
 
 @_typing.final
-class GetCampaignTrendResponse(_message.Message):
-    """A campaign's counts by period."""
+class GetCampaignChannelsRequest(_message.Message):
+    """Asks for a campaign's channels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The campaign. Required."""
+    start_date: _builtins.str
+    """The first day counted, as YYYY-MM-DD. Empty: from the first event."""
+    end_date: _builtins.str
+    """The last day counted, as YYYY-MM-DD, not before start_date. Empty: to the last event."""
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        start_date: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignChannelsRequest: _TypeAlias = GetCampaignChannelsRequest  # noqa: Y015
+
+@_typing.final
+class GetCampaignChannelsResponse(_message.Message):
+    """A campaign's channels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
-    INTERVAL_FIELD_NUMBER: _builtins.int
-    POINTS_FIELD_NUMBER: _builtins.int
+    DATE_RANGE_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    INTERVAL_METHOD_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     currency_code: _builtins.str
     """The currency of all money here; empty while the campaign has none."""
-    interval: _builtins.str
-    """The interval answered for."""
+    interval_method: _builtins.str
+    """How the intervals were made, as in GetCampaignMetricsResponse."""
     @_builtins.property
-    def points(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.TrendPoint]:
-        """One point per period that the range touches, in order of time, periods without events with zeros; only the
-        days of the range are counted. None for a campaign without events where the range was left open.
-        """
+    def date_range(self) -> _range_pb2.DateRange:
+        """The days counted; unset where the whole life of the campaign is."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.ChannelPerformance]:
+        """By channel, the one that is not known first."""
 
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         currency_code: _builtins.str = ...,
-        interval: _builtins.str = ...,
-        points: _abc.Iterable[_metrics_pb2.TrendPoint] | None = ...,
+        date_range: _range_pb2.DateRange | None = ...,
+        channels: _abc.Iterable[_metrics_pb2.ChannelPerformance] | None = ...,
+        interval_method: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "currency_code", b"currency_code", "interval", b"interval", "points", b"points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channels", b"channels", "currency_code", b"currency_code", "date_range", b"date_range", "interval_method", b"interval_method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetCampaignTrendResponse: _TypeAlias = GetCampaignTrendResponse  # noqa: Y015
+Global___GetCampaignChannelsResponse: _TypeAlias = GetCampaignChannelsResponse  # noqa: Y015
 
 @_typing.final
 class GetCampaignRoiRequest(_message.Message):
@@ -398,73 +424,6 @@ class GetCampaignRoiRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCampaignRoiRequest: _TypeAlias = GetCampaignRoiRequest  # noqa: Y015
-
-@_typing.final
-class GetCampaignRoiResponse(_message.Message):
-    """What a campaign cost and brought over its life."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
-    TOTAL_COST_FIELD_NUMBER: _builtins.int
-    TOTAL_REVENUE_FIELD_NUMBER: _builtins.int
-    PROFIT_FIELD_NUMBER: _builtins.int
-    ROAS_FIELD_NUMBER: _builtins.int
-    COST_PER_CONVERSION_FIELD_NUMBER: _builtins.int
-    PROFIT_MARGIN_PERCENT_FIELD_NUMBER: _builtins.int
-    BREAKEVEN_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """The campaign."""
-    currency_code: _builtins.str
-    """The currency of all money here; empty while the campaign has none."""
-    total_cost: _builtins.float
-    """What events and imported costs carry, in currency units."""
-    total_revenue: _builtins.float
-    """Revenue of the conversions less refunds, in currency units."""
-    profit: _builtins.float
-    """total_revenue - total_cost, in currency units."""
-    roas: _builtins.float
-    """total_revenue / total_cost: 2.4, not 240 %. Unset without cost."""
-    cost_per_conversion: _builtins.float
-    """total_cost / conversions, in currency units. Unset without conversions."""
-    profit_margin_percent: _builtins.float
-    """100 x profit / total_revenue. Unset without revenue."""
-    @_builtins.property
-    def breakeven(self) -> _metrics_pb2.Breakeven:
-        """What it takes to pay the cost."""
-
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-        currency_code: _builtins.str = ...,
-        total_cost: _builtins.float = ...,
-        total_revenue: _builtins.float = ...,
-        profit: _builtins.float = ...,
-        roas: _builtins.float | None = ...,
-        cost_per_conversion: _builtins.float | None = ...,
-        profit_margin_percent: _builtins.float | None = ...,
-        breakeven: _metrics_pb2.Breakeven | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion", "_profit_margin_percent", b"_profit_margin_percent", "_roas", b"_roas", "breakeven", b"breakeven", "cost_per_conversion", b"cost_per_conversion", "profit_margin_percent", b"profit_margin_percent", "roas", b"roas"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion", "_profit_margin_percent", b"_profit_margin_percent", "_roas", b"_roas", "breakeven", b"breakeven", "campaign_id", b"campaign_id", "cost_per_conversion", b"cost_per_conversion", "currency_code", b"currency_code", "profit", b"profit", "profit_margin_percent", b"profit_margin_percent", "roas", b"roas", "total_cost", b"total_cost", "total_revenue", b"total_revenue"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__cost_per_conversion: _TypeAlias = _typing.Literal["cost_per_conversion"]  # noqa: Y015
-    _WhichOneofArgType__cost_per_conversion: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion"]  # noqa: Y015
-    _WhichOneofReturnType__profit_margin_percent: _TypeAlias = _typing.Literal["profit_margin_percent"]  # noqa: Y015
-    _WhichOneofArgType__profit_margin_percent: _TypeAlias = _typing.Literal["_profit_margin_percent", b"_profit_margin_percent"]  # noqa: Y015
-    _WhichOneofReturnType__roas: _TypeAlias = _typing.Literal["roas"]  # noqa: Y015
-    _WhichOneofArgType__roas: _TypeAlias = _typing.Literal["_roas", b"_roas"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_per_conversion) -> _WhichOneofReturnType__cost_per_conversion | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__profit_margin_percent) -> _WhichOneofReturnType__profit_margin_percent | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__roas) -> _WhichOneofReturnType__roas | None: ...
-
-Global___GetCampaignRoiResponse: _TypeAlias = GetCampaignRoiResponse  # noqa: Y015
 
 @_typing.final
 class GetPortfolioPerformanceRequest(_message.Message):
@@ -559,375 +518,6 @@ class GetPortfolioPerformanceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__average_roas) -> _WhichOneofReturnType__average_roas | None: ...
 
 Global___GetPortfolioPerformanceResponse: _TypeAlias = GetPortfolioPerformanceResponse  # noqa: Y015
-
-@_typing.final
-class ListTopCampaignsRequest(_message.Message):
-    """Asks which campaigns are best."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    METRIC_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
-    DAYS_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
-    metric: _builtins.str
-    """`roas`, `roi`, `revenue`, `profit`, `conversion_rate`, `user_conversion_rate`, `conversions`, `ctr` or
-    `view_rate`. Empty: `roas`.
-    """
-    limit: _builtins.int
-    """How many campaigns: 1 to 1000. Unset: 10."""
-    days: _builtins.int
-    """How many days, ending with as_of: 1 to 3660. Unset: 30."""
-    @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The time whose day is the last one counted. Unset: now."""
-
-    def __init__(
-        self,
-        *,
-        metric: _builtins.str = ...,
-        limit: _builtins.int | None = ...,
-        days: _builtins.int | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days", b"_days", "_limit", b"_limit", "as_of", b"as_of", "days", b"days", "limit", b"limit"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days", b"_days", "_limit", b"_limit", "as_of", b"as_of", "days", b"days", "limit", b"limit", "metric", b"metric"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__days: _TypeAlias = _typing.Literal["days"]  # noqa: Y015
-    _WhichOneofArgType__days: _TypeAlias = _typing.Literal["_days", b"_days"]  # noqa: Y015
-    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
-    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__days) -> _WhichOneofReturnType__days | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
-
-Global___ListTopCampaignsRequest: _TypeAlias = ListTopCampaignsRequest  # noqa: Y015
-
-@_typing.final
-class ListTopCampaignsResponse(_message.Message):
-    """The best campaigns."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DATE_RANGE_FIELD_NUMBER: _builtins.int
-    METRIC_FIELD_NUMBER: _builtins.int
-    CAMPAIGNS_FIELD_NUMBER: _builtins.int
-    metric: _builtins.str
-    """The metric ranked by."""
-    @_builtins.property
-    def date_range(self) -> _range_pb2.DateRange:
-        """The days counted."""
-
-    @_builtins.property
-    def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.RankedCampaign]:
-        """By the metric, the highest first; ties by campaign_id. Campaigns for which it is undefined are left out."""
-
-    def __init__(
-        self,
-        *,
-        date_range: _range_pb2.DateRange | None = ...,
-        metric: _builtins.str = ...,
-        campaigns: _abc.Iterable[_metrics_pb2.RankedCampaign] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "date_range", b"date_range", "metric", b"metric"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListTopCampaignsResponse: _TypeAlias = ListTopCampaignsResponse  # noqa: Y015
-
-@_typing.final
-class GetCohortPerformanceRequest(_message.Message):
-    """Asks how a cohort came back."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    COHORT_DATE_FIELD_NUMBER: _builtins.int
-    cohort_date: _builtins.str
-    """The day of the cohort's first events, as YYYY-MM-DD. Required."""
-    def __init__(
-        self,
-        *,
-        cohort_date: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_date", b"cohort_date"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetCohortPerformanceRequest: _TypeAlias = GetCohortPerformanceRequest  # noqa: Y015
-
-@_typing.final
-class GetCohortPerformanceResponse(_message.Message):
-    """How a cohort came back."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    COHORT_DATE_FIELD_NUMBER: _builtins.int
-    USERS_FIELD_NUMBER: _builtins.int
-    PERIODS_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
-    cohort_date: _builtins.str
-    """The day of the cohort's first events, as YYYY-MM-DD."""
-    users: _builtins.int
-    """Users whose first event fell on the day."""
-    @_builtins.property
-    def periods(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.CohortPeriod]:
-        """Periods since that day in order of time, the current one included."""
-
-    @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
-        """Up to when events are counted."""
-
-    def __init__(
-        self,
-        *,
-        cohort_date: _builtins.str = ...,
-        users: _builtins.int = ...,
-        periods: _abc.Iterable[_metrics_pb2.CohortPeriod] | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "cohort_date", b"cohort_date", "periods", b"periods", "users", b"users"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetCohortPerformanceResponse: _TypeAlias = GetCohortPerformanceResponse  # noqa: Y015
-
-@_typing.final
-class CompareCampaignsRequest(_message.Message):
-    """Asks to put campaigns side by side."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def campaign_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The campaigns: 2 to 20, each once. The first is the baseline. Required."""
-
-    def __init__(
-        self,
-        *,
-        campaign_ids: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_ids", b"campaign_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CompareCampaignsRequest: _TypeAlias = CompareCampaignsRequest  # noqa: Y015
-
-@_typing.final
-class CompareCampaignsResponse(_message.Message):
-    """Campaigns side by side."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGNS_FIELD_NUMBER: _builtins.int
-    DIFFERENCES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.CampaignMetrics]:
-        """The campaigns over their life, in the order asked for."""
-
-    @_builtins.property
-    def differences(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.CampaignDifference]:
-        """Each other campaign against the first, by campaign in the order asked for and then by metric. Money is
-        compared only within one currency.
-        """
-
-    def __init__(
-        self,
-        *,
-        campaigns: _abc.Iterable[_metrics_pb2.CampaignMetrics] | None = ...,
-        differences: _abc.Iterable[_metrics_pb2.CampaignDifference] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "differences", b"differences"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CompareCampaignsResponse: _TypeAlias = CompareCampaignsResponse  # noqa: Y015
-
-@_typing.final
-class GetMerchantPerformanceRequest(_message.Message):
-    """Asks for a merchant's performance."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MERCHANT_ID_FIELD_NUMBER: _builtins.int
-    merchant_id: _builtins.int
-    """The merchant. Required."""
-    def __init__(
-        self,
-        *,
-        merchant_id: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant_id", b"merchant_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetMerchantPerformanceRequest: _TypeAlias = GetMerchantPerformanceRequest  # noqa: Y015
-
-@_typing.final
-class GetMerchantPerformanceResponse(_message.Message):
-    """A merchant's performance."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MERCHANT_ID_FIELD_NUMBER: _builtins.int
-    MERCHANT_NAME_FIELD_NUMBER: _builtins.int
-    TOTAL_CAMPAIGNS_FIELD_NUMBER: _builtins.int
-    TOTALS_FIELD_NUMBER: _builtins.int
-    GEOFENCE_ENTRIES_FIELD_NUMBER: _builtins.int
-    merchant_id: _builtins.int
-    """The merchant."""
-    merchant_name: _builtins.str
-    """Its name."""
-    total_campaigns: _builtins.int
-    """Its campaigns with at least one event."""
-    geofence_entries: _builtins.int
-    """Times that users came near."""
-    @_builtins.property
-    def totals(self) -> _metrics_pb2.PortfolioTotals:
-        """Sums over its campaigns, and over its plain purchases."""
-
-    def __init__(
-        self,
-        *,
-        merchant_id: _builtins.int = ...,
-        merchant_name: _builtins.str = ...,
-        total_campaigns: _builtins.int = ...,
-        totals: _metrics_pb2.PortfolioTotals | None = ...,
-        geofence_entries: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["totals", b"totals"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["geofence_entries", b"geofence_entries", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "total_campaigns", b"total_campaigns", "totals", b"totals"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetMerchantPerformanceResponse: _TypeAlias = GetMerchantPerformanceResponse  # noqa: Y015
-
-@_typing.final
-class GetCampaignForecastRequest(_message.Message):
-    """Asks what a campaign is expected to do."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """The campaign. Required."""
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetCampaignForecastRequest: _TypeAlias = GetCampaignForecastRequest  # noqa: Y015
-
-@_typing.final
-class GetCampaignForecastResponse(_message.Message):
-    """What a campaign is expected to do."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
-    METHOD_FIELD_NUMBER: _builtins.int
-    POINTS_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """The campaign."""
-    currency_code: _builtins.str
-    """The currency of all money here; empty while the campaign has none."""
-    method: _builtins.str
-    """How the forecast was made."""
-    @_builtins.property
-    def points(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.ForecastPoint]:
-        """The coming days, in order."""
-
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-        currency_code: _builtins.str = ...,
-        method: _builtins.str = ...,
-        points: _abc.Iterable[_metrics_pb2.ForecastPoint] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "currency_code", b"currency_code", "method", b"method", "points", b"points"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetCampaignForecastResponse: _TypeAlias = GetCampaignForecastResponse  # noqa: Y015
-
-@_typing.final
-class GetAttributionRequest(_message.Message):
-    """Asks what a campaign is credited with."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """The campaign. Required."""
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetAttributionRequest: _TypeAlias = GetAttributionRequest  # noqa: Y015
-
-@_typing.final
-class GetAttributionResponse(_message.Message):
-    """What a campaign is credited with."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
-    CREDITS_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """The campaign."""
-    currency_code: _builtins.str
-    """The currency of all money here; empty while the campaign has none."""
-    @_builtins.property
-    def credits(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.AttributionCredit]:
-        """One credit per rule."""
-
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-        currency_code: _builtins.str = ...,
-        credits: _abc.Iterable[_metrics_pb2.AttributionCredit] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "credits", b"credits", "currency_code", b"currency_code"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetAttributionResponse: _TypeAlias = GetAttributionResponse  # noqa: Y015
 
 @_typing.final
 class IngestEventsRequest(_message.Message):
@@ -1040,58 +630,6 @@ class IngestEventStreamResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestEventStreamResponse: _TypeAlias = IngestEventStreamResponse  # noqa: Y015
-
-@_typing.final
-class ImportCostsRequest(_message.Message):
-    """Costs to take in."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    COSTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def costs(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.DailyCost]:
-        """The costs, in any order: 1 to 10,000."""
-
-    def __init__(
-        self,
-        *,
-        costs: _abc.Iterable[_events_pb2.DailyCost] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ImportCostsRequest: _TypeAlias = ImportCostsRequest  # noqa: Y015
-
-@_typing.final
-class ImportCostsResponse(_message.Message):
-    """What became of the costs."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ACCEPTED_COUNT_FIELD_NUMBER: _builtins.int
-    REJECTIONS_FIELD_NUMBER: _builtins.int
-    accepted_count: _builtins.int
-    """Costs taken in, changed or not."""
-    @_builtins.property
-    def rejections(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.CostRejection]:
-        """Costs that were not taken, by index."""
-
-    def __init__(
-        self,
-        *,
-        accepted_count: _builtins.int = ...,
-        rejections: _abc.Iterable[_events_pb2.CostRejection] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_count", b"accepted_count", "rejections", b"rejections"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ImportCostsResponse: _TypeAlias = ImportCostsResponse  # noqa: Y015
 
 @_typing.final
 class WatchCampaignRequest(_message.Message):

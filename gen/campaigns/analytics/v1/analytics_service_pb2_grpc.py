@@ -4,6 +4,15 @@ import grpc
 import warnings
 
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2
+from gen.campaigns.analytics.v1 import attribution_pb2 as campaigns_dot_analytics_dot_v1_dot_attribution__pb2
+from gen.campaigns.analytics.v1 import audience_pb2 as campaigns_dot_analytics_dot_v1_dot_audience__pb2
+from gen.campaigns.analytics.v1 import comparison_pb2 as campaigns_dot_analytics_dot_v1_dot_comparison__pb2
+from gen.campaigns.analytics.v1 import costs_pb2 as campaigns_dot_analytics_dot_v1_dot_costs__pb2
+from gen.campaigns.analytics.v1 import forecasts_pb2 as campaigns_dot_analytics_dot_v1_dot_forecasts__pb2
+from gen.campaigns.analytics.v1 import merchants_pb2 as campaigns_dot_analytics_dot_v1_dot_merchants__pb2
+from gen.campaigns.analytics.v1 import metrics_pb2 as campaigns_dot_analytics_dot_v1_dot_metrics__pb2
+from gen.campaigns.analytics.v1 import ranking_pb2 as campaigns_dot_analytics_dot_v1_dot_ranking__pb2
+from gen.campaigns.analytics.v1 import trends_pb2 as campaigns_dot_analytics_dot_v1_dot_trends__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -46,18 +55,23 @@ class AnalyticsServiceStub:
                 _registered_method=True)
         self.GetCampaignSegments = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetCampaignSegments',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignSegmentsRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignSegmentsResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCampaignSegmentsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCampaignSegmentsResponse.FromString,
                 _registered_method=True)
         self.GetCampaignTrend = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetCampaignTrend',
                 request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignTrendRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignTrendResponse.FromString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_trends__pb2.GetCampaignTrendResponse.FromString,
+                _registered_method=True)
+        self.GetCampaignChannels = channel.unary_unary(
+                '/campaigns.analytics.v1.AnalyticsService/GetCampaignChannels',
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignChannelsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignChannelsResponse.FromString,
                 _registered_method=True)
         self.GetCampaignRoi = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetCampaignRoi',
                 request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignRoiRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignRoiResponse.FromString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_metrics__pb2.GetCampaignRoiResponse.FromString,
                 _registered_method=True)
         self.GetPortfolioPerformance = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetPortfolioPerformance',
@@ -66,33 +80,53 @@ class AnalyticsServiceStub:
                 _registered_method=True)
         self.ListTopCampaigns = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/ListTopCampaigns',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ListTopCampaignsRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ListTopCampaignsResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_ranking__pb2.ListTopCampaignsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_ranking__pb2.ListTopCampaignsResponse.FromString,
                 _registered_method=True)
         self.GetCohortPerformance = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetCohortPerformance',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortPerformanceRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortPerformanceResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCohortPerformanceRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCohortPerformanceResponse.FromString,
+                _registered_method=True)
+        self.ListCohorts = channel.unary_unary(
+                '/campaigns.analytics.v1.AnalyticsService/ListCohorts',
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListCohortsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListCohortsResponse.FromString,
+                _registered_method=True)
+        self.ListRfmSegments = channel.unary_unary(
+                '/campaigns.analytics.v1.AnalyticsService/ListRfmSegments',
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListRfmSegmentsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListRfmSegmentsResponse.FromString,
                 _registered_method=True)
         self.CompareCampaigns = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/CompareCampaigns',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.CompareCampaignsRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.CompareCampaignsResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_comparison__pb2.CompareCampaignsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_comparison__pb2.CompareCampaignsResponse.FromString,
                 _registered_method=True)
         self.GetMerchantPerformance = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetMerchantPerformance',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMerchantPerformanceRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMerchantPerformanceResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_merchants__pb2.GetMerchantPerformanceRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_merchants__pb2.GetMerchantPerformanceResponse.FromString,
                 _registered_method=True)
         self.GetCampaignForecast = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetCampaignForecast',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignForecastRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignForecastResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetCampaignForecastRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetCampaignForecastResponse.FromString,
+                _registered_method=True)
+        self.GetPortfolioForecast = channel.unary_unary(
+                '/campaigns.analytics.v1.AnalyticsService/GetPortfolioForecast',
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetPortfolioForecastRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetPortfolioForecastResponse.FromString,
                 _registered_method=True)
         self.GetAttribution = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/GetAttribution',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetAttributionRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetAttributionResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetAttributionRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetAttributionResponse.FromString,
+                _registered_method=True)
+        self.GetPortfolioAttribution = channel.unary_unary(
+                '/campaigns.analytics.v1.AnalyticsService/GetPortfolioAttribution',
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetPortfolioAttributionRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetPortfolioAttributionResponse.FromString,
                 _registered_method=True)
         self.IngestEvents = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/IngestEvents',
@@ -106,8 +140,13 @@ class AnalyticsServiceStub:
                 _registered_method=True)
         self.ImportCosts = channel.unary_unary(
                 '/campaigns.analytics.v1.AnalyticsService/ImportCosts',
-                request_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ImportCostsRequest.SerializeToString,
-                response_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ImportCostsResponse.FromString,
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ImportCostsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ImportCostsResponse.FromString,
+                _registered_method=True)
+        self.ListCosts = channel.unary_unary(
+                '/campaigns.analytics.v1.AnalyticsService/ListCosts',
+                request_serializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ListCostsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ListCostsResponse.FromString,
                 _registered_method=True)
         self.WatchCampaign = channel.unary_stream(
                 '/campaigns.analytics.v1.AnalyticsService/WatchCampaign',
@@ -150,6 +189,13 @@ class AnalyticsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCampaignChannels(self, request, context):
+        """Returns a campaign's performance by delivery channel. NOT_FOUND for an unknown campaign.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCampaignRoi(self, request, context):
         """Returns what a campaign cost and brought over its life. NOT_FOUND for an unknown campaign.
         """
@@ -165,7 +211,8 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTopCampaigns(self, request, context):
-        """Ranks campaigns by a metric.
+        """Ranks campaigns by a metric. INVALID_ARGUMENT (CURRENCY_REQUIRED) where the metric is money, campaigns of several
+        currencies took part, and no currency is named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +220,20 @@ class AnalyticsServiceServicer:
 
     def GetCohortPerformance(self, request, context):
         """Returns how the users whose first event fell on a day came back, and what they brought.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCohorts(self, request, context):
+        """Lists cohorts by the day of their first events: the retention triangle.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRfmSegments(self, request, context):
+        """Returns the segments that recency, frequency and money put users into.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,7 +255,16 @@ class AnalyticsServiceServicer:
 
     def GetCampaignForecast(self, request, context):
         """Returns what a campaign is expected to do in the coming days. NOT_FOUND for an unknown campaign,
-        FAILED_PRECONDITION where its history is too short.
+        FAILED_PRECONDITION where its history is too short (DATA_INSUFFICIENT) or no forecast was made yet
+        (FORECAST_NOT_MADE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPortfolioForecast(self, request, context):
+        """Returns what all campaigns of a currency are expected to do together in the coming days. FAILED_PRECONDITION as
+        GetCampaignForecast.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -202,6 +272,13 @@ class AnalyticsServiceServicer:
 
     def GetAttribution(self, request, context):
         """Returns what a campaign is credited with, rule by rule. NOT_FOUND for an unknown campaign.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPortfolioAttribution(self, request, context):
+        """Returns what every campaign is credited with by one model; the credits sum to the conversions and the revenue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,6 +302,13 @@ class AnalyticsServiceServicer:
 
     def ImportCosts(self, request, context):
         """Takes in what campaigns cost by day and channel. Sent again it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCosts(self, request, context):
+        """Lists the costs that were imported.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,18 +339,23 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
             ),
             'GetCampaignSegments': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCampaignSegments,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignSegmentsRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignSegmentsResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCampaignSegmentsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCampaignSegmentsResponse.SerializeToString,
             ),
             'GetCampaignTrend': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCampaignTrend,
                     request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignTrendRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignTrendResponse.SerializeToString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_trends__pb2.GetCampaignTrendResponse.SerializeToString,
+            ),
+            'GetCampaignChannels': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCampaignChannels,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignChannelsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignChannelsResponse.SerializeToString,
             ),
             'GetCampaignRoi': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCampaignRoi,
                     request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignRoiRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignRoiResponse.SerializeToString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_metrics__pb2.GetCampaignRoiResponse.SerializeToString,
             ),
             'GetPortfolioPerformance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPortfolioPerformance,
@@ -275,33 +364,53 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
             ),
             'ListTopCampaigns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTopCampaigns,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ListTopCampaignsRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ListTopCampaignsResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_ranking__pb2.ListTopCampaignsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_ranking__pb2.ListTopCampaignsResponse.SerializeToString,
             ),
             'GetCohortPerformance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCohortPerformance,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortPerformanceRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortPerformanceResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCohortPerformanceRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCohortPerformanceResponse.SerializeToString,
+            ),
+            'ListCohorts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCohorts,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListCohortsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListCohortsResponse.SerializeToString,
+            ),
+            'ListRfmSegments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRfmSegments,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListRfmSegmentsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListRfmSegmentsResponse.SerializeToString,
             ),
             'CompareCampaigns': grpc.unary_unary_rpc_method_handler(
                     servicer.CompareCampaigns,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.CompareCampaignsRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.CompareCampaignsResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_comparison__pb2.CompareCampaignsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_comparison__pb2.CompareCampaignsResponse.SerializeToString,
             ),
             'GetMerchantPerformance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMerchantPerformance,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMerchantPerformanceRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMerchantPerformanceResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_merchants__pb2.GetMerchantPerformanceRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_merchants__pb2.GetMerchantPerformanceResponse.SerializeToString,
             ),
             'GetCampaignForecast': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCampaignForecast,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignForecastRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignForecastResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetCampaignForecastRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetCampaignForecastResponse.SerializeToString,
+            ),
+            'GetPortfolioForecast': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPortfolioForecast,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetPortfolioForecastRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetPortfolioForecastResponse.SerializeToString,
             ),
             'GetAttribution': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAttribution,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetAttributionRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetAttributionResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetAttributionRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetAttributionResponse.SerializeToString,
+            ),
+            'GetPortfolioAttribution': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPortfolioAttribution,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetPortfolioAttributionRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetPortfolioAttributionResponse.SerializeToString,
             ),
             'IngestEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.IngestEvents,
@@ -315,8 +424,13 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
             ),
             'ImportCosts': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportCosts,
-                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ImportCostsRequest.FromString,
-                    response_serializer=campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ImportCostsResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ImportCostsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ImportCostsResponse.SerializeToString,
+            ),
+            'ListCosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCosts,
+                    request_deserializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ListCostsRequest.FromString,
+                    response_serializer=campaigns_dot_analytics_dot_v1_dot_costs__pb2.ListCostsResponse.SerializeToString,
             ),
             'WatchCampaign': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCampaign,
@@ -386,8 +500,8 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/GetCampaignSegments',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignSegmentsRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignSegmentsResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCampaignSegmentsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCampaignSegmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -414,7 +528,34 @@ class AnalyticsService:
             target,
             '/campaigns.analytics.v1.AnalyticsService/GetCampaignTrend',
             campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignTrendRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignTrendResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_trends__pb2.GetCampaignTrendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCampaignChannels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.analytics.v1.AnalyticsService/GetCampaignChannels',
+            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignChannelsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignChannelsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -441,7 +582,7 @@ class AnalyticsService:
             target,
             '/campaigns.analytics.v1.AnalyticsService/GetCampaignRoi',
             campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignRoiRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignRoiResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_metrics__pb2.GetCampaignRoiResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -494,8 +635,8 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/ListTopCampaigns',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ListTopCampaignsRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ListTopCampaignsResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_ranking__pb2.ListTopCampaignsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_ranking__pb2.ListTopCampaignsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -521,8 +662,62 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/GetCohortPerformance',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortPerformanceRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortPerformanceResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCohortPerformanceRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.GetCohortPerformanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCohorts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.analytics.v1.AnalyticsService/ListCohorts',
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListCohortsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListCohortsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRfmSegments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.analytics.v1.AnalyticsService/ListRfmSegments',
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListRfmSegmentsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_audience__pb2.ListRfmSegmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -548,8 +743,8 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/CompareCampaigns',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.CompareCampaignsRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.CompareCampaignsResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_comparison__pb2.CompareCampaignsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_comparison__pb2.CompareCampaignsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -575,8 +770,8 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/GetMerchantPerformance',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMerchantPerformanceRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMerchantPerformanceResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_merchants__pb2.GetMerchantPerformanceRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_merchants__pb2.GetMerchantPerformanceResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -602,8 +797,35 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/GetCampaignForecast',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignForecastRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCampaignForecastResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetCampaignForecastRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetCampaignForecastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPortfolioForecast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.analytics.v1.AnalyticsService/GetPortfolioForecast',
+            campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetPortfolioForecastRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_forecasts__pb2.GetPortfolioForecastResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -629,8 +851,35 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/GetAttribution',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetAttributionRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.GetAttributionResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetAttributionRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetAttributionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPortfolioAttribution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.analytics.v1.AnalyticsService/GetPortfolioAttribution',
+            campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetPortfolioAttributionRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_attribution__pb2.GetPortfolioAttributionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -710,8 +959,35 @@ class AnalyticsService:
             request,
             target,
             '/campaigns.analytics.v1.AnalyticsService/ImportCosts',
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ImportCostsRequest.SerializeToString,
-            campaigns_dot_analytics_dot_v1_dot_analytics__service__pb2.ImportCostsResponse.FromString,
+            campaigns_dot_analytics_dot_v1_dot_costs__pb2.ImportCostsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_costs__pb2.ImportCostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.analytics.v1.AnalyticsService/ListCosts',
+            campaigns_dot_analytics_dot_v1_dot_costs__pb2.ListCostsRequest.SerializeToString,
+            campaigns_dot_analytics_dot_v1_dot_costs__pb2.ListCostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,15 @@ isort:skip_file
 """
 
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as _analytics_service_pb2
+from gen.campaigns.analytics.v1 import attribution_pb2 as _attribution_pb2
+from gen.campaigns.analytics.v1 import audience_pb2 as _audience_pb2
+from gen.campaigns.analytics.v1 import comparison_pb2 as _comparison_pb2
+from gen.campaigns.analytics.v1 import costs_pb2 as _costs_pb2
+from gen.campaigns.analytics.v1 import forecasts_pb2 as _forecasts_pb2
+from gen.campaigns.analytics.v1 import merchants_pb2 as _merchants_pb2
+from gen.campaigns.analytics.v1 import metrics_pb2 as _metrics_pb2
+from gen.campaigns.analytics.v1 import ranking_pb2 as _ranking_pb2
+from gen.campaigns.analytics.v1 import trends_pb2 as _trends_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 
@@ -22,28 +31,43 @@ class AnalyticsServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCampaignMetrics: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignMetricsRequest, _analytics_service_pb2.GetCampaignMetricsResponse]
     """Returns what a campaign did, over its life or over some days. NOT_FOUND for an unknown campaign."""
-    GetCampaignSegments: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignSegmentsRequest, _analytics_service_pb2.GetCampaignSegmentsResponse]
+    GetCampaignSegments: _aio.UnaryUnaryMultiCallable[_audience_pb2.GetCampaignSegmentsRequest, _audience_pb2.GetCampaignSegmentsResponse]
     """Returns a campaign's performance by user segment. NOT_FOUND for an unknown campaign."""
-    GetCampaignTrend: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignTrendRequest, _analytics_service_pb2.GetCampaignTrendResponse]
+    GetCampaignTrend: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignTrendRequest, _trends_pb2.GetCampaignTrendResponse]
     """Returns a campaign's counts by period, without gaps. NOT_FOUND for an unknown campaign."""
-    GetCampaignRoi: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignRoiRequest, _analytics_service_pb2.GetCampaignRoiResponse]
+    GetCampaignChannels: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignChannelsRequest, _analytics_service_pb2.GetCampaignChannelsResponse]
+    """Returns a campaign's performance by delivery channel. NOT_FOUND for an unknown campaign."""
+    GetCampaignRoi: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignRoiRequest, _metrics_pb2.GetCampaignRoiResponse]
     """Returns what a campaign cost and brought over its life. NOT_FOUND for an unknown campaign."""
     GetPortfolioPerformance: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetPortfolioPerformanceRequest, _analytics_service_pb2.GetPortfolioPerformanceResponse]
     """Returns what all campaigns did together, plain purchases beside them."""
-    ListTopCampaigns: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListTopCampaignsRequest, _analytics_service_pb2.ListTopCampaignsResponse]
-    """Ranks campaigns by a metric."""
-    GetCohortPerformance: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCohortPerformanceRequest, _analytics_service_pb2.GetCohortPerformanceResponse]
-    """Returns how the users whose first event fell on a day came back, and what they brought."""
-    CompareCampaigns: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.CompareCampaignsRequest, _analytics_service_pb2.CompareCampaignsResponse]
-    """Puts campaigns side by side. NOT_FOUND for an unknown campaign."""
-    GetMerchantPerformance: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetMerchantPerformanceRequest, _analytics_service_pb2.GetMerchantPerformanceResponse]
-    """Returns a merchant's performance through its campaigns and beside them. NOT_FOUND for an unknown merchant."""
-    GetCampaignForecast: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCampaignForecastRequest, _analytics_service_pb2.GetCampaignForecastResponse]
-    """Returns what a campaign is expected to do in the coming days. NOT_FOUND for an unknown campaign,
-    FAILED_PRECONDITION where its history is too short.
+    ListTopCampaigns: _aio.UnaryUnaryMultiCallable[_ranking_pb2.ListTopCampaignsRequest, _ranking_pb2.ListTopCampaignsResponse]
+    """Ranks campaigns by a metric. INVALID_ARGUMENT (CURRENCY_REQUIRED) where the metric is money, campaigns of several
+    currencies took part, and no currency is named.
     """
-    GetAttribution: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetAttributionRequest, _analytics_service_pb2.GetAttributionResponse]
+    GetCohortPerformance: _aio.UnaryUnaryMultiCallable[_audience_pb2.GetCohortPerformanceRequest, _audience_pb2.GetCohortPerformanceResponse]
+    """Returns how the users whose first event fell on a day came back, and what they brought."""
+    ListCohorts: _aio.UnaryUnaryMultiCallable[_audience_pb2.ListCohortsRequest, _audience_pb2.ListCohortsResponse]
+    """Lists cohorts by the day of their first events: the retention triangle."""
+    ListRfmSegments: _aio.UnaryUnaryMultiCallable[_audience_pb2.ListRfmSegmentsRequest, _audience_pb2.ListRfmSegmentsResponse]
+    """Returns the segments that recency, frequency and money put users into."""
+    CompareCampaigns: _aio.UnaryUnaryMultiCallable[_comparison_pb2.CompareCampaignsRequest, _comparison_pb2.CompareCampaignsResponse]
+    """Puts campaigns side by side. NOT_FOUND for an unknown campaign."""
+    GetMerchantPerformance: _aio.UnaryUnaryMultiCallable[_merchants_pb2.GetMerchantPerformanceRequest, _merchants_pb2.GetMerchantPerformanceResponse]
+    """Returns a merchant's performance through its campaigns and beside them. NOT_FOUND for an unknown merchant."""
+    GetCampaignForecast: _aio.UnaryUnaryMultiCallable[_forecasts_pb2.GetCampaignForecastRequest, _forecasts_pb2.GetCampaignForecastResponse]
+    """Returns what a campaign is expected to do in the coming days. NOT_FOUND for an unknown campaign,
+    FAILED_PRECONDITION where its history is too short (DATA_INSUFFICIENT) or no forecast was made yet
+    (FORECAST_NOT_MADE).
+    """
+    GetPortfolioForecast: _aio.UnaryUnaryMultiCallable[_forecasts_pb2.GetPortfolioForecastRequest, _forecasts_pb2.GetPortfolioForecastResponse]
+    """Returns what all campaigns of a currency are expected to do together in the coming days. FAILED_PRECONDITION as
+    GetCampaignForecast.
+    """
+    GetAttribution: _aio.UnaryUnaryMultiCallable[_attribution_pb2.GetAttributionRequest, _attribution_pb2.GetAttributionResponse]
     """Returns what a campaign is credited with, rule by rule. NOT_FOUND for an unknown campaign."""
+    GetPortfolioAttribution: _aio.UnaryUnaryMultiCallable[_attribution_pb2.GetPortfolioAttributionRequest, _attribution_pb2.GetPortfolioAttributionResponse]
+    """Returns what every campaign is credited with by one model; the credits sum to the conversions and the revenue."""
     IngestEvents: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.IngestEventsRequest, _analytics_service_pb2.IngestEventsResponse]
     """Takes in a batch of events. Each event is taken, known already, or rejected with its reason; the answer comes
     after what was taken is durable and counted. RESOURCE_EXHAUSTED for a batch over the limit.
@@ -52,8 +76,10 @@ class AnalyticsServiceStub:
     """Takes in events in any number of messages and answers once, after the last. Every message is a batch of its
     own: if the call breaks, what was taken stays, and sending all of it again counts nothing twice.
     """
-    ImportCosts: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ImportCostsRequest, _analytics_service_pb2.ImportCostsResponse]
+    ImportCosts: _aio.UnaryUnaryMultiCallable[_costs_pb2.ImportCostsRequest, _costs_pb2.ImportCostsResponse]
     """Takes in what campaigns cost by day and channel. Sent again it changes nothing."""
+    ListCosts: _aio.UnaryUnaryMultiCallable[_costs_pb2.ListCostsRequest, _costs_pb2.ListCostsResponse]
+    """Lists the costs that were imported."""
     WatchCampaign: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchCampaignRequest, _analytics_service_pb2.WatchCampaignResponse]
     """Sends a campaign's metrics now and after every change, until the caller leaves. NOT_FOUND for an unknown
     campaign.
@@ -78,23 +104,30 @@ class AnalyticsServiceServicer:
 
     def GetCampaignSegments(
         self,
-        request: _analytics_service_pb2.GetCampaignSegmentsRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.GetCampaignSegmentsRequest, _abc.Awaitable[_analytics_service_pb2.GetCampaignSegmentsResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.GetCampaignSegmentsResponse]:
+        request: _audience_pb2.GetCampaignSegmentsRequest,
+        context: _aio.ServicerContext[_audience_pb2.GetCampaignSegmentsRequest, _abc.Awaitable[_audience_pb2.GetCampaignSegmentsResponse]],
+    ) -> _abc.Awaitable[_audience_pb2.GetCampaignSegmentsResponse]:
         """Returns a campaign's performance by user segment. NOT_FOUND for an unknown campaign."""
 
     def GetCampaignTrend(
         self,
         request: _analytics_service_pb2.GetCampaignTrendRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.GetCampaignTrendRequest, _abc.Awaitable[_analytics_service_pb2.GetCampaignTrendResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.GetCampaignTrendResponse]:
+        context: _aio.ServicerContext[_analytics_service_pb2.GetCampaignTrendRequest, _abc.Awaitable[_trends_pb2.GetCampaignTrendResponse]],
+    ) -> _abc.Awaitable[_trends_pb2.GetCampaignTrendResponse]:
         """Returns a campaign's counts by period, without gaps. NOT_FOUND for an unknown campaign."""
+
+    def GetCampaignChannels(
+        self,
+        request: _analytics_service_pb2.GetCampaignChannelsRequest,
+        context: _aio.ServicerContext[_analytics_service_pb2.GetCampaignChannelsRequest, _abc.Awaitable[_analytics_service_pb2.GetCampaignChannelsResponse]],
+    ) -> _abc.Awaitable[_analytics_service_pb2.GetCampaignChannelsResponse]:
+        """Returns a campaign's performance by delivery channel. NOT_FOUND for an unknown campaign."""
 
     def GetCampaignRoi(
         self,
         request: _analytics_service_pb2.GetCampaignRoiRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.GetCampaignRoiRequest, _abc.Awaitable[_analytics_service_pb2.GetCampaignRoiResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.GetCampaignRoiResponse]:
+        context: _aio.ServicerContext[_analytics_service_pb2.GetCampaignRoiRequest, _abc.Awaitable[_metrics_pb2.GetCampaignRoiResponse]],
+    ) -> _abc.Awaitable[_metrics_pb2.GetCampaignRoiResponse]:
         """Returns what a campaign cost and brought over its life. NOT_FOUND for an unknown campaign."""
 
     def GetPortfolioPerformance(
@@ -106,47 +139,80 @@ class AnalyticsServiceServicer:
 
     def ListTopCampaigns(
         self,
-        request: _analytics_service_pb2.ListTopCampaignsRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.ListTopCampaignsRequest, _abc.Awaitable[_analytics_service_pb2.ListTopCampaignsResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.ListTopCampaignsResponse]:
-        """Ranks campaigns by a metric."""
+        request: _ranking_pb2.ListTopCampaignsRequest,
+        context: _aio.ServicerContext[_ranking_pb2.ListTopCampaignsRequest, _abc.Awaitable[_ranking_pb2.ListTopCampaignsResponse]],
+    ) -> _abc.Awaitable[_ranking_pb2.ListTopCampaignsResponse]:
+        """Ranks campaigns by a metric. INVALID_ARGUMENT (CURRENCY_REQUIRED) where the metric is money, campaigns of several
+        currencies took part, and no currency is named.
+        """
 
     def GetCohortPerformance(
         self,
-        request: _analytics_service_pb2.GetCohortPerformanceRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.GetCohortPerformanceRequest, _abc.Awaitable[_analytics_service_pb2.GetCohortPerformanceResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.GetCohortPerformanceResponse]:
+        request: _audience_pb2.GetCohortPerformanceRequest,
+        context: _aio.ServicerContext[_audience_pb2.GetCohortPerformanceRequest, _abc.Awaitable[_audience_pb2.GetCohortPerformanceResponse]],
+    ) -> _abc.Awaitable[_audience_pb2.GetCohortPerformanceResponse]:
         """Returns how the users whose first event fell on a day came back, and what they brought."""
+
+    def ListCohorts(
+        self,
+        request: _audience_pb2.ListCohortsRequest,
+        context: _aio.ServicerContext[_audience_pb2.ListCohortsRequest, _abc.Awaitable[_audience_pb2.ListCohortsResponse]],
+    ) -> _abc.Awaitable[_audience_pb2.ListCohortsResponse]:
+        """Lists cohorts by the day of their first events: the retention triangle."""
+
+    def ListRfmSegments(
+        self,
+        request: _audience_pb2.ListRfmSegmentsRequest,
+        context: _aio.ServicerContext[_audience_pb2.ListRfmSegmentsRequest, _abc.Awaitable[_audience_pb2.ListRfmSegmentsResponse]],
+    ) -> _abc.Awaitable[_audience_pb2.ListRfmSegmentsResponse]:
+        """Returns the segments that recency, frequency and money put users into."""
 
     def CompareCampaigns(
         self,
-        request: _analytics_service_pb2.CompareCampaignsRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.CompareCampaignsRequest, _abc.Awaitable[_analytics_service_pb2.CompareCampaignsResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.CompareCampaignsResponse]:
+        request: _comparison_pb2.CompareCampaignsRequest,
+        context: _aio.ServicerContext[_comparison_pb2.CompareCampaignsRequest, _abc.Awaitable[_comparison_pb2.CompareCampaignsResponse]],
+    ) -> _abc.Awaitable[_comparison_pb2.CompareCampaignsResponse]:
         """Puts campaigns side by side. NOT_FOUND for an unknown campaign."""
 
     def GetMerchantPerformance(
         self,
-        request: _analytics_service_pb2.GetMerchantPerformanceRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.GetMerchantPerformanceRequest, _abc.Awaitable[_analytics_service_pb2.GetMerchantPerformanceResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.GetMerchantPerformanceResponse]:
+        request: _merchants_pb2.GetMerchantPerformanceRequest,
+        context: _aio.ServicerContext[_merchants_pb2.GetMerchantPerformanceRequest, _abc.Awaitable[_merchants_pb2.GetMerchantPerformanceResponse]],
+    ) -> _abc.Awaitable[_merchants_pb2.GetMerchantPerformanceResponse]:
         """Returns a merchant's performance through its campaigns and beside them. NOT_FOUND for an unknown merchant."""
 
     def GetCampaignForecast(
         self,
-        request: _analytics_service_pb2.GetCampaignForecastRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.GetCampaignForecastRequest, _abc.Awaitable[_analytics_service_pb2.GetCampaignForecastResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.GetCampaignForecastResponse]:
+        request: _forecasts_pb2.GetCampaignForecastRequest,
+        context: _aio.ServicerContext[_forecasts_pb2.GetCampaignForecastRequest, _abc.Awaitable[_forecasts_pb2.GetCampaignForecastResponse]],
+    ) -> _abc.Awaitable[_forecasts_pb2.GetCampaignForecastResponse]:
         """Returns what a campaign is expected to do in the coming days. NOT_FOUND for an unknown campaign,
-        FAILED_PRECONDITION where its history is too short.
+        FAILED_PRECONDITION where its history is too short (DATA_INSUFFICIENT) or no forecast was made yet
+        (FORECAST_NOT_MADE).
+        """
+
+    def GetPortfolioForecast(
+        self,
+        request: _forecasts_pb2.GetPortfolioForecastRequest,
+        context: _aio.ServicerContext[_forecasts_pb2.GetPortfolioForecastRequest, _abc.Awaitable[_forecasts_pb2.GetPortfolioForecastResponse]],
+    ) -> _abc.Awaitable[_forecasts_pb2.GetPortfolioForecastResponse]:
+        """Returns what all campaigns of a currency are expected to do together in the coming days. FAILED_PRECONDITION as
+        GetCampaignForecast.
         """
 
     def GetAttribution(
         self,
-        request: _analytics_service_pb2.GetAttributionRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.GetAttributionRequest, _abc.Awaitable[_analytics_service_pb2.GetAttributionResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.GetAttributionResponse]:
+        request: _attribution_pb2.GetAttributionRequest,
+        context: _aio.ServicerContext[_attribution_pb2.GetAttributionRequest, _abc.Awaitable[_attribution_pb2.GetAttributionResponse]],
+    ) -> _abc.Awaitable[_attribution_pb2.GetAttributionResponse]:
         """Returns what a campaign is credited with, rule by rule. NOT_FOUND for an unknown campaign."""
+
+    def GetPortfolioAttribution(
+        self,
+        request: _attribution_pb2.GetPortfolioAttributionRequest,
+        context: _aio.ServicerContext[_attribution_pb2.GetPortfolioAttributionRequest, _abc.Awaitable[_attribution_pb2.GetPortfolioAttributionResponse]],
+    ) -> _abc.Awaitable[_attribution_pb2.GetPortfolioAttributionResponse]:
+        """Returns what every campaign is credited with by one model; the credits sum to the conversions and the revenue."""
 
     def IngestEvents(
         self,
@@ -168,10 +234,17 @@ class AnalyticsServiceServicer:
 
     def ImportCosts(
         self,
-        request: _analytics_service_pb2.ImportCostsRequest,
-        context: _aio.ServicerContext[_analytics_service_pb2.ImportCostsRequest, _abc.Awaitable[_analytics_service_pb2.ImportCostsResponse]],
-    ) -> _abc.Awaitable[_analytics_service_pb2.ImportCostsResponse]:
+        request: _costs_pb2.ImportCostsRequest,
+        context: _aio.ServicerContext[_costs_pb2.ImportCostsRequest, _abc.Awaitable[_costs_pb2.ImportCostsResponse]],
+    ) -> _abc.Awaitable[_costs_pb2.ImportCostsResponse]:
         """Takes in what campaigns cost by day and channel. Sent again it changes nothing."""
+
+    def ListCosts(
+        self,
+        request: _costs_pb2.ListCostsRequest,
+        context: _aio.ServicerContext[_costs_pb2.ListCostsRequest, _abc.Awaitable[_costs_pb2.ListCostsResponse]],
+    ) -> _abc.Awaitable[_costs_pb2.ListCostsResponse]:
+        """Lists the costs that were imported."""
 
     def WatchCampaign(
         self,

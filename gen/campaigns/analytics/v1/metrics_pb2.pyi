@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from gen.campaigns.type.v1 import campaign_pb2 as _campaign_pb2
 from gen.campaigns.type.v1 import range_pb2 as _range_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -10,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -53,6 +54,14 @@ class CampaignMetrics(_message.Message):
     CONVERTING_USERS_FIELD_NUMBER: _builtins.int
     USER_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     USER_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    BREAKEVEN_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_DELIVERIES_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPENS_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    GEOFENCE_ENTRIES_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBES_FIELD_NUMBER: _builtins.int
+    INTERVAL_METHOD_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     currency_code: _builtins.str
@@ -97,6 +106,24 @@ class CampaignMetrics(_message.Message):
     """Reached users with at least one CONVERTED."""
     user_conversion_rate: _builtins.float
     """converting_users / reached_users. Unset without reached users."""
+    breakeven_conversion_rate: _builtins.float
+    """The conversion_rate at which, with the views had and the mean revenue of the conversions seen, the revenue pays
+    the cost. Unset without views, or where breakeven_conversions is.
+    """
+    notification_deliveries: _builtins.int
+    """Notifications that reached a device (NOTIFICATION_DELIVERED). Never impressions."""
+    notification_opens: _builtins.int
+    """Notifications opened (NOTIFICATION_OPENED). Never views."""
+    notification_open_rate: _builtins.float
+    """notification_opens / notification_deliveries. Unset without notification_deliveries."""
+    geofence_entries: _builtins.int
+    """Times that users came near the merchant (GEOFENCE_ENTERED) with the campaign named. Never views."""
+    unsubscribes: _builtins.int
+    """Times that users asked for no more offers (UNSUBSCRIBED)."""
+    interval_method: _builtins.str
+    """How the intervals were made: `user_delta_method` (exact sums over users), or `design_effect` (event-level variance
+    times the life's ratio of user-level to event-level variance).
+    """
     @_builtins.property
     def date_range(self) -> _range_pb2.DateRange:
         """The days counted; unset where the whole life of the campaign is."""
@@ -131,6 +158,12 @@ class CampaignMetrics(_message.Message):
     def user_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % Wilson interval of user_conversion_rate: each user counts once. Unset where user_conversion_rate is."""
 
+    @_builtins.property
+    def notification_open_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of notification_open_rate, with the user as the unit. Unset where notification_open_rate is, or with
+        fewer than two users.
+        """
+
     def __init__(
         self,
         *,
@@ -162,11 +195,21 @@ class CampaignMetrics(_message.Message):
         converting_users: _builtins.int = ...,
         user_conversion_rate: _builtins.float | None = ...,
         user_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        breakeven_conversion_rate: _builtins.float | None = ...,
+        notification_deliveries: _builtins.int = ...,
+        notification_opens: _builtins.int = ...,
+        notification_open_rate: _builtins.float | None = ...,
+        notification_open_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        geofence_entries: _builtins.int = ...,
+        unsubscribes: _builtins.int = ...,
+        interval_method: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversions", b"breakeven_conversions", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "date_range", b"date_range", "profit_margin", b"profit_margin", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "date_range", b"date_range", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "profit_margin", b"profit_margin", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversions", b"breakeven_conversions", "campaign_id", b"campaign_id", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "converting_users", b"converting_users", "cost", b"cost", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "currency_code", b"currency_code", "date_range", b"date_range", "impressions", b"impressions", "profit", b"profit", "profit_margin", b"profit_margin", "reached_users", b"reached_users", "revenue", b"revenue", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "campaign_id", b"campaign_id", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "converting_users", b"converting_users", "cost", b"cost", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "currency_code", b"currency_code", "date_range", b"date_range", "geofence_entries", b"geofence_entries", "impressions", b"impressions", "interval_method", b"interval_method", "notification_deliveries", b"notification_deliveries", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "notification_opens", b"notification_opens", "profit", b"profit", "profit_margin", b"profit_margin", "reached_users", b"reached_users", "revenue", b"revenue", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "unsubscribes", b"unsubscribes", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__breakeven_conversion_rate: _TypeAlias = _typing.Literal["breakeven_conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__breakeven_conversion_rate: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__breakeven_conversions: _TypeAlias = _typing.Literal["breakeven_conversions"]  # noqa: Y015
     _WhichOneofArgType__breakeven_conversions: _TypeAlias = _typing.Literal["_breakeven_conversions", b"_breakeven_conversions"]  # noqa: Y015
     _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
@@ -175,6 +218,8 @@ class CampaignMetrics(_message.Message):
     _WhichOneofArgType__cost_per_conversion: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion"]  # noqa: Y015
     _WhichOneofReturnType__ctr: _TypeAlias = _typing.Literal["ctr"]  # noqa: Y015
     _WhichOneofArgType__ctr: _TypeAlias = _typing.Literal["_ctr", b"_ctr"]  # noqa: Y015
+    _WhichOneofReturnType__notification_open_rate: _TypeAlias = _typing.Literal["notification_open_rate"]  # noqa: Y015
+    _WhichOneofArgType__notification_open_rate: _TypeAlias = _typing.Literal["_notification_open_rate", b"_notification_open_rate"]  # noqa: Y015
     _WhichOneofReturnType__profit_margin: _TypeAlias = _typing.Literal["profit_margin"]  # noqa: Y015
     _WhichOneofArgType__profit_margin: _TypeAlias = _typing.Literal["_profit_margin", b"_profit_margin"]  # noqa: Y015
     _WhichOneofReturnType__revenue_per_impression: _TypeAlias = _typing.Literal["revenue_per_impression"]  # noqa: Y015
@@ -188,6 +233,8 @@ class CampaignMetrics(_message.Message):
     _WhichOneofReturnType__view_rate: _TypeAlias = _typing.Literal["view_rate"]  # noqa: Y015
     _WhichOneofArgType__view_rate: _TypeAlias = _typing.Literal["_view_rate", b"_view_rate"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__breakeven_conversion_rate) -> _WhichOneofReturnType__breakeven_conversion_rate | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__breakeven_conversions) -> _WhichOneofReturnType__breakeven_conversions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
@@ -195,6 +242,8 @@ class CampaignMetrics(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_per_conversion) -> _WhichOneofReturnType__cost_per_conversion | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ctr) -> _WhichOneofReturnType__ctr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notification_open_rate) -> _WhichOneofReturnType__notification_open_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__profit_margin) -> _WhichOneofReturnType__profit_margin | None: ...
     @_typing.overload
@@ -232,6 +281,16 @@ class PortfolioTotals(_message.Message):
     CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     PURCHASE_COUNT_FIELD_NUMBER: _builtins.int
     PURCHASE_REVENUE_FIELD_NUMBER: _builtins.int
+    ROAS_INTERVAL_FIELD_NUMBER: _builtins.int
+    VIEW_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    CTR_INTERVAL_FIELD_NUMBER: _builtins.int
+    CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_DELIVERIES_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPENS_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    GEOFENCE_ENTRIES_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBES_FIELD_NUMBER: _builtins.int
     currency_code: _builtins.str
     """The one currency of all money here; empty where there is none or more than one."""
     impressions: _builtins.int
@@ -260,6 +319,38 @@ class PortfolioTotals(_message.Message):
     """Plain purchases: CONVERTED without a campaign. Not among conversions."""
     purchase_revenue: _builtins.float
     """Revenue of the plain purchases less refunds, in currency units. Not in revenue."""
+    notification_deliveries: _builtins.int
+    """Notifications that reached a device. Never impressions."""
+    notification_opens: _builtins.int
+    """Notifications opened. Never views."""
+    notification_open_rate: _builtins.float
+    """notification_opens / notification_deliveries. Unset without notification_deliveries."""
+    geofence_entries: _builtins.int
+    """Times that users came near a merchant, with or without a campaign."""
+    unsubscribes: _builtins.int
+    """Times that users asked for no more offers."""
+    @_builtins.property
+    def roas_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0, or with fewer than two paying
+        users.
+        """
+
+    @_builtins.property
+    def view_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of view_rate, with the user as the unit. Unset where view_rate is."""
+
+    @_builtins.property
+    def ctr_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of ctr, with the user as the unit. Unset where ctr is."""
+
+    @_builtins.property
+    def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of conversion_rate, with the user as the unit. Unset where conversion_rate is."""
+
+    @_builtins.property
+    def notification_open_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of notification_open_rate, with the user as the unit. Unset where notification_open_rate is."""
+
     def __init__(
         self,
         *,
@@ -277,10 +368,20 @@ class PortfolioTotals(_message.Message):
         conversion_rate: _builtins.float | None = ...,
         purchase_count: _builtins.int = ...,
         purchase_revenue: _builtins.float | None = ...,
+        roas_interval: _range_pb2.ConfidenceInterval | None = ...,
+        view_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        ctr_interval: _range_pb2.ConfidenceInterval | None = ...,
+        conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        notification_deliveries: _builtins.int = ...,
+        notification_opens: _builtins.int = ...,
+        notification_open_rate: _builtins.float | None = ...,
+        notification_open_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        geofence_entries: _builtins.int = ...,
+        unsubscribes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_cost", b"_cost", "_ctr", b"_ctr", "_profit", b"_profit", "_purchase_revenue", b"_purchase_revenue", "_revenue", b"_revenue", "_roas", b"_roas", "_view_rate", b"_view_rate", "conversion_rate", b"conversion_rate", "cost", b"cost", "ctr", b"ctr", "profit", b"profit", "purchase_revenue", b"purchase_revenue", "revenue", b"revenue", "roas", b"roas", "view_rate", b"view_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_cost", b"_cost", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit", b"_profit", "_purchase_revenue", b"_purchase_revenue", "_revenue", b"_revenue", "_roas", b"_roas", "_view_rate", b"_view_rate", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "cost", b"cost", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "profit", b"profit", "purchase_revenue", b"purchase_revenue", "revenue", b"revenue", "roas", b"roas", "roas_interval", b"roas_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_cost", b"_cost", "_ctr", b"_ctr", "_profit", b"_profit", "_purchase_revenue", b"_purchase_revenue", "_revenue", b"_revenue", "_roas", b"_roas", "_view_rate", b"_view_rate", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversions", b"conversions", "cost", b"cost", "ctr", b"ctr", "currency_code", b"currency_code", "impressions", b"impressions", "profit", b"profit", "purchase_count", b"purchase_count", "purchase_revenue", b"purchase_revenue", "revenue", b"revenue", "roas", b"roas", "view_rate", b"view_rate", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_cost", b"_cost", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit", b"_profit", "_purchase_revenue", b"_purchase_revenue", "_revenue", b"_revenue", "_roas", b"_roas", "_view_rate", b"_view_rate", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "cost", b"cost", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "currency_code", b"currency_code", "geofence_entries", b"geofence_entries", "impressions", b"impressions", "notification_deliveries", b"notification_deliveries", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "notification_opens", b"notification_opens", "profit", b"profit", "purchase_count", b"purchase_count", "purchase_revenue", b"purchase_revenue", "revenue", b"revenue", "roas", b"roas", "roas_interval", b"roas_interval", "unsubscribes", b"unsubscribes", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
@@ -288,6 +389,8 @@ class PortfolioTotals(_message.Message):
     _WhichOneofArgType__cost: _TypeAlias = _typing.Literal["_cost", b"_cost"]  # noqa: Y015
     _WhichOneofReturnType__ctr: _TypeAlias = _typing.Literal["ctr"]  # noqa: Y015
     _WhichOneofArgType__ctr: _TypeAlias = _typing.Literal["_ctr", b"_ctr"]  # noqa: Y015
+    _WhichOneofReturnType__notification_open_rate: _TypeAlias = _typing.Literal["notification_open_rate"]  # noqa: Y015
+    _WhichOneofArgType__notification_open_rate: _TypeAlias = _typing.Literal["_notification_open_rate", b"_notification_open_rate"]  # noqa: Y015
     _WhichOneofReturnType__profit: _TypeAlias = _typing.Literal["profit"]  # noqa: Y015
     _WhichOneofArgType__profit: _TypeAlias = _typing.Literal["_profit", b"_profit"]  # noqa: Y015
     _WhichOneofReturnType__purchase_revenue: _TypeAlias = _typing.Literal["purchase_revenue"]  # noqa: Y015
@@ -304,6 +407,8 @@ class PortfolioTotals(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ctr) -> _WhichOneofReturnType__ctr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notification_open_rate) -> _WhichOneofReturnType__notification_open_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__profit) -> _WhichOneofReturnType__profit | None: ...
     @_typing.overload
@@ -444,127 +549,6 @@ class PortfolioChange(_message.Message):
 Global___PortfolioChange: _TypeAlias = PortfolioChange  # noqa: Y015
 
 @_typing.final
-class TrendPoint(_message.Message):
-    """One period of a campaign."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PERIOD_FIELD_NUMBER: _builtins.int
-    IMPRESSIONS_FIELD_NUMBER: _builtins.int
-    VIEWS_FIELD_NUMBER: _builtins.int
-    CLICKS_FIELD_NUMBER: _builtins.int
-    CONVERSIONS_FIELD_NUMBER: _builtins.int
-    REVENUE_FIELD_NUMBER: _builtins.int
-    COST_FIELD_NUMBER: _builtins.int
-    period: _builtins.str
-    """Where the period begins, in the reporting time zone: the day as YYYY-MM-DD (the Monday of a week, the first
-    of a month), or for hours the time with its offset, as 2026-01-31T13:00:00-05:00.
-    """
-    impressions: _builtins.int
-    """Offers delivered (DELIVERED)."""
-    views: _builtins.int
-    """Offers seen (VIEWED)."""
-    clicks: _builtins.int
-    """Offers opened (CLICKED)."""
-    conversions: _builtins.int
-    """Purchases through the campaign (CONVERTED)."""
-    revenue: _builtins.float
-    """Revenue of the conversions less refunds, in currency units."""
-    cost: _builtins.float
-    """What events and imported costs carry, in currency units. Imported costs have no hour: hourly points are
-    without them.
-    """
-    def __init__(
-        self,
-        *,
-        period: _builtins.str = ...,
-        impressions: _builtins.int = ...,
-        views: _builtins.int = ...,
-        clicks: _builtins.int = ...,
-        conversions: _builtins.int = ...,
-        revenue: _builtins.float = ...,
-        cost: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clicks", b"clicks", "conversions", b"conversions", "cost", b"cost", "impressions", b"impressions", "period", b"period", "revenue", b"revenue", "views", b"views"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TrendPoint: _TypeAlias = TrendPoint  # noqa: Y015
-
-@_typing.final
-class SegmentPerformance(_message.Message):
-    """A campaign among the users of one segment, as their segments were when each event was taken in."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RANK_FIELD_NUMBER: _builtins.int
-    SEGMENT_NAME_FIELD_NUMBER: _builtins.int
-    IMPRESSIONS_FIELD_NUMBER: _builtins.int
-    VIEWS_FIELD_NUMBER: _builtins.int
-    CLICKS_FIELD_NUMBER: _builtins.int
-    CONVERSIONS_FIELD_NUMBER: _builtins.int
-    REVENUE_FIELD_NUMBER: _builtins.int
-    COST_FIELD_NUMBER: _builtins.int
-    CONVERSION_RATE_FIELD_NUMBER: _builtins.int
-    CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
-    AVG_REVENUE_FIELD_NUMBER: _builtins.int
-    rank: _builtins.int
-    """Place in the ranking, from 1."""
-    segment_name: _builtins.str
-    """The segment. Empty for users without any."""
-    impressions: _builtins.int
-    """Offers delivered (DELIVERED)."""
-    views: _builtins.int
-    """Offers seen (VIEWED)."""
-    clicks: _builtins.int
-    """Offers opened (CLICKED)."""
-    conversions: _builtins.int
-    """Purchases through the campaign (CONVERTED)."""
-    revenue: _builtins.float
-    """Revenue of the conversions less refunds, in currency units."""
-    cost: _builtins.float
-    """What events carry, in currency units."""
-    conversion_rate: _builtins.float
-    """conversions / views. Unset without views."""
-    avg_revenue: _builtins.float
-    """revenue / conversions, in currency units. Unset without conversions."""
-    @_builtins.property
-    def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of conversion_rate, with the user as the unit. Unset where conversion_rate is."""
-
-    def __init__(
-        self,
-        *,
-        rank: _builtins.int = ...,
-        segment_name: _builtins.str = ...,
-        impressions: _builtins.int = ...,
-        views: _builtins.int = ...,
-        clicks: _builtins.int = ...,
-        conversions: _builtins.int = ...,
-        revenue: _builtins.float = ...,
-        cost: _builtins.float = ...,
-        conversion_rate: _builtins.float | None = ...,
-        conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
-        avg_revenue: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_revenue", b"_avg_revenue", "_conversion_rate", b"_conversion_rate", "avg_revenue", b"avg_revenue", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_revenue", b"_avg_revenue", "_conversion_rate", b"_conversion_rate", "avg_revenue", b"avg_revenue", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "cost", b"cost", "impressions", b"impressions", "rank", b"rank", "revenue", b"revenue", "segment_name", b"segment_name", "views", b"views"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__avg_revenue: _TypeAlias = _typing.Literal["avg_revenue"]  # noqa: Y015
-    _WhichOneofArgType__avg_revenue: _TypeAlias = _typing.Literal["_avg_revenue", b"_avg_revenue"]  # noqa: Y015
-    _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
-    _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_revenue) -> _WhichOneofReturnType__avg_revenue | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
-
-Global___SegmentPerformance: _TypeAlias = SegmentPerformance  # noqa: Y015
-
-@_typing.final
 class Breakeven(_message.Message):
     """What it takes for a campaign to pay its cost."""
 
@@ -572,26 +556,36 @@ class Breakeven(_message.Message):
 
     CONVERSIONS_FIELD_NUMBER: _builtins.int
     IS_REACHED_FIELD_NUMBER: _builtins.int
+    CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     conversions: _builtins.int
     """The least number of conversions, at the mean revenue of those seen, that pays the cost. Unset where the mean
     revenue is not above 0, or without conversions.
     """
     is_reached: _builtins.bool
     """Whether the revenue pays the cost. Unset without cost."""
+    conversion_rate: _builtins.float
+    """The conversion rate (of views) at which, with the views had and the mean revenue of the conversions seen, the
+    revenue pays the cost. Unset without views, or where `conversions` is.
+    """
     def __init__(
         self,
         *,
         conversions: _builtins.int | None = ...,
         is_reached: _builtins.bool | None = ...,
+        conversion_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversions", b"_conversions", "_is_reached", b"_is_reached", "conversions", b"conversions", "is_reached", b"is_reached"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_conversions", b"_conversions", "_is_reached", b"_is_reached", "conversion_rate", b"conversion_rate", "conversions", b"conversions", "is_reached", b"is_reached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversions", b"_conversions", "_is_reached", b"_is_reached", "conversions", b"conversions", "is_reached", b"is_reached"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_conversions", b"_conversions", "_is_reached", b"_is_reached", "conversion_rate", b"conversion_rate", "conversions", b"conversions", "is_reached", b"is_reached"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__conversions: _TypeAlias = _typing.Literal["conversions"]  # noqa: Y015
     _WhichOneofArgType__conversions: _TypeAlias = _typing.Literal["_conversions", b"_conversions"]  # noqa: Y015
     _WhichOneofReturnType__is_reached: _TypeAlias = _typing.Literal["is_reached"]  # noqa: Y015
     _WhichOneofArgType__is_reached: _TypeAlias = _typing.Literal["_is_reached", b"_is_reached"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversions) -> _WhichOneofReturnType__conversions | None: ...
     @_typing.overload
@@ -600,218 +594,221 @@ class Breakeven(_message.Message):
 Global___Breakeven: _TypeAlias = Breakeven  # noqa: Y015
 
 @_typing.final
-class RankedCampaign(_message.Message):
-    """A campaign in a ranking."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RANK_FIELD_NUMBER: _builtins.int
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    CAMPAIGN_NAME_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    METRICS_FIELD_NUMBER: _builtins.int
-    rank: _builtins.int
-    """Place in the ranking, from 1."""
-    campaign_id: _builtins.str
-    """The campaign."""
-    campaign_name: _builtins.str
-    """Its name."""
-    value: _builtins.float
-    """The metric ranked by. Always set: a campaign for which it is undefined is not ranked."""
-    @_builtins.property
-    def metrics(self) -> Global___CampaignMetrics:
-        """All metrics of the campaign over the same days."""
-
-    def __init__(
-        self,
-        *,
-        rank: _builtins.int = ...,
-        campaign_id: _builtins.str = ...,
-        campaign_name: _builtins.str = ...,
-        value: _builtins.float = ...,
-        metrics: Global___CampaignMetrics | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_name", b"campaign_name", "metrics", b"metrics", "rank", b"rank", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RankedCampaign: _TypeAlias = RankedCampaign  # noqa: Y015
-
-@_typing.final
-class CohortPeriod(_message.Message):
-    """A cohort in one period after its first day."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PERIOD_INDEX_FIELD_NUMBER: _builtins.int
-    DATE_RANGE_FIELD_NUMBER: _builtins.int
-    ACTIVE_USERS_FIELD_NUMBER: _builtins.int
-    RETENTION_RATE_FIELD_NUMBER: _builtins.int
-    RETENTION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
-    REVENUE_FIELD_NUMBER: _builtins.int
-    period_index: _builtins.int
-    """Number of the period, from 0."""
-    active_users: _builtins.int
-    """Users of the cohort with an event in the period."""
-    retention_rate: _builtins.float
-    """active_users / users of the cohort. Unset for an empty cohort."""
-    revenue: _builtins.float
-    """Revenue of the cohort in the period, in currency units. Unset where it spans several currencies."""
-    @_builtins.property
-    def date_range(self) -> _range_pb2.DateRange:
-        """The days of the period."""
-
-    @_builtins.property
-    def retention_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % Wilson interval of retention_rate. Unset where retention_rate is."""
-
-    def __init__(
-        self,
-        *,
-        period_index: _builtins.int = ...,
-        date_range: _range_pb2.DateRange | None = ...,
-        active_users: _builtins.int = ...,
-        retention_rate: _builtins.float | None = ...,
-        retention_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
-        revenue: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention_rate", b"_retention_rate", "_revenue", b"_revenue", "date_range", b"date_range", "retention_rate", b"retention_rate", "retention_rate_interval", b"retention_rate_interval", "revenue", b"revenue"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention_rate", b"_retention_rate", "_revenue", b"_revenue", "active_users", b"active_users", "date_range", b"date_range", "period_index", b"period_index", "retention_rate", b"retention_rate", "retention_rate_interval", b"retention_rate_interval", "revenue", b"revenue"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__retention_rate: _TypeAlias = _typing.Literal["retention_rate"]  # noqa: Y015
-    _WhichOneofArgType__retention_rate: _TypeAlias = _typing.Literal["_retention_rate", b"_retention_rate"]  # noqa: Y015
-    _WhichOneofReturnType__revenue: _TypeAlias = _typing.Literal["revenue"]  # noqa: Y015
-    _WhichOneofArgType__revenue: _TypeAlias = _typing.Literal["_revenue", b"_revenue"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_rate) -> _WhichOneofReturnType__retention_rate | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__revenue) -> _WhichOneofReturnType__revenue | None: ...
-
-Global___CohortPeriod: _TypeAlias = CohortPeriod  # noqa: Y015
-
-@_typing.final
-class CampaignDifference(_message.Message):
-    """How one campaign differs from the first one named."""
+class GetCampaignRoiResponse(_message.Message):
+    """What a campaign cost and brought over its life."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    BASELINE_CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    METRIC_FIELD_NUMBER: _builtins.int
-    DIFFERENCE_FIELD_NUMBER: _builtins.int
-    DIFFERENCE_INTERVAL_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    TOTAL_COST_FIELD_NUMBER: _builtins.int
+    TOTAL_REVENUE_FIELD_NUMBER: _builtins.int
+    PROFIT_FIELD_NUMBER: _builtins.int
+    ROAS_FIELD_NUMBER: _builtins.int
+    COST_PER_CONVERSION_FIELD_NUMBER: _builtins.int
+    PROFIT_MARGIN_PERCENT_FIELD_NUMBER: _builtins.int
+    BREAKEVEN_FIELD_NUMBER: _builtins.int
+    ROI_FIELD_NUMBER: _builtins.int
+    ROAS_INTERVAL_FIELD_NUMBER: _builtins.int
+    ROI_INTERVAL_FIELD_NUMBER: _builtins.int
+    PROFIT_INTERVAL_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
-    baseline_campaign_id: _builtins.str
-    """The campaign it is compared with: the first one named."""
-    metric: _builtins.str
-    """The metric compared, such as `conversion_rate`."""
-    difference: _builtins.float
-    """The campaign's value less the baseline's. Unset where one of them is undefined."""
+    currency_code: _builtins.str
+    """The currency of all money here; empty while the campaign has none."""
+    total_cost: _builtins.float
+    """What events and imported costs carry, in currency units."""
+    total_revenue: _builtins.float
+    """Revenue of the conversions less refunds, in currency units."""
+    profit: _builtins.float
+    """total_revenue - total_cost, in currency units."""
+    roas: _builtins.float
+    """total_revenue / total_cost: 2.4, not 240 %. Unset without cost."""
+    cost_per_conversion: _builtins.float
+    """total_cost / conversions, in currency units. Unset without conversions."""
+    profit_margin_percent: _builtins.float
+    """100 x profit / total_revenue. Unset without revenue."""
+    roi: _builtins.float
+    """profit / total_cost. Unset without cost."""
     @_builtins.property
-    def difference_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of difference, with the user as the unit. Unset where difference is."""
+    def breakeven(self) -> Global___Breakeven:
+        """What it takes to pay the cost."""
+
+    @_builtins.property
+    def roas_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset or
+        0, or with fewer than two paying users.
+        """
+
+    @_builtins.property
+    def roi_interval(self) -> _range_pb2.ConfidenceInterval:
+        """roas_interval less 1. Unset where it is."""
+
+    @_builtins.property
+    def profit_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of profit in currency units, with the user as the unit: of what as many users as these would bring.
+        Unset with fewer than two paying users.
+        """
 
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
-        baseline_campaign_id: _builtins.str = ...,
-        metric: _builtins.str = ...,
-        difference: _builtins.float | None = ...,
-        difference_interval: _range_pb2.ConfidenceInterval | None = ...,
+        currency_code: _builtins.str = ...,
+        total_cost: _builtins.float = ...,
+        total_revenue: _builtins.float = ...,
+        profit: _builtins.float = ...,
+        roas: _builtins.float | None = ...,
+        cost_per_conversion: _builtins.float | None = ...,
+        profit_margin_percent: _builtins.float | None = ...,
+        breakeven: Global___Breakeven | None = ...,
+        roi: _builtins.float | None = ...,
+        roas_interval: _range_pb2.ConfidenceInterval | None = ...,
+        roi_interval: _range_pb2.ConfidenceInterval | None = ...,
+        profit_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "difference", b"difference", "difference_interval", b"difference_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion", "_profit_margin_percent", b"_profit_margin_percent", "_roas", b"_roas", "_roi", b"_roi", "breakeven", b"breakeven", "cost_per_conversion", b"cost_per_conversion", "profit_interval", b"profit_interval", "profit_margin_percent", b"profit_margin_percent", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "roi_interval", b"roi_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "baseline_campaign_id", b"baseline_campaign_id", "campaign_id", b"campaign_id", "difference", b"difference", "difference_interval", b"difference_interval", "metric", b"metric"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion", "_profit_margin_percent", b"_profit_margin_percent", "_roas", b"_roas", "_roi", b"_roi", "breakeven", b"breakeven", "campaign_id", b"campaign_id", "cost_per_conversion", b"cost_per_conversion", "currency_code", b"currency_code", "profit", b"profit", "profit_interval", b"profit_interval", "profit_margin_percent", b"profit_margin_percent", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "roi_interval", b"roi_interval", "total_cost", b"total_cost", "total_revenue", b"total_revenue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__difference: _TypeAlias = _typing.Literal["difference"]  # noqa: Y015
-    _WhichOneofArgType__difference: _TypeAlias = _typing.Literal["_difference", b"_difference"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__difference) -> _WhichOneofReturnType__difference | None: ...
+    _WhichOneofReturnType__cost_per_conversion: _TypeAlias = _typing.Literal["cost_per_conversion"]  # noqa: Y015
+    _WhichOneofArgType__cost_per_conversion: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion"]  # noqa: Y015
+    _WhichOneofReturnType__profit_margin_percent: _TypeAlias = _typing.Literal["profit_margin_percent"]  # noqa: Y015
+    _WhichOneofArgType__profit_margin_percent: _TypeAlias = _typing.Literal["_profit_margin_percent", b"_profit_margin_percent"]  # noqa: Y015
+    _WhichOneofReturnType__roas: _TypeAlias = _typing.Literal["roas"]  # noqa: Y015
+    _WhichOneofArgType__roas: _TypeAlias = _typing.Literal["_roas", b"_roas"]  # noqa: Y015
+    _WhichOneofReturnType__roi: _TypeAlias = _typing.Literal["roi"]  # noqa: Y015
+    _WhichOneofArgType__roi: _TypeAlias = _typing.Literal["_roi", b"_roi"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_per_conversion) -> _WhichOneofReturnType__cost_per_conversion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__profit_margin_percent) -> _WhichOneofReturnType__profit_margin_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roas) -> _WhichOneofReturnType__roas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roi) -> _WhichOneofReturnType__roi | None: ...
 
-Global___CampaignDifference: _TypeAlias = CampaignDifference  # noqa: Y015
+Global___GetCampaignRoiResponse: _TypeAlias = GetCampaignRoiResponse  # noqa: Y015
 
 @_typing.final
-class ForecastPoint(_message.Message):
-    """One day of a forecast."""
+class ChannelPerformance(_message.Message):
+    """A campaign through one delivery channel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    FORECAST_DATE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    IMPRESSIONS_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    CLICKS_FIELD_NUMBER: _builtins.int
     CONVERSIONS_FIELD_NUMBER: _builtins.int
-    CONVERSIONS_INTERVAL_FIELD_NUMBER: _builtins.int
     REVENUE_FIELD_NUMBER: _builtins.int
-    REVENUE_INTERVAL_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
-    COST_INTERVAL_FIELD_NUMBER: _builtins.int
-    forecast_date: _builtins.str
-    """The day in the reporting time zone, as YYYY-MM-DD."""
-    conversions: _builtins.float
-    """Conversions expected."""
+    NOTIFICATION_DELIVERIES_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPENS_FIELD_NUMBER: _builtins.int
+    VIEW_RATE_FIELD_NUMBER: _builtins.int
+    VIEW_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    CTR_FIELD_NUMBER: _builtins.int
+    CTR_INTERVAL_FIELD_NUMBER: _builtins.int
+    CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_OPEN_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    ROAS_FIELD_NUMBER: _builtins.int
+    ROAS_INTERVAL_FIELD_NUMBER: _builtins.int
+    channel: _campaign_pb2.Channel.ValueType
+    """The channel; unspecified for events and costs that name none."""
+    impressions: _builtins.int
+    """Offers delivered (DELIVERED)."""
+    views: _builtins.int
+    """Offers seen (VIEWED)."""
+    clicks: _builtins.int
+    """Offers opened (CLICKED)."""
+    conversions: _builtins.int
+    """Purchases through the campaign (CONVERTED)."""
     revenue: _builtins.float
-    """Revenue expected, in currency units."""
+    """Revenue of the conversions less refunds, in currency units."""
     cost: _builtins.float
-    """Cost expected, in currency units."""
+    """What events and imported costs of this channel carry, in currency units."""
+    notification_deliveries: _builtins.int
+    """Notifications that reached a device."""
+    notification_opens: _builtins.int
+    """Notifications opened."""
+    view_rate: _builtins.float
+    """views / impressions. Unset without impressions."""
+    ctr: _builtins.float
+    """clicks / impressions. Unset without impressions."""
+    conversion_rate: _builtins.float
+    """conversions / views. Unset without views."""
+    notification_open_rate: _builtins.float
+    """notification_opens / notification_deliveries. Unset without notification_deliveries."""
+    roas: _builtins.float
+    """revenue / cost. Unset without cost."""
     @_builtins.property
-    def conversions_interval(self) -> _range_pb2.ConfidenceInterval:
-        """80 % prediction interval of conversions."""
+    def view_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of view_rate, with the user as the unit. Unset where view_rate is."""
 
     @_builtins.property
-    def revenue_interval(self) -> _range_pb2.ConfidenceInterval:
-        """80 % prediction interval of revenue."""
+    def ctr_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of ctr, with the user as the unit. Unset where ctr is."""
 
     @_builtins.property
-    def cost_interval(self) -> _range_pb2.ConfidenceInterval:
-        """80 % prediction interval of cost."""
+    def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of conversion_rate, with the user as the unit. Unset where conversion_rate is."""
+
+    @_builtins.property
+    def notification_open_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of notification_open_rate, with the user as the unit. Unset where notification_open_rate is."""
+
+    @_builtins.property
+    def roas_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0."""
 
     def __init__(
         self,
         *,
-        forecast_date: _builtins.str = ...,
-        conversions: _builtins.float = ...,
-        conversions_interval: _range_pb2.ConfidenceInterval | None = ...,
+        channel: _campaign_pb2.Channel.ValueType = ...,
+        impressions: _builtins.int = ...,
+        views: _builtins.int = ...,
+        clicks: _builtins.int = ...,
+        conversions: _builtins.int = ...,
         revenue: _builtins.float = ...,
-        revenue_interval: _range_pb2.ConfidenceInterval | None = ...,
         cost: _builtins.float = ...,
-        cost_interval: _range_pb2.ConfidenceInterval | None = ...,
+        notification_deliveries: _builtins.int = ...,
+        notification_opens: _builtins.int = ...,
+        view_rate: _builtins.float | None = ...,
+        view_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        ctr: _builtins.float | None = ...,
+        ctr_interval: _range_pb2.ConfidenceInterval | None = ...,
+        conversion_rate: _builtins.float | None = ...,
+        conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        notification_open_rate: _builtins.float | None = ...,
+        notification_open_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        roas: _builtins.float | None = ...,
+        roas_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversions_interval", b"conversions_interval", "cost_interval", b"cost_interval", "revenue_interval", b"revenue_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_roas", b"_roas", "_view_rate", b"_view_rate", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "roas", b"roas", "roas_interval", b"roas_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversions", b"conversions", "conversions_interval", b"conversions_interval", "cost", b"cost", "cost_interval", b"cost_interval", "forecast_date", b"forecast_date", "revenue", b"revenue", "revenue_interval", b"revenue_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_roas", b"_roas", "_view_rate", b"_view_rate", "channel", b"channel", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "cost", b"cost", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "impressions", b"impressions", "notification_deliveries", b"notification_deliveries", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "notification_opens", b"notification_opens", "revenue", b"revenue", "roas", b"roas", "roas_interval", b"roas_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__ctr: _TypeAlias = _typing.Literal["ctr"]  # noqa: Y015
+    _WhichOneofArgType__ctr: _TypeAlias = _typing.Literal["_ctr", b"_ctr"]  # noqa: Y015
+    _WhichOneofReturnType__notification_open_rate: _TypeAlias = _typing.Literal["notification_open_rate"]  # noqa: Y015
+    _WhichOneofArgType__notification_open_rate: _TypeAlias = _typing.Literal["_notification_open_rate", b"_notification_open_rate"]  # noqa: Y015
+    _WhichOneofReturnType__roas: _TypeAlias = _typing.Literal["roas"]  # noqa: Y015
+    _WhichOneofArgType__roas: _TypeAlias = _typing.Literal["_roas", b"_roas"]  # noqa: Y015
+    _WhichOneofReturnType__view_rate: _TypeAlias = _typing.Literal["view_rate"]  # noqa: Y015
+    _WhichOneofArgType__view_rate: _TypeAlias = _typing.Literal["_view_rate", b"_view_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ctr) -> _WhichOneofReturnType__ctr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notification_open_rate) -> _WhichOneofReturnType__notification_open_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roas) -> _WhichOneofReturnType__roas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__view_rate) -> _WhichOneofReturnType__view_rate | None: ...
 
-Global___ForecastPoint: _TypeAlias = ForecastPoint  # noqa: Y015
-
-@_typing.final
-class AttributionCredit(_message.Message):
-    """What one rule credits a campaign with."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MODEL_FIELD_NUMBER: _builtins.int
-    CONVERSIONS_FIELD_NUMBER: _builtins.int
-    REVENUE_FIELD_NUMBER: _builtins.int
-    model: _builtins.str
-    """The rule's name, such as `first_touch`."""
-    conversions: _builtins.float
-    """Conversions credited; over all campaigns they sum to the conversions."""
-    revenue: _builtins.float
-    """Revenue credited, in currency units; over all campaigns it sums to the revenue."""
-    def __init__(
-        self,
-        *,
-        model: _builtins.str = ...,
-        conversions: _builtins.float = ...,
-        revenue: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversions", b"conversions", "model", b"model", "revenue", b"revenue"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___AttributionCredit: _TypeAlias = AttributionCredit  # noqa: Y015
+Global___ChannelPerformance: _TypeAlias = ChannelPerformance  # noqa: Y015

@@ -132,6 +132,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Shares of groups are not one per group, or do not sum to 1. Example: `traffic_weights` of 0.5 and 0.6."""
     ERROR_REASON_EFFECT_TOO_SMALL: _ErrorReason.ValueType  # 54
     """The effect is so small that no number of users shows it. Example: `minimum_detectable_effect` of 1e-12."""
+    ERROR_REASON_CURRENCY_REQUIRED: _ErrorReason.ValueType  # 55
+    """Money of several currencies cannot be added or ranked; name one. Example: the top campaigns by `revenue` of a
+    portfolio in USD and EUR.
+    """
+    ERROR_REASON_FORECAST_NOT_MADE: _ErrorReason.ValueType  # 56
+    """No forecast was made yet; a job makes it. Example: a campaign that had its first fourteen days today."""
+    ERROR_REASON_ALERT_RULE_UNKNOWN: _ErrorReason.ValueType  # 57
+    """No such alert rule. Example: a rule that was deleted."""
+    ERROR_REASON_JOB_UNKNOWN: _ErrorReason.ValueType  # 58
+    """No such job. Example: `job_name` is `reconciel`."""
+    ERROR_REASON_EVENT_TOO_OLD: _ErrorReason.ValueType  # 59
+    """An event is older than raw events are kept. Example: an event of three years ago where two are kept."""
+    ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 60
+    """Too many callers watch. Example: more streams than the service's limit."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -249,4 +263,18 @@ ERROR_REASON_WEIGHTS_INVALID: ErrorReason.ValueType  # 53
 """Shares of groups are not one per group, or do not sum to 1. Example: `traffic_weights` of 0.5 and 0.6."""
 ERROR_REASON_EFFECT_TOO_SMALL: ErrorReason.ValueType  # 54
 """The effect is so small that no number of users shows it. Example: `minimum_detectable_effect` of 1e-12."""
+ERROR_REASON_CURRENCY_REQUIRED: ErrorReason.ValueType  # 55
+"""Money of several currencies cannot be added or ranked; name one. Example: the top campaigns by `revenue` of a
+portfolio in USD and EUR.
+"""
+ERROR_REASON_FORECAST_NOT_MADE: ErrorReason.ValueType  # 56
+"""No forecast was made yet; a job makes it. Example: a campaign that had its first fourteen days today."""
+ERROR_REASON_ALERT_RULE_UNKNOWN: ErrorReason.ValueType  # 57
+"""No such alert rule. Example: a rule that was deleted."""
+ERROR_REASON_JOB_UNKNOWN: ErrorReason.ValueType  # 58
+"""No such job. Example: `job_name` is `reconciel`."""
+ERROR_REASON_EVENT_TOO_OLD: ErrorReason.ValueType  # 59
+"""An event is older than raw events are kept. Example: an event of three years ago where two are kept."""
+ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 60
+"""Too many callers watch. Example: more streams than the service's limit."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
