@@ -17,6 +17,8 @@ ALLOWED = {
         "numpy",
         "services.common.errors",
         "services.common.database",
+        "services.common.jobs",
+        "services.common.job_table",
         "services.common.paging",
         "services.common.telemetry",
     },
