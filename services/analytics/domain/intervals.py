@@ -83,9 +83,16 @@ def estimate_ratio_interval(
     if variance is None or ratio is None or carriers < MINIMUM_USERS:
         return None
     effective = moments.y * moments.y / moments.yy
-    quantile = float(stdtrit(max(min(carriers, effective) - 1.0, 1.0), (1 + confidence_level) / 2))
+    return log_interval(ratio, variance, min(carriers, effective), confidence_level)
+
+
+def log_interval(
+    ratio: float, relative_variance: float, effective_users: float, confidence_level: float
+) -> ConfidenceInterval:
+    """Return the interval on the logarithm of a ratio above 0, by Student's t of the users behind it."""
+    quantile = float(stdtrit(max(effective_users - 1.0, 1.0), (1 + confidence_level) / 2))
     # Beyond e^300 an end says nothing; it must stay finite.
-    width = min(quantile * sqrt(variance), 300.0)
+    width = min(quantile * sqrt(relative_variance), 300.0)
     return ConfidenceInterval(lower=ratio * exp(-width), upper=ratio * exp(width))
 
 
@@ -111,9 +118,16 @@ def estimate_rate_interval(
         variance = (estimate_relative_variance(moments) or 0.0) * ratio * ratio
         # Fewer collisions than chance is chance: no event is worth more than one independent trial.
         effective = min(ratio * (1 - ratio) / variance, float(moments.x)) if variance else float(moments.x)
+    return score_interval(ratio, effective, moments.users, confidence_level)
+
+
+def score_interval(
+    share: float, effective_trials: float, users: float, confidence_level: float
+) -> ConfidenceInterval:
+    """Return Wilson's interval of a share at an effective number of trials that `users` are behind."""
     normal = float(ndtri((1 + confidence_level) / 2))
-    student = float(stdtrit(moments.users - 1, (1 + confidence_level) / 2))
-    return _wilson(ratio, effective * (normal / student) ** 2, normal)
+    student = float(stdtrit(max(users - 1.0, 1.0), (1 + confidence_level) / 2))
+    return _wilson(share, effective_trials * (normal / student) ** 2, normal)
 
 
 def estimate_wilson_interval(

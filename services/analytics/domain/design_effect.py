@@ -1,0 +1,65 @@
+"""Intervals of a window, whose users nobody added up, by what the whole life tells about users.
+
+The sums over users that make an exact interval are kept for a campaign's life. A window has the events' counts
+alone, and counting events as if they were independent covers too little. So the life lends its design effect,
+the variance of a ratio with the user as the unit over what independent events would give (Kish, "Survey
+Sampling", 1965, section 8.2), and the window's own counts give the size:
+
+- a rate: effective trials = window's trials x (life's effective trials / life's trials);
+- a ratio of money: relative variance = life's relative variance x (life's conversions / window's conversions).
+
+Users repeat less in a window than in a life, so a design effect above 1 is rather too large than too small for
+a window, and the interval rather too wide. Where the window is the whole life, the interval is the exact one.
+"""
+
+from services.analytics.domain.intervals import (
+    MINIMUM_USERS,
+    ConfidenceInterval,
+    RatioMoments,
+    estimate_rate_interval,
+    estimate_ratio_interval,
+    estimate_relative_variance,
+    log_interval,
+    score_interval,
+)
+
+
+def estimate_window_rate_interval(
+    life: RatioMoments, *, y: int, x: int, confidence_level: float = 0.95
+) -> ConfidenceInterval | None:
+    """Return the interval of the rate y / x of a window of a life.
+
+    None where the rate is undefined, outside [0, 1], or the life has fewer than two users.
+    """
+    if x <= 0 or not 0 <= y <= x or life.x <= 0 or life.users < MINIMUM_USERS:
+        return None
+    if (y, x) == (life.y, life.x):
+        return estimate_rate_interval(life, confidence_level)
+    share = min(x / life.x, 1.0)
+    effective = x * min(_effective_trials(life) / life.x, 1.0)
+    return score_interval(y / x, effective, life.users * share, confidence_level)
+
+
+def _effective_trials(life: RatioMoments) -> float:
+    """R (1 - R) / var(R) of a life; where all or nothing happened, each user is one trial."""
+    ratio = life.y / life.x
+    variance = (estimate_relative_variance(life) or 0.0) * ratio * ratio
+    return ratio * (1 - ratio) / variance if 0 < ratio < 1 and variance else float(life.users)
+
+
+def estimate_window_ratio_interval(
+    life: RatioMoments, *, y: int, x: int, volume_share: float, confidence_level: float = 0.95
+) -> ConfidenceInterval | None:
+    """Return the interval of the ratio y / x of a window that has `volume_share` of the life's conversions.
+
+    None where the window's ratio is not above 0, or the life's interval or the share is undefined.
+    """
+    if (y, x) == (life.y, life.x):
+        return estimate_ratio_interval(life, confidence_level)
+    variance = estimate_relative_variance(life)
+    carriers = life.users if life.carriers is None else life.carriers
+    if variance is None or x <= 0 or y <= 0 or volume_share <= 0 or carriers < MINIMUM_USERS:
+        return None
+    share = min(volume_share, 1.0)
+    effective = min(carriers, life.y * life.y / life.yy) * share
+    return log_interval(y / x, variance / share, effective, confidence_level)
