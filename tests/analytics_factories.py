@@ -17,7 +17,8 @@ from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.analytics.v1 import catalog_service_pb2, events_pb2
 from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import CatalogServiceStub
-from services.analytics.server import build_services, open_database
+from gen.campaigns.analytics.v1.operations_service_pb2_grpc import OperationsServiceStub
+from services.analytics.server import open_database, open_services
 from services.analytics.settings import AnalyticsSettings
 from services.common.grpc_server import build_server
 
@@ -29,11 +30,19 @@ OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_messag
 class Stubs:
     analytics: AnalyticsServiceStub
     catalog: CatalogServiceStub
+    operations: OperationsServiceStub
 
 
 def settings_for(url: str, **overrides: Any) -> AnalyticsSettings:
     return AnalyticsSettings(
-        **{"database_url": url, "port": 0, "metrics_port": 0, "reporting_time_zone": "UTC", **overrides}
+        **{
+            "database_url": url,
+            "port": 0,
+            "metrics_port": 0,
+            "reporting_time_zone": "UTC",
+            "jobs_enabled": False,
+            **overrides,
+        }
     )
 
 
@@ -42,14 +51,20 @@ async def running_server(
     url: str, *, clock: Callable[[], datetime] = lambda: NOW, **overrides: Any
 ) -> AsyncIterator[Stubs]:
     settings = settings_for(url, **overrides)
-    async with open_database(settings) as database:
-        services = await build_services(settings, database, clock=clock, random=Random(1))  # noqa: S311
+    async with (
+        open_database(settings) as database,
+        open_services(settings, database, clock=clock, random=Random(1)) as services,  # noqa: S311
+    ):
         server = build_server(settings=settings, services=services)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
-                yield Stubs(analytics=AnalyticsServiceStub(channel), catalog=CatalogServiceStub(channel))
+                yield Stubs(
+                    analytics=AnalyticsServiceStub(channel),
+                    catalog=CatalogServiceStub(channel),
+                    operations=OperationsServiceStub(channel),
+                )
         finally:
             await server.stop(None)
 

@@ -3,28 +3,37 @@
 import asyncio
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
+from typing import TypeVar
+
+import grpc
 
 from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from gen.campaigns.analytics.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 from services.analytics.operations.catalog import CatalogOperations
 from services.analytics.operations.ingestion import IngestionOperations
+from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retries import Retries
 from services.analytics.operations.trends import TrendOperations
 from services.analytics.servicer.analytics import AnalyticsServicer
 from services.analytics.servicer.catalog import CatalogServicer
+from services.analytics.servicer.operations import OperationsServicer
 from services.analytics.settings import AnalyticsSettings
 from services.common import grpc_server
 from services.common.cli import Command
 from services.common.database import Database
+from services.common.jobs import JobRunner
 
 ANALYTICS_SERVICE = "campaigns.analytics.v1.AnalyticsService"
 CATALOG_SERVICE = "campaigns.analytics.v1.CatalogService"
+OPERATIONS_SERVICE = "campaigns.analytics.v1.OperationsService"
+Servicer = TypeVar("Servicer")
 SHOWN_DIFFERENCES = 20
 REBUILD_SECONDS = 24 * 3600.0
 """A rebuild or a reconciliation reads everything: it may take longer than any request."""
@@ -32,13 +41,16 @@ REBUILD_SECONDS = 24 * 3600.0
 
 @asynccontextmanager
 async def open_database(
-    settings: AnalyticsSettings, *, statement_timeout_seconds: float | None = None
+    settings: AnalyticsSettings,
+    *,
+    connections: int | None = None,
+    statement_timeout_seconds: float | None = None,
 ) -> AsyncIterator[Database]:
     """Yield the service's database, closed afterwards."""
     database = await Database.open(
         settings.database_url,
         application_name="analytics",
-        max_size=settings.database_connections,
+        max_size=connections or settings.database_connections,
         statement_timeout_seconds=statement_timeout_seconds or settings.statement_timeout_seconds,
     )
     try:
@@ -47,25 +59,54 @@ async def open_database(
         await database.close()
 
 
-async def build_services(
+@asynccontextmanager
+async def open_services(
     settings: AnalyticsSettings, database: Database, *, clock: Callable[[], datetime], random: Random
-) -> Sequence[grpc_server.Service]:
-    """Return the proto services on a database; fixes the reporting zone at the first start."""
+) -> AsyncIterator[Sequence[grpc_server.Service]]:
+    """Yield the proto services on a database, with what runs beside their calls until the end of the block.
+
+    The first start ever fixes the reporting zone.
+    """
     zone = await RecountOperations(database).settle_time_zone(settings.reporting_time_zone)
-    analytics = AnalyticsServicer(
-        ingestion=IngestionOperations(database, settings, clock=clock, random=random),
-        metrics=MetricsOperations(database, zone=zone, clock=clock),
-        trends=TrendOperations(database, zone=zone),
-    )
-    catalog = CatalogServicer(CatalogOperations(database, Retries(random)))
-    return [
-        grpc_server.Service(
-            name=ANALYTICS_SERVICE, register=partial(add_AnalyticsServiceServicer_to_server, analytics)
-        ),
-        grpc_server.Service(
-            name=CATALOG_SERVICE, register=partial(add_CatalogServiceServicer_to_server, catalog)
-        ),
-    ]
+    async with AsyncExitStack() as stack:
+        jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
+        jobs = build_jobs(recount=RecountOperations(jobs_database), zone=zone)
+        runner = JobRunner(
+            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
+        )
+        analytics = AnalyticsServicer(
+            ingestion=IngestionOperations(database, settings, clock=clock, random=random),
+            metrics=MetricsOperations(database, zone=zone, clock=clock),
+            trends=TrendOperations(database, zone=zone),
+        )
+        catalog = CatalogServicer(CatalogOperations(database, Retries(random)))
+        operations = OperationsServicer(jobs=JobOperations(database, jobs, wake=runner.wake))
+        await runner.register()
+        if settings.jobs_enabled:
+            await stack.enter_async_context(runner.running())
+        yield [
+            _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
+            _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
+            _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
+        ]
+
+
+def _service(
+    name: str, add: Callable[[Servicer, grpc.aio.Server], None], servicer: Servicer
+) -> grpc_server.Service:
+    return grpc_server.Service(name=name, register=partial(add, servicer))
+
+
+@asynccontextmanager
+async def _open_jobs_database(settings: AnalyticsSettings, database: Database) -> AsyncIterator[Database]:
+    """Yield the pool that jobs work on: their own, so that they never take a request's connection."""
+    if not settings.jobs_enabled:
+        yield database
+        return
+    async with open_database(
+        settings, connections=settings.job_connections, statement_timeout_seconds=REBUILD_SECONDS
+    ) as own:
+        yield own
 
 
 async def serve(
@@ -75,13 +116,15 @@ async def serve(
     on_started: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until told to stop; not ready while the database does not answer or counts in another zone."""
-    async with open_database(settings) as database:
-        services = await build_services(
+    async with (
+        open_database(settings) as database,
+        open_services(
             settings,
             database,
             clock=lambda: datetime.now(UTC),
             random=Random(),  # noqa: S311 (spreads load; nothing secret)
-        )
+        ) as services,
+    ):
         recount = RecountOperations(database)
         await grpc_server.serve(
             settings=settings,

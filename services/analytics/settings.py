@@ -32,3 +32,13 @@ class AnalyticsSettings(ServiceSettings):
         64, ge=0, description="batches that may wait before further ones are refused"
     )
     portfolio_slots: int = Field(16, ge=1, le=1000, description="rows among which a portfolio day is split")
+    jobs_enabled: bool = Field(
+        True, description="whether this replica runs jobs; others run them if it does not"
+    )
+    job_connections: int = Field(4, ge=1, le=100, description="most connections that jobs hold at once")
+    job_poll_seconds: float = Field(
+        2.0, gt=0, le=3600, description="how often it is looked for jobs that are due, in seconds"
+    )
+    job_lease_seconds: float = Field(
+        60.0, ge=1, le=3600, description="seconds after which the job of a lost replica goes to another one"
+    )

@@ -60,6 +60,7 @@ async def serve(
     ready: Ready | None = None,
     stopping: asyncio.Event | None = None,
     on_started: Callable[[int], None] | None = None,
+    on_drained: Callable[[], object] | None = None,
 ) -> None:
     """Serve until SIGTERM, SIGINT or `stopping`; then say NOT_SERVING, wait, finish calls under way, stop.
 
@@ -70,6 +71,8 @@ async def serve(
             answer is the health of the server.
         stopping: set by the caller to stop, as a signal would.
         on_started: called with the bound port once the server serves.
+        on_drained: called when balancers have had their time to move away; ends the calls that would not end
+            by themselves.
 
     Raises:
         FailedPreconditionError: a port is taken; the message names the port and its setting.
@@ -102,6 +105,8 @@ async def serve(
         await asyncio.sleep(settings.drain_seconds)
     finally:
         checking.cancel()
+        if on_drained is not None:
+            on_drained()
         await server.stop(settings.grace_seconds)
         stop_metrics()
         _log.info("stopped")
