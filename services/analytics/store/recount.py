@@ -7,11 +7,15 @@ from services.analytics.store.statements import STATEMENTS, Connection
 ROLLUPS = (
     "campaign_analytics_daily",
     "campaign_trend_data",
-    "campaign_offer_daily",
+    "campaign_delivery_daily",
     "campaign_segment_analytics",
     "campaign_user_totals",
     "campaign_totals",
+    "merchant_daily",
+    "portfolio_analytics_hourly",
     "portfolio_analytics_daily",
+    "campaign_last_30_days",
+    "portfolio_last_30_days",
 )
 """Every table that is counted from the events, in the order in which a rebuild fills them."""
 

@@ -64,29 +64,41 @@ async def insert_world(
             ],
         )
         await connection.copy_records_to_table(
-            "campaign_offer_daily",
+            "campaign_delivery_daily",
             schema_name="analytics",
             columns=[
                 "campaign_id",
                 "day",
                 "offer_amount_micros",
+                "channel",
+                "merchant_id",
                 "impressions",
                 "views",
                 "clicks",
                 "conversions",
                 "revenue_micros",
                 "cost_micros",
+                "notification_deliveries",
+                "notification_opens",
+                "geofence_entries",
+                "unsubscribes",
             ],
             records=[
                 (
                     row[0],
                     row[1],
                     -1 if row[2] is None else row[2],
+                    0,
+                    row[7] or 0,
                     row[3],
                     row[4],
                     row[5],
                     row[5],
                     int(row[5] * MEAN_REVENUE * 1_000_000) if revenue else 0,
+                    0,
+                    0,
+                    0,
+                    0,
                     0,
                 )
                 for row in rows

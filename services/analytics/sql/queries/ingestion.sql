@@ -53,13 +53,19 @@ with inserted as (
     on conflict on constraint events_pkey do nothing
     returning
         user_id, event_id, campaign_id, event_at, counted_at, revenue_micros, cost_micros,
-        offer_amount_micros, segment_set_id, event_type, currency_code
+        offer_amount_micros, merchant_id, segment_set_id, event_type, channel, currency_code
+),
+-- The 30 days that are kept ready; no row before the first roll.
+last_30_days as (
+    select end_day - 29 as start_day, end_day
+    from rolling_window
 ),
 -- One event's share of every measure; a refund takes its revenue away.
 measures as materialized (
     select
         i.campaign_id, i.user_id, i.segment_set_id, i.currency_code, i.event_at,
-        coalesce(i.offer_amount_micros, -1) as offer_amount_micros,
+        coalesce(i.offer_amount_micros, -1) as offer_amount_micros, coalesce(i.channel, 0::smallint) as channel,
+        coalesce(i.merchant_id, 0) as merchant_id, i.event_type,
         date_trunc('hour', i.counted_at, z.reporting_time_zone) as hour_at,
         (i.counted_at at time zone z.reporting_time_zone)::date as day,
         (i.event_type = 1)::integer as impressions,
@@ -68,19 +74,25 @@ measures as materialized (
         (i.event_type = 4)::integer as conversions,
         coalesce(case when i.event_type = 5 then -i.revenue_micros else i.revenue_micros end, 0)
             as revenue_micros,
-        coalesce(i.cost_micros, 0) as cost_micros
+        coalesce(i.cost_micros, 0) as cost_micros,
+        (i.event_type = 8)::integer as notification_deliveries,
+        (i.event_type = 9)::integer as notification_opens,
+        (i.event_type = 7)::integer as geofence_entries,
+        (i.event_type = 6)::integer as unsubscribes
     from inserted i
     cross join reporting_settings z
 ),
 campaign_hours as materialized (
     select
-        campaign_id, hour_at, day, offer_amount_micros, currency_code,
+        campaign_id, hour_at, day, offer_amount_micros, channel, merchant_id, currency_code,
         sum(impressions) as impressions, sum(views) as views, sum(clicks) as clicks,
         sum(conversions) as conversions, sum(revenue_micros)::bigint as revenue_micros,
-        sum(cost_micros)::bigint as cost_micros
+        sum(cost_micros)::bigint as cost_micros, sum(notification_deliveries) as notification_deliveries,
+        sum(notification_opens) as notification_opens, sum(geofence_entries) as geofence_entries,
+        sum(unsubscribes) as unsubscribes
     from measures
     where campaign_id is not null
-    group by campaign_id, hour_at, day, offer_amount_micros, currency_code
+    group by campaign_id, hour_at, day, offer_amount_micros, channel, merchant_id, currency_code
 ),
 counted_hours as (
     insert into campaign_trend_data as t (
@@ -100,15 +112,20 @@ counted_hours as (
         revenue_micros = t.revenue_micros + excluded.revenue_micros,
         cost_micros = t.cost_micros + excluded.cost_micros
 ),
+campaign_days as materialized (
+    select
+        campaign_id, day, currency_code, sum(impressions) as impressions, sum(views) as views,
+        sum(clicks) as clicks, sum(conversions) as conversions, sum(revenue_micros)::bigint as revenue_micros,
+        sum(cost_micros)::bigint as cost_micros
+    from campaign_hours
+    group by campaign_id, day, currency_code
+),
 counted_days as (
     insert into campaign_analytics_daily as t (
         campaign_id, day, impressions, views, clicks, conversions, revenue_micros, cost_micros
     )
-    select
-        campaign_id, day, sum(impressions), sum(views), sum(clicks), sum(conversions), sum(revenue_micros),
-        sum(cost_micros)
-    from campaign_hours
-    group by campaign_id, day
+    select campaign_id, day, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    from campaign_days
     order by campaign_id, day
     on conflict on constraint campaign_analytics_daily_pkey do update set
         impressions = t.impressions + excluded.impressions,
@@ -118,24 +135,30 @@ counted_days as (
         revenue_micros = t.revenue_micros + excluded.revenue_micros,
         cost_micros = t.cost_micros + excluded.cost_micros
 ),
-counted_offers as (
-    insert into campaign_offer_daily as t (
-        campaign_id, day, offer_amount_micros, impressions, views, clicks, conversions, revenue_micros,
-        cost_micros
+counted_deliveries as (
+    insert into campaign_delivery_daily as t (
+        campaign_id, day, offer_amount_micros, channel, merchant_id, impressions, views, clicks, conversions,
+        revenue_micros, cost_micros, notification_deliveries, notification_opens, geofence_entries,
+        unsubscribes
     )
     select
-        campaign_id, day, offer_amount_micros, sum(impressions), sum(views), sum(clicks), sum(conversions),
-        sum(revenue_micros), sum(cost_micros)
+        campaign_id, day, offer_amount_micros, channel, merchant_id, sum(impressions), sum(views),
+        sum(clicks), sum(conversions), sum(revenue_micros), sum(cost_micros), sum(notification_deliveries),
+        sum(notification_opens), sum(geofence_entries), sum(unsubscribes)
     from campaign_hours
-    group by campaign_id, day, offer_amount_micros
-    order by campaign_id, day, offer_amount_micros
-    on conflict on constraint campaign_offer_daily_pkey do update set
+    group by campaign_id, day, offer_amount_micros, channel, merchant_id
+    order by campaign_id, day, offer_amount_micros, channel, merchant_id
+    on conflict on constraint campaign_delivery_daily_pkey do update set
         impressions = t.impressions + excluded.impressions,
         views = t.views + excluded.views,
         clicks = t.clicks + excluded.clicks,
         conversions = t.conversions + excluded.conversions,
         revenue_micros = t.revenue_micros + excluded.revenue_micros,
-        cost_micros = t.cost_micros + excluded.cost_micros
+        cost_micros = t.cost_micros + excluded.cost_micros,
+        notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+        notification_opens = t.notification_opens + excluded.notification_opens,
+        geofence_entries = t.geofence_entries + excluded.geofence_entries,
+        unsubscribes = t.unsubscribes + excluded.unsubscribes
 ),
 counted_segments as (
     insert into campaign_segment_analytics as t (
@@ -169,7 +192,9 @@ user_changes as materialized (
     select
         campaign_id, user_id, sum(impressions) as impressions, sum(views) as views, sum(clicks) as clicks,
         sum(conversions) as conversions, sum(revenue_micros)::bigint as revenue_micros,
-        sum(cost_micros)::bigint as cost_micros, min(event_at) as first_event_at
+        sum(cost_micros)::bigint as cost_micros, min(event_at) as first_event_at,
+        sum(notification_deliveries) as notification_deliveries, sum(notification_opens) as notification_opens,
+        sum(geofence_entries) as geofence_entries, sum(unsubscribes) as unsubscribes
     from measures
     where campaign_id is not null
     group by campaign_id, user_id
@@ -177,11 +202,11 @@ user_changes as materialized (
 user_totals as (
     insert into campaign_user_totals as t (
         campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros, cost_micros,
-        first_event_at
+        first_event_at, notification_deliveries, notification_opens
     )
     select
         campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros, cost_micros,
-        first_event_at
+        first_event_at, notification_deliveries, notification_opens
     from user_changes
     order by campaign_id, user_id
     on conflict on constraint campaign_user_totals_pkey do update set
@@ -191,10 +216,12 @@ user_totals as (
         conversions = t.conversions + excluded.conversions,
         revenue_micros = t.revenue_micros + excluded.revenue_micros,
         cost_micros = t.cost_micros + excluded.cost_micros,
-        first_event_at = least(t.first_event_at, excluded.first_event_at)
+        first_event_at = least(t.first_event_at, excluded.first_event_at),
+        notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+        notification_opens = t.notification_opens + excluded.notification_opens
     returning
         campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros, cost_micros,
-        (xmax = 0) as is_new
+        notification_deliveries, notification_opens, (xmax = 0) as is_new
 ),
 -- What each user's change does to the sums over users: new (n) minus old (n - d, d the change).
 moment_changes as (
@@ -207,12 +234,19 @@ moment_changes as (
             as converting_users,
         count(*) filter (where n.revenue_micros > 0)
         - count(*) filter (where n.revenue_micros > d.revenue_micros) as paying_users,
+        count(*) filter (
+            where n.notification_deliveries > 0 and n.notification_deliveries = d.notification_deliveries
+        ) as notified_users,
         sum(d.impressions) as impressions,
         sum(d.views) as views,
         sum(d.clicks) as clicks,
         sum(d.conversions) as conversions,
         sum(d.revenue_micros) as revenue_micros,
         sum(d.cost_micros) as cost_micros,
+        sum(d.notification_deliveries) as notification_deliveries,
+        sum(d.notification_opens) as notification_opens,
+        sum(d.geofence_entries) as geofence_entries,
+        sum(d.unsubscribes) as unsubscribes,
         sum(d.impressions * (2 * n.impressions - d.impressions)) as impressions_impressions,
         sum(n.impressions * n.views - (n.impressions - d.impressions) * (n.views - d.views))
             as impressions_views,
@@ -236,7 +270,15 @@ moment_changes as (
             n.revenue_micros::numeric * n.cost_micros
             - (n.revenue_micros - d.revenue_micros)::numeric * (n.cost_micros - d.cost_micros)
         ) as revenue_cost,
-        sum(d.cost_micros::numeric * (2 * n.cost_micros - d.cost_micros)) as cost_cost
+        sum(d.cost_micros::numeric * (2 * n.cost_micros - d.cost_micros)) as cost_cost,
+        sum(d.notification_deliveries * (2 * n.notification_deliveries - d.notification_deliveries))
+            as deliveries_deliveries,
+        sum(
+            n.notification_deliveries * n.notification_opens
+            - (n.notification_deliveries - d.notification_deliveries)
+            * (n.notification_opens - d.notification_opens)
+        ) as deliveries_opens,
+        sum(d.notification_opens * (2 * n.notification_opens - d.notification_opens)) as opens_opens
     from user_totals n
     join user_changes d on d.campaign_id = n.campaign_id and d.user_id = n.user_id
     group by n.campaign_id
@@ -246,13 +288,17 @@ counted_totals as (
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
         conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks,
         views_views, views_conversions, clicks_clicks, conversions_conversions, impressions_revenue,
-        conversions_cost, revenue_revenue, revenue_cost, cost_cost
+        conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
+        notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
+        opens_opens
     )
     select
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
         conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks,
         views_views, views_conversions, clicks_clicks, conversions_conversions, impressions_revenue,
-        conversions_cost, revenue_revenue, revenue_cost, cost_cost
+        conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
+        notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
+        opens_opens
     from moment_changes
     order by campaign_id
     on conflict on constraint campaign_totals_pkey do update set
@@ -277,28 +323,94 @@ counted_totals as (
         conversions_cost = t.conversions_cost + excluded.conversions_cost,
         revenue_revenue = t.revenue_revenue + excluded.revenue_revenue,
         revenue_cost = t.revenue_cost + excluded.revenue_cost,
-        cost_cost = t.cost_cost + excluded.cost_cost
+        cost_cost = t.cost_cost + excluded.cost_cost,
+        notified_users = t.notified_users + excluded.notified_users,
+        notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+        notification_opens = t.notification_opens + excluded.notification_opens,
+        geofence_entries = t.geofence_entries + excluded.geofence_entries,
+        unsubscribes = t.unsubscribes + excluded.unsubscribes,
+        deliveries_deliveries = t.deliveries_deliveries + excluded.deliveries_deliveries,
+        deliveries_opens = t.deliveries_opens + excluded.deliveries_opens,
+        opens_opens = t.opens_opens + excluded.opens_opens
+),
+counted_merchants as (
+    insert into merchant_daily as t (
+        merchant_id, day, currency_code, geofence_entries, purchases, purchase_revenue_micros
+    )
+    select
+        merchant_id, day, currency_code, sum(geofence_entries), sum(conversions), sum(revenue_micros)
+    from measures
+    where campaign_id is null and merchant_id <> 0 and event_type in (4, 5, 7)
+    group by merchant_id, day, currency_code
+    order by merchant_id, day, currency_code
+    on conflict on constraint merchant_daily_pkey do update set
+        geofence_entries = t.geofence_entries + excluded.geofence_entries,
+        purchases = t.purchases + excluded.purchases,
+        purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros
 ),
 -- Campaigns' measures and plain purchases apart; $1 is the slot of this batch.
-portfolio_days as (
+portfolio_hours as materialized (
     select
-        day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros,
-        0 as purchases, 0 as purchase_revenue_micros
-    from campaign_hours
-    union all
-    select day, currency_code, 0, 0, 0, 0, 0, cost_micros, conversions, revenue_micros
-    from measures
-    where campaign_id is null
+        hour_at, day, currency_code, sum(impressions) as impressions, sum(views) as views,
+        sum(clicks) as clicks, sum(conversions) as conversions, sum(revenue_micros) as revenue_micros,
+        sum(cost_micros) as cost_micros, sum(purchases) as purchases,
+        sum(purchase_revenue_micros) as purchase_revenue_micros,
+        sum(notification_deliveries) as notification_deliveries,
+        sum(notification_opens) as notification_opens, sum(geofence_entries) as geofence_entries,
+        sum(unsubscribes) as unsubscribes
+    from (
+        select
+            hour_at, day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+            0 as purchases, 0 as purchase_revenue_micros, notification_deliveries, notification_opens,
+            geofence_entries, unsubscribes
+        from campaign_hours
+        union all
+        select
+            hour_at, day, currency_code, 0, 0, 0, 0, 0, cost_micros, conversions, revenue_micros,
+            notification_deliveries, notification_opens, geofence_entries, unsubscribes
+        from measures
+        where campaign_id is null
+    ) counted
+    group by hour_at, day, currency_code
 ),
-counted_portfolio as (
+counted_portfolio_hours as (
+    insert into portfolio_analytics_hourly as t (
+        hour_at, currency_code, slot, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+        purchases, purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries,
+        unsubscribes
+    )
+    select
+        hour_at, currency_code, $1::smallint, sum(impressions), sum(views), sum(clicks), sum(conversions),
+        sum(revenue_micros), sum(cost_micros), sum(purchases), sum(purchase_revenue_micros),
+        sum(notification_deliveries), sum(notification_opens), sum(geofence_entries), sum(unsubscribes)
+    from portfolio_hours
+    group by hour_at, currency_code
+    order by hour_at, currency_code
+    on conflict on constraint portfolio_analytics_hourly_pkey do update set
+        impressions = t.impressions + excluded.impressions,
+        views = t.views + excluded.views,
+        clicks = t.clicks + excluded.clicks,
+        conversions = t.conversions + excluded.conversions,
+        revenue_micros = t.revenue_micros + excluded.revenue_micros,
+        cost_micros = t.cost_micros + excluded.cost_micros,
+        purchases = t.purchases + excluded.purchases,
+        purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros,
+        notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+        notification_opens = t.notification_opens + excluded.notification_opens,
+        geofence_entries = t.geofence_entries + excluded.geofence_entries,
+        unsubscribes = t.unsubscribes + excluded.unsubscribes
+),
+counted_portfolio_days as (
     insert into portfolio_analytics_daily as t (
         day, currency_code, slot, impressions, views, clicks, conversions, revenue_micros, cost_micros,
-        purchases, purchase_revenue_micros
+        purchases, purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries,
+        unsubscribes
     )
     select
         day, currency_code, $1::smallint, sum(impressions), sum(views), sum(clicks), sum(conversions),
-        sum(revenue_micros), sum(cost_micros), sum(purchases), sum(purchase_revenue_micros)
-    from portfolio_days
+        sum(revenue_micros), sum(cost_micros), sum(purchases), sum(purchase_revenue_micros),
+        sum(notification_deliveries), sum(notification_opens), sum(geofence_entries), sum(unsubscribes)
+    from portfolio_hours
     group by day, currency_code
     order by day, currency_code
     on conflict on constraint portfolio_analytics_daily_pkey do update set
@@ -309,7 +421,91 @@ counted_portfolio as (
         revenue_micros = t.revenue_micros + excluded.revenue_micros,
         cost_micros = t.cost_micros + excluded.cost_micros,
         purchases = t.purchases + excluded.purchases,
-        purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros
+        purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros,
+        notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+        notification_opens = t.notification_opens + excluded.notification_opens,
+        geofence_entries = t.geofence_entries + excluded.geofence_entries,
+        unsubscribes = t.unsubscribes + excluded.unsubscribes
+),
+window_changes as materialized (
+    select
+        d.campaign_id, d.currency_code, sum(d.impressions) as impressions, sum(d.views) as views,
+        sum(d.clicks) as clicks, sum(d.conversions) as conversions,
+        sum(d.revenue_micros)::bigint as revenue_micros, sum(d.cost_micros)::bigint as cost_micros
+    from campaign_days d
+    join last_30_days w on d.day between w.start_day and w.end_day
+    group by d.campaign_id, d.currency_code
+),
+window_totals as (
+    insert into campaign_last_30_days as t (
+        campaign_id, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    )
+    select
+        campaign_id, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    from window_changes
+    order by campaign_id
+    on conflict on constraint campaign_last_30_days_pkey do update set
+        impressions = t.impressions + excluded.impressions,
+        views = t.views + excluded.views,
+        clicks = t.clicks + excluded.clicks,
+        conversions = t.conversions + excluded.conversions,
+        revenue_micros = t.revenue_micros + excluded.revenue_micros,
+        cost_micros = t.cost_micros + excluded.cost_micros
+    returning campaign_id, revenue_micros, cost_micros, roas_nanos, (xmax = 0) as is_new
+),
+-- What each campaign's change does to the portfolio's counts of campaigns: new (n) minus old (n - d).
+window_campaigns as (
+    select
+        d.currency_code,
+        count(*) filter (where n.is_new) as campaigns,
+        count(*) filter (where n.cost_micros > 0 and n.cost_micros = d.cost_micros) as campaigns_with_cost,
+        sum(
+            coalesce(n.roas_nanos, 0)
+            - coalesce(
+                round(
+                    (n.revenue_micros - d.revenue_micros)::numeric * 1000000000
+                    / nullif(n.cost_micros - d.cost_micros, 0)
+                ),
+                0
+            )
+        ) as roas_nanos
+    from window_totals n
+    join window_changes d on d.campaign_id = n.campaign_id
+    group by d.currency_code
+),
+counted_portfolio_window as (
+    insert into portfolio_last_30_days as t (
+        currency_code, slot, campaigns, campaigns_with_cost, roas_nanos, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+        purchases, purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries,
+        unsubscribes
+    )
+    select
+        h.currency_code, $1::smallint, coalesce(min(c.campaigns), 0), coalesce(min(c.campaigns_with_cost), 0),
+        coalesce(min(c.roas_nanos), 0), sum(h.impressions), sum(h.views), sum(h.clicks), sum(h.conversions),
+        sum(h.revenue_micros), sum(h.cost_micros), sum(h.purchases), sum(h.purchase_revenue_micros),
+        sum(h.notification_deliveries), sum(h.notification_opens), sum(h.geofence_entries),
+        sum(h.unsubscribes)
+    from portfolio_hours h
+    join last_30_days w on h.day between w.start_day and w.end_day
+    left join window_campaigns c on c.currency_code = h.currency_code
+    group by h.currency_code
+    order by h.currency_code
+    on conflict on constraint portfolio_last_30_days_pkey do update set
+        campaigns = t.campaigns + excluded.campaigns,
+        campaigns_with_cost = t.campaigns_with_cost + excluded.campaigns_with_cost,
+        roas_nanos = t.roas_nanos + excluded.roas_nanos,
+        impressions = t.impressions + excluded.impressions,
+        views = t.views + excluded.views,
+        clicks = t.clicks + excluded.clicks,
+        conversions = t.conversions + excluded.conversions,
+        revenue_micros = t.revenue_micros + excluded.revenue_micros,
+        cost_micros = t.cost_micros + excluded.cost_micros,
+        purchases = t.purchases + excluded.purchases,
+        purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros,
+        notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+        notification_opens = t.notification_opens + excluded.notification_opens,
+        geofence_entries = t.geofence_entries + excluded.geofence_entries,
+        unsubscribes = t.unsubscribes + excluded.unsubscribes
 )
 select s.user_id, s.event_id
 from staged_events s

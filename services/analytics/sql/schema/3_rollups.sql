@@ -44,23 +44,34 @@ create table analytics.campaign_segment_analytics (
     constraint campaign_segment_analytics_pkey primary key (campaign_id, segment_name)
 );
 
--- One row per campaign, day and offer as sent; -1 holds events whose offer is unknown.
-create table analytics.campaign_offer_daily (
+-- One row per campaign, day, offer as sent, channel and merchant: what integrations ask for by range. -1 holds
+-- events whose offer is unknown, channel 0 and merchant 0 those that have none.
+create table analytics.campaign_delivery_daily (
     campaign_id text not null,
     day date not null,
     offer_amount_micros bigint not null,
+    channel smallint not null,
+    merchant_id integer not null,
     impressions bigint not null,
     views bigint not null,
     clicks bigint not null,
     conversions bigint not null,
     revenue_micros bigint not null,
     cost_micros bigint not null,
-    constraint campaign_offer_daily_pkey primary key (campaign_id, day, offer_amount_micros)
+    notification_deliveries bigint not null,
+    notification_opens bigint not null,
+    geofence_entries bigint not null,
+    unsubscribes bigint not null,
+    constraint campaign_delivery_daily_pkey
+        primary key (campaign_id, day, offer_amount_micros, channel, merchant_id)
 );
 
 -- For neighbours that read all campaigns of the last days.
-create index campaign_offer_daily_day_idx on analytics.campaign_offer_daily
+create index campaign_delivery_daily_day_idx on analytics.campaign_delivery_daily
     using brin (day) with (pages_per_range = 16);
+
+-- For a merchant's campaigns over some days.
+create index campaign_delivery_daily_merchant_idx on analytics.campaign_delivery_daily (merchant_id, day);
 
 -- One row per campaign and user: the user is the unit of every interval.
 create table analytics.campaign_user_totals (
@@ -73,11 +84,15 @@ create table analytics.campaign_user_totals (
     revenue_micros bigint not null,
     cost_micros bigint not null,
     first_event_at timestamptz not null,
+    notification_deliveries bigint not null default 0,
+    notification_opens bigint not null default 0,
     constraint campaign_user_totals_pkey primary key (campaign_id, user_id)
 ) with (fillfactor = 80);
 
 -- One row per campaign: its whole life, and the sums of squares and products over users that turn into
--- intervals. Products with money are numeric, because micros squared leave a bigint's range.
+-- intervals (deliveries and opens there: of notifications). Products with money are numeric, because micros
+-- squared leave a bigint's range. cost_micros holds imported_cost_micros as well; the products do not, because
+-- an imported cost is no user's.
 create table analytics.campaign_totals (
     campaign_id text not null,
     users bigint not null,
@@ -102,6 +117,15 @@ create table analytics.campaign_totals (
     revenue_revenue numeric not null,
     revenue_cost numeric not null,
     cost_cost numeric not null,
+    notified_users bigint not null default 0,
+    notification_deliveries bigint not null default 0,
+    notification_opens bigint not null default 0,
+    geofence_entries bigint not null default 0,
+    unsubscribes bigint not null default 0,
+    imported_cost_micros bigint not null default 0,
+    deliveries_deliveries bigint not null default 0,
+    deliveries_opens bigint not null default 0,
+    opens_opens bigint not null default 0,
     constraint campaign_totals_pkey primary key (campaign_id)
 ) with (fillfactor = 50);
 
@@ -119,7 +143,158 @@ create table analytics.portfolio_analytics_daily (
     cost_micros bigint not null,
     purchases bigint not null,
     purchase_revenue_micros bigint not null,
+    notification_deliveries bigint not null default 0,
+    notification_opens bigint not null default 0,
+    geofence_entries bigint not null default 0,
+    unsubscribes bigint not null default 0,
     constraint portfolio_analytics_daily_pkey primary key (day, currency_code, slot)
+) with (fillfactor = 50);
+
+-- What happened at a merchant outside campaigns; a refund takes from its original's day.
+create table analytics.merchant_daily (
+    merchant_id integer not null,
+    day date not null,
+    currency_code text not null,
+    geofence_entries bigint not null,
+    purchases bigint not null,
+    purchase_revenue_micros bigint not null,
+    constraint merchant_daily_pkey primary key (merchant_id, day, currency_code)
+);
+
+-- What was imported as the cost of a campaign's day and channel (0: of no channel), beside what events carry. A
+-- cost taken back stays as 0, so that the rows it counts in stay as well.
+create table analytics.campaign_daily_costs (
+    campaign_id text not null,
+    day date not null,
+    channel smallint not null,
+    currency_code text not null,
+    cost_micros bigint not null,
+    imported_at timestamptz not null default now(),
+    constraint campaign_daily_costs_pkey primary key (campaign_id, day, channel),
+    constraint campaign_daily_costs_not_negative check (cost_micros >= 0)
+);
+
+-- One hour of everything, as portfolio_analytics_daily but for imported costs, which have no hour.
+create table analytics.portfolio_analytics_hourly (
+    hour_at timestamptz not null,
+    currency_code text not null,
+    slot smallint not null,
+    impressions bigint not null,
+    views bigint not null,
+    clicks bigint not null,
+    conversions bigint not null,
+    revenue_micros bigint not null,
+    cost_micros bigint not null,
+    purchases bigint not null,
+    purchase_revenue_micros bigint not null,
+    notification_deliveries bigint not null,
+    notification_opens bigint not null,
+    geofence_entries bigint not null,
+    unsubscribes bigint not null,
+    constraint portfolio_analytics_hourly_pkey primary key (hour_at, currency_code, slot)
+) with (fillfactor = 50);
+
+-- The last of the 30 days that the `…_last_30_days` tables hold; one row, none before the first roll. It moves
+-- only under the exclusive lock of the catalog, so that a batch sees one window from its beginning to its end.
+create table analytics.rolling_window (
+    singleton boolean not null default true,
+    end_day date not null,
+    constraint rolling_window_pkey primary key (singleton),
+    constraint rolling_window_one_row check (singleton)
+);
+
+-- The sums of each campaign with an event or a cost in the window, and what campaigns are ranked by. Whoever
+-- reads it compares rolling_window.end_day with the last day wanted, and otherwise reads the daily rows.
+create table analytics.campaign_last_30_days (
+    campaign_id text not null,
+    currency_code text not null,
+    impressions bigint not null,
+    views bigint not null,
+    clicks bigint not null,
+    conversions bigint not null,
+    revenue_micros bigint not null,
+    cost_micros bigint not null,
+    profit_micros bigint not null generated always as (revenue_micros - cost_micros) stored,
+    view_rate double precision generated always as (
+        views::double precision / nullif(impressions, 0)
+    ) stored,
+    ctr double precision generated always as (clicks::double precision / nullif(impressions, 0)) stored,
+    conversion_rate double precision generated always as (
+        conversions::double precision / nullif(views, 0)
+    ) stored,
+    revenue_micros_per_impression double precision generated always as (
+        revenue_micros::double precision / nullif(impressions, 0)
+    ) stored,
+    cost_micros_per_conversion double precision generated always as (
+        cost_micros::double precision / nullif(conversions, 0)
+    ) stored,
+    roas double precision generated always as (
+        revenue_micros::double precision / nullif(cost_micros, 0)
+    ) stored,
+    roi double precision generated always as (
+        (revenue_micros - cost_micros)::double precision / nullif(cost_micros, 0)
+    ) stored,
+    profit_margin double precision generated always as (
+        (revenue_micros - cost_micros)::double precision / nullif(revenue_micros, 0)
+    ) stored,
+    -- ROAS in billionths, exact enough to be added and taken away for ever without drift.
+    roas_nanos numeric generated always as (
+        round(revenue_micros::numeric * 1000000000 / nullif(cost_micros, 0))
+    ) stored,
+    constraint campaign_last_30_days_pkey primary key (campaign_id)
+) with (fillfactor = 80);
+
+-- For the top campaigns by each metric, ties by campaign. A predicate is the metric's minimum volume (rates: 100
+-- of the denominator; money per conversion and per cost: 20 conversions; sums: none) and that it is defined; a
+-- query repeats it. Money is ranked within a currency. roi is roas - 1 and has its order.
+create index campaign_last_30_days_impressions_idx on analytics.campaign_last_30_days
+    (impressions desc, campaign_id);
+create index campaign_last_30_days_views_idx on analytics.campaign_last_30_days (views desc, campaign_id);
+create index campaign_last_30_days_clicks_idx on analytics.campaign_last_30_days (clicks desc, campaign_id);
+create index campaign_last_30_days_conversions_idx on analytics.campaign_last_30_days
+    (conversions desc, campaign_id);
+create index campaign_last_30_days_revenue_idx on analytics.campaign_last_30_days
+    (currency_code, revenue_micros desc, campaign_id);
+create index campaign_last_30_days_cost_idx on analytics.campaign_last_30_days
+    (currency_code, cost_micros desc, campaign_id);
+create index campaign_last_30_days_profit_idx on analytics.campaign_last_30_days
+    (currency_code, profit_micros desc, campaign_id);
+create index campaign_last_30_days_view_rate_idx on analytics.campaign_last_30_days
+    (view_rate desc, campaign_id) where impressions >= 100;
+create index campaign_last_30_days_ctr_idx on analytics.campaign_last_30_days
+    (ctr desc, campaign_id) where impressions >= 100;
+create index campaign_last_30_days_conversion_rate_idx on analytics.campaign_last_30_days
+    (conversion_rate desc, campaign_id) where views >= 100;
+create index campaign_last_30_days_revenue_per_impression_idx on analytics.campaign_last_30_days
+    (currency_code, revenue_micros_per_impression desc, campaign_id) where impressions >= 100;
+create index campaign_last_30_days_cost_per_conversion_idx on analytics.campaign_last_30_days
+    (currency_code, cost_micros_per_conversion, campaign_id) where conversions >= 20;
+create index campaign_last_30_days_roas_idx on analytics.campaign_last_30_days
+    (roas desc, campaign_id) where conversions >= 20 and cost_micros > 0;
+create index campaign_last_30_days_profit_margin_idx on analytics.campaign_last_30_days
+    (profit_margin desc, campaign_id) where conversions >= 20 and revenue_micros > 0;
+
+-- The whole portfolio over the window, in slots that are added on read: how many campaigns have a row in
+-- campaign_last_30_days, how many of them have cost, and the sum of their ROAS.
+create table analytics.portfolio_last_30_days (
+    currency_code text not null,
+    slot smallint not null,
+    campaigns bigint not null,
+    campaigns_with_cost bigint not null,
+    roas_nanos numeric not null,
+    impressions bigint not null,
+    views bigint not null,
+    clicks bigint not null,
+    conversions bigint not null,
+    revenue_micros bigint not null,
+    cost_micros bigint not null,
+    purchases bigint not null,
+    purchase_revenue_micros bigint not null,
+    notification_deliveries bigint not null,
+    notification_opens bigint not null,
+    geofence_entries bigint not null,
+    unsubscribes bigint not null,
+    constraint portfolio_last_30_days_pkey primary key (currency_code, slot)
 ) with (fillfactor = 50);
 
 -- A campaign's whole life in one row, for people.
@@ -156,19 +331,32 @@ select
     sum(revenue_micros)::bigint as revenue_micros,
     sum(cost_micros)::bigint as cost_micros,
     sum(purchases)::bigint as purchases,
-    sum(purchase_revenue_micros)::bigint as purchase_revenue_micros
+    sum(purchase_revenue_micros)::bigint as purchase_revenue_micros,
+    sum(notification_deliveries)::bigint as notification_deliveries,
+    sum(notification_opens)::bigint as notification_opens,
+    sum(geofence_entries)::bigint as geofence_entries,
+    sum(unsubscribes)::bigint as unsubscribes
 from analytics.portfolio_analytics_daily
 group by day, currency_code;
 
 grant select, insert, update, delete on
     analytics.campaign_analytics_daily, analytics.campaign_trend_data, analytics.campaign_segment_analytics,
-    analytics.campaign_offer_daily, analytics.campaign_user_totals, analytics.campaign_totals,
-    analytics.portfolio_analytics_daily
+    analytics.campaign_user_totals, analytics.campaign_totals, analytics.portfolio_analytics_daily
     to analytics;
 grant select on
     analytics.campaign_analytics_daily, analytics.campaign_trend_data, analytics.campaign_segment_analytics,
-    analytics.campaign_offer_daily, analytics.campaign_user_totals, analytics.campaign_totals,
-    analytics.portfolio_analytics_daily, analytics.campaign_performance,
-    analytics.portfolio_performance_daily
+    analytics.campaign_user_totals, analytics.campaign_totals, analytics.portfolio_analytics_daily,
+    analytics.campaign_performance, analytics.portfolio_performance_daily
     to reporting;
 grant select on analytics.campaign_performance, analytics.portfolio_performance_daily to analytics;
+
+grant select, insert, update, delete on
+    analytics.campaign_delivery_daily, analytics.merchant_daily, analytics.campaign_daily_costs,
+    analytics.portfolio_analytics_hourly, analytics.rolling_window, analytics.campaign_last_30_days,
+    analytics.portfolio_last_30_days
+    to analytics;
+grant select on
+    analytics.campaign_delivery_daily, analytics.merchant_daily, analytics.campaign_daily_costs,
+    analytics.portfolio_analytics_hourly, analytics.rolling_window, analytics.campaign_last_30_days,
+    analytics.portfolio_last_30_days
+    to reporting;

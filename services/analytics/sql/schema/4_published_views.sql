@@ -37,9 +37,15 @@ where campaign_id is null and event_type = 4;
 -- original's day and offer.
 create view analytics_v1.campaign_offer_daily as
 select
-    campaign_id, day, nullif(offer_amount_micros, -1) as offer_amount_micros, impressions, views, clicks,
-    conversions, revenue_micros, cost_micros
-from analytics.campaign_offer_daily;
+    campaign_id, day, nullif(offer_amount_micros, -1) as offer_amount_micros,
+    sum(impressions)::bigint as impressions,
+    sum(views)::bigint as views,
+    sum(clicks)::bigint as clicks,
+    sum(conversions)::bigint as conversions,
+    sum(revenue_micros)::bigint as revenue_micros,
+    sum(cost_micros)::bigint as cost_micros
+from analytics.campaign_delivery_daily
+group by campaign_id, day, offer_amount_micros;
 
 grant select on
     analytics_v1.reporting_settings, analytics_v1.campaigns, analytics_v1.merchants, analytics_v1.users,
