@@ -301,14 +301,16 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportCosts(self, request, context):
-        """Takes in what campaigns cost by day and channel. Sent again it changes nothing.
+        """Takes in what campaigns cost by day and channel. Each cost is taken or rejected with its reason; the answer comes after
+        what was taken is durable and counted. Sent again it changes nothing. RESOURCE_EXHAUSTED for more costs than a request
+        may hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCosts(self, request, context):
-        """Lists the costs that were imported.
+        """Lists the costs that were imported, as they are now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -77,9 +77,12 @@ class AnalyticsServiceStub:
     own: if the call breaks, what was taken stays, and sending all of it again counts nothing twice.
     """
     ImportCosts: _aio.UnaryUnaryMultiCallable[_costs_pb2.ImportCostsRequest, _costs_pb2.ImportCostsResponse]
-    """Takes in what campaigns cost by day and channel. Sent again it changes nothing."""
+    """Takes in what campaigns cost by day and channel. Each cost is taken or rejected with its reason; the answer comes after
+    what was taken is durable and counted. Sent again it changes nothing. RESOURCE_EXHAUSTED for more costs than a request
+    may hold.
+    """
     ListCosts: _aio.UnaryUnaryMultiCallable[_costs_pb2.ListCostsRequest, _costs_pb2.ListCostsResponse]
-    """Lists the costs that were imported."""
+    """Lists the costs that were imported, as they are now."""
     WatchCampaign: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchCampaignRequest, _analytics_service_pb2.WatchCampaignResponse]
     """Sends a campaign's metrics now and after every change, until the caller leaves. NOT_FOUND for an unknown
     campaign.
@@ -237,14 +240,17 @@ class AnalyticsServiceServicer:
         request: _costs_pb2.ImportCostsRequest,
         context: _aio.ServicerContext[_costs_pb2.ImportCostsRequest, _abc.Awaitable[_costs_pb2.ImportCostsResponse]],
     ) -> _abc.Awaitable[_costs_pb2.ImportCostsResponse]:
-        """Takes in what campaigns cost by day and channel. Sent again it changes nothing."""
+        """Takes in what campaigns cost by day and channel. Each cost is taken or rejected with its reason; the answer comes after
+        what was taken is durable and counted. Sent again it changes nothing. RESOURCE_EXHAUSTED for more costs than a request
+        may hold.
+        """
 
     def ListCosts(
         self,
         request: _costs_pb2.ListCostsRequest,
         context: _aio.ServicerContext[_costs_pb2.ListCostsRequest, _abc.Awaitable[_costs_pb2.ListCostsResponse]],
     ) -> _abc.Awaitable[_costs_pb2.ListCostsResponse]:
-        """Lists the costs that were imported."""
+        """Lists the costs that were imported, as they are now."""
 
     def WatchCampaign(
         self,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gen.campaigns.type.v1 import campaign_pb2 as campaigns_dot_type_dot_v1_dot_campaign__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"campaigns/analytics/v1/costs.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a campaigns/type/v1/campaign.proto\"F\n\x12ImportCostsRequest\x12\x30\n\x05\x63osts\x18\x01 \x03(\x0b\x32!.campaigns.analytics.v1.DailyCost\"\x81\x01\n\x13ImportCostsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x03\x12\x39\n\nrejections\x18\x02 \x03(\x0b\x32%.campaigns.analytics.v1.CostRejection\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x03\"|\n\tDailyCost\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12+\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1a.campaigns.type.v1.Channel\x12\x11\n\tcost_date\x18\x03 \x01(\t\x12\x11\n\x04\x63ost\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_cost\"N\n\rCostRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"t\n\x10ListCostsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"^\n\x11ListCostsResponse\x12\x30\n\x05\x63osts\x18\x01 \x03(\x0b\x32!.campaigns.analytics.v1.DailyCost\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"campaigns/analytics/v1/costs.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a campaigns/type/v1/campaign.proto\"F\n\x12ImportCostsRequest\x12\x30\n\x05\x63osts\x18\x01 \x03(\x0b\x32!.campaigns.analytics.v1.DailyCost\"\x81\x01\n\x13ImportCostsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x03\x12\x39\n\nrejections\x18\x02 \x03(\x0b\x32%.campaigns.analytics.v1.CostRejection\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x03\"\x93\x01\n\tDailyCost\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12+\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x1a.campaigns.type.v1.Channel\x12\x11\n\tcost_date\x18\x03 \x01(\t\x12\x11\n\x04\x63ost\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rcurrency_code\x18\x05 \x01(\tB\x07\n\x05_cost\"N\n\rCostRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"t\n\x10ListCostsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"^\n\x11ListCostsResponse\x12\x30\n\x05\x63osts\x18\x01 \x03(\x0b\x32!.campaigns.analytics.v1.DailyCost\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTCOSTSREQUEST']._serialized_end=166
   _globals['_IMPORTCOSTSRESPONSE']._serialized_start=169
   _globals['_IMPORTCOSTSRESPONSE']._serialized_end=298
-  _globals['_DAILYCOST']._serialized_start=300
-  _globals['_DAILYCOST']._serialized_end=424
-  _globals['_COSTREJECTION']._serialized_start=426
-  _globals['_COSTREJECTION']._serialized_end=504
-  _globals['_LISTCOSTSREQUEST']._serialized_start=506
-  _globals['_LISTCOSTSREQUEST']._serialized_end=622
-  _globals['_LISTCOSTSRESPONSE']._serialized_start=624
-  _globals['_LISTCOSTSRESPONSE']._serialized_end=718
+  _globals['_DAILYCOST']._serialized_start=301
+  _globals['_DAILYCOST']._serialized_end=448
+  _globals['_COSTREJECTION']._serialized_start=450
+  _globals['_COSTREJECTION']._serialized_end=528
+  _globals['_LISTCOSTSREQUEST']._serialized_start=530
+  _globals['_LISTCOSTSREQUEST']._serialized_end=646
+  _globals['_LISTCOSTSRESPONSE']._serialized_start=648
+  _globals['_LISTCOSTSRESPONSE']._serialized_end=742
 # @@protoc_insertion_point(module_scope)

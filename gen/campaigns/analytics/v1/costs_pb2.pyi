@@ -28,7 +28,9 @@ class ImportCostsRequest(_message.Message):
     COSTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def costs(self) -> _containers.RepeatedCompositeFieldContainer[Global___DailyCost]:
-        """The costs, in any order: 1 to 10,000, one per campaign, channel and day."""
+        """The costs, in any order: 1 to 10,000. Their order means nothing, so that of two amounts for one campaign, channel and
+        day the second is rejected (DUPLICATE_ENTRY); the same amount again is taken as known.
+        """
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class ImportCostsResponse(_message.Message):
     accepted_count: _builtins.int
     """Costs taken in, changed or not."""
     unchanged_count: _builtins.int
-    """Of the costs taken in, those that were there with the same amount."""
+    """Of the costs taken in, those that were known with the same amount, from before or from earlier in this request."""
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostRejection]:
         """Costs that were not taken, by index."""
@@ -85,15 +87,22 @@ class DailyCost(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     COST_DATE_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign, which must be in the catalog. Required."""
     channel: _campaign_pb2.Channel.ValueType
     """The channel. Unspecified: none in particular."""
     cost_date: _builtins.str
-    """The day in the reporting time zone, as YYYY-MM-DD. Required."""
+    """The day in the reporting time zone, as YYYY-MM-DD; from 2000-01-01 to the day it is one hour from now. A day whose
+    events are no longer kept one by one may have a cost all the same. Required.
+    """
     cost: _builtins.float
-    """The cost in units of the campaign's currency, at least 0 and with at most six decimals. Takes the place of
-    what was imported before for the same campaign, channel and day. Required.
+    """The cost in units of the campaign's currency, 0 to 1,000,000,000 and with at most six decimals. Takes the place of what
+    was imported before for the same campaign, channel and day; 0 takes it back. Required.
+    """
+    currency_code: _builtins.str
+    """The currency of `cost`, always set in an answer. Empty in a request: the campaign's, which the first cost fixes as the
+    first event does. Another one is rejected (CURRENCY_CONFLICT).
     """
     def __init__(
         self,
@@ -102,10 +111,11 @@ class DailyCost(_message.Message):
         channel: _campaign_pb2.Channel.ValueType = ...,
         cost_date: _builtins.str = ...,
         cost: _builtins.float | None = ...,
+        currency_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "campaign_id", b"campaign_id", "channel", b"channel", "cost", b"cost", "cost_date", b"cost_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "campaign_id", b"campaign_id", "channel", b"channel", "cost", b"cost", "cost_date", b"cost_date", "currency_code", b"currency_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost: _TypeAlias = _typing.Literal["cost"]  # noqa: Y015
     _WhichOneofArgType__cost: _TypeAlias = _typing.Literal["_cost", b"_cost"]  # noqa: Y015
@@ -159,7 +169,7 @@ class ListCostsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
-    """Only this campaign. Empty: all."""
+    """Only this campaign, at most 128 characters; none of an unknown one. Empty: all."""
     start_date: _builtins.str
     """The first day, as YYYY-MM-DD. Empty: the earliest."""
     end_date: _builtins.str
@@ -167,7 +177,7 @@ class ListCostsRequest(_message.Message):
     page_size: _builtins.int
     """Costs at most: 0 to 1000; 0: 50."""
     page_token: _builtins.str
-    """From next_page_token of the page before. Empty: the first page."""
+    """From next_page_token of the page before, with the same campaign and dates. Empty: the first page."""
     def __init__(
         self,
         *,

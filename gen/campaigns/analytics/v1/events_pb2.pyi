@@ -130,7 +130,9 @@ class Event(_message.Message):
     channel: _campaign_pb2.Channel.ValueType
     """How it reached the user. Unspecified: the campaign's channel in the catalog, if there is one."""
     original_event_id: _builtins.str
-    """Required for REFUNDED: the event_id of the same user's CONVERTED that is refunded. Empty otherwise."""
+    """Required for REFUNDED: the event_id of the same user's CONVERTED that is refunded, and that is still kept
+    (ORIGINAL_EVENT_UNKNOWN). Empty otherwise.
+    """
     custom_event_name: _builtins.str
     """Required for CUSTOM: the event's own name, 1 to 128 characters. Empty otherwise."""
     is_machine_open: _builtins.bool
@@ -143,7 +145,9 @@ class Event(_message.Message):
     """Name and version of the sender's policy, at most 128 characters; empty: not known."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened. Required; from 2000-01-01 to one hour ahead of the server's clock."""
+        """When it happened. Required; from 2000-01-01, or from where events are kept one by one if that is later
+        (EVENT_TOO_OLD, even for an event that was taken before), to one hour ahead of the server's clock.
+        """
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/campaigns/analytics/v1/operations_service.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fListJobsRequest\"=\n\x10ListJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x1b.campaigns.analytics.v1.Job\"!\n\rRunJobRequest\x12\x10\n\x08job_name\x18\x01 \x01(\t\":\n\x0eRunJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x1b.campaigns.analytics.v1.Job\"\xfc\x02\n\x03Job\x12\x10\n\x08job_name\x18\x01 \x01(\t\x12\x10\n\x08schedule\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .campaigns.analytics.v1.JobState\x12\x35\n\x11last_started_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12last_finished_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_succeeded_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_run_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_result\x18\x08 \x01(\t\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x1c\n\x14\x63onsecutive_failures\x18\n \x01(\x05\"\x12\n\x10ReconcileRequest\"|\n\x11ReconcileResponse\x12\x0e\n\x06rollup\x18\x01 \x01(\t\x12\x18\n\x10\x64ifference_count\x18\x02 \x01(\x03\x12=\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32(.campaigns.analytics.v1.RollupDifference\"1\n\x10RollupDifference\x12\x0c\n\x04side\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t*j\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_WAITING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x15\n\x11JOB_STATE_FAILING\x10\x03\x32\xa2\x03\n\x11OperationsService\x12z\n\x08ListJobs\x12\'.campaigns.analytics.v1.ListJobsRequest\x1a(.campaigns.analytics.v1.ListJobsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/analytics/jobs\x12\x86\x01\n\x06RunJob\x12%.campaigns.analytics.v1.RunJobRequest\x1a&.campaigns.analytics.v1.RunJobResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/api/analytics/jobs/{job_name}/run:\x01*\x12\x87\x01\n\tReconcile\x12(.campaigns.analytics.v1.ReconcileRequest\x1a).campaigns.analytics.v1.ReconcileResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/analytics/reconcile:\x01*0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/campaigns/analytics/v1/operations_service.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fListJobsRequest\"=\n\x10ListJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x1b.campaigns.analytics.v1.Job\"!\n\rRunJobRequest\x12\x10\n\x08job_name\x18\x01 \x01(\t\":\n\x0eRunJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x1b.campaigns.analytics.v1.Job\"\xfc\x02\n\x03Job\x12\x10\n\x08job_name\x18\x01 \x01(\t\x12\x10\n\x08schedule\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .campaigns.analytics.v1.JobState\x12\x35\n\x11last_started_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12last_finished_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_succeeded_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_run_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_result\x18\x08 \x01(\t\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x1c\n\x14\x63onsecutive_failures\x18\n \x01(\x05\"\x12\n\x10ReconcileRequest\"\x94\x01\n\x11ReconcileResponse\x12\x0e\n\x06rollup\x18\x01 \x01(\t\x12\x18\n\x10\x64ifference_count\x18\x02 \x01(\x03\x12=\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32(.campaigns.analytics.v1.RollupDifference\x12\x16\n\x0e\x63ompared_count\x18\x04 \x01(\x03\"1\n\x10RollupDifference\x12\x0c\n\x04side\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t*j\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_WAITING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x15\n\x11JOB_STATE_FAILING\x10\x03\x32\xa2\x03\n\x11OperationsService\x12z\n\x08ListJobs\x12\'.campaigns.analytics.v1.ListJobsRequest\x1a(.campaigns.analytics.v1.ListJobsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/analytics/jobs\x12\x86\x01\n\x06RunJob\x12%.campaigns.analytics.v1.RunJobRequest\x1a&.campaigns.analytics.v1.RunJobResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/api/analytics/jobs/{job_name}/run:\x01*\x12\x87\x01\n\tReconcile\x12(.campaigns.analytics.v1.ReconcileRequest\x1a).campaigns.analytics.v1.ReconcileResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/analytics/reconcile:\x01*0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATIONSSERVICE'].methods_by_name['RunJob']._serialized_options = b'\202\323\344\223\002\'\"\"/api/analytics/jobs/{job_name}/run:\001*'
   _globals['_OPERATIONSSERVICE'].methods_by_name['Reconcile']._loaded_options = None
   _globals['_OPERATIONSSERVICE'].methods_by_name['Reconcile']._serialized_options = b'\202\323\344\223\002\035\"\030/api/analytics/reconcile:\001*'
-  _globals['_JOBSTATE']._serialized_start=895
-  _globals['_JOBSTATE']._serialized_end=1001
+  _globals['_JOBSTATE']._serialized_start=920
+  _globals['_JOBSTATE']._serialized_end=1026
   _globals['_LISTJOBSREQUEST']._serialized_start=138
   _globals['_LISTJOBSREQUEST']._serialized_end=155
   _globals['_LISTJOBSRESPONSE']._serialized_start=157
@@ -53,10 +53,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOB']._serialized_end=696
   _globals['_RECONCILEREQUEST']._serialized_start=698
   _globals['_RECONCILEREQUEST']._serialized_end=716
-  _globals['_RECONCILERESPONSE']._serialized_start=718
-  _globals['_RECONCILERESPONSE']._serialized_end=842
-  _globals['_ROLLUPDIFFERENCE']._serialized_start=844
-  _globals['_ROLLUPDIFFERENCE']._serialized_end=893
-  _globals['_OPERATIONSSERVICE']._serialized_start=1004
-  _globals['_OPERATIONSSERVICE']._serialized_end=1422
+  _globals['_RECONCILERESPONSE']._serialized_start=719
+  _globals['_RECONCILERESPONSE']._serialized_end=867
+  _globals['_ROLLUPDIFFERENCE']._serialized_start=869
+  _globals['_ROLLUPDIFFERENCE']._serialized_end=918
+  _globals['_OPERATIONSSERVICE']._serialized_start=1029
+  _globals['_OPERATIONSSERVICE']._serialized_end=1447
 # @@protoc_insertion_point(module_scope)

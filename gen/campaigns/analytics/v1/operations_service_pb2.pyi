@@ -227,13 +227,16 @@ class ReconcileResponse(_message.Message):
     ROLLUP_FIELD_NUMBER: _builtins.int
     DIFFERENCE_COUNT_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    COMPARED_COUNT_FIELD_NUMBER: _builtins.int
     rollup: _builtins.str
     """The rollup, such as `campaign_analytics_daily`."""
     difference_count: _builtins.int
-    """Rows that the rollup and its recount do not share."""
+    """Rows that the rollup and its recount do not share, counted on both sides: a row with another value counts twice."""
+    compared_count: _builtins.int
+    """Rows that the recount has."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RollupDifference]:
-        """The first of them, at most 20."""
+        """Some of them, at most 20."""
 
     def __init__(
         self,
@@ -241,10 +244,11 @@ class ReconcileResponse(_message.Message):
         rollup: _builtins.str = ...,
         difference_count: _builtins.int = ...,
         differences: _abc.Iterable[Global___RollupDifference] | None = ...,
+        compared_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference_count", b"difference_count", "differences", b"differences", "rollup", b"rollup"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared_count", b"compared_count", "difference_count", b"difference_count", "differences", b"differences", "rollup", b"rollup"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -77,8 +77,9 @@ class OperationsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Reconcile(self, request, context):
-        """Counts every number again from the raw events and sends, rollup by rollup, what differs. Takes nothing from
-        ingestion but time of the database.
+        """Counts every number again, from the raw events, the sums kept of dropped ones and the imported costs, and sends rollup by
+        rollup what differs, each as soon as it is known and all from one snapshot. Takes nothing from ingestion but time of
+        the database. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) while another one runs here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

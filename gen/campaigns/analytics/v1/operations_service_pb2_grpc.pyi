@@ -24,8 +24,9 @@ class OperationsServiceStub:
     RunJob: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.RunJobRequest, _operations_service_pb2.RunJobResponse]
     """Has a job run as soon as a replica is free, whatever its schedule. NOT_FOUND for an unknown job."""
     Reconcile: _aio.UnaryStreamMultiCallable[_operations_service_pb2.ReconcileRequest, _operations_service_pb2.ReconcileResponse]
-    """Counts every number again from the raw events and sends, rollup by rollup, what differs. Takes nothing from
-    ingestion but time of the database.
+    """Counts every number again, from the raw events, the sums kept of dropped ones and the imported costs, and sends rollup by
+    rollup what differs, each as soon as it is known and all from one snapshot. Takes nothing from ingestion but time of
+    the database. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) while another one runs here.
     """
 
 class OperationsServiceServicer:
@@ -54,8 +55,9 @@ class OperationsServiceServicer:
         request: _operations_service_pb2.ReconcileRequest,
         context: _aio.ServicerContext[_operations_service_pb2.ReconcileRequest, _abc.AsyncIterator[_operations_service_pb2.ReconcileResponse]],
     ) -> _abc.AsyncIterator[_operations_service_pb2.ReconcileResponse]:
-        """Counts every number again from the raw events and sends, rollup by rollup, what differs. Takes nothing from
-        ingestion but time of the database.
+        """Counts every number again, from the raw events, the sums kept of dropped ones and the imported costs, and sends rollup by
+        rollup what differs, each as soon as it is known and all from one snapshot. Takes nothing from ingestion but time of
+        the database. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) while another one runs here.
         """
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _aio.Server) -> None: ...

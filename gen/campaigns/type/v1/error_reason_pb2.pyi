@@ -63,7 +63,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EVENT_ID_CONFLICT: _ErrorReason.ValueType  # 19
     """The same (user_id, event_id) was taken before with other content. Example: another `revenue`."""
     ERROR_REASON_ORIGINAL_EVENT_UNKNOWN: _ErrorReason.ValueType  # 20
-    """The event refunded is not known. Example: `original_event_id` names an event of another user."""
+    """The event refunded is not known, or too old to be kept one by one. Example: `original_event_id` names an event of
+    another user.
+    """
     ERROR_REASON_REFUND_TOO_LARGE: _ErrorReason.ValueType  # 21
     """More would be refunded than was taken. Example: a second refund of the whole."""
     ERROR_REASON_CURRENCY_CONFLICT: _ErrorReason.ValueType  # 22
@@ -146,6 +148,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """An event is older than raw events are kept. Example: an event of three years ago where two are kept."""
     ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 60
     """Too many callers watch. Example: more streams than the service's limit."""
+    ERROR_REASON_EVENTS_SEALED: _ErrorReason.ValueType  # 61
+    """What is asked needs single events, and those of its days are kept as sums only; the metadata has the last such day as
+    `sealed_through`. Example: a change of the reporting time zone after events were dropped.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -194,7 +200,9 @@ ERROR_REASON_TIME_ZONE_UNKNOWN: ErrorReason.ValueType  # 18
 ERROR_REASON_EVENT_ID_CONFLICT: ErrorReason.ValueType  # 19
 """The same (user_id, event_id) was taken before with other content. Example: another `revenue`."""
 ERROR_REASON_ORIGINAL_EVENT_UNKNOWN: ErrorReason.ValueType  # 20
-"""The event refunded is not known. Example: `original_event_id` names an event of another user."""
+"""The event refunded is not known, or too old to be kept one by one. Example: `original_event_id` names an event of
+another user.
+"""
 ERROR_REASON_REFUND_TOO_LARGE: ErrorReason.ValueType  # 21
 """More would be refunded than was taken. Example: a second refund of the whole."""
 ERROR_REASON_CURRENCY_CONFLICT: ErrorReason.ValueType  # 22
@@ -277,4 +285,8 @@ ERROR_REASON_EVENT_TOO_OLD: ErrorReason.ValueType  # 59
 """An event is older than raw events are kept. Example: an event of three years ago where two are kept."""
 ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 60
 """Too many callers watch. Example: more streams than the service's limit."""
+ERROR_REASON_EVENTS_SEALED: ErrorReason.ValueType  # 61
+"""What is asked needs single events, and those of its days are kept as sums only; the metadata has the last such day as
+`sealed_through`. Example: a change of the reporting time zone after events were dropped.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
