@@ -55,12 +55,15 @@ class StratifiedGroup:
     """A group's successes and trials by stratum.
 
     `design_effect` is the ratio of the variance of the group's rate with the user as the unit to that with
-    the trial as the unit; below 1 it counts as 1.
+    the trial as the unit. `mix_design_effect` is the same of the shares of trials that strata have; users who
+    keep to one stratum bring it to the sum of squares of users' trials over their sum, which is right as an
+    upper bound where nothing better is known. Below 1 both count as 1.
     """
 
     name: str
     cells: Mapping[str, tuple[int, int]]
     design_effect: float = 1.0
+    mix_design_effect: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +94,7 @@ class _Cells:
     trials: Vector
     rates: Vector
     variances: Vector
-    design_effect: float
+    mix_design_effect: float
 
 
 def find_reversals(
@@ -203,7 +206,7 @@ def _lay_out(group: StratifiedGroup, strata: Sequence[str]) -> _Cells:
         trials=trials,
         rates=np.where(trials > 0, successes / filled, 0.0),
         variances=np.where(trials > 0, design_effect * unit / filled, 0.0),
-        design_effect=design_effect,
+        mix_design_effect=max(group.mix_design_effect, 1.0),
     )
 
 
@@ -225,7 +228,7 @@ def _test_difference(gap: float, a: _Cells, b: _Cells, weights: Vector) -> float
         total = float(cells.trials.sum())
         mix = cells.trials / total
         variance += float((mix - weights) ** 2 @ cells.variances)
-        variance += cells.design_effect * float(mix @ rates**2 - (mix @ rates) ** 2) / total
+        variance += cells.mix_design_effect * float(mix @ rates**2 - (mix @ rates) ** 2) / total
     return 2.0 * float(ndtr(-abs(gap) / sqrt(variance))) if variance > 0 else 1.0
 
 

@@ -107,6 +107,35 @@ def test_no_confounding_hardly_warns(confounding: str) -> None:
     assert warned <= 0.05 * worlds
 
 
+def test_users_who_keep_to_a_stratum_hardly_warn() -> None:
+    """Six equal groups of 300 users with 1 to 20 views each, all in the user's own channel: 200 worlds.
+
+    Views counted as if they were independent would take the chance mix of channels for a real one.
+    """
+    random = np.random.default_rng(11)
+    rates = np.array([0.1, 0.3, 0.5])
+    warned = {"user": 0, "view": 0}
+    for _ in range(200):
+        by_user, by_view = [], []
+        for number in range(6):
+            channels, views = random.integers(0, 3, 300), random.integers(1, 21, 300)
+            conversions = random.binomial(views, rates[channels])
+            cells = {
+                str(c): (int(conversions[channels == c].sum()), int(views[channels == c].sum()))
+                for c in range(3)
+            }
+            repeats = float((views**2).sum() / views.sum())
+            name = f"g{number}"
+            by_view.append(StratifiedGroup(name=name, cells=cells))
+            by_user.append(
+                StratifiedGroup(name=name, cells=cells, design_effect=repeats, mix_design_effect=repeats)
+            )
+        for unit, groups in (("user", by_user), ("view", by_view)):
+            warned[unit] += bool(find_reversals(groups, stratified_by="channel", metric="conversion_rate"))
+    assert warned["user"] <= 10
+    assert warned["view"] > 40
+
+
 def test_true_reversals_are_found_among_many_pairs() -> None:
     """A third of the rate turned around by the mix, beside ten groups like one another: found in every
     world."""
