@@ -18,6 +18,7 @@ from services.analytics.operations.catalog import CatalogOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.metrics import MetricsOperations
+from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retries import Retries
 from services.analytics.operations.trends import TrendOperations
@@ -76,7 +77,8 @@ async def open_services(
         )
         analytics = AnalyticsServicer(
             ingestion=IngestionOperations(database, settings, clock=clock, random=random),
-            metrics=MetricsOperations(database, zone=zone, clock=clock),
+            metrics=MetricsOperations(database, zone=zone),
+            portfolio=PortfolioOperations(database, zone=zone, clock=clock),
             trends=TrendOperations(database, zone=zone),
         )
         catalog = CatalogServicer(CatalogOperations(database, Retries(random)))

@@ -2,19 +2,27 @@
 
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.metrics import MetricsOperations
+from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.trends import TrendOperations
 from services.analytics.servicer.ingestion import IngestionMethods
 from services.analytics.servicer.live import LiveMethods
 from services.analytics.servicer.metrics import MetricsMethods
+from services.analytics.servicer.portfolio import PortfolioMethods
 from services.analytics.servicer.trends import TrendMethods
 
 
-class AnalyticsServicer(IngestionMethods, LiveMethods, MetricsMethods, TrendMethods):
+class AnalyticsServicer(IngestionMethods, LiveMethods, MetricsMethods, PortfolioMethods, TrendMethods):
     """campaigns.analytics.v1.AnalyticsService."""
 
     def __init__(
-        self, *, ingestion: IngestionOperations, metrics: MetricsOperations, trends: TrendOperations
+        self,
+        *,
+        ingestion: IngestionOperations,
+        metrics: MetricsOperations,
+        portfolio: PortfolioOperations,
+        trends: TrendOperations,
     ) -> None:
         self.ingestion = ingestion
         self.metrics = metrics
+        self.portfolio = portfolio
         self.trends = trends

@@ -8,7 +8,7 @@ from services.analytics.servicer.context import Context
 
 
 class MetricsMethods(AnalyticsServiceServicer):
-    """Metrics and the portfolio."""
+    """Metrics of one campaign."""
 
     metrics: MetricsOperations
 
@@ -24,12 +24,3 @@ class MetricsMethods(AnalyticsServiceServicer):
             convert_metrics.day_from_proto(request.end_date, "end_date"),
         )
         return convert_metrics.metrics_to_proto(metrics)
-
-    async def GetPortfolioPerformance(
-        self,
-        request: analytics_pb.GetPortfolioPerformanceRequest,
-        context: Context,
-    ) -> analytics_pb.GetPortfolioPerformanceResponse:
-        """Return what all campaigns did together."""
-        query = convert_metrics.portfolio_query_from_proto(request)
-        return convert_metrics.portfolio_to_proto(await self.metrics.get_portfolio_performance(query))

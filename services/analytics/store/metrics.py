@@ -1,11 +1,9 @@
 """Statements that read what campaigns did; SQL returns sums, never events."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 
 from services.analytics.domain.metrics import Counts, UserMoments
-from services.analytics.domain.portfolio import CampaignSums, PortfolioDay
 from services.analytics.store.statements import STATEMENTS, Connection, Record
 
 _COUNTS = tuple(field.name for field in fields(Counts))
@@ -30,15 +28,6 @@ class CampaignDays:
     last_day: date | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartialDay:
-    """What was counted of a part of a day, of one campaign or (None) outside campaigns."""
-
-    campaign_id: str | None
-    currency_code: str
-    counts: Counts
-
-
 async def fetch_campaign_life(connection: Connection, campaign_id: str) -> CampaignLife | None:
     """Return a campaign's whole life; None for an unknown campaign."""
     row = await connection.fetchrow(STATEMENTS["fetch_campaign_life"].sql, campaign_id)
@@ -47,7 +36,7 @@ async def fetch_campaign_life(connection: Connection, campaign_id: str) -> Campa
     currency = row["counted_currency_code"]
     if row["users"] is None:
         return CampaignLife(currency_code=currency, counts=Counts(), moments=UserMoments())
-    return CampaignLife(currency_code=currency, counts=_counts(row), moments=_moments(row))
+    return CampaignLife(currency_code=currency, counts=counts_of(row), moments=_moments(row))
 
 
 async def fetch_campaign_days_bounds(connection: Connection, campaign_id: str) -> CampaignDays | None:
@@ -66,44 +55,11 @@ async def fetch_range_user_moments(
     """Return the counts and the sums over users of a campaign's events, `end_at` excluded."""
     row = await connection.fetchrow(STATEMENTS["fetch_range_user_moments"].sql, campaign_id, start_at, end_at)
     assert row is not None, "an aggregate has a row"
-    return _counts(row), _moments(row)
+    return counts_of(row), _moments(row)
 
 
-async def list_portfolio_days(connection: Connection, start: date, end: date) -> Sequence[PortfolioDay]:
-    """Return the portfolio's counts per currency, both ends included."""
-    rows = await connection.fetch(STATEMENTS["list_portfolio_days"].sql, start, end)
-    return [
-        PortfolioDay(
-            currency_code=row["currency_code"],
-            counts=_counts(row),
-            purchases=row["purchases"],
-            purchase_revenue_micros=row["purchase_revenue_micros"],
-        )
-        for row in rows
-    ]
-
-
-async def list_portfolio_campaigns(connection: Connection, start: date, end: date) -> Sequence[CampaignSums]:
-    """Return every campaign with an event on the days, both ends included."""
-    rows = await connection.fetch(STATEMENTS["list_portfolio_campaigns"].sql, start, end)
-    return [
-        CampaignSums(campaign_id=row["campaign_id"], currency_code=row["currency_code"], counts=_counts(row))
-        for row in rows
-    ]
-
-
-async def list_partial_day(
-    connection: Connection, start_at: datetime, end_at: datetime
-) -> Sequence[PartialDay]:
-    """Return what was counted from `start_at` up to `end_at`, both included."""
-    rows = await connection.fetch(STATEMENTS["list_partial_day"].sql, start_at, end_at)
-    return [
-        PartialDay(campaign_id=row["campaign_id"], currency_code=row["currency_code"], counts=_counts(row))
-        for row in rows
-    ]
-
-
-def _counts(row: Record) -> Counts:
+def counts_of(row: Record) -> Counts:
+    """Return the counts in a row that has them under their names."""
     return Counts(**{name: row[name] for name in _COUNTS})
 
 
