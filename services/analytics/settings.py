@@ -27,6 +27,12 @@ class AnalyticsSettings(ServiceSettings):
     max_future_seconds: float = Field(
         3600.0, ge=0, description="how far ahead of the clock an event's time may be, in seconds"
     )
+    retention_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days before today whose single events are kept; older ones only as sums (unset: all)",
+    )
     concurrent_batches: int = Field(3, ge=1, le=100, description="batches written at the same time")
     waiting_batches: int = Field(
         64, ge=0, description="batches that may wait before further ones are refused"
@@ -41,4 +47,14 @@ class AnalyticsSettings(ServiceSettings):
     )
     job_lease_seconds: float = Field(
         60.0, ge=1, le=3600, description="seconds after which the job of a lost replica goes to another one"
+    )
+    max_watchers: int = Field(1000, ge=1, le=100_000, description="streams that may watch at once")
+    watch_poll_seconds: float = Field(
+        5.0, gt=0, le=3600, description="how often what is watched is read without a change, in seconds"
+    )
+    attribution_lookback_days: int = Field(
+        30, ge=1, le=366, description="days before a conversion in which a view or click counts as a touch"
+    )
+    attribution_interval_seconds: float = Field(
+        900.0, ge=1, description="seconds between two runs of attribution"
     )
