@@ -26,7 +26,7 @@ from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_ran
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(campaigns/analytics/v1/attribution.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"R\n\x15GetAttributionRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\"\x83\x02\n\x16GetAttributionResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12:\n\x07\x63redits\x18\x03 \x03(\x0b\x32).campaigns.analytics.v1.AttributionCredit\x12\x30\n\ndate_range\x18\x04 \x01(\x0b\x32\x1c.campaigns.type.v1.DateRange\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63onversions\x18\x06 \x01(\x03\x12\x0f\n\x07revenue\x18\x07 \x01(\x01\"\xc6\x01\n\x11\x41ttributionCredit\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x63onversions\x18\x02 \x01(\x01\x12\x0f\n\x07revenue\x18\x03 \x01(\x01\x12\x1d\n\x10\x63onversion_share\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12H\n\x19\x63onversion_share_interval\x18\x05 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceIntervalB\x13\n\x11_conversion_share\"\x93\x01\n\x1eGetPortfolioAttributionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"\xd6\x02\n\x1fGetPortfolioAttributionResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x30\n\ndate_range\x18\x03 \x01(\x0b\x32\x1c.campaigns.type.v1.DateRange\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\tcampaigns\x18\x05 \x03(\x0b\x32&.campaigns.analytics.v1.CampaignCredit\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\x12\x13\n\x0b\x63onversions\x18\x07 \x01(\x03\x12\x0f\n\x07revenue\x18\x08 \x01(\x01\x12\x1c\n\x14\x63redited_conversions\x18\t \x01(\x01\x12\x18\n\x10\x63redited_revenue\x18\n \x01(\x01\"`\n\x0e\x43\x61mpaignCredit\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x39\n\x06\x63redit\x18\x02 \x01(\x0b\x32).campaigns.analytics.v1.AttributionCreditb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(campaigns/analytics/v1/attribution.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"R\n\x15GetAttributionRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\"\xcd\x02\n\x16GetAttributionResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12:\n\x07\x63redits\x18\x03 \x03(\x0b\x32).campaigns.analytics.v1.AttributionCredit\x12\x30\n\ndate_range\x18\x04 \x01(\x0b\x32\x1c.campaigns.type.v1.DateRange\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63onversions\x18\x06 \x01(\x03\x12\x0f\n\x07revenue\x18\x07 \x01(\x01\x12\x1a\n\x12\x64irect_conversions\x18\x08 \x01(\x03\x12\x1a\n\rlookback_days\x18\t \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_lookback_days\"\xc6\x01\n\x11\x41ttributionCredit\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x63onversions\x18\x02 \x01(\x01\x12\x0f\n\x07revenue\x18\x03 \x01(\x01\x12\x1d\n\x10\x63onversion_share\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12H\n\x19\x63onversion_share_interval\x18\x05 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceIntervalB\x13\n\x11_conversion_share\"\x93\x01\n\x1eGetPortfolioAttributionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"\xbb\x03\n\x1fGetPortfolioAttributionResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x30\n\ndate_range\x18\x03 \x01(\x0b\x32\x1c.campaigns.type.v1.DateRange\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\tcampaigns\x18\x05 \x03(\x0b\x32&.campaigns.analytics.v1.CampaignCredit\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\x12\x13\n\x0b\x63onversions\x18\x07 \x01(\x03\x12\x0f\n\x07revenue\x18\x08 \x01(\x01\x12\x1c\n\x14\x63redited_conversions\x18\t \x01(\x01\x12\x18\n\x10\x63redited_revenue\x18\n \x01(\x01\x12\x1a\n\x12\x64irect_conversions\x18\x0b \x01(\x03\x12\x19\n\x11touched_purchases\x18\x0c \x01(\x03\x12\x1a\n\rlookback_days\x18\r \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_lookback_days\"`\n\x0e\x43\x61mpaignCredit\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x39\n\x06\x63redit\x18\x02 \x01(\x0b\x32).campaigns.analytics.v1.AttributionCreditb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETATTRIBUTIONREQUEST']._serialized_start=132
   _globals['_GETATTRIBUTIONREQUEST']._serialized_end=214
   _globals['_GETATTRIBUTIONRESPONSE']._serialized_start=217
-  _globals['_GETATTRIBUTIONRESPONSE']._serialized_end=476
-  _globals['_ATTRIBUTIONCREDIT']._serialized_start=479
-  _globals['_ATTRIBUTIONCREDIT']._serialized_end=677
-  _globals['_GETPORTFOLIOATTRIBUTIONREQUEST']._serialized_start=680
-  _globals['_GETPORTFOLIOATTRIBUTIONREQUEST']._serialized_end=827
-  _globals['_GETPORTFOLIOATTRIBUTIONRESPONSE']._serialized_start=830
-  _globals['_GETPORTFOLIOATTRIBUTIONRESPONSE']._serialized_end=1172
-  _globals['_CAMPAIGNCREDIT']._serialized_start=1174
-  _globals['_CAMPAIGNCREDIT']._serialized_end=1270
+  _globals['_GETATTRIBUTIONRESPONSE']._serialized_end=550
+  _globals['_ATTRIBUTIONCREDIT']._serialized_start=553
+  _globals['_ATTRIBUTIONCREDIT']._serialized_end=751
+  _globals['_GETPORTFOLIOATTRIBUTIONREQUEST']._serialized_start=754
+  _globals['_GETPORTFOLIOATTRIBUTIONREQUEST']._serialized_end=901
+  _globals['_GETPORTFOLIOATTRIBUTIONRESPONSE']._serialized_start=904
+  _globals['_GETPORTFOLIOATTRIBUTIONRESPONSE']._serialized_end=1347
+  _globals['_CAMPAIGNCREDIT']._serialized_start=1349
+  _globals['_CAMPAIGNCREDIT']._serialized_end=1445
 # @@protoc_insertion_point(module_scope)

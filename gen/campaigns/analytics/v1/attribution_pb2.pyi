@@ -63,17 +63,27 @@ class GetAttributionResponse(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     CONVERSIONS_FIELD_NUMBER: _builtins.int
     REVENUE_FIELD_NUMBER: _builtins.int
+    DIRECT_CONVERSIONS_FIELD_NUMBER: _builtins.int
+    LOOKBACK_DAYS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     currency_code: _builtins.str
     """The currency of all money here; empty while the campaign has none."""
     conversions: _builtins.int
-    """Conversions that name the campaign themselves."""
+    """Conversions that name the campaign themselves, as of as_of."""
     revenue: _builtins.float
-    """Their revenue less refunds, in currency units."""
+    """Their revenue less refunds, in currency units, as of as_of."""
+    direct_conversions: _builtins.int
+    """Those of the conversions that followed no touch of the campaign. Each counts as one touch of it, the last."""
+    lookback_days: _builtins.int
+    """How many days before a conversion a touch counts. Unset before the job's first run."""
     @_builtins.property
     def credits(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttributionCredit]:
-        """One credit per model: `first_touch`, `last_touch`, `linear`, `time_decay`, `position_based`, `markov`."""
+        """One credit per model, in this order: `first_touch`, `last_touch`, `linear`, `time_decay` (7-day half-life),
+        `position_based` (40/20/40), `markov` (removal effects, estimated by calendar month). A touch is a view or a click
+        that no machine made, within lookback_days before the conversion, in its currency; a campaign of which no view or
+        click was ever reported is touched by its deliveries.
+        """
 
     @_builtins.property
     def date_range(self) -> _range_pb2.DateRange:
@@ -81,7 +91,9 @@ class GetAttributionResponse(_message.Message):
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """Up to when events are counted. Unset before the job's first run."""
+        """Every event received before it is counted here; what came later is counted by the next run of the job. Unset
+        where some of the days were never counted.
+        """
 
     def __init__(
         self,
@@ -93,12 +105,16 @@ class GetAttributionResponse(_message.Message):
         as_of: _timestamp_pb2.Timestamp | None = ...,
         conversions: _builtins.int = ...,
         revenue: _builtins.float = ...,
+        direct_conversions: _builtins.int = ...,
+        lookback_days: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "date_range", b"date_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lookback_days", b"_lookback_days", "as_of", b"as_of", "date_range", b"date_range", "lookback_days", b"lookback_days"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "campaign_id", b"campaign_id", "conversions", b"conversions", "credits", b"credits", "currency_code", b"currency_code", "date_range", b"date_range", "revenue", b"revenue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lookback_days", b"_lookback_days", "as_of", b"as_of", "campaign_id", b"campaign_id", "conversions", b"conversions", "credits", b"credits", "currency_code", b"currency_code", "date_range", b"date_range", "direct_conversions", b"direct_conversions", "lookback_days", b"lookback_days", "revenue", b"revenue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lookback_days: _TypeAlias = _typing.Literal["lookback_days"]  # noqa: Y015
+    _WhichOneofArgType__lookback_days: _TypeAlias = _typing.Literal["_lookback_days", b"_lookback_days"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lookback_days) -> _WhichOneofReturnType__lookback_days | None: ...
 
 Global___GetAttributionResponse: _TypeAlias = GetAttributionResponse  # noqa: Y015
 
@@ -125,8 +141,9 @@ class AttributionCredit(_message.Message):
     """conversions / all conversions credited in the same currency and days. Unset without any."""
     @_builtins.property
     def conversion_share_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of conversion_share, with the user as the unit. Unset where conversion_share is, or with too few
-        users.
+        """95 % interval of the share that other users like these would give, with the user as the unit (delete-a-group
+        jackknife over 20 groups of users). Unset where conversion_share is unset, 0 or 1, where fewer than 10 of the
+        groups have conversions, and for `markov` in months with more than 1500 campaigns.
         """
 
     def __init__(
@@ -167,7 +184,7 @@ class GetPortfolioAttributionRequest(_message.Message):
     end_date: _builtins.str
     """The last day of conversions, as YYYY-MM-DD, not before start_date. Empty: today."""
     currency_code: _builtins.str
-    """The currency. Empty: the only one; required where there are several."""
+    """The currency. Empty: the only one with conversions in the days; required where there are several."""
     page_size: _builtins.int
     """Campaigns at most: 0 to 1000; 0: 50."""
     page_token: _builtins.str
@@ -206,6 +223,9 @@ class GetPortfolioAttributionResponse(_message.Message):
     REVENUE_FIELD_NUMBER: _builtins.int
     CREDITED_CONVERSIONS_FIELD_NUMBER: _builtins.int
     CREDITED_REVENUE_FIELD_NUMBER: _builtins.int
+    DIRECT_CONVERSIONS_FIELD_NUMBER: _builtins.int
+    TOUCHED_PURCHASES_FIELD_NUMBER: _builtins.int
+    LOOKBACK_DAYS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model."""
     currency_code: _builtins.str
@@ -213,20 +233,26 @@ class GetPortfolioAttributionResponse(_message.Message):
     next_page_token: _builtins.str
     """For the next page; empty on the last."""
     conversions: _builtins.int
-    """Conversions of all campaigns, and plain purchases that followed a touch."""
+    """What is divided, as of as_of: conversions of all campaigns, and plain purchases that followed a touch."""
     revenue: _builtins.float
     """Their revenue less refunds, in currency units."""
     credited_conversions: _builtins.float
     """The sum of all credits, pages not shown included: the same as conversions."""
     credited_revenue: _builtins.float
     """The sum of all credits, pages not shown included: the same as revenue."""
+    direct_conversions: _builtins.int
+    """Those of the conversions that followed no touch of their campaign: each counts as one touch of it."""
+    touched_purchases: _builtins.int
+    """Those of the conversions that are plain purchases within the window of a touch; other purchases are not divided."""
+    lookback_days: _builtins.int
+    """How many days before a conversion a touch counts. Unset before the job's first run."""
     @_builtins.property
     def date_range(self) -> _range_pb2.DateRange:
         """The days of conversions."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """Up to when events are counted. Unset before the job's first run."""
+        """Every event received before it is counted here, as in GetAttributionResponse."""
 
     @_builtins.property
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignCredit]:
@@ -245,12 +271,17 @@ class GetPortfolioAttributionResponse(_message.Message):
         revenue: _builtins.float = ...,
         credited_conversions: _builtins.float = ...,
         credited_revenue: _builtins.float = ...,
+        direct_conversions: _builtins.int = ...,
+        touched_purchases: _builtins.int = ...,
+        lookback_days: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "date_range", b"date_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lookback_days", b"_lookback_days", "as_of", b"as_of", "date_range", b"date_range", "lookback_days", b"lookback_days"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "campaigns", b"campaigns", "conversions", b"conversions", "credited_conversions", b"credited_conversions", "credited_revenue", b"credited_revenue", "currency_code", b"currency_code", "date_range", b"date_range", "model", b"model", "next_page_token", b"next_page_token", "revenue", b"revenue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lookback_days", b"_lookback_days", "as_of", b"as_of", "campaigns", b"campaigns", "conversions", b"conversions", "credited_conversions", b"credited_conversions", "credited_revenue", b"credited_revenue", "currency_code", b"currency_code", "date_range", b"date_range", "direct_conversions", b"direct_conversions", "lookback_days", b"lookback_days", "model", b"model", "next_page_token", b"next_page_token", "revenue", b"revenue", "touched_purchases", b"touched_purchases"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lookback_days: _TypeAlias = _typing.Literal["lookback_days"]  # noqa: Y015
+    _WhichOneofArgType__lookback_days: _TypeAlias = _typing.Literal["_lookback_days", b"_lookback_days"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lookback_days) -> _WhichOneofReturnType__lookback_days | None: ...
 
 Global___GetPortfolioAttributionResponse: _TypeAlias = GetPortfolioAttributionResponse  # noqa: Y015
 
