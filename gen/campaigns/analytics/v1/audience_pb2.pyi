@@ -74,7 +74,9 @@ class GetCampaignSegmentsResponse(_message.Message):
     segmentation: _builtins.str
     """The segmentation answered for."""
     interval_method: _builtins.str
-    """How the intervals were made, as in GetCampaignMetricsResponse."""
+    """How the intervals were made: `user_delta_method` (exact sums over the users of each segment), or `design_effect`
+    (the sums as measured by a job, at most a twentieth of the campaign's events ago, scaled to the counts of now).
+    """
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentPerformance]:
         """By the metric, the highest first; where it is unset last; then by segment_name. A user of several given segments
@@ -87,7 +89,9 @@ class GetCampaignSegmentsResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimpsonWarning]:
-        """Where the order of segments turns around within strata."""
+        """Pairs whose order by the metric turns around within channels, offers or months, the most certain first. Found by a
+        job after the campaign has grown by a twentieth; for `conversion_rate`, `ctr` and `view_rate`.
+        """
 
     def __init__(
         self,
@@ -156,11 +160,16 @@ class SegmentPerformance(_message.Message):
     """clicks / impressions. Unset without impressions."""
     @_builtins.property
     def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of conversion_rate, with the user as the unit. Unset where conversion_rate is."""
+        """95 % interval of conversion_rate, with the user as the unit. Unset where conversion_rate is, with fewer than two
+        users, or while a campaign of over 20,000 events waits for the job that measures its segments. The other intervals
+        likewise.
+        """
 
     @_builtins.property
     def avg_revenue_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of avg_revenue, with the user as the unit. Unset where avg_revenue is unset or 0."""
+        """95 % interval of avg_revenue, with the user as the unit. Unset where avg_revenue is unset or not above 0, or with
+        fewer than two paying users.
+        """
 
     @_builtins.property
     def view_rate_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -215,7 +224,11 @@ Global___SegmentPerformance: _TypeAlias = SegmentPerformance  # noqa: Y015
 
 @_typing.final
 class SimpsonWarning(_message.Message):
-    """A comparison whose direction over everything is not its direction within strata (Simpson's paradox)."""
+    """A comparison whose direction over everything is not its direction within strata (Simpson's paradox): the two
+    differences have opposite signs, the strata of the second direction hold most of the weight, and the two differ by more
+    than chance. Which of them answers a question depends on what causes what, and no count tells: a warning to look
+    within, no correction.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -226,6 +239,8 @@ class SimpsonWarning(_message.Message):
     POOLED_DIFFERENCE_FIELD_NUMBER: _builtins.int
     STRATIFIED_DIFFERENCE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    STRATIFIED_DIFFERENCE_INTERVAL_FIELD_NUMBER: _builtins.int
+    ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     first: _builtins.str
     """What is higher over everything, such as a segment or a campaign."""
     second: _builtins.str
@@ -240,6 +255,16 @@ class SimpsonWarning(_message.Message):
     """First less second within strata, averaged with Mantel-Haenszel weights."""
     message: _builtins.str
     """What that means, for a person."""
+    adjusted_p_value: _builtins.float
+    """p-value of the test that both differences are the same, Bonferroni-adjusted over pairs and stratifications; at most
+    0.05.
+    """
+    @_builtins.property
+    def stratified_difference_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of stratified_difference, with the user as the unit. Where it holds 0, the two may be equal within
+        strata.
+        """
+
     def __init__(
         self,
         *,
@@ -250,10 +275,12 @@ class SimpsonWarning(_message.Message):
         pooled_difference: _builtins.float = ...,
         stratified_difference: _builtins.float = ...,
         message: _builtins.str = ...,
+        stratified_difference_interval: _range_pb2.ConfidenceInterval | None = ...,
+        adjusted_p_value: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stratified_difference_interval", b"stratified_difference_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "message", b"message", "metric", b"metric", "pooled_difference", b"pooled_difference", "second", b"second", "stratified_by", b"stratified_by", "stratified_difference", b"stratified_difference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_p_value", b"adjusted_p_value", "first", b"first", "message", b"message", "metric", b"metric", "pooled_difference", b"pooled_difference", "second", b"second", "stratified_by", b"stratified_by", "stratified_difference", b"stratified_difference", "stratified_difference_interval", b"stratified_difference_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,7 +321,7 @@ class ListRfmSegmentsResponse(_message.Message):
     """The currency of all money here."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___RfmSegment]:
-        """By revenue, the highest first."""
+        """By revenue, the highest first; those without users too. Empty before the job's first run."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
@@ -333,15 +360,15 @@ class RfmSegment(_message.Message):
     segment_name: _builtins.str
     """The segment, such as `champions`."""
     users: _builtins.int
-    """Users in it."""
+    """Users in it: with a purchase that was not wholly refunded, through a campaign or plain."""
     user_share: _builtins.float
     """users / users of all segments. Unset without users."""
     revenue: _builtins.float
-    """What they spent less refunds, in currency units."""
+    """What they spent over all time less refunds, in currency units."""
     revenue_share: _builtins.float
     """revenue / revenue of all segments. Unset without revenue."""
     mean_recency_days: _builtins.float
-    """Mean days since the last purchase. Unset without users."""
+    """Mean days from the day of the last purchase to that of as_of. Unset without users."""
     mean_frequency: _builtins.float
     """Mean purchases. Unset without users."""
     mean_monetary: _builtins.float
@@ -400,8 +427,8 @@ class GetCohortPerformanceRequest(_message.Message):
     cohort_date: _builtins.str
     """The day of the cohort's first events, as YYYY-MM-DD. Required."""
     interval: _builtins.str
-    """The length of a period: `daily`, `weekly` (seven days from the cohort's day) or `monthly` (30 days). Empty:
-    `weekly`.
+    """The length of a period: `daily` (the first 90 days), `weekly` (seven days from the cohort's day) or `monthly` (30
+    days). Empty: `weekly`.
     """
     currency_code: _builtins.str
     """Money of this currency. Empty: the only one; where there are several, money is unset."""
@@ -435,18 +462,18 @@ class GetCohortPerformanceResponse(_message.Message):
     cohort_date: _builtins.str
     """The day of the cohort's first events, as YYYY-MM-DD."""
     users: _builtins.int
-    """Users whose first event fell on the day."""
+    """Users whose first event, of whatever type, fell on the day. A late event may move a user to an earlier cohort."""
     interval: _builtins.str
     """The interval answered for."""
     currency_code: _builtins.str
     """The currency of all money here; empty where there is none or more than one."""
     @_builtins.property
     def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___CohortPeriod]:
-        """Periods since that day in order of time, the current one included."""
+        """Periods since that day in order of time, the current one included, without gaps."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """Up to when events are counted. Unset before the job's first run."""
+        """Up to when events that came in are counted. Unset before the job's first run."""
 
     def __init__(
         self,
@@ -483,10 +510,13 @@ class CohortPeriod(_message.Message):
     ROAS_INTERVAL_FIELD_NUMBER: _builtins.int
     CUMULATIVE_REVENUE_PER_USER_FIELD_NUMBER: _builtins.int
     IS_COMPLETE_FIELD_NUMBER: _builtins.int
+    ENGAGED_USERS_FIELD_NUMBER: _builtins.int
+    ENGAGEMENT_RATE_FIELD_NUMBER: _builtins.int
+    ENGAGEMENT_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
     period_index: _builtins.int
     """Number of the period, from 0."""
     active_users: _builtins.int
-    """Users of the cohort with an event in the period."""
+    """Users of the cohort with an event of whatever type in the period, an offer sent to them included."""
     retention_rate: _builtins.float
     """active_users / users of the cohort. Unset for an empty cohort."""
     revenue: _builtins.float
@@ -503,17 +533,27 @@ class CohortPeriod(_message.Message):
     """Revenue up to the end of the period / users of the cohort, in currency units. Unset where revenue is."""
     is_complete: _builtins.bool
     """Whether the period was over at as_of: an open one is not to be compared with others."""
+    engaged_users: _builtins.int
+    """Users of the cohort who did something in the period: with an event other than DELIVERED, NOTIFICATION_DELIVERED and
+    REFUNDED.
+    """
+    engagement_rate: _builtins.float
+    """engaged_users / users of the cohort. Unset for an empty cohort."""
     @_builtins.property
     def date_range(self) -> _range_pb2.DateRange:
         """The days of the period."""
 
     @_builtins.property
     def retention_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % Wilson interval of retention_rate. Unset where retention_rate is."""
+        """95 % Wilson interval of retention_rate: each user counts once. Unset where retention_rate is."""
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0."""
+
+    @_builtins.property
+    def engagement_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % Wilson interval of engagement_rate. Unset where engagement_rate is."""
 
     def __init__(
         self,
@@ -529,15 +569,20 @@ class CohortPeriod(_message.Message):
         roas_interval: _range_pb2.ConfidenceInterval | None = ...,
         cumulative_revenue_per_user: _builtins.float | None = ...,
         is_complete: _builtins.bool = ...,
+        engaged_users: _builtins.int = ...,
+        engagement_rate: _builtins.float | None = ...,
+        engagement_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_cumulative_revenue_per_user", b"_cumulative_revenue_per_user", "_retention_rate", b"_retention_rate", "_revenue", b"_revenue", "_roas", b"_roas", "cost", b"cost", "cumulative_revenue_per_user", b"cumulative_revenue_per_user", "date_range", b"date_range", "retention_rate", b"retention_rate", "retention_rate_interval", b"retention_rate_interval", "revenue", b"revenue", "roas", b"roas", "roas_interval", b"roas_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_cumulative_revenue_per_user", b"_cumulative_revenue_per_user", "_engagement_rate", b"_engagement_rate", "_retention_rate", b"_retention_rate", "_revenue", b"_revenue", "_roas", b"_roas", "cost", b"cost", "cumulative_revenue_per_user", b"cumulative_revenue_per_user", "date_range", b"date_range", "engagement_rate", b"engagement_rate", "engagement_rate_interval", b"engagement_rate_interval", "retention_rate", b"retention_rate", "retention_rate_interval", b"retention_rate_interval", "revenue", b"revenue", "roas", b"roas", "roas_interval", b"roas_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_cumulative_revenue_per_user", b"_cumulative_revenue_per_user", "_retention_rate", b"_retention_rate", "_revenue", b"_revenue", "_roas", b"_roas", "active_users", b"active_users", "cost", b"cost", "cumulative_revenue_per_user", b"cumulative_revenue_per_user", "date_range", b"date_range", "is_complete", b"is_complete", "period_index", b"period_index", "retention_rate", b"retention_rate", "retention_rate_interval", b"retention_rate_interval", "revenue", b"revenue", "roas", b"roas", "roas_interval", b"roas_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost", b"_cost", "_cumulative_revenue_per_user", b"_cumulative_revenue_per_user", "_engagement_rate", b"_engagement_rate", "_retention_rate", b"_retention_rate", "_revenue", b"_revenue", "_roas", b"_roas", "active_users", b"active_users", "cost", b"cost", "cumulative_revenue_per_user", b"cumulative_revenue_per_user", "date_range", b"date_range", "engaged_users", b"engaged_users", "engagement_rate", b"engagement_rate", "engagement_rate_interval", b"engagement_rate_interval", "is_complete", b"is_complete", "period_index", b"period_index", "retention_rate", b"retention_rate", "retention_rate_interval", b"retention_rate_interval", "revenue", b"revenue", "roas", b"roas", "roas_interval", b"roas_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost: _TypeAlias = _typing.Literal["cost"]  # noqa: Y015
     _WhichOneofArgType__cost: _TypeAlias = _typing.Literal["_cost", b"_cost"]  # noqa: Y015
     _WhichOneofReturnType__cumulative_revenue_per_user: _TypeAlias = _typing.Literal["cumulative_revenue_per_user"]  # noqa: Y015
     _WhichOneofArgType__cumulative_revenue_per_user: _TypeAlias = _typing.Literal["_cumulative_revenue_per_user", b"_cumulative_revenue_per_user"]  # noqa: Y015
+    _WhichOneofReturnType__engagement_rate: _TypeAlias = _typing.Literal["engagement_rate"]  # noqa: Y015
+    _WhichOneofArgType__engagement_rate: _TypeAlias = _typing.Literal["_engagement_rate", b"_engagement_rate"]  # noqa: Y015
     _WhichOneofReturnType__retention_rate: _TypeAlias = _typing.Literal["retention_rate"]  # noqa: Y015
     _WhichOneofArgType__retention_rate: _TypeAlias = _typing.Literal["_retention_rate", b"_retention_rate"]  # noqa: Y015
     _WhichOneofReturnType__revenue: _TypeAlias = _typing.Literal["revenue"]  # noqa: Y015
@@ -548,6 +593,8 @@ class CohortPeriod(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cumulative_revenue_per_user) -> _WhichOneofReturnType__cumulative_revenue_per_user | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__engagement_rate) -> _WhichOneofReturnType__engagement_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_rate) -> _WhichOneofReturnType__retention_rate | None: ...
     @_typing.overload
@@ -569,6 +616,7 @@ class ListCohortsRequest(_message.Message):
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MAX_PERIODS_FIELD_NUMBER: _builtins.int
     start_date: _builtins.str
     """The first cohort, as YYYY-MM-DD. Empty: the earliest."""
     end_date: _builtins.str
@@ -581,6 +629,8 @@ class ListCohortsRequest(_message.Message):
     """Cohorts at most: 0 to 1000; 0: 50."""
     page_token: _builtins.str
     """From next_page_token of the page before. Empty: the first page."""
+    max_periods: _builtins.int
+    """Periods of each cohort at most, from its first: 0 to 90 (daily), 523 (weekly) or 122 (monthly); 0: 26."""
     def __init__(
         self,
         *,
@@ -590,10 +640,11 @@ class ListCohortsRequest(_message.Message):
         currency_code: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        max_periods: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "end_date", b"end_date", "interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "start_date", b"start_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "end_date", b"end_date", "interval", b"interval", "max_periods", b"max_periods", "page_size", b"page_size", "page_token", b"page_token", "start_date", b"start_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -642,13 +693,16 @@ class Cohort(_message.Message):
     COHORT_DATE_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     PERIODS_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     cohort_date: _builtins.str
     """The day of the cohort's first events, as YYYY-MM-DD."""
     users: _builtins.int
     """Users whose first event fell on the day."""
+    currency_code: _builtins.str
+    """The currency of all money here; empty where there is none or more than one."""
     @_builtins.property
     def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___CohortPeriod]:
-        """Periods since that day in order of time."""
+        """Periods since that day in order of time, without gaps."""
 
     def __init__(
         self,
@@ -656,10 +710,11 @@ class Cohort(_message.Message):
         cohort_date: _builtins.str = ...,
         users: _builtins.int = ...,
         periods: _abc.Iterable[Global___CohortPeriod] | None = ...,
+        currency_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_date", b"cohort_date", "periods", b"periods", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_date", b"cohort_date", "currency_code", b"currency_code", "periods", b"periods", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
