@@ -1,6 +1,6 @@
 """The jobs of analytics, and the use cases that look after them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -11,7 +11,7 @@ from services.common import job_table
 from services.common.database import Database
 from services.common.errors import InternalError, NotFoundError
 from services.common.job_table import JobRecord
-from services.common.jobs import DailyAt, Job
+from services.common.jobs import DailyAt, Every, Job
 
 JobState = Literal["waiting", "running", "failing"]
 
@@ -24,16 +24,28 @@ class JobStatus:
     state: JobState
 
 
-def build_jobs(*, recount: RecountOperations, zone: ZoneInfo) -> Sequence[Job]:
+def build_jobs(
+    *,
+    recount: RecountOperations,
+    attribute: Callable[[], Awaitable[str]],
+    attribution_seconds: float,
+    zone: ZoneInfo,
+) -> Sequence[Job]:
     """Return every job of analytics; the same in all replicas.
 
-    The operations given here work on the jobs' own connections.
+    The operations given here work on the jobs' own connections; `attribute` runs attribution once, every
+    `attribution_seconds`.
     """
     return [
         Job(
             name="reconcile",
             schedule=DailyAt(hour=4, zone=zone),
             run=lambda _context: _reconcile(recount),
+        ),
+        Job(
+            name="attribution",
+            schedule=Every(seconds=attribution_seconds),
+            run=lambda _context: attribute(),
         ),
     ]
 
