@@ -32,6 +32,14 @@ class Stubs:
     catalog: CatalogServiceStub
     operations: OperationsServiceStub
 
+    @classmethod
+    def of(cls, channel: grpc.aio.Channel) -> "Stubs":
+        return cls(
+            analytics=AnalyticsServiceStub(channel),
+            catalog=CatalogServiceStub(channel),
+            operations=OperationsServiceStub(channel),
+        )
+
 
 def settings_for(url: str, **overrides: Any) -> AnalyticsSettings:
     return AnalyticsSettings(
@@ -53,19 +61,16 @@ async def running_server(
     settings = settings_for(url, **overrides)
     async with (
         open_database(settings) as database,
-        open_services(settings, database, clock=clock, random=Random(1)) as services,  # noqa: S311
+        open_services(settings, database, clock=clock, random=Random(1)) as opened,  # noqa: S311
     ):
-        server = build_server(settings=settings, services=services)
+        server = build_server(settings=settings, services=opened.services)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
-                yield Stubs(
-                    analytics=AnalyticsServiceStub(channel),
-                    catalog=CatalogServiceStub(channel),
-                    operations=OperationsServiceStub(channel),
-                )
+                yield Stubs.of(channel)
         finally:
+            opened.end_streams()
             await server.stop(None)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -15,13 +16,16 @@ from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsS
 from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 from services.analytics.operations.catalog import CatalogOperations
+from services.analytics.operations.changes import Changes
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.jobs import JobOperations, build_jobs
+from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retries import Retries
 from services.analytics.operations.trends import TrendOperations
+from services.analytics.operations.watch_hub import WatchHub
 from services.analytics.servicer.analytics import AnalyticsServicer
 from services.analytics.servicer.catalog import CatalogServicer
 from services.analytics.servicer.operations import OperationsServicer
@@ -60,10 +64,18 @@ async def open_database(
         await database.close()
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenServices:
+    """The proto services, and what ends the streams that would not end by themselves."""
+
+    services: Sequence[grpc_server.Service]
+    end_streams: Callable[[], None]
+
+
 @asynccontextmanager
 async def open_services(
     settings: AnalyticsSettings, database: Database, *, clock: Callable[[], datetime], random: Random
-) -> AsyncIterator[Sequence[grpc_server.Service]]:
+) -> AsyncIterator[OpenServices]:
     """Yield the proto services on a database, with what runs beside their calls until the end of the block.
 
     The first start ever fixes the reporting zone.
@@ -75,22 +87,33 @@ async def open_services(
         runner = JobRunner(
             database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
         )
+        hub = WatchHub(
+            clock=clock, poll_seconds=settings.watch_poll_seconds, maximum_watchers=settings.max_watchers
+        )
+        changes = Changes(database, hub.hear)
+        metrics = MetricsOperations(database, zone=zone)
         analytics = AnalyticsServicer(
-            ingestion=IngestionOperations(database, settings, clock=clock, random=random),
-            metrics=MetricsOperations(database, zone=zone),
+            ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
+            live=LiveOperations(database, metrics, hub, zone=zone, clock=clock),
+            metrics=metrics,
             portfolio=PortfolioOperations(database, zone=zone, clock=clock),
             trends=TrendOperations(database, zone=zone),
         )
         catalog = CatalogServicer(CatalogOperations(database, Retries(random)))
         operations = OperationsServicer(jobs=JobOperations(database, jobs, wake=runner.wake))
         await runner.register()
+        await stack.enter_async_context(changes.running())
+        await stack.enter_async_context(hub.running())
         if settings.jobs_enabled:
             await stack.enter_async_context(runner.running())
-        yield [
-            _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
-            _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
-            _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
-        ]
+        yield OpenServices(
+            services=[
+                _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
+                _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
+                _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
+            ],
+            end_streams=hub.end,
+        )
 
 
 def _service(
@@ -125,15 +148,16 @@ async def serve(
             database,
             clock=lambda: datetime.now(UTC),
             random=Random(),  # noqa: S311 (spreads load; nothing secret)
-        ) as services,
+        ) as opened,
     ):
         recount = RecountOperations(database)
         await grpc_server.serve(
             settings=settings,
-            services=services,
+            services=opened.services,
             ready=partial(recount.check_time_zone, settings.reporting_time_zone),
             stopping=stopping,
             on_started=on_started,
+            on_drained=opened.end_streams,
         )
 
 

@@ -1,9 +1,10 @@
 """One pool of PostgreSQL connections per process; where asyncpg's errors become ours, once."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import asyncpg
 
@@ -19,6 +20,8 @@ IsolationLevel = Literal["read_committed", "repeatable_read", "serializable"]
 # A string, because this class takes parameters in its stubs only.
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
+_LISTENING_SECONDS = 5.0
+"""How long the other end of a listening connection may take to answer."""
 _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -84,8 +87,9 @@ class Database:
         statement_timeout_seconds: the longest one statement may take.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", options: Mapping[str, Any]) -> None:
         self._pool = pool
+        self._options = options
 
     @classmethod
     async def open(
@@ -98,19 +102,18 @@ class Database:
         statement_timeout_seconds: float = 30.0,
     ) -> "Database":
         """Connect; raises UNAVAILABLE or FAILED_PRECONDITION where the database cannot be used."""
+        options: dict[str, Any] = {
+            "dsn": url,
+            "timeout": 10.0,
+            "server_settings": {
+                "application_name": application_name,
+                "timezone": "UTC",
+                "statement_timeout": str(int(statement_timeout_seconds * 1000)),
+            },
+        }
         with translate_driver_errors():
-            pool = await asyncpg.create_pool(
-                url,
-                min_size=min_size,
-                max_size=max_size,
-                timeout=10.0,
-                server_settings={
-                    "application_name": application_name,
-                    "timezone": "UTC",
-                    "statement_timeout": str(int(statement_timeout_seconds * 1000)),
-                },
-            )
-        return cls(pool)
+            pool = await asyncpg.create_pool(min_size=min_size, max_size=max_size, **options)
+        return cls(pool, options)
 
     async def close(self) -> None:
         """Wait for work under way and close every connection."""
@@ -118,7 +121,7 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
-        """Yield a connection outside any transaction: for LISTEN, or one statement that is its own."""
+        """Yield a connection outside any transaction: for one statement that is its own."""
         with translate_driver_errors():
             async with self._pool.acquire() as connection:
                 yield connection
@@ -135,7 +138,49 @@ class Database:
             ):
                 yield connection
 
+    @asynccontextmanager
+    async def listen(self, channel: str, hear: Callable[[str], None]) -> AsyncIterator["Listening"]:
+        """Yield a connection of its own, beside the pool, that hands what `channel` brings to `hear`."""
+        with translate_driver_errors():
+            connection = await asyncpg.connect(**self._options)
+            try:
+                await connection.add_listener(channel, lambda *heard: hear(str(heard[-1])))
+                yield Listening(connection, channel)
+            finally:
+                await _close(connection)
+
     async def ping(self) -> None:
         """Raise UNAVAILABLE where the database does not answer."""
         async with self.acquire() as connection:
             await connection.fetchval("select 1", timeout=5.0)
+
+
+class Listening:
+    """A connection that hears what is sent on a channel, and sends on it; one caller at a time.
+
+    `lost` is set when the connection has ended, by whatever it was.
+    """
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", channel: str) -> None:
+        self._connection = connection
+        self._channel = channel
+        self.lost = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: self.lost.set())
+
+    async def send(self, payload: str) -> None:
+        """Send less than 8000 bytes to everybody who listens, this connection included."""
+        await self._connection.execute(
+            "select pg_notify($1, $2)", self._channel, payload, timeout=_LISTENING_SECONDS
+        )
+
+    async def check(self) -> None:
+        """Raise unless the other end still answers: a connection may be lost without a word."""
+        await self._connection.fetchval("select 1", timeout=_LISTENING_SECONDS)
+
+
+async def _close(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Close a connection that may be lost: say goodbye if that is quick."""
+    try:
+        await connection.close(timeout=1.0)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

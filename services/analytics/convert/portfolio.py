@@ -30,7 +30,7 @@ def portfolio_to_proto(portfolio: Portfolio) -> analytics_service_pb2.GetPortfol
     return analytics_service_pb2.GetPortfolioPerformanceResponse(
         date_range=range_to_proto(portfolio.date_range),
         total_campaigns=portfolio.total_campaigns,
-        totals=_totals_to_proto(portfolio.totals),
+        totals=totals_to_proto(portfolio.totals),
         average_roas=portfolio.average_roas,
         change=_change_to_proto(portfolio.change),
         currencies=[_currency_to_proto(currency) for currency in portfolio.currencies],
@@ -41,12 +41,13 @@ def _currency_to_proto(currency: CurrencyPortfolio) -> metrics_pb2.CurrencyPortf
     return metrics_pb2.CurrencyPortfolio(
         currency_code=currency.currency_code,
         total_campaigns=currency.total_campaigns,
-        totals=_totals_to_proto(currency.totals),
+        totals=totals_to_proto(currency.totals),
         average_roas=currency.average_roas,
     )
 
 
-def _totals_to_proto(totals: PortfolioTotals) -> metrics_pb2.PortfolioTotals:
+def totals_to_proto(totals: PortfolioTotals) -> metrics_pb2.PortfolioTotals:
+    """Return sums; money stays unset where it would mix currencies."""
     counts = totals.counts
     answer = metrics_pb2.PortfolioTotals(
         currency_code=totals.currency_code or "",
@@ -72,7 +73,7 @@ def _totals_to_proto(totals: PortfolioTotals) -> metrics_pb2.PortfolioTotals:
 def _change_to_proto(change: PortfolioChange) -> metrics_pb2.PortfolioChange:
     return metrics_pb2.PortfolioChange(
         date_range=range_to_proto(change.date_range),
-        totals=_totals_to_proto(change.totals),
+        totals=totals_to_proto(change.totals),
         impressions_change=change.impressions,
         views_change=change.views,
         clicks_change=change.clicks,

@@ -21,6 +21,7 @@ from services.analytics.domain.ingestion import (
     plan_refunds,
     stamp_events,
 )
+from services.analytics.operations.changes import Changes
 from services.analytics.operations.retries import Retries
 from services.analytics.settings import AnalyticsSettings
 from services.analytics.store import ingestion as store
@@ -45,6 +46,7 @@ class IngestionOperations:
         settings: limits.
         clock: the present, aware.
         random: picks the portfolio slot of a batch, and waits after collisions.
+        changes: is told which campaigns changed.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class IngestionOperations:
         *,
         clock: Callable[[], datetime],
         random: Random,
+        changes: Changes,
     ) -> None:
         self._database = database
         self._settings = settings
         self._clock = clock
         self._random = random
+        self._changes = changes
         self._retries = Retries(random)
         self._turns = asyncio.Semaphore(settings.concurrent_batches)
         self._under_way = 0
@@ -84,7 +88,10 @@ class IngestionOperations:
             raise invalid_field("events", "must hold at least one event", "FIELD_REQUIRED")
         self.check_size(len(events))
         async with self._turn():
-            return await self._retries.run(lambda: self._transact(events))
+            result = await self._retries.run(lambda: self._transact(events))
+        if result.accepted:
+            self._changes.mark_campaigns({campaign for campaign in events.campaign_id if campaign})
+        return result
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

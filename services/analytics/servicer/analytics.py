@@ -1,6 +1,7 @@
 """AnalyticsService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
 
 from services.analytics.operations.ingestion import IngestionOperations
+from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.trends import TrendOperations
@@ -18,11 +19,13 @@ class AnalyticsServicer(IngestionMethods, LiveMethods, MetricsMethods, Portfolio
         self,
         *,
         ingestion: IngestionOperations,
+        live: LiveOperations,
         metrics: MetricsOperations,
         portfolio: PortfolioOperations,
         trends: TrendOperations,
     ) -> None:
         self.ingestion = ingestion
+        self.live = live
         self.metrics = metrics
         self.portfolio = portfolio
         self.trends = trends

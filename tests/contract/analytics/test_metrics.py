@@ -324,15 +324,9 @@ async def test_an_absurd_portfolio_range_is_refused(
 
 
 async def test_what_is_not_built_yet_says_so(stubs: Stubs) -> None:
-    async def watch(call: Any) -> None:
-        async for _ in call:
-            raise AssertionError("nothing to watch yet")
-
     for call in (
         stubs.analytics.GetCampaignRoi(pb.GetCampaignRoiRequest(campaign_id="c1")),
         stubs.analytics.ImportCosts(costs_pb2.ImportCostsRequest()),
-        watch(stubs.analytics.WatchCampaign(pb.WatchCampaignRequest(campaign_id="c1"))),
-        watch(stubs.analytics.WatchPortfolio(pb.WatchPortfolioRequest())),
     ):
         refused = await refusal(call)
         assert (refused.code, refused.reason) == ("UNIMPLEMENTED", "METHOD_NOT_OFFERED")
