@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
@@ -15,7 +17,11 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.analytics.v1 import catalog_service_pb2, events_pb2
 from services.analytics.operations.recount import RecountOperations
+from services.analytics.operations.retries import Retries
+from services.analytics.operations.rolling import RollingOperations
 from services.analytics.server import open_database
+from services.analytics.store.ingestion import fix_currencies, open_batch
+from services.analytics.store.rolling import CostChange, count_cost_changes
 from tests.analytics_factories import (
     Stubs,
     add_catalog,
@@ -35,13 +41,28 @@ async def differences(database: DatabaseAddresses) -> list[Any]:
         return list(await RecountOperations(connection).reconcile())
 
 
+KINDS = [
+    "DELIVERED",
+    "VIEWED",
+    "CLICKED",
+    "CONVERTED",
+    "CONVERTED",
+    "NOTIFICATION_DELIVERED",
+    "NOTIFICATION_OPENED",
+    "GEOFENCE_ENTERED",
+    "UNSUBSCRIBED",
+    "CUSTOM",
+]
+WITHOUT_CAMPAIGN = {"CONVERTED", "GEOFENCE_ENTERED", "UNSUBSCRIBED", "CUSTOM"}
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Distinct events of a few users and campaigns, refunds of some conversions among them."""
     count = draw(st.integers(1, 25))
     rows: list[dict[str, Any]] = []
     for number in range(count):
-        kind = draw(st.sampled_from(["DELIVERED", "VIEWED", "CLICKED", "CONVERTED", "NOTIFICATION_OPENED"]))
+        kind = draw(st.sampled_from(KINDS))
         row: dict[str, Any] = {
             "event_id": f"e{number}",
             "kind": kind,
@@ -50,11 +71,14 @@ def worlds(draw: st.DrawFn) -> list[dict[str, Any]]:
             "event_time": START + timedelta(minutes=draw(st.integers(0, 6 * 24 * 60))),
             "cost": draw(st.sampled_from([None, 0.05, 1.234567])),
             "offer_amount": draw(st.sampled_from([None, 5.0, 7.5])),
+            "channel": draw(st.sampled_from([None, 2, 3])),
+            "merchant_id": draw(st.sampled_from([None, 1, 2])),
+            "custom_event_name": "shared" if kind == "CUSTOM" else None,
         }
         if kind == "CONVERTED":
             row["revenue"] = draw(st.sampled_from([None, 10.0, 33.333333]))
-            if draw(st.booleans()):
-                row.update(campaign_id=None, merchant_id=1)
+        if kind in WITHOUT_CAMPAIGN and draw(st.booleans()):
+            row.update(campaign_id=None, merchant_id=draw(st.sampled_from([1, 2])))
         rows.append(row)
         if row.get("revenue") and draw(st.booleans()):
             refund = {**row, "event_id": f"r{number}", "kind": "REFUNDED", "original_event_id": f"e{number}"}
@@ -84,10 +108,52 @@ def expected_totals(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return totals
 
 
+async def roll_to(database: DatabaseAddresses, moment: datetime) -> date:
+    """Have the last 30 days end with the day of a moment."""
+    async with open_database(settings_for(database.analytics)) as opened:
+        return await RollingOperations(opened, zone=ZoneInfo(ZONE), clock=lambda: moment).roll()
+
+
+async def count_costs(database: DatabaseAddresses, campaign_id: str, shuffler: Random) -> int:
+    """Import costs of a campaign on some days and channels, then take some back; return what is left."""
+    days = [START.date() + timedelta(days=shuffler.randint(-1, 6)) for _ in range(3)]
+    total = 0
+    async with open_database(settings_for(database.analytics)) as opened:
+
+        async def add(changes: list[CostChange], slot: int) -> None:
+            async with opened.transaction() as connection:
+                await open_batch(connection)
+                await fix_currencies(connection, {campaign_id: "USD"})
+                for channel, change in enumerate(changes):
+                    await connection.execute(
+                        "insert into campaign_daily_costs as c"
+                        " (campaign_id, day, channel, currency_code, cost_micros)"
+                        " values ($1, $2, $3, 'USD', greatest($4::bigint, 0)) on conflict"
+                        " (campaign_id, day, channel) do update set cost_micros = c.cost_micros + $4",
+                        campaign_id,
+                        change.day,
+                        channel,
+                        change.cost_micros,
+                    )
+                await count_cost_changes(connection, changes, slot=slot)
+
+        for costs in ((1332, 1665, 0), (-666, -1665, 0)):
+            changes = [
+                CostChange(campaign_id=campaign_id, day=day, currency_code="USD", cost_micros=cost)
+                for day, cost in zip(days, costs, strict=True)
+            ]
+            await Retries(shuffler).run(partial(add, changes, shuffler.randrange(16)))
+            total += sum(costs)
+    return total
+
+
 async def send_everything(
     database: DatabaseAddresses, rows: list[dict[str, Any]], world: int, seed: int
 ) -> None:
-    """Send the world by three senders in their own orders and batches, then once more in order; compare."""
+    """Send the world by three senders in their own orders and batches, then once more in order; compare.
+
+    Meanwhile the last 30 days roll to a day in or beside the world's, and costs are imported.
+    """
     shuffler = Random(seed)  # noqa: S311
     prefix = f"w{world}-"
 
@@ -118,19 +184,26 @@ async def send_everything(
                 await ingest(stubs, *(build(row) for row in order[start : start + size]))
 
         orders = [shuffler.sample(rows, len(rows)) + shuffler.choices(rows, k=5) for _ in range(3)]
-        await asyncio.gather(*(send(order, shuffler.randint(1, 9)) for order in orders))
+        importing = asyncio.create_task(count_costs(database, prefix + "c1", shuffler))
+        await asyncio.gather(
+            *(send(order, shuffler.randint(1, 9)) for order in orders),
+            roll_to(database, START + timedelta(days=shuffler.randint(-2, 40))),
+        )
         final = await ingest(stubs, *(build(row) for row in rows))
         assert list(final.rejections) == []
         again = await ingest(stubs, *(build(row) for row in rows))
         assert again.duplicate_count == len(rows)
-        for campaign_id, total in expected_totals(rows).items():
+        expected = expected_totals(rows)
+        expected["c1"]["cost"] += await importing
+        for campaign_id, total in expected.items():
             metrics = await stubs.analytics.GetCampaignMetrics(
                 pb.GetCampaignMetricsRequest(campaign_id=prefix + campaign_id)
             )
             for name in ("impressions", "views", "clicks", "conversions"):
                 assert getattr(metrics, name) == total[name], name
             assert (metrics.revenue, metrics.cost) == (total["revenue"] / 1e6, total["cost"] / 1e6)
-            await check_ranges(stubs, prefix + campaign_id, metrics)
+            if campaign_id != "c1":  # whose costs are imported and stand beside its events'
+                await check_ranges(stubs, prefix + campaign_id, metrics)
     assert await differences(database) == []
 
 
@@ -283,3 +356,50 @@ async def test_hours_of_odd_zones_are_exact(database: DatabaseAddresses, zone: s
             periods = [point.period for point in trend.points]
             assert len(set(periods)) == len(periods)
     assert await differences(database) == []
+
+
+async def test_the_last_30_days_move_on(database: DatabaseAddresses) -> None:
+    """Events before, in and after the window; what lay ahead is counted when its day comes."""
+    day = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    async with running_server(database.analytics, clock=lambda: day + timedelta(days=90)) as stubs:
+        await add_catalog(stubs)
+
+        async def read() -> list[tuple[Any, ...]]:
+            connection = await asyncpg.connect(database.analytics)
+            try:
+                campaigns = await connection.fetch(
+                    "select campaign_id, impressions, revenue_micros, roas from campaign_last_30_days"
+                    " order by 1"
+                )
+                portfolio = await connection.fetchrow(
+                    "select sum(campaigns)::int, sum(campaigns_with_cost)::int, sum(roas_nanos)::bigint,"
+                    " sum(impressions)::int, sum(purchases)::int from portfolio_last_30_days"
+                )
+            finally:
+                await connection.close()
+            assert await differences(database) == []
+            return [*(tuple(row) for row in campaigns), tuple(portfolio or ())]
+
+        async def roll(days: int) -> date:
+            async with open_database(settings_for(database.analytics)) as opened:
+                clock = day + timedelta(days=days)
+                return await RollingOperations(opened, zone=ZoneInfo("UTC"), clock=lambda: clock).roll()
+
+        await ingest(stubs, event("a", event_time=day, cost=2))
+        assert await read() == [(None,) * 5]
+        assert await roll(0) == day.date()
+        assert await read() == [("c1", 1, 0, 0.0), (1, 1, 0, 1, 0)]
+        await ingest(
+            stubs,
+            event("b", "CONVERTED", event_time=day - timedelta(days=29), revenue=3),
+            event("old", event_time=day - timedelta(days=30)),
+            event("ahead", event_time=day + timedelta(days=1), campaign_id="c2"),
+            event("p", "CONVERTED", campaign_id=None, merchant_id=1, revenue=1, event_time=day),
+        )
+        assert await read() == [("c1", 1, 3_000_000, 1.5), (1, 1, 1_500_000_000, 1, 1)]
+        assert await roll(1) == (day + timedelta(days=1)).date()
+        assert await read() == [("c1", 1, 0, 0.0), ("c2", 1, 0, None), (2, 1, 0, 2, 1)]
+        # A replica whose clock is behind by a day leaves the window; one that is behind by more moves it.
+        assert await roll(0) == (day + timedelta(days=1)).date()
+        assert await roll(-1) == (day - timedelta(days=1)).date()
+        assert await read() == [("c1", 1, 3_000_000, None), (1, 0, 0, 1, 0)]
