@@ -27,9 +27,7 @@ differs from 0 by a z-test, Bonferroni-adjusted over the comparisons made. So wi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from math import sqrt
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +45,9 @@ MOST = 0.5
 MAXIMUM_GROUPS = 20
 """Most groups of which all pairs are compared: those with the most trials."""
 
+PAIR = 2
 Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +88,20 @@ class Reversal:
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells:
-    """One group over strata in a common order; where it has no trials, rate and variance are 0."""
+    """Pairs of groups over strata in a common order, one side of every pair: rows are pairs.
 
-    successes: Vector
-    trials: Vector
-    rates: Vector
-    variances: Vector
-    mix_design_effect: float
+    Where there are no trials, rate and variance are 0. `mix_design_effect` has one entry per pair.
+    """
+
+    successes: Matrix
+    trials: Matrix
+    rates: Matrix
+    variances: Matrix
+    mix_design_effect: Vector
+
+    def take(self, rows: NDArray[np.intp]) -> "_Cells":
+        """Return the rows of that number in that order."""
+        return _Cells(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def find_reversals(
@@ -111,65 +118,43 @@ def find_reversals(
     many ways to stratify are tried on the same groups: the adjustment is for pairs times stratifications.
     """
     largest = sorted(groups, key=lambda group: (-_count_trials(group), group.name))[:MAXIMUM_GROUPS]
-    pairs = list(combinations(largest, 2))
-    found = (
-        find_reversal(
-            first,
-            second,
+    largest = [group for group in largest if _count_trials(group) > 0]
+    if len(largest) < PAIR:
+        return []
+    cells = _lay_out(largest)
+    totals = cells.successes.sum(axis=1) / cells.trials.sum(axis=1)
+    order = np.argsort(-totals, kind="stable")
+    upper, lower = np.triu_indices(len(largest), k=1)
+    first, second = order[upper], order[lower]
+    a, b = cells.take(first), cells.take(second)
+    common = (a.trials > 0) & (b.trials > 0)
+    weights = np.where(common, a.trials * b.trials / np.maximum(a.trials + b.trials, 1.0), 0.0)
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+    pooled = totals[first] - totals[second]
+    stratified = (weights * (a.rates - b.rates)).sum(axis=1)
+    agreeing = (weights * (a.rates < b.rates)).sum(axis=1)
+    p_values = _test_differences(pooled - stratified, a, b, weights) * (len(first) * stratifications)
+    spread = float(ndtri(0.975)) * np.sqrt((weights**2 * (a.variances + b.variances)).sum(axis=1))
+    is_reversed = (pooled > 0) & (stratified < 0) & (agreeing > MOST) & (p_values <= significance_level)
+    is_reversed &= _are_comparable(a, common) & _are_comparable(b, common)
+    reversals = [
+        Reversal(
+            first=largest[first[pair]].name,
+            second=largest[second[pair]].name,
             stratified_by=stratified_by,
             metric=metric,
-            comparisons=len(pairs) * stratifications,
-            significance_level=significance_level,
+            pooled_difference=float(pooled[pair]),
+            stratified_difference=float(stratified[pair]),
+            stratified_difference_interval=ConfidenceInterval(
+                lower=float(stratified[pair] - spread[pair]), upper=float(stratified[pair] + spread[pair])
+            ),
+            agreeing_weight=float(agreeing[pair]),
+            adjusted_p_value=float(p_values[pair]),
         )
-        for first, second in pairs
-    )
-    reversals = [reversal for reversal in found if reversal is not None]
+        for pair in np.flatnonzero(is_reversed)
+    ]
     return sorted(
         reversals, key=lambda reversal: (reversal.adjusted_p_value, reversal.first, reversal.second)
-    )
-
-
-def find_reversal(
-    first: StratifiedGroup,
-    second: StratifiedGroup,
-    *,
-    stratified_by: str,
-    metric: str,
-    comparisons: int = 1,
-    significance_level: float = 0.05,
-) -> Reversal | None:
-    """Return how the order of two groups turns around within strata; None where it does not."""
-    strata = sorted(first.cells.keys() | second.cells.keys())
-    a, b = _lay_out(first, strata), _lay_out(second, strata)
-    common = (a.trials > 0) & (b.trials > 0)
-    if not _is_comparable(a, common) or not _is_comparable(b, common):
-        return None
-    pooled = float(a.successes.sum() / a.trials.sum() - b.successes.sum() / b.trials.sum())
-    if pooled < 0:
-        first, second, a, b, pooled = second, first, b, a, -pooled
-    weights = np.zeros(len(strata))
-    weights[common] = a.trials[common] * b.trials[common] / (a.trials[common] + b.trials[common])
-    weights /= weights.sum()
-    stratified = float(weights @ (a.rates - b.rates))
-    agreeing = float(weights[a.rates < b.rates].sum())
-    if not (pooled > 0 > stratified and agreeing > MOST):
-        return None
-    p_value = _test_difference(pooled - stratified, a, b, weights) * comparisons
-    if p_value > significance_level:
-        return None
-    spread = float(ndtri(0.975)) * sqrt(float(weights**2 @ (a.variances + b.variances)))
-    return Reversal(
-        first=first.name,
-        second=second.name,
-        stratified_by=stratified_by,
-        metric=metric,
-        pooled_difference=pooled,
-        stratified_difference=stratified,
-        stratified_difference_interval=ConfidenceInterval(
-            lower=stratified - spread, upper=stratified + spread
-        ),
-        agreeing_weight=agreeing,
-        adjusted_p_value=min(p_value, 1.0),
     )
 
 
@@ -189,47 +174,50 @@ def describe_reversal(reversal: Reversal) -> str:
     )
 
 
-def _lay_out(group: StratifiedGroup, strata: Sequence[str]) -> _Cells:
-    cells = np.array([group.cells.get(stratum, (0, 0)) for stratum in strata], dtype=np.float64).reshape(
-        -1, 2
+def _lay_out(groups: Sequence[StratifiedGroup]) -> _Cells:
+    strata = sorted({stratum for group in groups for stratum in group.cells})
+    cells = np.array(
+        [[group.cells.get(stratum, (0, 0)) for stratum in strata] for group in groups], dtype=np.float64
     )
-    successes, trials = cells[:, 0], cells[:, 1]
-    filled, design_effect = np.maximum(trials, 1.0), max(group.design_effect, 1.0)
+    successes, trials = cells[:, :, 0], cells[:, :, 1]
+    design_effects = np.array([[max(group.design_effect, 1.0)] for group in groups])
+    filled = np.maximum(trials, 1.0)
     # One success and one failure more, so that a small stratum in which all or nothing happened keeps a
     # variance (A. Agresti and B. Caffo, "Simple and effective confidence intervals", The American
-    # Statistician 54, 2000). Past 1, where trials were lost on the way, the count of successes is taken for
-    # Poisson's.
+    # Statistician 54, 2000). Past 1, where trials were lost on the way, successes are taken for Poisson's.
     share = (successes + 1.0) / (trials + 2.0)
     unit = np.where(share < 1.0, share * (1.0 - share), share)
     return _Cells(
         successes=successes,
         trials=trials,
         rates=np.where(trials > 0, successes / filled, 0.0),
-        variances=np.where(trials > 0, design_effect * unit / filled, 0.0),
-        mix_design_effect=max(group.mix_design_effect, 1.0),
+        variances=np.where(trials > 0, design_effects * unit / filled, 0.0),
+        mix_design_effect=np.array([max(group.mix_design_effect, 1.0) for group in groups]),
     )
 
 
-def _is_comparable(cells: _Cells, common: NDArray[np.bool_]) -> bool:
-    if int(common.sum()) < MINIMUM_COMMON_STRATA:
-        return False
-    stray = cells.successes[cells.trials <= 0].sum()
-    return bool(
-        cells.trials[common].sum() >= MINIMUM_COMMON_SHARE * cells.trials.sum()
-        and stray <= MAXIMUM_STRAY_SHARE * cells.successes.sum()
+def _are_comparable(cells: _Cells, common: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    trials, successes = cells.trials.sum(axis=1), cells.successes.sum(axis=1)
+    stray = (cells.successes * (cells.trials <= 0)).sum(axis=1)
+    return np.asarray(
+        (common.sum(axis=1) >= MINIMUM_COMMON_STRATA)
+        & ((cells.trials * common).sum(axis=1) >= MINIMUM_COMMON_SHARE * trials)
+        & (stray <= MAXIMUM_STRAY_SHARE * successes)
     )
 
 
-def _test_difference(gap: float, a: _Cells, b: _Cells, weights: Vector) -> float:
-    """Return the two-sided p-value of pooled less stratified."""
+def _test_differences(gaps: Vector, a: _Cells, b: _Cells, weights: Matrix) -> Vector:
+    """Return the two-sided p-values of pooled less stratified differences."""
     rates = (a.successes + b.successes) / np.maximum(a.trials + b.trials, 1.0)
-    variance = 0.0
+    variances = np.zeros(len(gaps))
     for cells in (a, b):
-        total = float(cells.trials.sum())
-        mix = cells.trials / total
-        variance += float((mix - weights) ** 2 @ cells.variances)
-        variance += cells.mix_design_effect * float(mix @ rates**2 - (mix @ rates) ** 2) / total
-    return 2.0 * float(ndtr(-abs(gap) / sqrt(variance))) if variance > 0 else 1.0
+        totals = cells.trials.sum(axis=1)
+        mix = cells.trials / totals[:, None]
+        spread = (mix * rates**2).sum(axis=1) - (mix * rates).sum(axis=1) ** 2
+        variances += ((mix - weights) ** 2 * cells.variances).sum(axis=1)
+        variances += cells.mix_design_effect * np.maximum(spread, 0.0) / totals
+    # Where nothing varies there is one mix and one rate, and no gap either.
+    return np.asarray(2.0 * ndtr(-np.abs(gaps) / np.sqrt(np.maximum(variances, 1e-300))))
 
 
 def _count_trials(group: StratifiedGroup) -> int:

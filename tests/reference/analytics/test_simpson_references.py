@@ -6,7 +6,6 @@ import pytest
 from services.analytics.domain.simpson import (
     StratifiedGroup,
     describe_reversal,
-    find_reversal,
     find_reversals,
 )
 
@@ -36,13 +35,14 @@ NEPHROLITHOTOMY = {"small": (234, 270), "large": (55, 80)}
 
 
 def test_berkeley_admissions_warn() -> None:
-    reversal = find_reversal(
-        StratifiedGroup(name="women", cells=BERKELEY_WOMEN),
-        StratifiedGroup(name="men", cells=BERKELEY_MEN),
+    (reversal,) = find_reversals(
+        [
+            StratifiedGroup(name="women", cells=BERKELEY_WOMEN),
+            StratifiedGroup(name="men", cells=BERKELEY_MEN),
+        ],
         stratified_by="department",
         metric="admission_rate",
     )
-    assert reversal is not None
     assert (reversal.first, reversal.second) == ("men", "women")
     assert reversal.pooled_difference == pytest.approx(1198 / 2691 - 557 / 1835, abs=1e-12)
     weights = {
@@ -61,13 +61,14 @@ def test_berkeley_admissions_warn() -> None:
 
 
 def test_kidney_stones_warn() -> None:
-    reversal = find_reversal(
-        StratifiedGroup(name="open surgery", cells=OPEN_SURGERY),
-        StratifiedGroup(name="percutaneous nephrolithotomy", cells=NEPHROLITHOTOMY),
+    (reversal,) = find_reversals(
+        [
+            StratifiedGroup(name="open surgery", cells=OPEN_SURGERY),
+            StratifiedGroup(name="percutaneous nephrolithotomy", cells=NEPHROLITHOTOMY),
+        ],
         stratified_by="stone_size",
         metric="success_rate",
     )
-    assert reversal is not None
     assert reversal.first == "percutaneous nephrolithotomy"
     assert reversal.pooled_difference == pytest.approx(289 / 350 - 273 / 350, abs=1e-12)
     assert reversal.stratified_difference == pytest.approx(
