@@ -58,3 +58,9 @@ class AnalyticsSettings(ServiceSettings):
     attribution_interval_seconds: float = Field(
         900.0, ge=1, description="seconds between two runs of attribution"
     )
+    audience_interval_seconds: float = Field(
+        300.0, gt=0, description="time between two counts of cohorts and of campaigns' segments"
+    )
+    rfm_interval_seconds: float = Field(
+        3600.0, gt=0, description="time between two counts of users by recency, frequency and money"
+    )
