@@ -50,8 +50,15 @@ class ExportServiceServicer:
     def Export(self, request, context):
         """Sends the answer to a question as a file: a row per entry of its list, a column per field. Over REST the fields of
         the question are query parameters under its name, as in
-        `/api/analytics/export/campaign/c1/trends?trend.interval=weekly&format=parquet`. Lists with pages are sent whole.
-        Fails as the question's own method does.
+        `/api/analytics/export/campaign/c1/trends?trend.interval=weekly&format=parquet`. Lists with pages are sent whole,
+        page by page, so that what changes meanwhile may be in it or not. Fails as the question's own method does.
+
+        Columns are in the fields' order; the fields of a message inside go under its name, as in `roas_interval_lower`.
+        What the answer says around the list (such as campaign_id) stands before them in every row, under `answer_...`
+        where an entry has a field of that name. Undefined is empty in CSV and null in Parquet. Numbers are numbers,
+        enums their names, times RFC 3339 in UTC (a timestamp in Parquet), lists of texts JSON (a list in Parquet). A text
+        that a spreadsheet would take for a formula (it begins with =, +, -, @, a tab or a carriage return) has an
+        apostrophe in front, in CSV only. The file's name is in content-disposition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
