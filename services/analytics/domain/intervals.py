@@ -8,14 +8,20 @@ R = sum(y) / sum(x), has by the delta method (linearisation) the variance
 over n users (Deng, Knoblich, Lu: "Applying the Delta Method in Metric Analytics", KDD 2018, eq. 3;
 Cochran, "Sampling Techniques", 3rd ed. 1977, eq. 6.13 with a negligible sampling fraction). The sums of
 squares and products are exact integers, so the residual sum is computed without cancellation.
+
+What the intervals cover over named settings is held by tests/reference/analytics/test_coverage_*.py.
 """
 
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import cbrt, exp, sqrt
 
-from scipy.special import ndtri, stdtrit
+from scipy.special import betaincinv, ndtri, stdtrit
 
 MINIMUM_USERS = 2
+PRIOR_CORRELATION = 0.5
+"""What is taken for the correlation of one user's events before any user has told."""
+_NEGLIGIBLE_SKEWNESS = 1e-6
+"""Below it the correction is below a millionth of a standard error, and the root would cancel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,8 @@ class RatioMoments:
     """Sums over users of y (numerator) and x (denominator): `yy` is the sum of y squared, and so on.
 
     `carriers` are the users behind a numerator of money that most users do not touch; None: all of them.
+    `yyy` is the sum of y cubed; None where nobody kept it. `x_known` is the part of `x` that is no user's but
+    a known constant, such as an imported cost; it is in `x` and not in `xy` and `xx`.
     """
 
     users: int
@@ -40,6 +48,8 @@ class RatioMoments:
     xy: int
     xx: int
     carriers: int | None = None
+    yyy: int | None = None
+    x_known: int = 0
 
     @property
     def ratio(self) -> float | None:
@@ -50,40 +60,103 @@ class RatioMoments:
 def estimate_relative_variance(moments: RatioMoments) -> float | None:
     """Return var(R) / R^2 by the delta method; None with fewer than two users or without a ratio above 0.
 
-    The residual sum over R^2 sum(x)^2 is (yy x^2 - 2 y x xy + y^2 xx) / (x y)^2, in integers up to the last
-    division.
+    The residuals y_u - R x_u add up to R x_known, so the sum of their squares is taken about their mean:
+    over R^2 sum(x)^2 it is (yy x^2 - 2 y x xy + y^2 xx - y^2 x_known^2 / n) / (x y)^2, in integers up to the
+    last division.
     """
     if moments.users < MINIMUM_USERS or moments.x <= 0 or moments.y <= 0:
         return None
-    y, x = moments.y, moments.x
+    n, y, x = moments.users, moments.y, moments.x
     residual = moments.yy * x * x - 2 * y * x * moments.xy + y * y * moments.xx
-    share = residual / (x * x * y * y)
-    return max(share, 0.0) * moments.users / (moments.users - 1)
+    share = (n * residual - (y * moments.x_known) ** 2) / (x * x * y * y)
+    return max(share, 0.0) / (n - 1)
 
 
 def estimate_ratio_interval(
     moments: RatioMoments, confidence_level: float = 0.95
 ) -> ConfidenceInterval | None:
-    """Return the interval of a ratio that is not negative and has no upper bound, such as a ROAS.
+    """Return the interval of a ratio of money, such as a ROAS; its lower end is not below 0.
 
-    The delta method on the logarithm, R exp(+-t sqrt(var(R)) / R): sums of money over few buyers are skewed
-    to the right, and the symmetric interval covers too little there. Student's t has one degree of freedom
-    less than there are users behind the numerator (at least one), because where few users carry it the
-    variance is known no better than from them; users count by their share of it, y^2 / yy in all (Kish's
-    effective number), because where few large amounts make up most of the money only those tell. None where
-    the ratio is undefined or 0, or with fewer than two users behind it.
-
-    What 95 % covered in simulations of a ROAS with log-normal amounts: 93 to 95 % with 10 to 20 paying users
-    at sigma 0.8, 90 to 93 % at sigma 1, and 87 % with 35 at sigma 1.5, where the rare large amounts have
-    mostly not been seen yet.
+    The delta method, corrected for the skewness of what users bring (`skewed_interval`), where the sum of
+    cubes is known; else on the logarithm (`log_interval`). Student's t has one degree of freedom less than
+    there are users behind the numerator (at least one), because where few users carry it the variance is
+    known no better than from them; users count by their share of it, y^2 / yy in all (Kish's effective
+    number), because where few large amounts make up most of the money only those tell. None where the ratio
+    is undefined or 0, or with fewer than two users behind it.
     """
     variance = estimate_relative_variance(moments)
     ratio = moments.ratio
     carriers = moments.users if moments.carriers is None else moments.carriers
     if variance is None or ratio is None or carriers < MINIMUM_USERS:
         return None
-    effective = moments.y * moments.y / moments.yy
-    return log_interval(ratio, variance, min(carriers, effective), confidence_level)
+    effective = min(carriers, moments.y * moments.y / moments.yy)
+    if moments.yyy is None:
+        return log_interval(ratio, variance, effective, confidence_level)
+    interval = skewed_interval(
+        ratio, ratio * sqrt(variance), estimate_skewness(moments), effective, confidence_level
+    )
+    return ConfidenceInterval(lower=max(interval.lower, 0.0), upper=interval.upper)
+
+
+def estimate_total_interval(
+    moments: RatioMoments, confidence_level: float = 0.95
+) -> ConfidenceInterval | None:
+    """Return the interval of sum(y) - sum(x), such as a profit, for as many users as there were.
+
+    The variance of the sum over n users is n / (n - 1) * sum((d_u - mean d)^2) with d = y - x; x_known moves
+    the interval and does not widen it. The skewness is that of y. None with fewer than two users behind y, or
+    where nobody kept the sum of cubes.
+    """
+    n = moments.users
+    carriers = n if moments.carriers is None else moments.carriers
+    if n < MINIMUM_USERS or carriers < MINIMUM_USERS or moments.yyy is None or moments.yy <= 0:
+        return None
+    total = moments.y - (moments.x - moments.x_known)
+    squares = n * (moments.yy - 2 * moments.xy + moments.xx) - total * total
+    effective = min(carriers, moments.y * moments.y / moments.yy)
+    return skewed_interval(
+        float(total - moments.x_known),
+        sqrt(max(squares, 0) / (n - 1)),
+        estimate_skewness(moments),
+        effective,
+        confidence_level,
+    )
+
+
+def estimate_skewness(moments: RatioMoments) -> float:
+    """Return the skewness of y over users divided by the root of their number; 0 without sum of cubes."""
+    n, y, yy = moments.users, moments.y, moments.yy
+    squares = n * yy - y * y
+    if moments.yyy is None or squares <= 0:
+        return 0.0
+    # n^2 sum((y_u - mean)^3) and n sum((y_u - mean)^2), in integers.
+    cubes = n * n * moments.yyy - 3 * n * y * yy + 2 * y**3
+    return cubes / squares / sqrt(squares) / sqrt(n)
+
+
+def skewed_interval(
+    value: float, standard_error: float, skewness: float, effective_users: float, confidence_level: float
+) -> ConfidenceInterval:
+    """Return the interval of a mean or a ratio of skewed amounts; `skewness` is per root of the users.
+
+    P. Hall, "On the removal of skewness by transformation", J. R. Statist. Soc. B 54 (1992) 221-228: the
+    studentised T is turned by g(T) = T + s T^2 / 3 + s^2 T^3 / 27 + s / 6, which is monotone and nearly
+    symmetric, and its quantiles back by g^-1(u) = 3 ((1 + s (u - s / 6))^(1/3) - 1) / s. Compared with other
+    intervals for log-normal data by Zhou and Gao, "One-sided confidence intervals for means of positively
+    skewed distributions", The American Statistician 54 (2000). Student's t of the users behind the amounts
+    instead of the normal quantile, because few of them know the variance badly.
+    """
+    quantile = float(stdtrit(max(effective_users - 1.0, 1.0), (1 + confidence_level) / 2))
+    return ConfidenceInterval(
+        lower=value - _remove_skewness(quantile, skewness) * standard_error,
+        upper=value - _remove_skewness(-quantile, skewness) * standard_error,
+    )
+
+
+def _remove_skewness(quantile: float, skewness: float) -> float:
+    if abs(skewness) < _NEGLIGIBLE_SKEWNESS:
+        return quantile
+    return 3 / skewness * (cbrt(1 + skewness * (quantile - skewness / 6)) - 1)
 
 
 def log_interval(
@@ -101,33 +174,63 @@ def estimate_rate_interval(
 ) -> ConfidenceInterval | None:
     """Return the interval of a rate that is a share of its denominator, such as views of impressions.
 
-    Wilson's interval at the effective sample size R (1 - R) / var(R) with var(R) by the delta method (Kish's
-    design effect; Korn and Graubard, "Confidence intervals for proportions with small expected number of
-    positive counts estimated from survey data", Survey Methodology 24, 1998, with their factor
-    (z / t_{n-1})^2 on the effective size). Where all or nothing happened the variance is not observable and
-    each user counts as one trial. A rate above 1 (events may be lost on the way) falls back to
-    `estimate_ratio_interval`. None where the rate is undefined or with fewer than two users.
+    Clopper and Pearson's interval at the effective number of trials (`score_interval`). A rate above 1
+    (events may be lost on the way) falls back to `estimate_ratio_interval`. None where the rate is undefined
+    or with fewer than two users.
     """
     ratio = moments.ratio
-    if ratio is None or moments.users < MINIMUM_USERS:
+    if ratio is None or ratio < 0 or moments.users < MINIMUM_USERS:
         return None
     if ratio > 1:
         return estimate_ratio_interval(moments, confidence_level)
-    effective = float(moments.users)
-    if 0 < ratio < 1:
-        variance = (estimate_relative_variance(moments) or 0.0) * ratio * ratio
-        # Fewer collisions than chance is chance: no event is worth more than one independent trial.
-        effective = min(ratio * (1 - ratio) / variance, float(moments.x)) if variance else float(moments.x)
-    return score_interval(ratio, effective, moments.users, confidence_level)
+    return score_interval(ratio, estimate_effective_trials(moments), moments.users, confidence_level)
+
+
+def estimate_effective_trials(moments: RatioMoments) -> float:
+    """Return how many independent trials a rate from 0 to 1 is worth: x / (1 + (m - 1) c).
+
+    m = xx / x is the events of a user as an event meets it, c the correlation of one user's events, from the
+    delta method's variance against the binomial one (design effect; Kish, "Survey Sampling", 1965, 8.2). Few
+    users who did it (or, of a high rate, did not) show c too small as often as not, and with it the
+    interval; so c is drawn towards PRIOR_CORRELATION, with the weight of one user against Kish's effective
+    number of theirs, and never down. Where all or nothing happened each user is one trial.
+    """
+    x, y = moments.x, moments.y
+    repeats = moments.xx / x
+    if repeats <= 1:
+        return float(x)
+    if not 0 < y < x:
+        return x / repeats
+    ratio = y / x
+    variance = (estimate_relative_variance(moments) or 0.0) * ratio * ratio
+    correlation = max(variance * x / (ratio * (1 - ratio)) - 1, 0.0) / (repeats - 1)
+    failures = x - y
+    informed = min(
+        y * y / moments.yy,
+        failures * failures / max(moments.xx - 2 * moments.xy + moments.yy, 1),
+    )
+    shrunk = (informed * correlation + PRIOR_CORRELATION) / (informed + 1)
+    return x / (1 + (repeats - 1) * max(correlation, shrunk))
 
 
 def score_interval(
     share: float, effective_trials: float, users: float, confidence_level: float
 ) -> ConfidenceInterval:
-    """Return Wilson's interval of a share at an effective number of trials that `users` are behind."""
-    normal = float(ndtri((1 + confidence_level) / 2))
-    student = float(stdtrit(max(users - 1.0, 1.0), (1 + confidence_level) / 2))
-    return _wilson(share, effective_trials * (normal / student) ** 2, normal)
+    """Return the interval of a share at an effective number of trials that `users` are behind.
+
+    Clopper and Pearson's exact interval at that number times (z / t_{users-1})^2: Korn and Graubard,
+    "Confidence intervals for proportions with small expected number of positive counts estimated from survey
+    data", Survey Methodology 24 (1998) 193-201 (`method = "beta"` of R's survey::svyciprop).
+    """
+    tail = (1 - confidence_level) / 2
+    student = float(stdtrit(max(users - 1.0, 1.0), 1 - tail))
+    trials = effective_trials * (float(ndtri(1 - tail)) / student) ** 2
+    successes = share * trials
+    failures = trials - successes
+    return ConfidenceInterval(
+        lower=float(betaincinv(successes, failures + 1, tail)) if share > 0 else 0.0,
+        upper=float(betaincinv(successes + 1, failures, 1 - tail)) if share < 1 else 1.0,
+    )
 
 
 def estimate_wilson_interval(
@@ -135,17 +238,14 @@ def estimate_wilson_interval(
 ) -> ConfidenceInterval | None:
     """Return Wilson's score interval, for shares in which each user counts once; None without trials.
 
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). It
+    covers 95 % on the average over shares; at a few it covers less (93.2 % of 200 users at a share of 0.02).
     """
     if trials <= 0:
         return None
-    return _wilson(min(successes / trials, 1.0), trials, float(ndtri((1 + confidence_level) / 2)))
-
-
-def _wilson(share: float, trials: float, normal: float) -> ConfidenceInterval:
-    z2 = normal * normal
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = normal / (1 + z2 / trials) * sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
+    share, z = min(successes / trials, 1.0), float(ndtri((1 + confidence_level) / 2))
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     return ConfidenceInterval(
         lower=max(centre - half, 0.0) if share > 0 else 0.0,
         upper=min(centre + half, 1.0) if share < 1 else 1.0,
