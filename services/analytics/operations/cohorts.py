@@ -86,7 +86,10 @@ class CohortOperations:
         self, cohort_day: date, interval: CohortInterval, currency_code: str
     ) -> tuple[Cohort, datetime | None]:
         """Return how a cohort came back, and up to when events are counted (None before the first run)."""
-        check_range(cohort_day, cohort_day)
+        if not EARLIEST_DAY <= cohort_day <= LATEST_DAY:
+            raise invalid_field(
+                "cohort_date", f"must be from {EARLIEST_DAY} to {LATEST_DAY}", "VALUE_OUT_OF_RANGE"
+            )
         page = await self.list_cohorts(
             start=cohort_day,
             end=cohort_day,

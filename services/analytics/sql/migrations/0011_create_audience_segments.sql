@@ -52,7 +52,7 @@ create table analytics.rfm_segments (
     constraint rfm_segments_pkey primary key (currency_code, segment_name)
 );
 
--- Sums over the users of a campaign's segments, squares and products among them, as of a run of a job: the user
+-- Sums over the users of a campaign's segments, squares, products and cubes among them, as of a run of a job: the user
 -- is the unit of every interval. segmentation is `given` (as stamped; the counts themselves are in
 -- campaign_segment_analytics) or `rfm`.
 create table analytics.campaign_segment_moments (
@@ -76,6 +76,7 @@ create table analytics.campaign_segment_moments (
     conversions_conversions bigint not null,
     conversions_revenue numeric not null,
     revenue_revenue numeric not null,
+    revenue_cubes numeric not null,
     constraint campaign_segment_moments_pkey primary key (campaign_id, segmentation, segment_name),
     constraint campaign_segment_moments_segmentation check (segmentation in ('given', 'rfm'))
 );

@@ -15,7 +15,8 @@ create table analytics.cohort_activity (
     constraint cohort_activity_pkey primary key (interval_days, cohort_day, period_index)
 ) with (fillfactor = 80);
 
--- What the users of a cohort spent in a period by currency, with sums of squares and products over users.
+-- What the users of a cohort spent in a period by currency, with sums of squares, products and cubes over
+-- users.
 create table analytics.cohort_money (
     cohort_day date not null,
     interval_days smallint not null,
@@ -27,6 +28,7 @@ create table analytics.cohort_money (
     revenue_revenue numeric not null,
     revenue_cost numeric not null,
     cost_cost numeric not null,
+    revenue_cubes numeric not null,
     constraint cohort_money_pkey primary key (interval_days, cohort_day, period_index, currency_code)
 ) with (fillfactor = 80);
 

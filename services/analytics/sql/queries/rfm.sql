@@ -92,7 +92,8 @@ group by currency_code, segment_name;
 insert into campaign_segment_moments (
     campaign_id, segmentation, segment_name, users, paying_users, impressions, views, clicks, conversions,
     revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks, views_views,
-    views_conversions, clicks_clicks, conversions_conversions, conversions_revenue, revenue_revenue
+    views_conversions, clicks_clicks, conversions_conversions, conversions_revenue, revenue_revenue,
+    revenue_cubes
 )
 select
     t.campaign_id, 'rfm', coalesce(r.segment_name, $1::text), count(*),
@@ -100,7 +101,8 @@ select
     sum(t.conversions), sum(t.revenue_micros), sum(t.cost_micros), sum(t.impressions * t.impressions),
     sum(t.impressions * t.views), sum(t.impressions * t.clicks), sum(t.views * t.views),
     sum(t.views * t.conversions), sum(t.clicks * t.clicks), sum(t.conversions * t.conversions),
-    sum(t.conversions::numeric * t.revenue_micros), sum(t.revenue_micros::numeric * t.revenue_micros)
+    sum(t.conversions::numeric * t.revenue_micros), sum(t.revenue_micros::numeric * t.revenue_micros),
+    sum(t.revenue_micros::numeric * t.revenue_micros * t.revenue_micros)
 from campaign_user_totals t
 join campaigns c on c.campaign_id = t.campaign_id
 left join user_rfm r on r.user_id = t.user_id and r.currency_code = c.counted_currency_code

@@ -50,7 +50,7 @@ create table analytics.rfm_segments (
     constraint rfm_segments_pkey primary key (currency_code, segment_name)
 );
 
--- Sums over the users of a campaign's segments, squares and products among them, as of a run of a job: the user
+-- Sums over the users of a campaign's segments, squares, products and cubes among them, as of a run of a job: the user
 -- is the unit of every interval. segmentation is `given` (as stamped; the counts themselves are in
 -- campaign_segment_analytics) or `rfm`.
 create table analytics.campaign_segment_moments (
@@ -74,6 +74,7 @@ create table analytics.campaign_segment_moments (
     conversions_conversions bigint not null,
     conversions_revenue numeric not null,
     revenue_revenue numeric not null,
+    revenue_cubes numeric not null,
     constraint campaign_segment_moments_pkey primary key (campaign_id, segmentation, segment_name),
     constraint campaign_segment_moments_segmentation check (segmentation in ('given', 'rfm'))
 );
@@ -145,7 +146,8 @@ create table analytics.cohort_activity (
     constraint cohort_activity_pkey primary key (interval_days, cohort_day, period_index)
 ) with (fillfactor = 80);
 
--- What the users of a cohort spent in a period by currency, with sums of squares and products over users.
+-- What the users of a cohort spent in a period by currency, with sums of squares, products and cubes over
+-- users.
 create table analytics.cohort_money (
     cohort_day date not null,
     interval_days smallint not null,
@@ -157,6 +159,7 @@ create table analytics.cohort_money (
     revenue_revenue numeric not null,
     revenue_cost numeric not null,
     cost_cost numeric not null,
+    revenue_cubes numeric not null,
     constraint cohort_money_pkey primary key (interval_days, cohort_day, period_index, currency_code)
 ) with (fillfactor = 80);
 
