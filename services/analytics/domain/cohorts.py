@@ -31,7 +31,7 @@ class CohortMoney:
     revenue_revenue: int = 0
     revenue_cost: int = 0
     cost_cost: int = 0
-    revenue_cubes: int = 0
+    revenue_revenue_revenue: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,6 @@ def _measure_roas(money: CohortMoney, users: int) -> Estimate:
         xy=money.revenue_cost,
         xx=money.cost_cost,
         carriers=money.paying_users,
-        yyy=money.revenue_cubes,
+        yyy=money.revenue_revenue_revenue,
     )
     return Estimate(value=moments.ratio, interval=estimate_ratio_interval(moments))

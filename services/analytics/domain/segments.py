@@ -56,7 +56,7 @@ class SegmentMoments:
     conversions_conversions: int
     conversions_revenue: int
     revenue_revenue: int
-    revenue_cubes: int
+    revenue_revenue_revenue: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +204,7 @@ def _estimate_avg_revenue(segment: SegmentSums, confidence_level: float) -> Esti
         xy=m.conversions_revenue,
         xx=m.conversions_conversions,
         carriers=m.paying_users,
-        yyy=m.revenue_cubes,
+        yyy=m.revenue_revenue_revenue,
     )
     scaled = _scale(measured, y, x)
     return Estimate(

@@ -174,5 +174,5 @@ def _money(row: Record) -> CohortMoney:
         revenue_revenue=int(row["revenue_revenue"]),
         revenue_cost=int(row["revenue_cost"]),
         cost_cost=int(row["cost_cost"]),
-        revenue_cubes=int(row["revenue_cubes"]),
+        revenue_revenue_revenue=int(row["revenue_revenue_revenue"]),
     )

@@ -26,7 +26,7 @@ _PRODUCTS = (
     "conversions_conversions",
     "conversions_revenue",
     "revenue_revenue",
-    "revenue_cubes",
+    "revenue_revenue_revenue",
 )
 _LIST_SEGMENTS: Mapping[Segmentation, str] = {
     "given": "list_given_segments",

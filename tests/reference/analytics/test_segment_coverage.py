@@ -43,7 +43,7 @@ def measure(views: Whole, conversions: Whole, revenue: Whole) -> SegmentMoments:
         conversions_conversions=product(conversions, conversions),
         conversions_revenue=product(conversions, revenue),
         revenue_revenue=product(revenue, revenue),
-        revenue_cubes=product(revenue.astype(object) * revenue, revenue),
+        revenue_revenue_revenue=product(revenue.astype(object) * revenue, revenue),
     )
 
 

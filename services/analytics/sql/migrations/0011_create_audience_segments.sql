@@ -76,7 +76,7 @@ create table analytics.campaign_segment_moments (
     conversions_conversions bigint not null,
     conversions_revenue numeric not null,
     revenue_revenue numeric not null,
-    revenue_cubes numeric not null,
+    revenue_revenue_revenue numeric not null,
     constraint campaign_segment_moments_pkey primary key (campaign_id, segmentation, segment_name),
     constraint campaign_segment_moments_segmentation check (segmentation in ('given', 'rfm'))
 );

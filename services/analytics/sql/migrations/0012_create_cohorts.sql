@@ -28,7 +28,7 @@ create table analytics.cohort_money (
     revenue_revenue numeric not null,
     revenue_cost numeric not null,
     cost_cost numeric not null,
-    revenue_cubes numeric not null,
+    revenue_revenue_revenue numeric not null,
     constraint cohort_money_pkey primary key (interval_days, cohort_day, period_index, currency_code)
 ) with (fillfactor = 80);
 

@@ -194,7 +194,7 @@ counted_activity as (
 counted_money as (
     insert into cohort_money as t (
         cohort_day, interval_days, period_index, currency_code, paying_users, revenue_micros, cost_micros,
-        revenue_revenue, revenue_cost, cost_cost, revenue_cubes
+        revenue_revenue, revenue_cost, cost_cost, revenue_revenue_revenue
     )
     select
         cohort_day, interval_days, period_index, currency_code,
@@ -212,7 +212,7 @@ counted_money as (
         revenue_revenue = t.revenue_revenue + excluded.revenue_revenue,
         revenue_cost = t.revenue_cost + excluded.revenue_cost,
         cost_cost = t.cost_cost + excluded.cost_cost,
-        revenue_cubes = t.revenue_cubes + excluded.revenue_cubes
+        revenue_revenue_revenue = t.revenue_revenue_revenue + excluded.revenue_revenue_revenue
 ),
 counted_days as (
     insert into user_activity_daily as t (
@@ -247,7 +247,7 @@ with chosen as (
 select
     p.as_of, c.cohort_day, c.users, a.period_index, a.active_users, a.engaged_users, m.currency_code,
     m.paying_users, m.revenue_micros, m.cost_micros, m.revenue_revenue, m.revenue_cost, m.cost_cost,
-    m.revenue_cubes
+    m.revenue_revenue_revenue
 from audience_progress p
 left join chosen c on true
 left join cohort_activity a on a.interval_days = $5::smallint and a.cohort_day = c.cohort_day
@@ -366,7 +366,7 @@ recounted as materialized (
         sum(revenue_micros::numeric * revenue_micros) as revenue_revenue,
         sum(revenue_micros::numeric * cost_micros) as revenue_cost,
         sum(cost_micros::numeric * cost_micros) as cost_cost,
-        sum(revenue_micros::numeric * revenue_micros * revenue_micros) as revenue_cubes
+        sum(revenue_micros::numeric * revenue_micros * revenue_micros) as revenue_revenue_revenue
     from per_user
     where revenue_micros <> 0 or cost_micros <> 0
     group by 1, 2, 3, 4
@@ -374,7 +374,7 @@ recounted as materialized (
 stored as materialized (
     select
         cohort_day, interval_days, period_index, currency_code, paying_users, revenue_micros, cost_micros,
-        revenue_revenue, revenue_cost, cost_cost, revenue_cubes
+        revenue_revenue, revenue_cost, cost_cost, revenue_revenue_revenue
     from cohort_money
     where revenue_revenue <> 0 or cost_cost <> 0
 )

@@ -93,7 +93,7 @@ insert into campaign_segment_moments (
     campaign_id, segmentation, segment_name, users, paying_users, impressions, views, clicks, conversions,
     revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks, views_views,
     views_conversions, clicks_clicks, conversions_conversions, conversions_revenue, revenue_revenue,
-    revenue_cubes
+    revenue_revenue_revenue
 )
 select
     t.campaign_id, 'rfm', coalesce(r.segment_name, $1::text), count(*),

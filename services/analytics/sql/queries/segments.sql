@@ -10,7 +10,7 @@ select
     m.revenue_micros as measured_revenue_micros, m.cost_micros as measured_cost_micros,
     m.impressions_impressions, m.impressions_views,
     m.impressions_clicks, m.views_views, m.views_conversions, m.clicks_clicks, m.conversions_conversions,
-    m.conversions_revenue, m.revenue_revenue, m.revenue_cubes, null::timestamptz as as_of
+    m.conversions_revenue, m.revenue_revenue, m.revenue_revenue_revenue, null::timestamptz as as_of
 from campaigns c
 left join campaign_segment_analytics a on a.campaign_id = c.campaign_id
 left join campaign_segment_moments m on m.campaign_id = a.campaign_id and m.segmentation = 'given'
@@ -26,7 +26,7 @@ select
     m.revenue_micros as measured_revenue_micros, m.cost_micros as measured_cost_micros,
     m.impressions_impressions, m.impressions_views,
     m.impressions_clicks, m.views_views, m.views_conversions, m.clicks_clicks, m.conversions_conversions,
-    m.conversions_revenue, m.revenue_revenue, m.revenue_cubes, p.as_of
+    m.conversions_revenue, m.revenue_revenue, m.revenue_revenue_revenue, p.as_of
 from campaigns c
 left join audience_progress p on p.progress_name = 'rfm'
 left join campaign_segment_moments m on m.campaign_id = c.campaign_id and m.segmentation = 'rfm'
@@ -102,7 +102,7 @@ select
     sum(conversions * conversions)::bigint as conversions_conversions,
     sum(conversions::numeric * revenue_micros) as conversions_revenue,
     sum(revenue_micros::numeric * revenue_micros) as revenue_revenue,
-    sum(revenue_micros::numeric * revenue_micros * revenue_micros) as revenue_cubes
+    sum(revenue_micros::numeric * revenue_micros * revenue_micros) as revenue_revenue_revenue
 from per_user
 group by segment_name;
 
@@ -114,7 +114,7 @@ select
     revenue_micros as measured_revenue_micros, cost_micros as measured_cost_micros,
     impressions_impressions, impressions_views, impressions_clicks,
     views_views, views_conversions, clicks_clicks, conversions_conversions, conversions_revenue,
-    revenue_revenue, revenue_cubes
+    revenue_revenue, revenue_revenue_revenue
 from campaign_segment_moments
 where campaign_id = $1::text and segmentation = 'rfm';
 
@@ -173,7 +173,7 @@ insert into campaign_segment_moments (
     campaign_id, segmentation, segment_name, users, paying_users, impressions, views, clicks, conversions,
     revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks, views_views,
     views_conversions, clicks_clicks, conversions_conversions, conversions_revenue, revenue_revenue,
-    revenue_cubes
+    revenue_revenue_revenue
 )
 values (
     $1::text, 'given', $2::text, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8::bigint,

@@ -74,7 +74,7 @@ create table analytics.campaign_segment_moments (
     conversions_conversions bigint not null,
     conversions_revenue numeric not null,
     revenue_revenue numeric not null,
-    revenue_cubes numeric not null,
+    revenue_revenue_revenue numeric not null,
     constraint campaign_segment_moments_pkey primary key (campaign_id, segmentation, segment_name),
     constraint campaign_segment_moments_segmentation check (segmentation in ('given', 'rfm'))
 );
@@ -159,7 +159,7 @@ create table analytics.cohort_money (
     revenue_revenue numeric not null,
     revenue_cost numeric not null,
     cost_cost numeric not null,
-    revenue_cubes numeric not null,
+    revenue_revenue_revenue numeric not null,
     constraint cohort_money_pkey primary key (interval_days, cohort_day, period_index, currency_code)
 ) with (fillfactor = 80);
 
