@@ -7,12 +7,15 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from services.analytics.operations.recount import RecountOperations
+from services.analytics.operations.rolling import RollingOperations
 from services.common import job_table
 from services.common.database import Database
 from services.common.errors import InternalError, NotFoundError
 from services.common.job_table import JobRecord
 from services.common.jobs import DailyAt, Every, Job
 
+ROLL_SECONDS = 60
+"""How long after midnight the last 30 days may be those of the day before; reads then take daily rows."""
 JobState = Literal["waiting", "running", "failing"]
 
 
@@ -27,6 +30,7 @@ class JobStatus:
 def build_jobs(
     *,
     recount: RecountOperations,
+    rolling: RollingOperations,
     attribute: Callable[[], Awaitable[str]],
     attribution_seconds: float,
     zone: ZoneInfo,
@@ -47,6 +51,11 @@ def build_jobs(
             schedule=Every(seconds=attribution_seconds),
             run=lambda _context: attribute(),
         ),
+        Job(
+            name="roll_last_30_days",
+            schedule=Every(seconds=ROLL_SECONDS),
+            run=lambda _context: _roll(rolling),
+        ),
     ]
 
 
@@ -59,6 +68,10 @@ async def _reconcile(recount: RecountOperations) -> str:
             reason="INTERNAL",
         )
     return "every rollup equals a recount of the events"
+
+
+async def _roll(rolling: RollingOperations) -> str:
+    return f"the last 30 days end with {await rolling.roll()}"
 
 
 class JobOperations:
