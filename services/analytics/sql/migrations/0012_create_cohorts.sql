@@ -4,8 +4,9 @@
 create index events_received_idx on analytics.events using brin (received_at)
     with (pages_per_range = 32, autosummarize = on);
 
--- Users of a cohort (the day of their first event) with an event in a period of 1, 7 or 30 days since. Days are kept
--- up to the 90th. The first day's active users are the cohort. engaged_users did something themselves.
+-- Users of a cohort (the day of their first event) with an event in a period of 1, 7 or 30 days since. Days
+-- are kept up to the 90th. The first day's active users are the cohort. engaged_users did something
+-- themselves.
 create table analytics.cohort_activity (
     cohort_day date not null,
     interval_days smallint not null,

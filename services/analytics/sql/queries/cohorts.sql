@@ -23,8 +23,8 @@ on conflict on constraint audience_progress_pkey do update set
     reporting_time_zone = excluded.reporting_time_zone;
 
 -- name: fetch_settled_moment :one
--- The database's time, and the moment before which everything received is committed: received_at is the time at
--- which a transaction begins, so that nothing can still come in from before the oldest one under way.
+-- The database's time, and the moment before which everything received is committed: received_at is the time
+-- at which a transaction begins, so that nothing can still come in from before the oldest one under way.
 select
     clock_timestamp() as database_time,
     least(now() - $1::interval, min(xact_start)) as settled_at
@@ -54,10 +54,11 @@ activity as (
 delete from cohort_money;
 
 -- name: count_user_activity :one
--- Adds the events received from $1, before $2 to the days of their users and to cohorts; returns how many days and
--- users changed. What is read of user_activity_daily is as it was before: a cell of a cohort is changed by what its
--- users now are in it (sign 1) less what they were (sign -1). The cost goes with the users who changed and the
--- periods that they changed in; only users whose first day moved are counted again from all their days.
+-- Adds the events received from $1, before $2 to the days of their users and to cohorts; returns how many
+-- days and users changed. What is read of user_activity_daily is as it was before: a cell of a cohort is
+-- changed by what its users now are in it (sign 1) less what they were (sign -1). The cost goes with the
+-- users who changed and the periods that they changed in; only users whose first day moved are counted again
+-- from all their days.
 with received as materialized (
     select
         e.user_id, e.event_type, e.currency_code, e.original_event_id,
@@ -233,9 +234,9 @@ select
     (select count(*) from changed_users where old_day > new_day) as moved_users;
 
 -- name: list_cohorts :many
--- How far the count is; cohorts from $1 to $2 after $3 by day, at most $4; their periods before index $6 of interval
--- $5, and money of currency $7 or, where that is empty, of each. No rows before the first run of the job, one without
--- a cohort where there is none.
+-- How far the count is; cohorts from $1 to $2 after $3 by day, at most $4; their periods before index $6 of
+-- interval $5, and money of currency $7 or, where that is empty, of each. No rows before the first run of the
+-- job, one without a cohort where there is none.
 with chosen as (
     select cohort_day, active_users as users
     from cohort_activity
@@ -258,8 +259,8 @@ where p.progress_name = 'user_activity'
 order by c.cohort_day, a.period_index, m.currency_code;
 
 -- name: list_differences_of_user_activity_daily :many
--- Rows of user_activity_daily that differ from a recount of the events received before $1; days that are sealed have
--- no events to count again.
+-- Rows of user_activity_daily that differ from a recount of the events received before $1; days that are
+-- sealed have no events to count again.
 with recounted as materialized (
     select
         user_id, day, currency_code, sum(events)::integer as events, sum(acts)::integer as acts,

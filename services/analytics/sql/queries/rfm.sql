@@ -1,11 +1,11 @@
 -- Users by recency, frequency and money.
 
 -- name: count_user_rfm :one
--- Puts every user with a purchase into a segment, per currency; $1 and $2 are the cells of the grid (recency score,
--- and mean of the scores of frequency and money rounded half up), $3 their segments. Returns how many users there
--- are. Scores are fifths of the users by rank: of recency ties have the higher score, of the others the lower, so that
--- neither the buyers of the last day nor those of one purchase are torn apart. Users who did not change are not
--- written.
+-- Puts every user with a purchase into a segment, per currency; $1 and $2 are the cells of the grid (recency
+-- score, and mean of the scores of frequency and money rounded half up), $3 their segments. Returns how many
+-- users there are. Scores are fifths of the users by rank: of recency ties have the higher score, of the
+-- others the lower, so that neither the buyers of the last day nor those of one purchase are torn apart.
+-- Users who did not change are not written.
 with purchasers as (
     select
         user_id, currency_code, sum(purchases) as frequency, sum(revenue_micros)::bigint as monetary_micros,
@@ -88,7 +88,8 @@ from user_rfm
 group by currency_code, segment_name;
 
 -- name: count_campaigns_by_rfm :exec
--- Adds up every campaign's users by their segment in its currency; $1 is the segment of users without a purchase.
+-- Adds up every campaign's users by their segment in its currency; $1 is the segment of users without a
+-- purchase.
 insert into campaign_segment_moments (
     campaign_id, segmentation, segment_name, users, paying_users, impressions, views, clicks, conversions,
     revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks, views_views,
@@ -109,7 +110,8 @@ left join user_rfm r on r.user_id = t.user_id and r.currency_code = c.counted_cu
 group by t.campaign_id, coalesce(r.segment_name, $1::text);
 
 -- name: list_rfm_segments :many
--- How far the count is, and the sums of the segments of every currency; no rows before the first run of the job.
+-- How far the count is, and the sums of the segments of every currency; no rows before the first run of the
+-- job.
 select
     p.as_of, s.currency_code, s.segment_name, s.users, s.recency_days, s.frequency, s.monetary_micros
 from audience_progress p

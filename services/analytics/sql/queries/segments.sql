@@ -1,8 +1,8 @@
 -- Campaigns by the segments of their users.
 
 -- name: list_given_segments :many
--- A campaign's currency, and its segments as stamped with the sums over their users (`measured_…`, null where a job
--- has not measured them yet); one row without a segment before its first event.
+-- A campaign's currency, and its segments as stamped with the sums over their users (`measured_…`, null where
+-- a job has not measured them yet); one row without a segment before its first event.
 select
     c.counted_currency_code, a.segment_name, a.impressions, a.views, a.clicks, a.conversions,
     a.revenue_micros, a.cost_micros, m.users, m.paying_users, m.impressions as measured_impressions,
@@ -42,8 +42,8 @@ where campaign_id = $1::text and segmentation = $2::text and metric = $3::text
 order by adjusted_p_value, first_name, second_name, stratified_by;
 
 -- name: list_campaigns_to_measure :many
--- Campaigns whose segments were never measured, or that grew since by more than the fraction $1; with how many events
--- they have.
+-- Campaigns whose segments were never measured, or that grew since by more than the fraction $1; with how
+-- many events they have.
 select
     t.campaign_id, t.impressions + t.views + t.clicks + t.conversions as counted_events
 from campaign_totals t
@@ -107,7 +107,8 @@ from per_user
 group by segment_name;
 
 -- name: list_moments_by_rfm :many
--- Sums over the users of a campaign's segments by recency, frequency and money, as of the last run of that job.
+-- Sums over the users of a campaign's segments by recency, frequency and money, as of the last run of that
+-- job.
 select
     segment_name, users, paying_users, impressions as measured_impressions, views as measured_views,
     clicks as measured_clicks, conversions as measured_conversions,
@@ -119,8 +120,8 @@ from campaign_segment_moments
 where campaign_id = $1::text and segmentation = 'rfm';
 
 -- name: list_segment_strata :many
--- A campaign's counts by segment (given, and by recency, frequency and money) within channel, offer and month; $2 is
--- the segment of users without a purchase.
+-- A campaign's counts by segment (given, and by recency, frequency and money) within channel, offer and
+-- month; $2 is the segment of users without a purchase.
 with tallied as materialized (
     select
         e.segment_set_id, coalesce(r.segment_name, $2::text) as rfm_segment, coalesce(e.channel, 0) as channel,

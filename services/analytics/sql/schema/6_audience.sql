@@ -1,5 +1,5 @@
--- How far the audience jobs are. `user_activity` has counted every event received before received_until, in the
--- days of reporting_time_zone; `rfm` put users into segments by what was counted at its as_of.
+-- How far the audience jobs are. `user_activity` has counted every event received before received_until, in
+-- the days of reporting_time_zone; `rfm` put users into segments by what was counted at its as_of.
 create table analytics.audience_progress (
     progress_name text not null,
     as_of timestamptz not null,
@@ -38,8 +38,8 @@ create table analytics.user_rfm (
     constraint user_rfm_pkey primary key (user_id, currency_code)
 ) with (fillfactor = 80);
 
--- The sums of each segment of user_rfm, so that its sizes are read without reading the users. recency_days is the
--- sum over users.
+-- The sums of each segment of user_rfm, so that its sizes are read without reading the users. recency_days is
+-- the sum over users.
 create table analytics.rfm_segments (
     currency_code text not null,
     segment_name text not null,
@@ -50,8 +50,8 @@ create table analytics.rfm_segments (
     constraint rfm_segments_pkey primary key (currency_code, segment_name)
 );
 
--- Sums over the users of a campaign's segments, squares, products and cubes among them, as of a run of a job: the user
--- is the unit of every interval. segmentation is `given` (as stamped; the counts themselves are in
+-- Sums over the users of a campaign's segments, squares, products and cubes among them, as of a run of a job:
+-- the user is the unit of every interval. segmentation is `given` (as stamped; the counts themselves are in
 -- campaign_segment_analytics) or `rfm`.
 create table analytics.campaign_segment_moments (
     campaign_id text not null,
@@ -79,7 +79,8 @@ create table analytics.campaign_segment_moments (
     constraint campaign_segment_moments_segmentation check (segmentation in ('given', 'rfm'))
 );
 
--- How many events (impressions, views, clicks, conversions) a campaign had when its segments were measured last.
+-- How many events (impressions, views, clicks, conversions) a campaign had when its segments were measured
+-- last.
 create table analytics.campaign_segment_measures (
     campaign_id text not null,
     counted_events bigint not null,
@@ -105,8 +106,8 @@ create table analytics.campaign_segment_reversals (
         primary key (campaign_id, segmentation, metric, stratified_by, first_name, second_name)
 );
 
--- Recency, frequency and money, one row per user and currency. recency_days are whole days of the reporting zone
--- from the last purchase to as_of.
+-- Recency, frequency and money, one row per user and currency. recency_days are whole days of the reporting
+-- zone from the last purchase to as_of.
 create view analytics_v1.user_rfm as
 select
     r.user_id,
@@ -135,8 +136,9 @@ grant select on analytics_v1.user_rfm to analytics, analytics_reader, reporting;
 create index events_received_idx on analytics.events using brin (received_at)
     with (pages_per_range = 32, autosummarize = on);
 
--- Users of a cohort (the day of their first event) with an event in a period of 1, 7 or 30 days since. Days are kept
--- up to the 90th. The first day's active users are the cohort. engaged_users did something themselves.
+-- Users of a cohort (the day of their first event) with an event in a period of 1, 7 or 30 days since. Days
+-- are kept up to the 90th. The first day's active users are the cohort. engaged_users did something
+-- themselves.
 create table analytics.cohort_activity (
     cohort_day date not null,
     interval_days smallint not null,
