@@ -278,7 +278,15 @@ moment_changes as (
             - (n.notification_deliveries - d.notification_deliveries)
             * (n.notification_opens - d.notification_opens)
         ) as deliveries_opens,
-        sum(d.notification_opens * (2 * n.notification_opens - d.notification_opens)) as opens_opens
+        sum(d.notification_opens * (2 * n.notification_opens - d.notification_opens)) as opens_opens,
+        coalesce(
+            sum(
+                n.revenue_micros::numeric * n.revenue_micros * n.revenue_micros
+                - (n.revenue_micros - d.revenue_micros)::numeric * (n.revenue_micros - d.revenue_micros)
+                * (n.revenue_micros - d.revenue_micros)
+            ) filter (where d.revenue_micros <> 0),
+            0
+        ) as revenue_revenue_revenue
     from user_totals n
     join user_changes d on d.campaign_id = n.campaign_id and d.user_id = n.user_id
     group by n.campaign_id
@@ -290,7 +298,7 @@ counted_totals as (
         views_views, views_conversions, clicks_clicks, conversions_conversions, impressions_revenue,
         conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
         notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
-        opens_opens
+        opens_opens, revenue_revenue_revenue
     )
     select
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
@@ -298,7 +306,7 @@ counted_totals as (
         views_views, views_conversions, clicks_clicks, conversions_conversions, impressions_revenue,
         conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
         notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
-        opens_opens
+        opens_opens, revenue_revenue_revenue
     from moment_changes
     order by campaign_id
     on conflict on constraint campaign_totals_pkey do update set
@@ -331,7 +339,8 @@ counted_totals as (
         unsubscribes = t.unsubscribes + excluded.unsubscribes,
         deliveries_deliveries = t.deliveries_deliveries + excluded.deliveries_deliveries,
         deliveries_opens = t.deliveries_opens + excluded.deliveries_opens,
-        opens_opens = t.opens_opens + excluded.opens_opens
+        opens_opens = t.opens_opens + excluded.opens_opens,
+        revenue_revenue_revenue = t.revenue_revenue_revenue + excluded.revenue_revenue_revenue
 ),
 counted_merchants as (
     insert into merchant_daily as t (

@@ -127,7 +127,8 @@ with recounted as materialized (
         notification_deliveries, notification_opens, geofence_entries, unsubscribes, impressions_impressions,
         impressions_views, impressions_clicks, views_views, views_conversions, clicks_clicks,
         conversions_conversions, impressions_revenue, conversions_cost, revenue_revenue, revenue_cost,
-        cost_cost, deliveries_deliveries, deliveries_opens, opens_opens
+        cost_cost, deliveries_deliveries, deliveries_opens, opens_opens,
+        revenue_revenue_revenue
     from recounted_campaign_totals
 ),
 stored as materialized (
@@ -137,7 +138,8 @@ stored as materialized (
         notification_deliveries, notification_opens, geofence_entries, unsubscribes, impressions_impressions,
         impressions_views, impressions_clicks, views_views, views_conversions, clicks_clicks,
         conversions_conversions, impressions_revenue, conversions_cost, revenue_revenue, revenue_cost,
-        cost_cost, deliveries_deliveries, deliveries_opens, opens_opens
+        cost_cost, deliveries_deliveries, deliveries_opens, opens_opens,
+        revenue_revenue_revenue
     from campaign_totals
 )
 select 'stored' as side, d::text as content
@@ -364,7 +366,7 @@ insert into campaign_totals (
     notification_opens, geofence_entries, unsubscribes, impressions_impressions, impressions_views,
     impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
     impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost, deliveries_deliveries,
-    deliveries_opens, opens_opens
+    deliveries_opens, opens_opens, revenue_revenue_revenue
 )
 select
     campaign_id, users, reached_users, converting_users, paying_users, notified_users, impressions, views,
@@ -372,7 +374,7 @@ select
     notification_opens, geofence_entries, unsubscribes, impressions_impressions, impressions_views,
     impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
     impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost, deliveries_deliveries,
-    deliveries_opens, opens_opens
+    deliveries_opens, opens_opens, revenue_revenue_revenue
 from recounted_campaign_totals;
 
 -- name: clear_merchant_daily :exec

@@ -90,9 +90,9 @@ create table analytics.campaign_user_totals (
 ) with (fillfactor = 80);
 
 -- One row per campaign: its whole life, and the sums of squares and products over users that turn into
--- intervals (deliveries and opens there: of notifications). Products with money are numeric, because micros
--- squared leave a bigint's range. cost_micros holds imported_cost_micros as well; the products do not, because
--- an imported cost is no user's.
+-- intervals (deliveries and opens there: of notifications; the sum of cubes tells how skewed revenue is).
+-- Products with money are numeric, because micros squared leave a bigint's range. cost_micros holds
+-- imported_cost_micros as well; the products do not, because an imported cost is no user's.
 create table analytics.campaign_totals (
     campaign_id text not null,
     users bigint not null,
@@ -126,6 +126,7 @@ create table analytics.campaign_totals (
     deliveries_deliveries bigint not null default 0,
     deliveries_opens bigint not null default 0,
     opens_opens bigint not null default 0,
+    revenue_revenue_revenue numeric not null default 0,
     constraint campaign_totals_pkey primary key (campaign_id)
 ) with (fillfactor = 50);
 

@@ -141,7 +141,8 @@ select
     coalesce(u.cost_cost, 0) as cost_cost,
     coalesce(u.deliveries_deliveries, 0) as deliveries_deliveries,
     coalesce(u.deliveries_opens, 0) as deliveries_opens,
-    coalesce(u.opens_opens, 0) as opens_opens
+    coalesce(u.opens_opens, 0) as opens_opens,
+    coalesce(u.revenue_revenue_revenue, 0) as revenue_revenue_revenue
 from (
     select
         campaign_id,
@@ -172,7 +173,8 @@ from (
         sum(cost_micros::numeric * cost_micros) as cost_cost,
         sum(notification_deliveries * notification_deliveries)::bigint as deliveries_deliveries,
         sum(notification_deliveries * notification_opens)::bigint as deliveries_opens,
-        sum(notification_opens * notification_opens)::bigint as opens_opens
+        sum(notification_opens * notification_opens)::bigint as opens_opens,
+        sum(revenue_micros::numeric * revenue_micros * revenue_micros) as revenue_revenue_revenue
     from analytics.recounted_campaign_user_totals
     group by campaign_id
 ) u
