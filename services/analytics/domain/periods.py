@@ -1,12 +1,10 @@
-"""Days, weeks, months and hours of the reporting time zone, and trends without gaps."""
+"""Days, weeks and months of the reporting time zone."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.metrics import Counts, DateRange
+from services.analytics.domain.metrics import DateRange
 from services.common.errors import invalid_field
 
 Interval = Literal["hourly", "daily", "weekly", "monthly"]
@@ -16,15 +14,6 @@ MAXIMUM_HOURLY_DAYS = 366
 EARLIEST_DAY = date(1970, 1, 1)
 LATEST_DAY = date(2199, 12, 31)
 _DAY = timedelta(days=1)
-_HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrendPoint:
-    """The counts of one period, named as the contract names it."""
-
-    period: str
-    counts: Counts
 
 
 def parse_interval(text: str) -> Interval:
@@ -82,31 +71,3 @@ def period_start(day: date, interval: Interval) -> date:
     if interval == "weekly":
         return day - day.weekday() * _DAY
     return day.replace(day=1) if interval == "monthly" else day
-
-
-def fill_days(counts: Mapping[date, Counts], period: DateRange, interval: Interval) -> Sequence[TrendPoint]:
-    """Return one point per day, week or month that the range touches; only its days are counted."""
-    points: dict[date, Counts] = {}
-    day = period.start
-    while day <= period.end:
-        start = period_start(day, interval)
-        points[start] = points.get(start, Counts()) + counts.get(day, Counts())
-        day += _DAY
-    return [TrendPoint(period=day.isoformat(), counts=sums) for day, sums in points.items()]
-
-
-def fill_hours(counts: Mapping[datetime, Counts], period: DateRange, zone: ZoneInfo) -> Sequence[TrendPoint]:
-    """Return one point per hour of the range's days in the zone, 23 or 25 of them where the clock changes.
-
-    Hours go by the clock on the wall, so that where the clock changes by half an hour a point may be half as
-    long; `counts` is keyed by the beginning of such hours, in UTC.
-    """
-    moment, end = day_starts_at(period.start, zone), day_starts_at(period.end + _DAY, zone)
-    hours = {hour: sums for hour, sums in counts.items() if moment <= hour < end}
-    while moment < end:
-        hours.setdefault(moment, Counts())
-        moment += _HOUR
-    return [
-        TrendPoint(period=hour.astimezone(zone).isoformat(timespec="seconds"), counts=hours[hour])
-        for hour in sorted(hours)
-    ]

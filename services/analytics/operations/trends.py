@@ -1,8 +1,8 @@
 """Use case that answers what a campaign did period by period."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from services.analytics.domain.metrics import DateRange
@@ -10,11 +10,16 @@ from services.analytics.domain.periods import (
     MAXIMUM_DAYS,
     MAXIMUM_HOURLY_DAYS,
     Interval,
-    TrendPoint,
     check_range,
+    day_of,
     day_starts_at,
+)
+from services.analytics.domain.trends import (
+    TrendPoint,
+    Unusual,
     fill_days,
     fill_hours,
+    find_unusual_points,
 )
 from services.analytics.operations.ranges import close_range, fetch_bounds
 from services.analytics.store import trends as store
@@ -25,12 +30,13 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """A campaign's counts by period, in its currency (None before its first event)."""
+    """A campaign's counts by period, in its currency (None before its first event), and what is unusual."""
 
     campaign_id: str
     currency_code: str | None
     interval: Interval
     points: Sequence[TrendPoint]
+    unusual: Unusual
 
 
 class TrendOperations:
@@ -39,11 +45,13 @@ class TrendOperations:
     Args:
         database: where the rollups live.
         zone: the reporting time zone.
+        clock: the present, aware.
     """
 
-    def __init__(self, database: Database, *, zone: ZoneInfo) -> None:
+    def __init__(self, database: Database, *, zone: ZoneInfo, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._zone = zone
+        self._clock = clock
 
     async def get_campaign_trend(
         self, campaign_id: str, interval: Interval, start: date | None, end: date | None
@@ -66,7 +74,11 @@ class TrendOperations:
                 days = _shorten(close_range(bounds, start, end), maximum, keep_start=start is not None)
                 points = await self._fill(connection, campaign_id, interval, days)
         return Trend(
-            campaign_id=campaign_id, currency_code=bounds.currency_code, interval=interval, points=points
+            campaign_id=campaign_id,
+            currency_code=bounds.currency_code,
+            interval=interval,
+            points=points,
+            unusual=find_unusual_points(points, interval),
         )
 
     async def _fill(
@@ -74,12 +86,13 @@ class TrendOperations:
     ) -> Sequence[TrendPoint]:
         if days.end < days.start:
             return ()
+        now = self._clock()
         if interval != "hourly":
-            counts = await store.list_campaign_days(connection, campaign_id, days.start, days.end)
-            return fill_days(counts, days, interval)
+            counts = await store.list_campaign_periods(connection, campaign_id, days, interval)
+            return fill_days(counts, days, interval, today=day_of(now, self._zone))
         start_at, end_at = day_starts_at(days.start, self._zone), day_starts_at(days.end + _DAY, self._zone)
         hours = await store.list_campaign_hours(connection, campaign_id, start_at, end_at)
-        return fill_hours(hours, days, self._zone)
+        return fill_hours(hours, days, self._zone, now=now)
 
 
 def _shorten(days: DateRange, maximum_days: int, *, keep_start: bool) -> DateRange:

@@ -4,18 +4,30 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date, datetime
 
-from services.analytics.domain.metrics import Counts
+from services.analytics.domain.metrics import Counts, DateRange
+from services.analytics.domain.periods import Interval
 from services.analytics.store.statements import STATEMENTS, Connection, Record
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 
 
-async def list_campaign_days(
-    connection: Connection, campaign_id: str, start: date, end: date
+_UNITS: Mapping[str, str] = {"weekly": "week", "monthly": "month"}
+
+
+async def list_campaign_periods(
+    connection: Connection, campaign_id: str, days: DateRange, interval: Interval
 ) -> Mapping[date, Counts]:
-    """Return a campaign's counts by day, both ends included; days without events are absent."""
-    rows = await connection.fetch(STATEMENTS["list_campaign_days"].sql, campaign_id, start, end)
-    return {row["day"]: _counts(row) for row in rows}
+    """Return a campaign's counts by first day of each day, week or month; only the range's days are counted.
+
+    Periods without events are absent. For hours see `list_campaign_hours`.
+    """
+    if interval == "daily":
+        rows = await connection.fetch(STATEMENTS["list_campaign_days"].sql, campaign_id, days.start, days.end)
+    else:
+        rows = await connection.fetch(
+            STATEMENTS["list_campaign_periods"].sql, campaign_id, days.start, days.end, _UNITS[interval]
+        )
+    return {row["period"]: _counts(row) for row in rows}
 
 
 async def list_campaign_hours(

@@ -5,13 +5,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.analytics.domain.metrics import Counts, DateRange
+from services.analytics.domain.metrics import DateRange
 from services.analytics.domain.periods import (
     check_range,
     day_of,
     day_starts_at,
-    fill_days,
-    fill_hours,
     parse_interval,
     period_before,
     same_time_before,
@@ -25,77 +23,15 @@ def days(start: str, end: str) -> DateRange:
     return DateRange(start=date.fromisoformat(start), end=date.fromisoformat(end))
 
 
-@pytest.mark.parametrize(
-    ("day", "hours", "first", "last"),
-    [
-        ("2026-03-08", 23, "2026-03-08T00:00:00-05:00", "2026-03-08T23:00:00-04:00"),
-        ("2026-11-01", 25, "2026-11-01T00:00:00-04:00", "2026-11-01T23:00:00-05:00"),
-        ("2026-07-04", 24, "2026-07-04T00:00:00-04:00", "2026-07-04T23:00:00-04:00"),
-    ],
-)
-def test_a_day_has_as_many_hours_as_the_clock_gives_it(day: str, hours: int, first: str, last: str) -> None:
-    points = fill_hours({}, days(day, day), NEW_YORK)
-    assert len(points) == hours
-    assert len({point.period for point in points}) == hours
-    assert (points[0].period, points[-1].period) == (first, last)
-
-
-def test_the_repeated_hour_is_two_hours() -> None:
-    counts = {
-        datetime(2026, 11, 1, 5, tzinfo=UTC): Counts(views=1),
-        datetime(2026, 11, 1, 6, tzinfo=UTC): Counts(views=2),
-        datetime(2026, 11, 2, 6, tzinfo=UTC): Counts(views=4),
-    }
-    points = {
-        p.period: p.counts.views for p in fill_hours(counts, days("2026-11-01", "2026-11-01"), NEW_YORK)
-    }
-    assert points["2026-11-01T01:00:00-04:00"] == 1
-    assert points["2026-11-01T01:00:00-05:00"] == 2
-    assert sum(points.values()) == 3
-
-
 def test_a_day_whose_midnight_is_skipped_begins_after_the_gap() -> None:
     """In Beirut the clock went from 00:00 to 01:00 on 2022-03-27."""
     zone = ZoneInfo("Asia/Beirut")
     start = day_starts_at(date(2022, 3, 27), zone)
     assert start.astimezone(zone).isoformat() == "2022-03-27T01:00:00+03:00"
-    assert len(fill_hours({}, days("2022-03-27", "2022-03-27"), zone)) == 23
 
 
 def test_a_moment_lies_in_its_zones_day() -> None:
     assert day_of(datetime(2017, 7, 5, 3, 59, tzinfo=UTC), NEW_YORK) == date(2017, 7, 4)
-
-
-def test_gaps_are_zeros_and_weeks_begin_on_monday() -> None:
-    counts = {
-        date(2026, 3, 1): Counts(clicks=1),
-        date(2026, 3, 2): Counts(clicks=2),
-        date(2026, 3, 20): Counts(clicks=4),
-    }
-    points = fill_days(counts, days("2026-03-01", "2026-03-19"), "weekly")
-    assert [(p.period, p.counts.clicks) for p in points] == [
-        ("2026-02-23", 1),
-        ("2026-03-02", 2),
-        ("2026-03-09", 0),
-        ("2026-03-16", 0),
-    ]
-
-
-def test_iso_weeks_run_over_the_turn_of_the_year() -> None:
-    points = fill_days({}, days("2025-12-31", "2026-01-05"), "weekly")
-    assert [p.period for p in points] == ["2025-12-29", "2026-01-05"]
-
-
-def test_months_and_days_are_named_by_their_first_day() -> None:
-    counts = {date(2026, 1, 31): Counts(views=1), date(2026, 2, 1): Counts(views=2)}
-    monthly = fill_days(counts, days("2026-01-31", "2026-03-01"), "monthly")
-    assert [(p.period, p.counts.views) for p in monthly] == [
-        ("2026-01-01", 1),
-        ("2026-02-01", 2),
-        ("2026-03-01", 0),
-    ]
-    daily = fill_days(counts, days("2026-01-31", "2026-02-01"), "daily")
-    assert [(p.period, p.counts.views) for p in daily] == [("2026-01-31", 1), ("2026-02-01", 2)]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,25 @@
 
 -- name: list_campaign_days :many
 -- A campaign's counts of the days from $2 to $3, both included.
-select day, impressions, views, clicks, conversions, revenue_micros, cost_micros
+select day as period, impressions, views, clicks, conversions, revenue_micros, cost_micros
 from campaign_analytics_daily
 where campaign_id = $1::text and day between $2::date and $3::date
 order by day;
+
+-- name: list_campaign_periods :many
+-- A campaign's counts of the days from $2 to $3, both included, added by `week` (from Monday) or `month`, as $4 says.
+select
+    date_trunc($4::text, day::timestamp)::date as period,
+    sum(impressions)::bigint as impressions,
+    sum(views)::bigint as views,
+    sum(clicks)::bigint as clicks,
+    sum(conversions)::bigint as conversions,
+    sum(revenue_micros)::bigint as revenue_micros,
+    sum(cost_micros)::bigint as cost_micros
+from campaign_analytics_daily
+where campaign_id = $1::text and day between $2::date and $3::date
+group by 1
+order by 1;
 
 -- name: list_campaign_hours :many
 -- A campaign's counts of the hours from $2, before $3.
