@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.analytics.v1 import catalog_service_pb2, events_pb2
+from gen.campaigns.analytics.v1.alert_service_pb2_grpc import AlertServiceStub
 from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -28,6 +29,7 @@ OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_messag
 
 @dataclass(frozen=True, kw_only=True)
 class Stubs:
+    alerts: AlertServiceStub
     analytics: AnalyticsServiceStub
     catalog: CatalogServiceStub
     operations: OperationsServiceStub
@@ -35,6 +37,7 @@ class Stubs:
     @classmethod
     def of(cls, channel: grpc.aio.Channel) -> "Stubs":
         return cls(
+            alerts=AlertServiceStub(channel),
             analytics=AnalyticsServiceStub(channel),
             catalog=CatalogServiceStub(channel),
             operations=OperationsServiceStub(channel),

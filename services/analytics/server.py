@@ -9,14 +9,21 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 import grpc
 
+from gen.campaigns.analytics.v1.alert_service_pb2_grpc import add_AlertServiceServicer_to_server
 from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
+from services.analytics.attributing_process import AttributingProcess
+from services.analytics.operations.alerts import AlertOperations
+from services.analytics.operations.attribution import AttributionOperations
+from services.analytics.operations.audience_jobs import build_audience_jobs
 from services.analytics.operations.catalog import CatalogOperations
 from services.analytics.operations.changes import Changes
+from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.live import LiveOperations
@@ -24,8 +31,12 @@ from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retries import Retries
+from services.analytics.operations.rfm import RfmOperations
+from services.analytics.operations.rolling import RollingOperations
+from services.analytics.operations.segments import SegmentOperations
 from services.analytics.operations.trends import TrendOperations
 from services.analytics.operations.watch_hub import WatchHub
+from services.analytics.servicer.alerts import AlertServicer
 from services.analytics.servicer.analytics import AnalyticsServicer
 from services.analytics.servicer.catalog import CatalogServicer
 from services.analytics.servicer.operations import OperationsServicer
@@ -33,8 +44,9 @@ from services.analytics.settings import AnalyticsSettings
 from services.common import grpc_server
 from services.common.cli import Command
 from services.common.database import Database
-from services.common.jobs import JobRunner
+from services.common.jobs import Job, JobRunner
 
+ALERT_SERVICE = "campaigns.analytics.v1.AlertService"
 ANALYTICS_SERVICE = "campaigns.analytics.v1.AnalyticsService"
 CATALOG_SERVICE = "campaigns.analytics.v1.CatalogService"
 OPERATIONS_SERVICE = "campaigns.analytics.v1.OperationsService"
@@ -83,21 +95,46 @@ async def open_services(
     zone = await RecountOperations(database).settle_time_zone(settings.reporting_time_zone)
     async with AsyncExitStack() as stack:
         jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
-        jobs = build_jobs(recount=RecountOperations(jobs_database), zone=zone)
-        runner = JobRunner(
-            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
-        )
         hub = WatchHub(
             clock=clock, poll_seconds=settings.watch_poll_seconds, maximum_watchers=settings.max_watchers
         )
         changes = Changes(database, hub.hear)
+        alerts = partial(
+            AlertOperations,
+            changes=changes,
+            hub=hub,
+            zone=zone,
+            clock=clock,
+            maximum_rules=settings.max_alert_rules,
+        )
+        jobs = build_jobs(
+            alerts=alerts(jobs_database),
+            alert_seconds=settings.alert_interval_seconds,
+            recount=RecountOperations(jobs_database),
+            rolling=RollingOperations(jobs_database, zone=zone, clock=clock),
+            attribute=AttributingProcess(
+                database_url=settings.database_url,
+                reporting_time_zone=settings.reporting_time_zone,
+                lookback_days=settings.attribution_lookback_days,
+            ).run,
+            attribution_seconds=settings.attribution_interval_seconds,
+            zone=zone,
+        )
+        jobs = [*jobs, *_build_audience_jobs(settings, jobs_database, zone=zone, clock=clock)]
+        runner = JobRunner(
+            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
+        )
         metrics = MetricsOperations(database, zone=zone)
         analytics = AnalyticsServicer(
+            attribution=AttributionOperations(database, zone=zone, clock=clock),
+            cohorts=CohortOperations(database, zone=zone, clock=clock),
             ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
             live=LiveOperations(database, metrics, hub, zone=zone, clock=clock),
             metrics=metrics,
             portfolio=PortfolioOperations(database, zone=zone, clock=clock),
-            trends=TrendOperations(database, zone=zone),
+            rfm=RfmOperations(database, zone=zone),
+            segments=SegmentOperations(database, clock=clock),
+            trends=TrendOperations(database, zone=zone, clock=clock),
         )
         catalog = CatalogServicer(CatalogOperations(database, Retries(random)))
         operations = OperationsServicer(jobs=JobOperations(database, jobs, wake=runner.wake))
@@ -109,11 +146,24 @@ async def open_services(
         yield OpenServices(
             services=[
                 _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
+                _service(ALERT_SERVICE, add_AlertServiceServicer_to_server, AlertServicer(alerts(database))),
                 _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
                 _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
             ],
             end_streams=hub.end,
         )
+
+
+def _build_audience_jobs(
+    settings: AnalyticsSettings, database: Database, *, zone: ZoneInfo, clock: Callable[[], datetime]
+) -> Sequence[Job]:
+    return build_audience_jobs(
+        cohorts=CohortOperations(database, zone=zone, clock=clock),
+        rfm=RfmOperations(database, zone=zone),
+        segments=SegmentOperations(database, clock=clock),
+        audience_seconds=settings.audience_interval_seconds,
+        rfm_seconds=settings.rfm_interval_seconds,
+    )
 
 
 def _service(

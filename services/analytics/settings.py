@@ -64,3 +64,7 @@ class AnalyticsSettings(ServiceSettings):
     rfm_interval_seconds: float = Field(
         3600.0, gt=0, description="time between two counts of users by recency, frequency and money"
     )
+    max_alert_rules: int = Field(1000, ge=0, le=1_000_000, description="alert rules that may be kept")
+    alert_interval_seconds: float = Field(
+        60.0, gt=0, description="seconds between two looks at the alert rules"
+    )

@@ -12,13 +12,13 @@ from services.common.wire import MICROS_PER_UNIT, micros_to_money, parse_date
 MAXIMUM_ID_LENGTH = 128
 
 
-def campaign_id_from_proto(campaign_id: str) -> str:
+def campaign_id_from_proto(campaign_id: str, field: str = "campaign_id") -> str:
     """Return the name of a campaign; refused where none can have it."""
     if not campaign_id:
-        raise invalid_field("campaign_id", "must not be empty", "FIELD_REQUIRED")
+        raise invalid_field(field, "must not be empty", "FIELD_REQUIRED")
     if len(campaign_id) > MAXIMUM_ID_LENGTH or "\0" in campaign_id:
         raise invalid_field(
-            "campaign_id", f"must have at most {MAXIMUM_ID_LENGTH} characters and no NUL", "TEXT_INVALID"
+            field, f"must have at most {MAXIMUM_ID_LENGTH} characters and no NUL", "TEXT_INVALID"
         )
     return campaign_id
 

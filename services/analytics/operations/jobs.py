@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from services.analytics.operations.alerts import AlertOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.rolling import RollingOperations
 from services.common import job_table
@@ -29,6 +30,8 @@ class JobStatus:
 
 def build_jobs(
     *,
+    alerts: AlertOperations,
+    alert_seconds: float,
     recount: RecountOperations,
     rolling: RollingOperations,
     attribute: Callable[[], Awaitable[str]],
@@ -41,6 +44,11 @@ def build_jobs(
     `attribution_seconds`.
     """
     return [
+        Job(
+            name="alerts",
+            schedule=Every(seconds=alert_seconds),
+            run=lambda _context: _evaluate(alerts),
+        ),
         Job(
             name="reconcile",
             schedule=DailyAt(hour=4, zone=zone),
@@ -57,6 +65,10 @@ def build_jobs(
             run=lambda _context: _roll(rolling),
         ),
     ]
+
+
+async def _evaluate(alerts: AlertOperations) -> str:
+    return str(await alerts.evaluate())
 
 
 async def _reconcile(recount: RecountOperations) -> str:

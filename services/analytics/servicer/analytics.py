@@ -1,31 +1,57 @@
 """AnalyticsService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
 
+from services.analytics.operations.attribution import AttributionOperations
+from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
+from services.analytics.operations.rfm import RfmOperations
+from services.analytics.operations.segments import SegmentOperations
 from services.analytics.operations.trends import TrendOperations
+from services.analytics.servicer.attribution import AttributionMethods
+from services.analytics.servicer.cohorts import CohortMethods
 from services.analytics.servicer.ingestion import IngestionMethods
 from services.analytics.servicer.live import LiveMethods
 from services.analytics.servicer.metrics import MetricsMethods
 from services.analytics.servicer.portfolio import PortfolioMethods
+from services.analytics.servicer.rfm import RfmMethods
+from services.analytics.servicer.segments import SegmentMethods
 from services.analytics.servicer.trends import TrendMethods
 
 
-class AnalyticsServicer(IngestionMethods, LiveMethods, MetricsMethods, PortfolioMethods, TrendMethods):
+class AnalyticsServicer(
+    AttributionMethods,
+    CohortMethods,
+    IngestionMethods,
+    LiveMethods,
+    MetricsMethods,
+    PortfolioMethods,
+    RfmMethods,
+    SegmentMethods,
+    TrendMethods,
+):
     """campaigns.analytics.v1.AnalyticsService."""
 
     def __init__(
         self,
         *,
+        attribution: AttributionOperations,
+        cohorts: CohortOperations,
         ingestion: IngestionOperations,
         live: LiveOperations,
         metrics: MetricsOperations,
         portfolio: PortfolioOperations,
+        rfm: RfmOperations,
+        segments: SegmentOperations,
         trends: TrendOperations,
     ) -> None:
+        self.attribution = attribution
+        self.cohorts = cohorts
         self.ingestion = ingestion
         self.live = live
         self.metrics = metrics
         self.portfolio = portfolio
+        self.rfm = rfm
+        self.segments = segments
         self.trends = trends

@@ -75,8 +75,9 @@ class AlertServiceServicer:
     """
 
     def CreateAlertRule(self, request, context):
-        """Keeps a rule. NOT_FOUND for an unknown campaign. The same request_id with the same content returns the rule made
-        before; with other content it fails with ALREADY_EXISTS (REQUEST_ID_CONFLICT).
+        """Keeps a rule. NOT_FOUND for an unknown campaign, RESOURCE_EXHAUSTED (TOO_MANY_RULES) where as many are kept as may
+        be. The same request_id with the same content returns the rule made before, deleted or not; with other content it
+        fails with ALREADY_EXISTS (REQUEST_ID_CONFLICT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,8 +21,9 @@ class AlertServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAlertRule: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.CreateAlertRuleRequest, _alert_service_pb2.CreateAlertRuleResponse]
-    """Keeps a rule. NOT_FOUND for an unknown campaign. The same request_id with the same content returns the rule made
-    before; with other content it fails with ALREADY_EXISTS (REQUEST_ID_CONFLICT).
+    """Keeps a rule. NOT_FOUND for an unknown campaign, RESOURCE_EXHAUSTED (TOO_MANY_RULES) where as many are kept as may
+    be. The same request_id with the same content returns the rule made before, deleted or not; with other content it
+    fails with ALREADY_EXISTS (REQUEST_ID_CONFLICT).
     """
     ListAlertRules: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.ListAlertRulesRequest, _alert_service_pb2.ListAlertRulesResponse]
     """Lists rules."""
@@ -46,8 +47,9 @@ class AlertServiceServicer:
         request: _alert_service_pb2.CreateAlertRuleRequest,
         context: _aio.ServicerContext[_alert_service_pb2.CreateAlertRuleRequest, _abc.Awaitable[_alert_service_pb2.CreateAlertRuleResponse]],
     ) -> _abc.Awaitable[_alert_service_pb2.CreateAlertRuleResponse]:
-        """Keeps a rule. NOT_FOUND for an unknown campaign. The same request_id with the same content returns the rule made
-        before; with other content it fails with ALREADY_EXISTS (REQUEST_ID_CONFLICT).
+        """Keeps a rule. NOT_FOUND for an unknown campaign, RESOURCE_EXHAUSTED (TOO_MANY_RULES) where as many are kept as may
+        be. The same request_id with the same content returns the rule made before, deleted or not; with other content it
+        fails with ALREADY_EXISTS (REQUEST_ID_CONFLICT).
         """
 
     def ListAlertRules(

@@ -79,12 +79,20 @@ class AlertRule(_message.Message):
     threshold: _builtins.float
     """The bound, in the metric's unit; for a drop the fraction, above 0 and below 1. Required."""
     days: _builtins.int
-    """Days watched, the present one included: 1 to 90. Unset: 1 for ABOVE and BELOW, 7 for DROP."""
+    """Days watched, the present one included: 1 to 90. Unset: 1 for ABOVE and BELOW, 7 for DROP. A drop of impressions,
+    views, clicks, conversions or revenue is counted up to the present hour, and the days before up to the same hour;
+    a drop of cost, profit or unsubscribes is told of days that are over.
+    """
     minimum_volume: _builtins.int
-    """The least volume (the denominator of a rate, else conversions) on the days watched. Unset: 100 for rates, else 0."""
+    """The least volume (the denominator of a rate, else conversions) on the days watched, or for a drop on the days
+    before. Unset: 100 for rates (`view_rate`, `ctr`, `conversion_rate`, `notification_open_rate`), else 0.
+    """
     requires_significance: _builtins.bool
-    """Whether chance must be ruled out: the metric's interval lies wholly beyond the bound. Where the metric has no
-    interval it does not apply. Unset: true.
+    """Whether chance must be ruled out: the metric's 99.9 % interval, with the user as the unit, lies wholly beyond the
+    bound; for a drop, that of the difference to what the bound leaves of the days before. Rules are evaluated every
+    minute, and at 99.9 % a metric that lies exactly on its bound raises at most one false alarm in a hundred times
+    `days`. It does not apply to `cost`, `profit` and `unsubscribes`, nor to whether a sum is above or below a bound.
+    Unset: true.
     """
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
@@ -144,7 +152,7 @@ class Alert(_message.Message):
     alert_id: _builtins.str
     """The alert's name."""
     value: _builtins.float
-    """The metric when the alert opened, in its unit."""
+    """The metric when the alert opened, in its unit: a fraction, or currency units."""
     baseline_value: _builtins.float
     """For a drop, the metric on the days before."""
     message: _builtins.str
@@ -163,7 +171,9 @@ class Alert(_message.Message):
 
     @_builtins.property
     def value_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of value, with the user as the unit. Unset where the metric has none."""
+        """95 % interval of value, with the user as the unit, by the design effect of the campaign's life (of a portfolio, a
+        user of two campaigns counts as two). Unset where the metric has none, and for a sum above or below a bound.
+        """
 
     def __init__(
         self,

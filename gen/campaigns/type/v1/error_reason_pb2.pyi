@@ -152,6 +152,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What is asked needs single events, and those of its days are kept as sums only; the metadata has the last such day as
     `sealed_through`. Example: a change of the reporting time zone after events were dropped.
     """
+    ERROR_REASON_TOO_MANY_RULES: _ErrorReason.ValueType  # 62
+    """As many alert rules are kept as may be; delete one first. Example: a program that makes one per offer."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -289,4 +291,6 @@ ERROR_REASON_EVENTS_SEALED: ErrorReason.ValueType  # 61
 """What is asked needs single events, and those of its days are kept as sums only; the metadata has the last such day as
 `sealed_through`. Example: a change of the reporting time zone after events were dropped.
 """
+ERROR_REASON_TOO_MANY_RULES: ErrorReason.ValueType  # 62
+"""As many alert rules are kept as may be; delete one first. Example: a program that makes one per offer."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
