@@ -2,10 +2,10 @@
 
 from datetime import date
 
-from gen.campaigns.analytics.v1 import analytics_service_pb2
-from gen.campaigns.type.v1 import range_pb2
-from services.analytics.domain.intervals import ConfidenceInterval
-from services.analytics.domain.metrics import CampaignMetrics, DateRange
+from gen.campaigns.analytics.v1 import analytics_service_pb2, metrics_pb2
+from services.analytics.convert.ranges import interval_to_proto, range_to_proto
+from services.analytics.domain.metrics import CampaignMetrics
+from services.analytics.domain.roi import CampaignRoi
 from services.common.errors import invalid_field
 from services.common.wire import MICROS_PER_UNIT, micros_to_money, parse_date
 
@@ -30,7 +30,7 @@ def day_from_proto(text: str, field: str) -> date | None:
 
 def metrics_to_proto(metrics: CampaignMetrics) -> analytics_service_pb2.GetCampaignMetricsResponse:
     """Return the answer of GetCampaignMetrics; what is undefined stays unset."""
-    counts = metrics.counts
+    counts, signals = metrics.counts, metrics.signals
     return analytics_service_pb2.GetCampaignMetricsResponse(
         campaign_id=metrics.campaign_id,
         currency_code=metrics.currency_code or "",
@@ -62,23 +62,38 @@ def metrics_to_proto(metrics: CampaignMetrics) -> analytics_service_pb2.GetCampa
         converting_users=metrics.converting_users,
         user_conversion_rate=metrics.user_conversion_rate.value,
         user_conversion_rate_interval=interval_to_proto(metrics.user_conversion_rate.interval),
+        breakeven_conversion_rate=metrics.breakeven_conversion_rate,
+        notification_deliveries=signals.notification_deliveries,
+        notification_opens=signals.notification_opens,
+        notification_open_rate=metrics.notification_open_rate.value,
+        notification_open_rate_interval=interval_to_proto(metrics.notification_open_rate.interval),
+        geofence_entries=signals.geofence_entries,
+        unsubscribes=signals.unsubscribes,
+        interval_method=metrics.interval_method,
     )
 
 
-def range_to_proto(days: DateRange | None) -> range_pb2.DateRange | None:
-    """Return days as the contract names them; unset where there are none."""
-    if days is None:
-        return None
-    return range_pb2.DateRange(start_date=days.start.isoformat(), end_date=days.end.isoformat())
-
-
-def interval_to_proto(
-    interval: ConfidenceInterval | None, *, divisor: int = 1
-) -> range_pb2.ConfidenceInterval | None:
-    """Return an interval, its ends divided by `divisor`; unset where there is none."""
-    if interval is None:
-        return None
-    return range_pb2.ConfidenceInterval(lower=interval.lower / divisor, upper=interval.upper / divisor)
+def roi_to_proto(roi: CampaignRoi) -> metrics_pb2.GetCampaignRoiResponse:
+    """Return the answer of GetCampaignRoi; what is undefined stays unset."""
+    return metrics_pb2.GetCampaignRoiResponse(
+        campaign_id=roi.campaign_id,
+        currency_code=roi.currency_code or "",
+        total_cost=micros_to_money(roi.counts.cost_micros),
+        total_revenue=micros_to_money(roi.counts.revenue_micros),
+        profit=micros_to_money(roi.profit_micros),
+        roas=roi.roas.value,
+        cost_per_conversion=_per_unit(roi.cost_per_conversion),
+        profit_margin_percent=None if roi.profit_margin is None else 100 * roi.profit_margin,
+        breakeven=metrics_pb2.Breakeven(
+            conversions=roi.breakeven_conversions,
+            is_reached=roi.is_breakeven_reached,
+            conversion_rate=roi.breakeven_conversion_rate,
+        ),
+        roi=roi.roi.value,
+        roas_interval=interval_to_proto(roi.roas.interval),
+        roi_interval=interval_to_proto(roi.roi.interval),
+        profit_interval=interval_to_proto(roi.profit_interval, divisor=MICROS_PER_UNIT),
+    )
 
 
 def _per_unit(micros: float | None) -> float | None:

@@ -1,7 +1,8 @@
 """The portfolio between the wire and the domain."""
 
 from gen.campaigns.analytics.v1 import analytics_service_pb2, metrics_pb2
-from services.analytics.convert.metrics import day_from_proto, range_to_proto
+from services.analytics.convert.metrics import day_from_proto
+from services.analytics.convert.ranges import range_to_proto
 from services.analytics.domain.metrics import divide
 from services.analytics.domain.portfolio import (
     CurrencyPortfolio,

@@ -1,12 +1,14 @@
 """Statements that read what campaigns did; SQL returns sums, never events."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 
-from services.analytics.domain.metrics import Counts, UserMoments
+from services.analytics.domain.metrics import CampaignTotals, Counts, Signals, UserMoments
 from services.analytics.store.statements import STATEMENTS, Connection, Record
 
 _COUNTS = tuple(field.name for field in fields(Counts))
+_SIGNALS = tuple(field.name for field in fields(Signals))
 _MOMENTS = tuple(field.name for field in fields(UserMoments))
 
 
@@ -15,8 +17,7 @@ class CampaignLife:
     """A campaign's currency (None before its first event), and its whole life."""
 
     currency_code: str | None
-    counts: Counts
-    moments: UserMoments
+    totals: CampaignTotals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,15 @@ class CampaignDays:
 async def fetch_campaign_life(connection: Connection, campaign_id: str) -> CampaignLife | None:
     """Return a campaign's whole life; None for an unknown campaign."""
     row = await connection.fetchrow(STATEMENTS["fetch_campaign_life"].sql, campaign_id)
-    if row is None:
-        return None
-    currency = row["counted_currency_code"]
-    if row["users"] is None:
-        return CampaignLife(currency_code=currency, counts=Counts(), moments=UserMoments())
-    return CampaignLife(currency_code=currency, counts=counts_of(row), moments=_moments(row))
+    return None if row is None else _life(row)
+
+
+async def list_campaign_lives(
+    connection: Connection, campaign_ids: Sequence[str]
+) -> Mapping[str, CampaignLife]:
+    """Return the whole life of some campaigns; unknown ones are absent."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_lives"].sql, campaign_ids)
+    return {row["campaign_id"]: _life(row) for row in rows}
 
 
 async def fetch_campaign_days_bounds(connection: Connection, campaign_id: str) -> CampaignDays | None:
@@ -49,13 +53,41 @@ async def fetch_campaign_days_bounds(connection: Connection, campaign_id: str) -
     )
 
 
+async def fetch_window_totals(
+    connection: Connection, campaign_id: str, start: date, end: date
+) -> CampaignTotals:
+    """Return what a campaign did on some days, both ends included, without the sums over its users."""
+    row = await connection.fetchrow(STATEMENTS["fetch_window_totals"].sql, campaign_id, start, end)
+    assert row is not None, "an aggregate has a row"
+    return CampaignTotals(
+        counts=counts_of(row), signals=signals_of(row), imported_cost_micros=row["imported_cost_micros"]
+    )
+
+
 async def fetch_range_user_moments(
     connection: Connection, campaign_id: str, start_at: datetime, end_at: datetime
-) -> tuple[Counts, UserMoments]:
-    """Return the counts and the sums over users of a campaign's events, `end_at` excluded."""
+) -> UserMoments:
+    """Return the sums over users of a campaign's events, `end_at` excluded."""
     row = await connection.fetchrow(STATEMENTS["fetch_range_user_moments"].sql, campaign_id, start_at, end_at)
     assert row is not None, "an aggregate has a row"
-    return counts_of(row), _moments(row)
+    return moments_of(row)
+
+
+def _life(row: Record) -> CampaignLife:
+    currency = row["counted_currency_code"]
+    if row["users"] is None:
+        return CampaignLife(currency_code=currency, totals=CampaignTotals())
+    return CampaignLife(currency_code=currency, totals=totals_of(row))
+
+
+def totals_of(row: Record) -> CampaignTotals:
+    """Return everything in a row that has the columns of campaign_totals."""
+    return CampaignTotals(
+        counts=counts_of(row),
+        signals=signals_of(row),
+        moments=moments_of(row),
+        imported_cost_micros=row["imported_cost_micros"],
+    )
 
 
 def counts_of(row: Record) -> Counts:
@@ -63,5 +95,11 @@ def counts_of(row: Record) -> Counts:
     return Counts(**{name: row[name] for name in _COUNTS})
 
 
-def _moments(row: Record) -> UserMoments:
+def signals_of(row: Record) -> Signals:
+    """Return what happened beside the funnel in a row that has it under its names."""
+    return Signals(**{name: row[name] for name in _SIGNALS})
+
+
+def moments_of(row: Record) -> UserMoments:
+    """Return the sums over users in a row that has them under their names."""
     return UserMoments(**{name: int(row[name]) for name in _MOMENTS})

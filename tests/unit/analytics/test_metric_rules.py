@@ -13,6 +13,7 @@ from services.analytics.domain.intervals import (
     estimate_wilson_interval,
 )
 from services.analytics.domain.metrics import (
+    CampaignTotals,
     Counts,
     DateRange,
     UserMoments,
@@ -33,9 +34,7 @@ BEFORE = DateRange(start=date(2026, 1, 29), end=date(2026, 2, 28))
 
 
 def test_a_campaign_without_events_has_counts_of_zero_and_no_ratio() -> None:
-    metrics = measure_campaign(
-        campaign_id="c1", currency_code=None, date_range=None, counts=Counts(), moments=UserMoments()
-    )
+    metrics = measure_campaign(campaign_id="c1", currency_code=None, date_range=None, totals=CampaignTotals())
     ratios = [
         metrics.view_rate.value,
         metrics.ctr.value,
@@ -58,7 +57,10 @@ def test_the_guides_example_of_a_roi() -> None:
     """500 spent, 1200 taken by 95 conversions: ROAS 2.4, cost per conversion 5.26 (the guide's figures)."""
     counts = Counts(conversions=95, revenue_micros=1_200_000_000, cost_micros=500_000_000)
     metrics = measure_campaign(
-        campaign_id="c1", currency_code="USD", date_range=DAYS, counts=counts, moments=UserMoments(users=95)
+        campaign_id="c1",
+        currency_code="USD",
+        date_range=DAYS,
+        totals=CampaignTotals(counts=counts, moments=UserMoments(users=95)),
     )
     assert metrics.roas.value == 2.4
     assert metrics.profit_micros == 700_000_000

@@ -26,7 +26,7 @@ from gen.campaigns.analytics.v1 import metrics_pb2 as campaigns_dot_analytics_do
 from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&campaigns/analytics/v1/merchants.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a$campaigns/analytics/v1/metrics.proto\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"\x81\x01\n\x1dGetMerchantPerformanceRequest\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\x05\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xff\x02\n\x1eGetMerchantPerformanceResponse\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\x05\x12\x15\n\rmerchant_name\x18\x02 \x01(\t\x12\x17\n\x0ftotal_campaigns\x18\x03 \x01(\x03\x12\x37\n\x06totals\x18\x04 \x01(\x0b\x32\'.campaigns.analytics.v1.PortfolioTotals\x12\x18\n\x10geofence_entries\x18\x05 \x01(\x03\x12\x30\n\ndate_range\x18\x06 \x01(\x0b\x32\x1c.campaigns.type.v1.DateRange\x12=\n\ncurrencies\x18\x07 \x03(\x0b\x32).campaigns.analytics.v1.CurrencyPortfolio\x12;\n\tcampaigns\x18\x08 \x03(\x0b\x32(.campaigns.analytics.v1.MerchantCampaign\x12\x17\n\x0fnext_page_token\x18\t \x01(\t\"w\n\x10MerchantCampaign\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x15\n\rcampaign_name\x18\x02 \x01(\t\x12\x37\n\x06totals\x18\x03 \x01(\x0b\x32\'.campaigns.analytics.v1.PortfolioTotalsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&campaigns/analytics/v1/merchants.proto\x12\x16\x63\x61mpaigns.analytics.v1\x1a$campaigns/analytics/v1/metrics.proto\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"\x81\x01\n\x1dGetMerchantPerformanceRequest\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\x05\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xca\x04\n\x1eGetMerchantPerformanceResponse\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\x05\x12\x15\n\rmerchant_name\x18\x02 \x01(\t\x12\x17\n\x0ftotal_campaigns\x18\x03 \x01(\x03\x12\x37\n\x06totals\x18\x04 \x01(\x0b\x32\'.campaigns.analytics.v1.PortfolioTotals\x12\x18\n\x10geofence_entries\x18\x05 \x01(\x03\x12\x30\n\ndate_range\x18\x06 \x01(\x0b\x32\x1c.campaigns.type.v1.DateRange\x12=\n\ncurrencies\x18\x07 \x03(\x0b\x32).campaigns.analytics.v1.CurrencyPortfolio\x12;\n\tcampaigns\x18\x08 \x03(\x0b\x32(.campaigns.analytics.v1.MerchantCampaign\x12\x17\n\x0fnext_page_token\x18\t \x01(\t\x12!\n\x19\x63\x61mpaign_geofence_entries\x18\n \x01(\x03\x12+\n\x1e\x63onversions_per_geofence_entry\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12V\n\'conversions_per_geofence_entry_interval\x18\x0c \x01(\x0b\x32%.campaigns.type.v1.ConfidenceIntervalB!\n\x1f_conversions_per_geofence_entry\"w\n\x10MerchantCampaign\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x15\n\rcampaign_name\x18\x02 \x01(\t\x12\x37\n\x06totals\x18\x03 \x01(\x0b\x32\'.campaigns.analytics.v1.PortfolioTotalsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMERCHANTPERFORMANCEREQUEST']._serialized_start=136
   _globals['_GETMERCHANTPERFORMANCEREQUEST']._serialized_end=265
   _globals['_GETMERCHANTPERFORMANCERESPONSE']._serialized_start=268
-  _globals['_GETMERCHANTPERFORMANCERESPONSE']._serialized_end=651
-  _globals['_MERCHANTCAMPAIGN']._serialized_start=653
-  _globals['_MERCHANTCAMPAIGN']._serialized_end=772
+  _globals['_GETMERCHANTPERFORMANCERESPONSE']._serialized_end=854
+  _globals['_MERCHANTCAMPAIGN']._serialized_start=856
+  _globals['_MERCHANTCAMPAIGN']._serialized_end=975
 # @@protoc_insertion_point(module_scope)

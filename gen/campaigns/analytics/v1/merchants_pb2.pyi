@@ -32,7 +32,7 @@ class GetMerchantPerformanceRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.int
-    """The merchant. Required."""
+    """The merchant, not negative. NOT_FOUND for one that is not in the catalog."""
     start_date: _builtins.str
     """The first day counted, as YYYY-MM-DD. Empty: from the first event."""
     end_date: _builtins.str
@@ -73,6 +73,9 @@ class GetMerchantPerformanceResponse(_message.Message):
     CURRENCIES_FIELD_NUMBER: _builtins.int
     CAMPAIGNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_GEOFENCE_ENTRIES_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_PER_GEOFENCE_ENTRY_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_PER_GEOFENCE_ENTRY_INTERVAL_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.int
     """The merchant."""
     merchant_name: _builtins.str
@@ -83,10 +86,17 @@ class GetMerchantPerformanceResponse(_message.Message):
     """Times that users came near, with or without a campaign."""
     next_page_token: _builtins.str
     """For the next page of campaigns; empty on the last."""
+    campaign_geofence_entries: _builtins.int
+    """Those of the geofence_entries that name a campaign."""
+    conversions_per_geofence_entry: _builtins.float
+    """totals.conversions / geofence_entries: how many conversions there were for each time that somebody came near. It is
+    no share of the entries, because most conversions and entries are not of the same visit. Unset without entries.
+    """
     @_builtins.property
     def totals(self) -> _metrics_pb2.PortfolioTotals:
         """Sums over its campaigns, and over its plain purchases; each event counts at the merchant that it named when it was
-        taken in. Imported costs have no merchant and are not in them.
+        taken in. Imported costs have no merchant and are not in them. Intervals take the design effect of the lives of its
+        campaigns, all of a user's events in them together; they are exact where all of these happened at this merchant.
         """
 
     @_builtins.property
@@ -101,6 +111,12 @@ class GetMerchantPerformanceResponse(_message.Message):
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___MerchantCampaign]:
         """Its campaigns, by conversions, the most first; then by campaign_id."""
 
+    @_builtins.property
+    def conversions_per_geofence_entry_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of conversions_per_geofence_entry, with the user as the unit of conversions; entries are taken as
+        known. Unset where it is unset or 0, or with fewer than two effective users.
+        """
+
     def __init__(
         self,
         *,
@@ -113,12 +129,17 @@ class GetMerchantPerformanceResponse(_message.Message):
         currencies: _abc.Iterable[_metrics_pb2.CurrencyPortfolio] | None = ...,
         campaigns: _abc.Iterable[Global___MerchantCampaign] | None = ...,
         next_page_token: _builtins.str = ...,
+        campaign_geofence_entries: _builtins.int = ...,
+        conversions_per_geofence_entry: _builtins.float | None = ...,
+        conversions_per_geofence_entry_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "totals", b"totals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversions_per_geofence_entry", b"_conversions_per_geofence_entry", "conversions_per_geofence_entry", b"conversions_per_geofence_entry", "conversions_per_geofence_entry_interval", b"conversions_per_geofence_entry_interval", "date_range", b"date_range", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "currencies", b"currencies", "date_range", b"date_range", "geofence_entries", b"geofence_entries", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "next_page_token", b"next_page_token", "total_campaigns", b"total_campaigns", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversions_per_geofence_entry", b"_conversions_per_geofence_entry", "campaign_geofence_entries", b"campaign_geofence_entries", "campaigns", b"campaigns", "conversions_per_geofence_entry", b"conversions_per_geofence_entry", "conversions_per_geofence_entry_interval", b"conversions_per_geofence_entry_interval", "currencies", b"currencies", "date_range", b"date_range", "geofence_entries", b"geofence_entries", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "next_page_token", b"next_page_token", "total_campaigns", b"total_campaigns", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__conversions_per_geofence_entry: _TypeAlias = _typing.Literal["conversions_per_geofence_entry"]  # noqa: Y015
+    _WhichOneofArgType__conversions_per_geofence_entry: _TypeAlias = _typing.Literal["_conversions_per_geofence_entry", b"_conversions_per_geofence_entry"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversions_per_geofence_entry) -> _WhichOneofReturnType__conversions_per_geofence_entry | None: ...
 
 Global___GetMerchantPerformanceResponse: _TypeAlias = GetMerchantPerformanceResponse  # noqa: Y015
 
@@ -137,7 +158,7 @@ class MerchantCampaign(_message.Message):
     """Its name."""
     @_builtins.property
     def totals(self) -> _metrics_pb2.PortfolioTotals:
-        """What it did at the merchant."""
+        """What it did at the merchant. Intervals take the design effect of the campaign's life."""
 
     def __init__(
         self,

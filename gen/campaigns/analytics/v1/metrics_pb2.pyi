@@ -81,7 +81,9 @@ class CampaignMetrics(_message.Message):
     profit: _builtins.float
     """revenue - cost, in currency units."""
     view_rate: _builtins.float
-    """views / impressions. Unset without impressions."""
+    """views / impressions. Unset without impressions, and where clicks or conversions are counted but no view at all: a
+    source that reports no views has no view rate, not one of 0.
+    """
     ctr: _builtins.float
     """clicks / impressions. Unset without impressions."""
     conversion_rate: _builtins.float
@@ -101,11 +103,11 @@ class CampaignMetrics(_message.Message):
     mean revenue is not above 0, or without conversions.
     """
     reached_users: _builtins.int
-    """Users with at least one DELIVERED."""
+    """Users with at least one DELIVERED. Unset where interval_method is `design_effect`."""
     converting_users: _builtins.int
-    """Reached users with at least one CONVERTED."""
+    """Reached users with at least one CONVERTED. Unset where reached_users is."""
     user_conversion_rate: _builtins.float
-    """converting_users / reached_users. Unset without reached users."""
+    """converting_users / reached_users. Unset without reached users, and where reached_users is unset."""
     breakeven_conversion_rate: _builtins.float
     """The conversion_rate at which, with the views had and the mean revenue of the conversions seen, the revenue pays
     the cost. Unset without views, or where breakeven_conversions is.
@@ -121,8 +123,9 @@ class CampaignMetrics(_message.Message):
     unsubscribes: _builtins.int
     """Times that users asked for no more offers (UNSUBSCRIBED)."""
     interval_method: _builtins.str
-    """How the intervals were made: `user_delta_method` (exact sums over users), or `design_effect` (event-level variance
-    times the life's ratio of user-level to event-level variance).
+    """How the intervals were made. `user_delta_method`: exact sums over users. `design_effect`: variances of events, times
+    what the users of the campaign's life make of them; for days of a longer life that have more than 200,000 events, or
+    whose single events are no longer kept. Counts are exact either way.
     """
     @_builtins.property
     def date_range(self) -> _range_pb2.DateRange:
@@ -191,8 +194,8 @@ class CampaignMetrics(_message.Message):
         roi: _builtins.float | None = ...,
         profit_margin: _builtins.float | None = ...,
         breakeven_conversions: _builtins.int | None = ...,
-        reached_users: _builtins.int = ...,
-        converting_users: _builtins.int = ...,
+        reached_users: _builtins.int | None = ...,
+        converting_users: _builtins.int | None = ...,
         user_conversion_rate: _builtins.float | None = ...,
         user_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
         breakeven_conversion_rate: _builtins.float | None = ...,
@@ -204,9 +207,9 @@ class CampaignMetrics(_message.Message):
         unsubscribes: _builtins.int = ...,
         interval_method: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "date_range", b"date_range", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "profit_margin", b"profit_margin", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_converting_users", b"_converting_users", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_reached_users", b"_reached_users", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "converting_users", b"converting_users", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "date_range", b"date_range", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "profit_margin", b"profit_margin", "reached_users", b"reached_users", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "campaign_id", b"campaign_id", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "converting_users", b"converting_users", "cost", b"cost", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "currency_code", b"currency_code", "date_range", b"date_range", "geofence_entries", b"geofence_entries", "impressions", b"impressions", "interval_method", b"interval_method", "notification_deliveries", b"notification_deliveries", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "notification_opens", b"notification_opens", "profit", b"profit", "profit_margin", b"profit_margin", "reached_users", b"reached_users", "revenue", b"revenue", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "unsubscribes", b"unsubscribes", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate", "_breakeven_conversions", b"_breakeven_conversions", "_conversion_rate", b"_conversion_rate", "_converting_users", b"_converting_users", "_cost_per_conversion", b"_cost_per_conversion", "_ctr", b"_ctr", "_notification_open_rate", b"_notification_open_rate", "_profit_margin", b"_profit_margin", "_reached_users", b"_reached_users", "_revenue_per_impression", b"_revenue_per_impression", "_roas", b"_roas", "_roi", b"_roi", "_user_conversion_rate", b"_user_conversion_rate", "_view_rate", b"_view_rate", "breakeven_conversion_rate", b"breakeven_conversion_rate", "breakeven_conversions", b"breakeven_conversions", "campaign_id", b"campaign_id", "clicks", b"clicks", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "conversions", b"conversions", "converting_users", b"converting_users", "cost", b"cost", "cost_per_conversion", b"cost_per_conversion", "ctr", b"ctr", "ctr_interval", b"ctr_interval", "currency_code", b"currency_code", "date_range", b"date_range", "geofence_entries", b"geofence_entries", "impressions", b"impressions", "interval_method", b"interval_method", "notification_deliveries", b"notification_deliveries", "notification_open_rate", b"notification_open_rate", "notification_open_rate_interval", b"notification_open_rate_interval", "notification_opens", b"notification_opens", "profit", b"profit", "profit_margin", b"profit_margin", "reached_users", b"reached_users", "revenue", b"revenue", "revenue_per_impression", b"revenue_per_impression", "revenue_per_impression_interval", b"revenue_per_impression_interval", "roas", b"roas", "roas_interval", b"roas_interval", "roi", b"roi", "unsubscribes", b"unsubscribes", "user_conversion_rate", b"user_conversion_rate", "user_conversion_rate_interval", b"user_conversion_rate_interval", "view_rate", b"view_rate", "view_rate_interval", b"view_rate_interval", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__breakeven_conversion_rate: _TypeAlias = _typing.Literal["breakeven_conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__breakeven_conversion_rate: _TypeAlias = _typing.Literal["_breakeven_conversion_rate", b"_breakeven_conversion_rate"]  # noqa: Y015
@@ -214,6 +217,8 @@ class CampaignMetrics(_message.Message):
     _WhichOneofArgType__breakeven_conversions: _TypeAlias = _typing.Literal["_breakeven_conversions", b"_breakeven_conversions"]  # noqa: Y015
     _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__converting_users: _TypeAlias = _typing.Literal["converting_users"]  # noqa: Y015
+    _WhichOneofArgType__converting_users: _TypeAlias = _typing.Literal["_converting_users", b"_converting_users"]  # noqa: Y015
     _WhichOneofReturnType__cost_per_conversion: _TypeAlias = _typing.Literal["cost_per_conversion"]  # noqa: Y015
     _WhichOneofArgType__cost_per_conversion: _TypeAlias = _typing.Literal["_cost_per_conversion", b"_cost_per_conversion"]  # noqa: Y015
     _WhichOneofReturnType__ctr: _TypeAlias = _typing.Literal["ctr"]  # noqa: Y015
@@ -222,6 +227,8 @@ class CampaignMetrics(_message.Message):
     _WhichOneofArgType__notification_open_rate: _TypeAlias = _typing.Literal["_notification_open_rate", b"_notification_open_rate"]  # noqa: Y015
     _WhichOneofReturnType__profit_margin: _TypeAlias = _typing.Literal["profit_margin"]  # noqa: Y015
     _WhichOneofArgType__profit_margin: _TypeAlias = _typing.Literal["_profit_margin", b"_profit_margin"]  # noqa: Y015
+    _WhichOneofReturnType__reached_users: _TypeAlias = _typing.Literal["reached_users"]  # noqa: Y015
+    _WhichOneofArgType__reached_users: _TypeAlias = _typing.Literal["_reached_users", b"_reached_users"]  # noqa: Y015
     _WhichOneofReturnType__revenue_per_impression: _TypeAlias = _typing.Literal["revenue_per_impression"]  # noqa: Y015
     _WhichOneofArgType__revenue_per_impression: _TypeAlias = _typing.Literal["_revenue_per_impression", b"_revenue_per_impression"]  # noqa: Y015
     _WhichOneofReturnType__roas: _TypeAlias = _typing.Literal["roas"]  # noqa: Y015
@@ -239,6 +246,8 @@ class CampaignMetrics(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__converting_users) -> _WhichOneofReturnType__converting_users | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_per_conversion) -> _WhichOneofReturnType__cost_per_conversion | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ctr) -> _WhichOneofReturnType__ctr | None: ...
@@ -246,6 +255,8 @@ class CampaignMetrics(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__notification_open_rate) -> _WhichOneofReturnType__notification_open_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__profit_margin) -> _WhichOneofReturnType__profit_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reached_users) -> _WhichOneofReturnType__reached_users | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__revenue_per_impression) -> _WhichOneofReturnType__revenue_per_impression | None: ...
     @_typing.overload
