@@ -23,6 +23,8 @@ SETTLING = timedelta(seconds=2)
 """How old events are before they are counted at the least."""
 MAXIMUM_STEP_EVENTS = 200_000
 SHORTEST_STEP = timedelta(milliseconds=1)
+MAXIMUM_PAGE_PERIODS = 2_000
+"""Past this a page has fewer cohorts, so that its intervals do not hold up other calls."""
 _DAY = timedelta(days=1)
 
 
@@ -129,6 +131,7 @@ class CohortOperations:
                 "max_periods", f"must be from 0 to {maximum_periods(interval)}", "VALUE_OUT_OF_RANGE"
             )
         periods = periods or min(DEFAULT_LISTED_PERIODS, maximum_periods(interval))
+        size = max(min(size, MAXIMUM_PAGE_PERIODS // periods), 1)
         query = store.CohortQuery(
             start=start or EARLIEST_DAY,
             end=end or LATEST_DAY,

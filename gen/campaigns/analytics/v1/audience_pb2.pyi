@@ -626,7 +626,7 @@ class ListCohortsRequest(_message.Message):
     currency_code: _builtins.str
     """As in GetCohortPerformanceRequest."""
     page_size: _builtins.int
-    """Cohorts at most: 0 to 1000; 0: 50."""
+    """Cohorts at most: 0 to 1000; 0: 50. A page has fewer where max_periods would make it more than 2000 periods."""
     page_token: _builtins.str
     """From next_page_token of the page before. Empty: the first page."""
     max_periods: _builtins.int
