@@ -1,7 +1,7 @@
 """The audience jobs, run by hand on what a test has sent."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from services.analytics.operations.cohorts import CohortOperations
@@ -18,12 +18,12 @@ class AudienceJobs:
     segments: SegmentOperations
 
     @classmethod
-    def of(cls, database: Database, zone: str = "UTC") -> "AudienceJobs":
+    def of(cls, database: Database, zone: str = "UTC", now: datetime = NOW) -> "AudienceJobs":
         known = ZoneInfo(zone)
         return cls(
-            cohorts=CohortOperations(database, zone=known, clock=lambda: NOW, settling=timedelta(0)),
+            cohorts=CohortOperations(database, zone=known, clock=lambda: now, settling=timedelta(0)),
             rfm=RfmOperations(database, zone=known),
-            segments=SegmentOperations(database, clock=lambda: NOW),
+            segments=SegmentOperations(database, clock=lambda: now),
         )
 
     async def run(self) -> None:

@@ -176,6 +176,24 @@ async def test_the_triangle_is_paged(database: DatabaseAddresses) -> None:
     assert everything.next_page_token == ""
 
 
+async def test_a_page_of_many_periods_has_fewer_cohorts(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.analytics.operations.cohorts.MAXIMUM_PAGE_PERIODS", 10)
+    async with (
+        running_server(database.analytics) as stubs,
+        open_database(settings_for(database.analytics)) as own,
+    ):
+        await add_catalog(stubs)
+        await ingest(stubs, *[event(f"d{n}", user_id=f"u{n}", event_time=at(3, 1 + n)) for n in range(7)])
+        await AudienceJobs.of(own).run()
+        page = await stubs.analytics.ListCohorts(pb.ListCohortsRequest(page_size=1000, max_periods=5))
+        least = await stubs.analytics.ListCohorts(pb.ListCohortsRequest(page_size=1000, max_periods=60))
+    assert [cohort.cohort_date for cohort in page.cohorts] == ["2026-03-01", "2026-03-02"]
+    assert page.next_page_token
+    assert len(least.cohorts) == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "field", "reason"),
     [
