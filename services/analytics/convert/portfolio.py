@@ -60,6 +60,11 @@ def totals_to_proto(totals: PortfolioTotals) -> metrics_pb2.PortfolioTotals:
         ctr=divide(counts.clicks, counts.impressions),
         conversion_rate=divide(counts.conversions, counts.views),
         purchase_count=totals.purchases,
+        notification_deliveries=totals.notification_deliveries,
+        notification_opens=totals.notification_opens,
+        notification_open_rate=divide(totals.notification_opens, totals.notification_deliveries),
+        geofence_entries=totals.geofence_entries,
+        unsubscribes=totals.unsubscribes,
     )
     if totals.is_money_defined:
         answer.revenue = micros_to_money(counts.revenue_micros)

@@ -7,6 +7,8 @@ from operator import add
 
 from services.analytics.domain.metrics import Counts, DateRange, divide
 
+NANOS_PER_UNIT = 1_000_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class PortfolioDay:
@@ -16,15 +18,23 @@ class PortfolioDay:
     counts: Counts
     purchases: int
     purchase_revenue_micros: int
+    notification_deliveries: int = 0
+    notification_opens: int = 0
+    geofence_entries: int = 0
+    unsubscribes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CampaignSums:
-    """What one campaign did in a range, in its currency."""
+class CampaignCount:
+    """How many campaigns of a currency have an event or a cost, how many cost, and the sum of their ROAS.
 
-    campaign_id: str
+    The sum is in billionths, each ROAS rounded to one: so it is the same however it was added up.
+    """
+
     currency_code: str
-    counts: Counts
+    campaigns: int
+    campaigns_with_cost: int
+    roas_nanos: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +46,10 @@ class PortfolioTotals:
     counts: Counts
     purchases: int
     purchase_revenue_micros: int
+    notification_deliveries: int
+    notification_opens: int
+    geofence_entries: int
+    unsubscribes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +99,10 @@ def add_portfolio(days: Iterable[PortfolioDay]) -> PortfolioTotals:
         counts=reduce(add, (day.counts for day in days), Counts()),
         purchases=sum(day.purchases for day in days),
         purchase_revenue_micros=sum(day.purchase_revenue_micros for day in days),
+        notification_deliveries=sum(day.notification_deliveries for day in days),
+        notification_opens=sum(day.notification_opens for day in days),
+        geofence_entries=sum(day.geofence_entries for day in days),
+        unsubscribes=sum(day.unsubscribes for day in days),
     )
 
 
@@ -92,17 +110,19 @@ def _has_money(day: PortfolioDay) -> bool:
     return bool(day.counts.revenue_micros or day.counts.cost_micros or day.purchase_revenue_micros)
 
 
-def mean_roas(campaigns: Iterable[CampaignSums]) -> float | None:
+def mean_roas(campaigns: Sequence[CampaignCount]) -> float | None:
     """Return the mean of the campaigns' ROAS, each counting once; None without one that has cost."""
-    ratios = [c.counts.revenue_micros / c.counts.cost_micros for c in campaigns if c.counts.cost_micros]
-    return sum(ratios) / len(ratios) if ratios else None
+    return divide(
+        sum(count.roas_nanos for count in campaigns),
+        NANOS_PER_UNIT * sum(count.campaigns_with_cost for count in campaigns),
+    )
 
 
 def measure_portfolio(
     *,
     date_range: DateRange,
     days: Sequence[PortfolioDay],
-    campaigns: Sequence[CampaignSums],
+    campaigns: Sequence[CampaignCount],
     range_before: DateRange,
     days_before: Sequence[PortfolioDay],
 ) -> Portfolio:
@@ -111,7 +131,7 @@ def measure_portfolio(
     Args:
         date_range: the days counted.
         days: what was counted of them, in any number of rows per currency.
-        campaigns: every campaign with an event in the range, once.
+        campaigns: the campaigns with an event or a cost in the range, per currency.
         range_before: the days compared with.
         days_before: what was counted of those.
     """
@@ -119,7 +139,7 @@ def measure_portfolio(
     codes = sorted({day.currency_code for day in days} | {c.currency_code for c in campaigns})
     return Portfolio(
         date_range=date_range,
-        total_campaigns=len(campaigns),
+        total_campaigns=sum(count.campaigns for count in campaigns),
         totals=totals,
         average_roas=mean_roas(campaigns),
         change=_compare(totals, add_portfolio(days_before), range_before),
@@ -128,13 +148,13 @@ def measure_portfolio(
 
 
 def _measure_currency(
-    code: str, days: Sequence[PortfolioDay], campaigns: Sequence[CampaignSums]
+    code: str, days: Sequence[PortfolioDay], campaigns: Sequence[CampaignCount]
 ) -> CurrencyPortfolio:
-    own = [campaign for campaign in campaigns if campaign.currency_code == code]
+    own = [count for count in campaigns if count.currency_code == code]
     totals = add_portfolio(day for day in days if day.currency_code == code)
     return CurrencyPortfolio(
         currency_code=code,
-        total_campaigns=len(own),
+        total_campaigns=sum(count.campaigns for count in own),
         totals=replace(totals, currency_code=code),
         average_roas=mean_roas(own),
     )

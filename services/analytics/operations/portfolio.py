@@ -1,11 +1,11 @@
 """Use case that answers what all campaigns did together."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.metrics import Counts, DateRange
+from services.analytics.domain.metrics import DateRange
 from services.analytics.domain.periods import (
     EARLIEST_DAY,
     LATEST_DAY,
@@ -16,14 +16,9 @@ from services.analytics.domain.periods import (
     period_before,
     same_time_before,
 )
-from services.analytics.domain.portfolio import (
-    CampaignSums,
-    Portfolio,
-    PortfolioDay,
-    measure_portfolio,
-)
+from services.analytics.domain.portfolio import CampaignCount, Portfolio, measure_portfolio
 from services.analytics.store import portfolio as store
-from services.common.database import Connection, Database
+from services.common.database import Database
 from services.common.errors import invalid_field
 
 DEFAULT_PORTFOLIO_DAYS = 30
@@ -64,24 +59,30 @@ class PortfolioOperations:
         """
         days = self._resolve_range(query)
         before = period_before(days)
-        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            if query.as_of is None:
-                counted = await store.list_portfolio_days(connection, days.start, days.end)
-                campaigns = await store.list_portfolio_campaigns(connection, days.start, days.end)
-            else:
-                counted, campaigns = await self._count_until(connection, days, query.as_of)
-            moment = same_time_before(query.as_of or self._clock(), days, self._zone)
-            if moment is None:
-                counted_before = await store.list_portfolio_days(connection, before.start, before.end)
-            else:
-                counted_before, _ = await self._count_until(connection, before, moment)
+        sides, campaigns = await self._read(
+            self._span(days, query.as_of),
+            self._span(before, same_time_before(query.as_of or self._clock(), days, self._zone)),
+        )
         return measure_portfolio(
             date_range=days,
-            days=counted,
+            days=sides.now,
             campaigns=campaigns,
             range_before=before,
-            days_before=counted_before,
+            days_before=sides.before,
         )
+
+    async def _read(
+        self, now: store.Span, before: store.Span
+    ) -> tuple[store.PortfolioSides, Sequence[CampaignCount]]:
+        """Return both spans and the campaigns of the first, by one statement where the 30 days are ready."""
+        if now.moment is None and (now.last_day - now.first_day).days == DEFAULT_PORTFOLIO_DAYS - 1:
+            async with self._database.acquire() as connection:
+                sides = await store.fetch_portfolio_sides(connection, now, before, is_30_days=True)
+            if sides.campaigns is not None:
+                return sides, sides.campaigns
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            sides = await store.fetch_portfolio_sides(connection, now, before, is_30_days=False)
+            return sides, await store.count_campaigns(connection, now)
 
     def _resolve_range(self, query: PortfolioQuery) -> DateRange:
         if query.start is not None or query.end is not None:
@@ -103,36 +104,13 @@ class PortfolioOperations:
         end = day_of(as_of, self._zone)
         return DateRange(start=end - (days - 1) * _DAY, end=end)
 
-    async def _count_until(
-        self, connection: Connection, days: DateRange, as_of: datetime
-    ) -> tuple[Sequence[PortfolioDay], Sequence[CampaignSums]]:
-        """Count whole days before the last from rollups, and of the last day what is not after `as_of`."""
-        last_day = await store.list_partial_day(connection, day_starts_at(days.end, self._zone), as_of)
-        counted = [_to_portfolio_day(part) for part in last_day]
-        campaigns = {
-            part.campaign_id: CampaignSums(
-                campaign_id=part.campaign_id, currency_code=part.currency_code, counts=part.counts
-            )
-            for part in last_day
-            if part.campaign_id is not None
-        }
-        if days.start < days.end:
-            counted += await store.list_portfolio_days(connection, days.start, days.end - _DAY)
-            for sums in await store.list_portfolio_campaigns(connection, days.start, days.end - _DAY):
-                last = campaigns.get(sums.campaign_id)
-                counts = sums.counts + last.counts if last else sums.counts
-                campaigns[sums.campaign_id] = replace(sums, counts=counts)
-        return counted, list(campaigns.values())
-
-
-def _to_portfolio_day(part: store.PartialDay) -> PortfolioDay:
-    if part.campaign_id is not None:
-        return PortfolioDay(
-            currency_code=part.currency_code, counts=part.counts, purchases=0, purchase_revenue_micros=0
+    def _span(self, days: DateRange, moment: datetime | None) -> store.Span:
+        """Return all the days, or where there is a moment in the last of them, nothing after it."""
+        if moment is None:
+            return store.Span(first_day=days.start, last_day=days.end)
+        return store.Span(
+            first_day=days.start,
+            last_day=days.end - _DAY,
+            day_starts_at=day_starts_at(days.end, self._zone),
+            moment=moment,
         )
-    return PortfolioDay(
-        currency_code=part.currency_code,
-        counts=Counts(cost_micros=part.counts.cost_micros),
-        purchases=part.counts.conversions,
-        purchase_revenue_micros=part.counts.revenue_micros,
-    )

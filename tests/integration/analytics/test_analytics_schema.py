@@ -150,8 +150,17 @@ async def test_the_performance_views_read_well(database: DatabaseAddresses) -> N
             },
         ),
         ("list_portfolio_days", "'2026-01-01', '2026-03-31'", {"portfolio_analytics_daily_pkey"}),
-        ("list_portfolio_campaigns", "'2026-01-01', '2026-03-31'", {"campaign_analytics_daily_day_idx"}),
-        ("list_partial_day", "'2026-01-01', '2026-03-31'", {"events_counted_idx"}),
+        (
+            "list_portfolio_sides",
+            "'2026-03-02', '2026-03-31', null, null,"
+            " '2026-01-31', '2026-02-28', '2026-03-01', '2026-03-01 10:00', true",
+            {"portfolio_analytics_daily_pkey", "portfolio_analytics_hourly_pkey", "events_counted_idx"},
+        ),
+        (
+            "count_portfolio_campaigns",
+            "'2026-03-02', '2026-03-30', '2026-03-31', '2026-03-31 10:00'",
+            {"campaign_analytics_daily_day_idx", "campaign_trend_data_pkey", "events_counted_idx"},
+        ),
         ("list_stored_events", "array['u1'], array['e1']", {"events_pkey"}),
         ("list_refunds_of_originals", "array['u1'], array['e1']", {"events_original_idx"}),
         ("list_campaign_stamps", "array['c1']", {"campaigns_pkey"}),
@@ -170,7 +179,7 @@ async def test_hot_statements_keep_to_their_indexes(
         )
         if name in {"list_campaign_days", "fetch_range_user_moments"}:
             await connection.execute("set enable_bitmapscan = off")
-        if name == "list_portfolio_campaigns":
+        if name in {"list_portfolio_sides", "count_portfolio_campaigns"}:
             await connection.execute(
                 "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_sort = on"
             )

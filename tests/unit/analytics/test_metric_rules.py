@@ -21,7 +21,7 @@ from services.analytics.domain.metrics import (
     measure_campaign,
 )
 from services.analytics.domain.portfolio import (
-    CampaignSums,
+    CampaignCount,
     Portfolio,
     PortfolioDay,
     add_portfolio,
@@ -200,9 +200,8 @@ def test_money_is_not_compared_across_currencies() -> None:
 
 def test_every_currency_has_its_own_portfolio() -> None:
     campaigns = [
-        CampaignSums(campaign_id="a", currency_code="USD", counts=Counts(revenue_micros=4, cost_micros=2)),
-        CampaignSums(campaign_id="b", currency_code="USD", counts=Counts(revenue_micros=1, cost_micros=1)),
-        CampaignSums(campaign_id="c", currency_code="EUR", counts=Counts(revenue_micros=9, cost_micros=0)),
+        CampaignCount(currency_code="USD", campaigns=2, campaigns_with_cost=2, roas_nanos=3_000_000_000),
+        CampaignCount(currency_code="EUR", campaigns=1, campaigns_with_cost=0, roas_nanos=0),
     ]
     answer = measure_portfolio(
         date_range=DAYS,

@@ -42,7 +42,7 @@ create index events_original_idx on analytics.events (user_id, original_event_id
     include (event_id, revenue_micros)
     where original_event_id is not null;
 
--- For list_partial_day: everybody's events of a part of one day.
+-- For list_portfolio_sides and count_portfolio_campaigns: everybody's events of the last hour before a moment.
 create index events_counted_idx on analytics.events using brin (counted_at) with (pages_per_range = 32);
 
 grant select, insert, update, delete on analytics.events to analytics;
