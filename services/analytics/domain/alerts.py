@@ -7,13 +7,15 @@ particular Gaussian process", Ann. Math. Statist. 32, 1961),
     P(max over one window's length > z) = 1 - Phi(z)^2 + phi(z) (z Phi(z) + phi(z)),
 
 a metric that lies exactly on its bound then raises a false alarm in 0.7 % of the window's lengths (of seven
-days, for instance), where 95 % would raise one in 16 %. `FALSE_ALARM_RATE` is what is promised. An alert is
-over when the metric itself is back within its bound.
+days, for instance), where 95 % would raise one in 16 %. Simulated, with windows that begin at midnights, it
+is 0.1 to 0.5 % (`FALSE_ALARM_RATE` is what is promised). An alert is over when the metric itself is back
+within its bound.
 
 The user is the unit of every interval: the design effect of the campaign's life is lent to the window
-(`alert_metrics`). A drop compares two windows by their intervals, which MOVER combines (Zou and Donner,
-"Construction of confidence limits about effect measures: a general approach", Statist. Med. 27, 2008) for
-value - (1 - threshold) baseline; that both windows may share users makes it rather too wide.
+(`alert_metrics`). A drop must be larger than its bound, and that there is one at all beyond chance: the
+intervals of both windows are combined by MOVER into one of the difference (Zou and Donner, "Construction of
+confidence limits about effect measures: a general approach", Statist. Med. 27, 2008), which lies below 0.
+That both windows may share users makes it rather too wide.
 """
 
 from dataclasses import dataclass
@@ -162,14 +164,13 @@ def _judge_drop(rule: AlertRule, window: AlertCounts, before: AlertCounts, life:
     value, baseline = metric.measure(window), metric.measure(before)
     if value is None or baseline is None or baseline <= 0 or metric.volume_of(before) < rule.minimum_volume:
         return None
-    kept = 1 - rule.threshold
     strict = metric.estimate(window, life, ALARM_CONFIDENCE_LEVEL)
     strict_before = metric.estimate(before, life, ALARM_CONFIDENCE_LEVEL)
     is_sure = False
     if strict is not None and strict_before is not None:
-        over, under = strict.upper - value, kept * (baseline - strict_before.lower)
-        is_sure = value - kept * baseline + sqrt(over * over + under * under) < 0
-    is_beyond = value < kept * baseline
+        over, under = strict.upper - value, baseline - strict_before.lower
+        is_sure = value - baseline + sqrt(over * over + under * under) < 0
+    is_beyond = value < (1 - rule.threshold) * baseline
     return Finding(
         value=value,
         interval=metric.estimate(window, life, CONFIDENCE_LEVEL),

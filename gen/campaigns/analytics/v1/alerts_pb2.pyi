@@ -89,7 +89,7 @@ class AlertRule(_message.Message):
     """
     requires_significance: _builtins.bool
     """Whether chance must be ruled out: the metric's 99.9 % interval, with the user as the unit, lies wholly beyond the
-    bound; for a drop, that of the difference to what the bound leaves of the days before. Rules are evaluated every
+    bound; for a drop, which must be larger than the bound, that the metric fell at all. Rules are evaluated every
     minute, and at 99.9 % a metric that lies exactly on its bound raises at most one false alarm in a hundred times
     `days`. It does not apply to `cost`, `profit` and `unsubscribes`, nor to whether a sum is above or below a bound.
     Unset: true.
