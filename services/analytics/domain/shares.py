@@ -20,6 +20,8 @@ from services.analytics.domain.intervals import ConfidenceInterval
 
 MINIMUM_GROUPS = 10
 """Groups with conversions, below which no interval is given."""
+_ROUNDING = 1e-12
+"""Relative variance that single precision, in which sums per group are kept, makes out of none."""
 
 
 def estimate_share_interval(
@@ -44,7 +46,7 @@ def estimate_share_interval(
     shares = np.asarray(credit_without_group, dtype=np.float64) / totals
     share = credit / total
     variance = (groups - 1) / groups * float(np.square(shares - shares.mean()).sum())
-    if variance <= 0:
+    if variance <= _ROUNDING * share * share:
         return None
     half = float(stdtrit(groups - 1, (1 + confidence_level) / 2)) * sqrt(variance) / (share * (1 - share))
     centre = log(share / (1 - share))
