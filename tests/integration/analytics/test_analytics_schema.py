@@ -22,6 +22,7 @@ PUBLISHED = {
     "purchases": "user_id event_id merchant_id event_at revenue_micros",
     "campaign_offer_daily": "campaign_id day offer_amount_micros impressions views clicks conversions"
     " revenue_micros cost_micros",
+    "user_rfm": "user_id recency_days frequency monetary_micros segment_name as_of currency_code",
     "reporting_settings": "reporting_time_zone sealed_through",
 }
 

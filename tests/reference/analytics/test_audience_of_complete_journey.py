@@ -1,7 +1,7 @@
 """Cohorts, segments, and recency, frequency and money of real households, beside pandas on the same tables.
 
-Sent through the real service: every delivery and redemption, and the baskets of every tenth household. Days are
-New York's; the clock stands at the data's end, 1 October 2017.
+Sent through the real service: every delivery and redemption, and the baskets of every tenth household. Days
+are New York's; the clock stands at the data's end, 1 October 2017.
 """
 
 import os
