@@ -1,7 +1,8 @@
 -- What neighbours may read, version 1: columns may be added at the end, nothing else may change.
 
+-- Single events through `sealed_through` are no longer kept (null: all are).
 create view analytics_v1.reporting_settings as
-select reporting_time_zone
+select reporting_time_zone, sealed_through
 from analytics.reporting_settings;
 
 create view analytics_v1.campaigns as
