@@ -47,6 +47,7 @@ class StoredEvent:
     counted_micros: int
     revenue_micros: int
     offer_amount_micros: int | None
+    channel: int | None
     currency_code: str
 
 
@@ -138,17 +139,19 @@ def event_content(
 ) -> Content:
     """Return what a sender said of an event, without what was stamped.
 
-    Unset money is 0, as the contract has it. A refund's offer is its original's, whatever the sender said.
+    Unset money is 0, as the contract has it. A refund's offer, merchant and channel are its original's,
+    whatever the sender said.
     """
+    is_refund = event_type == REFUNDED
     return (
         event_type,
         None if stamped_fields & STAMPED_CAMPAIGN else campaign_id,
         event_micros,
         revenue_micros or 0,
         cost_micros or 0,
-        None if stamped_fields & STAMPED_OFFER or event_type == REFUNDED else offer_amount_micros,
-        None if stamped_fields & STAMPED_MERCHANT else merchant_id,
-        None if stamped_fields & STAMPED_CHANNEL else channel,
+        None if stamped_fields & STAMPED_OFFER or is_refund else offer_amount_micros,
+        None if stamped_fields & STAMPED_MERCHANT or is_refund else merchant_id,
+        None if stamped_fields & STAMPED_CHANNEL or is_refund else channel,
         is_machine_open,
         original_event_id,
         custom_event_name,
@@ -301,12 +304,11 @@ def _inherit(refunds: StampedEvents, row: int, original: StoredEvent) -> None:
     refunds.counted_micros[row] = original.counted_micros
     refunds.currency_code[row] = original.currency_code
     refunds.offer_amount_micros[row] = original.offer_amount_micros
+    refunds.merchant_id[row] = original.merchant_id
+    refunds.channel[row] = original.channel
     if refunds.campaign_id[row] is None and original.campaign_id is not None:
         refunds.campaign_id[row] = original.campaign_id
         refunds.stamped_fields[row] |= STAMPED_CAMPAIGN
-    if refunds.merchant_id[row] is None and original.merchant_id is not None:
-        refunds.merchant_id[row] = original.merchant_id
-        refunds.stamped_fields[row] |= STAMPED_MERCHANT
 
 
 def _broken_refund(
