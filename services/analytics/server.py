@@ -24,6 +24,7 @@ from services.analytics.operations.audience_jobs import build_audience_jobs
 from services.analytics.operations.catalog import CatalogOperations
 from services.analytics.operations.changes import Changes
 from services.analytics.operations.cohorts import CohortOperations
+from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.live import LiveOperations
@@ -128,6 +129,7 @@ async def open_services(
         analytics = AnalyticsServicer(
             attribution=AttributionOperations(database, zone=zone, clock=clock),
             cohorts=CohortOperations(database, zone=zone, clock=clock),
+            comparison=ComparisonOperations(database),
             ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
             live=LiveOperations(database, metrics, hub, zone=zone, clock=clock),
             metrics=metrics,

@@ -2,6 +2,7 @@
 
 from services.analytics.operations.attribution import AttributionOperations
 from services.analytics.operations.cohorts import CohortOperations
+from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.metrics import MetricsOperations
@@ -11,6 +12,7 @@ from services.analytics.operations.segments import SegmentOperations
 from services.analytics.operations.trends import TrendOperations
 from services.analytics.servicer.attribution import AttributionMethods
 from services.analytics.servicer.cohorts import CohortMethods
+from services.analytics.servicer.comparison import ComparisonMethods
 from services.analytics.servicer.ingestion import IngestionMethods
 from services.analytics.servicer.live import LiveMethods
 from services.analytics.servicer.metrics import MetricsMethods
@@ -23,6 +25,7 @@ from services.analytics.servicer.trends import TrendMethods
 class AnalyticsServicer(
     AttributionMethods,
     CohortMethods,
+    ComparisonMethods,
     IngestionMethods,
     LiveMethods,
     MetricsMethods,
@@ -38,6 +41,7 @@ class AnalyticsServicer(
         *,
         attribution: AttributionOperations,
         cohorts: CohortOperations,
+        comparison: ComparisonOperations,
         ingestion: IngestionOperations,
         live: LiveOperations,
         metrics: MetricsOperations,
@@ -48,6 +52,7 @@ class AnalyticsServicer(
     ) -> None:
         self.attribution = attribution
         self.cohorts = cohorts
+        self.comparison = comparison
         self.ingestion = ingestion
         self.live = live
         self.metrics = metrics

@@ -64,7 +64,7 @@ class CompareCampaignsResponse(_message.Message):
     ADJUSTMENT_METHOD_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     adjustment_method: _builtins.str
-    """How adjusted_p_value was made, such as `holm`."""
+    """How adjusted_p_value was made: `holm`, over all differences of this answer that have a p_value."""
     @_builtins.property
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[_metrics_pb2.CampaignMetrics]:
         """The campaigns over their life, in the order asked for."""
@@ -72,7 +72,7 @@ class CompareCampaignsResponse(_message.Message):
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignDifference]:
         """Each other campaign against the first, by campaign in the order asked for and then by metric. Money is
-        compared only within one currency.
+        compared only within one currency; roas is a number without one.
         """
 
     @_builtins.property
@@ -120,15 +120,17 @@ class CampaignDifference(_message.Message):
     difference: _builtins.float
     """The campaign's value less the baseline's. Unset where one of them is undefined, or for money of two currencies."""
     p_value: _builtins.float
-    """Two-sided, of no difference. Unset where difference is."""
+    """Two-sided, of no difference: below 0.05 just where difference_interval does not hold 0. Unset where
+    difference_interval is.
+    """
     adjusted_p_value: _builtins.float
-    """p_value adjusted for all comparisons of this answer. Unset where difference is."""
+    """p_value adjusted for all comparisons of this answer. Unset where p_value is."""
     reason: _builtins.str
-    """Why difference is unset, for a person. Empty where it is set."""
+    """Why difference or difference_interval is unset, for a person. Empty where both are set."""
     @_builtins.property
     def difference_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of difference, with the user as the unit; users of both campaigns are accounted for. Unset where
-        difference is.
+        """95 % interval of difference, with the user as the unit; users of both campaigns are accounted for exactly. Unset
+        where difference is, or where one of the two values has no interval (fewer than two users, or paying users).
         """
 
     def __init__(
