@@ -114,7 +114,9 @@ class Event(_message.Message):
     user_id: _builtins.str
     """The user, 1 to 128 characters. A user who is not in the catalog is taken as unsegmented. Required."""
     merchant_id: _builtins.int
-    """The merchant. Unset: the campaign's merchant, if it has one. Required for a plain purchase."""
+    """The merchant. Unset: the campaign's merchant, if it has one. Required for a plain purchase. A refund has its
+    original's, whatever is sent.
+    """
     revenue: _builtins.float
     """Money taken in, in units of the campaign's (or the merchant's) currency, at least 0 and with at most six
     decimals. Only with CONVERTED and REFUNDED; of a REFUNDED it is what is given back. Unset: 0.
@@ -125,10 +127,12 @@ class Event(_message.Message):
     """
     offer_amount: _builtins.float
     """The offer as it was sent, in units of the campaign's currency, at least 0 and with at most six decimals.
-    Unset: the offer in the catalog at the time of ingestion, if there is one.
+    Unset: the offer in the catalog at the time of ingestion, if there is one. A refund has its original's.
     """
     channel: _campaign_pb2.Channel.ValueType
-    """How it reached the user. Unspecified: the campaign's channel in the catalog, if there is one."""
+    """How it reached the user. Unspecified: the campaign's channel in the catalog, if there is one. A refund has its
+    original's, whatever is sent.
+    """
     original_event_id: _builtins.str
     """Required for REFUNDED: the event_id of the same user's CONVERTED that is refunded, and that is still kept
     (ORIGINAL_EVENT_UNKNOWN). Empty otherwise.
