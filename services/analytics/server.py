@@ -138,7 +138,7 @@ async def open_services(
             segments=SegmentOperations(database, clock=clock),
             trends=TrendOperations(database, zone=zone, clock=clock),
         )
-        catalog = CatalogServicer(CatalogOperations(database, Retries(random)))
+        catalog = CatalogServicer(CatalogOperations(database, Retries(random), changes))
         operations = OperationsServicer(jobs=JobOperations(database, jobs, wake=runner.wake))
         await runner.register()
         await stack.enter_async_context(changes.running())
@@ -230,6 +230,9 @@ async def rebuild(settings: AnalyticsSettings, arguments: Namespace) -> int:
     """Count every rollup again, in another reporting zone if one is named."""
     async with open_database(settings, statement_timeout_seconds=REBUILD_SECONDS) as database:
         zone = await RecountOperations(database).rebuild(arguments.reporting_time_zone)
+        changes = Changes(database, lambda _topics: None)
+        changes.mark_everything()
+        await changes.flush()
     print(f"every rollup is counted again, in the days of {zone}")  # noqa: T201
     return 0
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from services.analytics.domain.catalog import Campaign, Merchant, User, resolve_currency
+from services.analytics.operations.changes import Changes
 from services.analytics.operations.retries import Retries
 from services.analytics.store import catalog as store
 from services.common.database import Connection, Database
@@ -13,11 +14,18 @@ Entry = TypeVar("Entry")
 
 
 class CatalogOperations:
-    """Keeps and lists the catalog; an upsert takes all of its entries or none."""
+    """Keeps and lists the catalog; an upsert takes all of its entries or none.
 
-    def __init__(self, database: Database, retries: Retries) -> None:
+    Args:
+        database: where the catalog lives.
+        retries: runs an upsert again after a collision.
+        changes: is told which campaigns changed.
+    """
+
+    def __init__(self, database: Database, retries: Retries, changes: Changes) -> None:
         self._database = database
         self._retries = retries
+        self._changes = changes
 
     async def upsert_campaigns(self, campaigns: Sequence[Campaign]) -> None:
         """Keep campaigns.
@@ -34,6 +42,7 @@ class CatalogOperations:
                 await store.upsert_campaigns(connection, campaigns)
 
         await self._retries.run(write)
+        self._changes.mark_campaigns(campaign.campaign_id for campaign in campaigns)
 
     async def upsert_merchants(self, merchants: Sequence[Merchant]) -> None:
         """Keep merchants."""

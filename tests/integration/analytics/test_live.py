@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from deploy.local import bootstrap
 from deploy.local.bootstrap import DatabaseAddresses
 from deploy.local.postgres import running_throwaway_cluster
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
+from gen.campaigns.analytics.v1 import operations_service_pb2
 from services.analytics.operations.changes import CHANNEL, SEND_SECONDS, Changes, decode_topics
 from services.common.database import Database
 from tests.analytics_factories import Stubs, add_catalog, event, ingest, running_server
@@ -132,7 +134,7 @@ async def test_marks_are_sent_when_a_process_ends(database: DatabaseAddresses) -
         assert await impressions(call) == 5
 
 
-async def test_streams_live_through_a_restart_of_the_database(
+async def test_streams_and_jobs_live_through_a_restart_of_the_database(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     folder, port = tmp_path / "data", free_port()
@@ -140,7 +142,13 @@ async def test_streams_live_through_a_restart_of_the_database(
     cluster = await asyncio.to_thread(first.__enter__)
     try:
         addresses = await _prepare(cluster.url(), cluster.url(database="merchants_db"))
-        async with running_server(addresses.analytics, watch_poll_seconds=NEVER) as stubs:
+        async with running_server(
+            addresses.analytics,
+            watch_poll_seconds=NEVER,
+            jobs_enabled=True,
+            job_poll_seconds=0.05,
+            alert_interval_seconds=0.05,
+        ) as stubs:
             await add_catalog(stubs)
             portfolio: Any = stubs.analytics.WatchPortfolio(pb.WatchPortfolioRequest())
             call = watch_campaign(stubs)
@@ -149,14 +157,23 @@ async def test_streams_live_through_a_restart_of_the_database(
             await asyncio.to_thread(first.__exit__, None, None, None)
             first = running_throwaway_cluster(folder, port=port)
             await asyncio.to_thread(first.__enter__)
+            restarted_at = datetime.now(UTC)
             sent = asyncio.create_task(
                 _ingest_until_taken(stubs, "a", event_time="2026-03-31T09:00:00+00:00")
             )
             assert await impressions(call) == 1
             assert (await asyncio.wait_for(portfolio.read(), 60)).totals.impressions == 1
             await sent
+            async with asyncio.timeout(60):
+                while (await _job(stubs, "alerts")).last_succeeded_time.ToDatetime(UTC) < restarted_at:
+                    await asyncio.sleep(0.05)
     finally:
         await asyncio.to_thread(first.__exit__, None, None, None)
+
+
+async def _job(stubs: Stubs, job_name: str) -> operations_service_pb2.Job:
+    answer = await stubs.operations.ListJobs(operations_service_pb2.ListJobsRequest())
+    return next(job for job in answer.jobs if job.job_name == job_name)
 
 
 async def _prepare(url: str, database_url: str) -> DatabaseAddresses:
