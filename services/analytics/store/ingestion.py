@@ -98,6 +98,7 @@ async def list_stored_events(
             counted_micros=row["counted_micros"],
             revenue_micros=row["revenue_micros"] or 0,
             offer_amount_micros=row["offer_amount_micros"],
+            channel=row["channel"],
             currency_code=row["currency_code"],
         )
         for row in rows

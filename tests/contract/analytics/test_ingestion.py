@@ -151,6 +151,45 @@ async def test_what_was_stamped_stays_and_a_resend_stays_a_duplicate(
     assert [tuple(row) for row in segments] == [("new", 2), ("vip", 2)]
 
 
+async def test_a_refund_takes_from_where_its_original_counts(
+    stubs: Stubs, database: DatabaseAddresses
+) -> None:
+    """From its channel, merchant and segments, whatever the catalog and the refund say by then."""
+
+    async def set_catalog(segments: list[str], **fields: int) -> None:
+        user = catalog_service_pb2.User(user_id="u1", segments=segments)
+        await stubs.catalog.UpsertUsers(catalog_service_pb2.UpsertUsersRequest(users=[user]))
+        entry = campaign("c1", **fields)
+        await stubs.catalog.UpsertCampaigns(catalog_service_pb2.UpsertCampaignsRequest(campaigns=[entry]))
+
+    await set_catalog(["new"], channel=3, merchant_id=1)
+    purchase = {"kind": "CONVERTED", "revenue": 5.0, "campaign_id": None, "merchant_id": 1}
+    await ingest(stubs, event("sale", "CONVERTED", revenue=9), event("plain", **purchase))
+    await set_catalog(["vip"], channel=1, merchant_id=1)
+    refunds = [
+        event("r1", "REFUNDED", revenue=9, original_event_id="sale", channel=2, merchant_id=2),
+        event("r2", "REFUNDED", revenue=5, original_event_id="plain", campaign_id=None, merchant_id=2),
+    ]
+    assert (await ingest(stubs, *refunds)).accepted_count == 2
+    assert (await ingest(stubs, *refunds)).duplicate_count == 2
+    connection = await asyncpg.connect(database.analytics)
+    try:
+        deliveries = await connection.fetch(
+            "select channel, merchant_id, conversions, revenue_micros from campaign_delivery_daily"
+        )
+        segments = await connection.fetch(
+            "select segment_name, conversions, revenue_micros from campaign_segment_analytics"
+        )
+        merchants = await connection.fetch(
+            "select merchant_id, purchases, purchase_revenue_micros from merchant_daily"
+        )
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in deliveries] == [(3, 1, 1, 0)]
+    assert [tuple(row) for row in segments] == [("new", 1, 0)]
+    assert [tuple(row) for row in merchants] == [(1, 1, 0)]
+
+
 async def test_unknown_users_are_unsegmented(stubs: Stubs, database: DatabaseAddresses) -> None:
     assert (await ingest(stubs, event("e", user_id="stranger"))).accepted_count == 1
     connection = await asyncpg.connect(database.analytics)

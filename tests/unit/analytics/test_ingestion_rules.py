@@ -64,6 +64,7 @@ def stored(events: StampedEvents, row: int = 0) -> StoredEvent:
         counted_micros=events.counted_micros[row],
         revenue_micros=events.revenue_micros[row] or 0,
         offer_amount_micros=events.offer_amount_micros[row],
+        channel=events.channel[row],
         currency_code=events.currency_code[row],
     )
 
@@ -145,17 +146,24 @@ def test_repeats_are_duplicates_or_conflicts() -> None:
 def test_a_refund_inherits_from_its_original() -> None:
     original = stored(stamped({}))
     plan = plan_refunds(
-        stamped(refund(campaign_id=None, offer_amount=8.0)), {original.identity: original}, []
+        stamped(refund(campaign_id=None, offer_amount=8.0, merchant_id=3, channel=4)),
+        {original.identity: original},
+        [],
     )
     assert plan.rejections == []
     taken = plan.events
     assert taken.counted_micros == [10**15]
     assert taken.event_micros == [2 * 10**15]
     assert taken.campaign_id == ["c1"]
-    assert taken.merchant_id == [9]
+    assert (taken.merchant_id, taken.channel) == ([9], [original.channel])
     assert taken.offer_amount_micros == [5_000_000]
     assert taken.currency_code == ["EUR"]
-    assert taken.stamped_fields == [STAMPED_CAMPAIGN | STAMPED_MERCHANT]
+    assert taken.stamped_fields == [STAMPED_CAMPAIGN]
+
+
+def test_a_refund_is_the_same_whatever_it_says_of_offer_merchant_and_channel() -> None:
+    told = stamped(refund(offer_amount=8.0, merchant_id=3, channel=4))
+    assert told.content(0) == stamped(refund()).content(0)
 
 
 def test_refunds_take_no_more_than_is_left() -> None:

@@ -44,7 +44,17 @@ with inserted as (
         s.user_id, s.event_id, s.campaign_id,
         timestamptz 'epoch' + s.event_micros * interval '1 microsecond',
         timestamptz 'epoch' + s.counted_micros * interval '1 microsecond', s.revenue_micros, s.cost_micros,
-        s.offer_amount_micros, s.merchant_id, u.segment_set_id, s.event_type, s.channel, s.stamped_fields,
+        s.offer_amount_micros, s.merchant_id,
+        -- A refund takes from the segments that its original counts in.
+        case
+            when s.original_event_id is null then u.segment_set_id
+            else (
+                select o.segment_set_id
+                from events o
+                where o.user_id = s.user_id and o.event_id = s.original_event_id
+            )
+        end,
+        s.event_type, s.channel, s.stamped_fields,
         s.is_machine_open, s.currency_code, s.original_event_id, s.custom_event_name, s.propensity,
         s.policy_version
     from staged_events s
