@@ -15,8 +15,9 @@ from services.analytics.domain.cohorts import (
 )
 from services.analytics.domain.periods import EARLIEST_DAY, LATEST_DAY, check_range, day_of
 from services.analytics.store import cohorts as store
+from services.analytics.store import retention as retention_store
 from services.common.database import Connection, Database
-from services.common.errors import invalid_field
+from services.common.errors import FailedPreconditionError, invalid_field
 
 USER_ACTIVITY = "user_activity"
 SETTLING = timedelta(seconds=2)
@@ -167,18 +168,23 @@ class CohortOperations:
 
         Args:
             save: awaited after every step.
+
+        Raises:
+            FailedPreconditionError: EVENTS_SEALED, where the zone is another one and raw events are gone.
         """
         steps = days = users = moved_users = 0
+        longest = timedelta.max
         while True:
             async with self._database.transaction() as connection:
+                await store.lock_user_activity(connection)
                 settled = await store.fetch_settled_moment(connection, self._settling)
-                progress = await store.lock_progress(connection, USER_ACTIVITY)
+                progress = await store.fetch_progress(connection, USER_ACTIVITY)
                 if progress is not None and progress.reporting_time_zone != self._zone.key:
-                    await store.clear_user_activity(connection)
+                    await self._forget(connection)
                     progress = None
                 since = progress.received_until if progress else await store.fetch_first_received(connection)
                 since = since or settled.settled_at
-                until = await self._end_step(connection, since, settled.settled_at)
+                until = await self._end_step(connection, since, settled.settled_at, longest)
                 if since < until:
                     counted = await store.count_user_activity(connection, since, until)
                     days += counted.days
@@ -196,12 +202,28 @@ class CohortOperations:
                     ),
                 )
             await save()
+            # So that a long backlog is not counted anew for every step.
+            longest = max(2 * (until - since), SHORTEST_STEP)
             if until >= settled.settled_at:
                 return Refreshed(as_of=as_of, steps=steps, days=days, users=users, moved_users=moved_users)
 
-    async def _end_step(self, connection: Connection, since: datetime, settled_at: datetime) -> datetime:
-        """Return the end of a step: all that is settled, halved until it is not too much for one."""
-        span = settled_at - since
+    async def _forget(self, connection: Connection) -> None:
+        """Forget everything, to count it in the days of another zone, unless some of it cannot come back."""
+        sealed_through = await retention_store.fetch_sealed_through(connection)
+        if sealed_through is not None:
+            raise FailedPreconditionError(
+                f"events through {sealed_through} are kept as sums only, and cannot be counted again in the "
+                f"days of {self._zone.key}",
+                reason="EVENTS_SEALED",
+                metadata={"sealed_through": sealed_through.isoformat()},
+            )
+        await store.clear_user_activity(connection)
+
+    async def _end_step(
+        self, connection: Connection, since: datetime, settled_at: datetime, longest: timedelta
+    ) -> datetime:
+        """Return the end of a step: what is settled, at most `longest`, halved until it is not too much."""
+        span = min(settled_at - since, longest)
         while span > SHORTEST_STEP:
             if await store.count_received(connection, since, since + span) <= self._maximum_step_events:
                 break

@@ -31,7 +31,7 @@ class RfmOperations:
         A full recount, in one transaction: what is kept is as it was until it is done.
         """
         async with self._database.transaction() as connection:
-            await activity_store.lock_progress(connection, RFM)
+            await activity_store.lock_user_activity(connection)
             counted = await activity_store.fetch_progress(connection, USER_ACTIVITY)
             if counted is None:
                 return 0

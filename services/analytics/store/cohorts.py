@@ -61,9 +61,9 @@ async def fetch_progress(connection: Connection, name: str) -> Progress | None:
     return _progress(await connection.fetchrow(STATEMENTS["fetch_audience_progress"].sql, name))
 
 
-async def lock_progress(connection: Connection, name: str) -> Progress | None:
-    """Return how far a job is, and let nobody else get on with it in this transaction."""
-    return _progress(await connection.fetchrow(STATEMENTS["lock_audience_progress"].sql, name))
+async def lock_user_activity(connection: Connection) -> None:
+    """Wait until nobody else counts users' days, and let nobody until the transaction ends."""
+    await connection.execute(STATEMENTS["lock_user_activity"].sql)
 
 
 async def upsert_progress(connection: Connection, name: str, progress: Progress) -> None:

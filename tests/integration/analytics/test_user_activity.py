@@ -1,5 +1,6 @@
 """Users' days and cohorts equal a recount of the raw events, in whatever order these come in."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,11 +8,13 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import events_pb2
 from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.server import open_database
+from services.common.errors import FailedPreconditionError
 from tests.analytics_factories import (
     NOW,
     Stubs,
@@ -163,6 +166,45 @@ async def test_a_run_counts_in_steps_and_another_zone_counts_all_again(database:
         assert (await elsewhere.refresh()).steps == 1
         assert await elsewhere.list_differences() == []
     assert await read_cells(database.admin) == count_cells(originals) != cells
+
+
+async def test_two_runs_at_once_count_once(database: DatabaseAddresses) -> None:
+    """The jobs `cohorts` and `rfm` both count users' days, and at the first start both are due."""
+    events = draw_events(Random(3), users=10, size=200)  # noqa: S311
+    originals = [e for e in events if e.event_type != events_pb2.EVENT_TYPE_REFUNDED]
+    async with (
+        running_server(database.analytics) as stubs,
+        open_database(settings_for(database.analytics)) as own,
+    ):
+        await add_catalog(stubs, campaign("c1"), campaign("c2", merchant_id=2))
+        await send(stubs, originals)
+        cohorts = CohortOperations(own, zone=ZoneInfo("UTC"), clock=lambda: NOW, settling=AT_ONCE)
+        runs = await asyncio.gather(*(cohorts.refresh() for _ in range(4)))
+        await cohorts.refresh()
+        assert sum(run.users for run in runs) <= 10
+        assert await cohorts.list_differences() == []
+
+
+async def test_sealed_days_are_not_forgotten_for_another_zone(database: DatabaseAddresses) -> None:
+    async with (
+        running_server(database.analytics) as stubs,
+        open_database(settings_for(database.analytics)) as own,
+    ):
+        await add_catalog(stubs)
+        await send(stubs, [event("a")])
+        in_utc = CohortOperations(own, zone=ZoneInfo("UTC"), clock=lambda: NOW, settling=AT_ONCE)
+        await in_utc.refresh()
+        connection = await asyncpg.connect(database.admin)
+        try:
+            await connection.execute("update analytics.reporting_settings set sealed_through = '2026-02-28'")
+        finally:
+            await connection.close()
+        elsewhere = CohortOperations(own, zone=ZONE, clock=lambda: NOW, settling=AT_ONCE)
+        with pytest.raises(FailedPreconditionError, match="2026-02-28") as refused:
+            await elsewhere.refresh()
+        assert refused.value.reason == "EVENTS_SEALED"
+        assert await in_utc.list_differences() == []
+        assert (await in_utc.refresh()).days == 0
 
 
 async def test_what_is_under_way_is_waited_for(database: DatabaseAddresses) -> None:

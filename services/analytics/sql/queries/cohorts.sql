@@ -6,12 +6,9 @@ select as_of, received_until, reporting_time_zone
 from audience_progress
 where progress_name = $1::text;
 
--- name: lock_audience_progress :one
--- How far an audience job is; nobody else gets on with it until the transaction ends.
-select as_of, received_until, reporting_time_zone
-from audience_progress
-where progress_name = $1::text
-for update;
+-- name: lock_user_activity :exec
+-- Lets one transaction at a time count users' days: two jobs do, and neither has a row to lock before the first run.
+select pg_advisory_xact_lock(7202, 3);
 
 -- name: upsert_audience_progress :exec
 -- Keeps how far an audience job is.
