@@ -23,6 +23,7 @@ from services.analytics.operations.attribution import AttributionOperations
 from services.analytics.operations.audience_jobs import build_audience_jobs
 from services.analytics.operations.catalog import CatalogOperations
 from services.analytics.operations.changes import Changes
+from services.analytics.operations.channels import ChannelOperations
 from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.ingestion import IngestionOperations
@@ -128,6 +129,7 @@ async def open_services(
         metrics = MetricsOperations(database, zone=zone)
         analytics = AnalyticsServicer(
             attribution=AttributionOperations(database, zone=zone, clock=clock),
+            channels=ChannelOperations(database),
             cohorts=CohortOperations(database, zone=zone, clock=clock),
             comparison=ComparisonOperations(database),
             ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),

@@ -1,26 +1,31 @@
 """Intervals of a window, whose users nobody added up, by what the whole life tells about users.
 
-The sums over users that make an exact interval are kept for a campaign's life. A window has the events' counts
-alone, and counting events as if they were independent covers too little. So the life lends its design effect,
-the variance of a ratio with the user as the unit over what independent events would give (Kish, "Survey
-Sampling", 1965, section 8.2), and the window's own counts give the size:
+The sums over users that make an exact interval are kept for a campaign's life. A window has the counts of its
+events alone, and counting events as if they were independent covers too little. So the life lends its design
+effect, the variance of a ratio with the user as the unit over what independent events would give (Kish,
+"Survey Sampling", 1965, section 8.2), and the window's own counts give the size:
 
-- a rate: effective trials = window's trials x (life's effective trials / life's trials);
-- a ratio of money: relative variance = life's relative variance x (life's conversions / window's conversions).
+- a rate: effective trials = trials of the window x effective trials of the life / trials of the life;
+- a ratio of money: relative variance = that of the life x conversions of the life / those of the window.
 
-Users repeat less in a window than in a life, so a design effect above 1 is rather too large than too small for
-a window, and the interval rather too wide. Where the window is the whole life, the interval is the exact one.
+Users repeat less in a window than in a life, so a design effect above 1 is rather too large than too small
+for a window, and the interval rather too wide. Where the window is the whole life, the interval is exact.
 """
+
+from math import sqrt
 
 from services.analytics.domain.intervals import (
     MINIMUM_USERS,
     ConfidenceInterval,
     RatioMoments,
+    estimate_effective_trials,
     estimate_rate_interval,
     estimate_ratio_interval,
     estimate_relative_variance,
+    estimate_skewness,
     log_interval,
     score_interval,
+    skewed_interval,
 )
 
 
@@ -41,10 +46,8 @@ def estimate_window_rate_interval(
 
 
 def _effective_trials(life: RatioMoments) -> float:
-    """R (1 - R) / var(R) of a life; where all or nothing happened, each user is one trial."""
-    ratio = life.y / life.x
-    variance = (estimate_relative_variance(life) or 0.0) * ratio * ratio
-    return ratio * (1 - ratio) / variance if 0 < ratio < 1 and variance else float(life.users)
+    """As of a rate; where a life's rate is above 1, each user is one trial."""
+    return estimate_effective_trials(life) if 0 <= life.y <= life.x else float(life.users)
 
 
 def estimate_window_ratio_interval(
@@ -62,4 +65,14 @@ def estimate_window_ratio_interval(
         return None
     share = min(volume_share, 1.0)
     effective = min(carriers, life.y * life.y / life.yy) * share
-    return log_interval(y / x, variance / share, effective, confidence_level)
+    if life.yyy is None:
+        return log_interval(y / x, variance / share, effective, confidence_level)
+    # Over fewer users the same skewness weighs more: it is per root of the users.
+    interval = skewed_interval(
+        y / x,
+        y / x * sqrt(variance / share),
+        estimate_skewness(life) / sqrt(share),
+        effective,
+        confidence_level,
+    )
+    return ConfidenceInterval(lower=max(interval.lower, 0.0), upper=interval.upper)

@@ -1,6 +1,7 @@
 """AnalyticsService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
 
 from services.analytics.operations.attribution import AttributionOperations
+from services.analytics.operations.channels import ChannelOperations
 from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.ingestion import IngestionOperations
@@ -11,6 +12,7 @@ from services.analytics.operations.rfm import RfmOperations
 from services.analytics.operations.segments import SegmentOperations
 from services.analytics.operations.trends import TrendOperations
 from services.analytics.servicer.attribution import AttributionMethods
+from services.analytics.servicer.channels import ChannelMethods
 from services.analytics.servicer.cohorts import CohortMethods
 from services.analytics.servicer.comparison import ComparisonMethods
 from services.analytics.servicer.ingestion import IngestionMethods
@@ -24,6 +26,7 @@ from services.analytics.servicer.trends import TrendMethods
 
 class AnalyticsServicer(
     AttributionMethods,
+    ChannelMethods,
     CohortMethods,
     ComparisonMethods,
     IngestionMethods,
@@ -40,6 +43,7 @@ class AnalyticsServicer(
         self,
         *,
         attribution: AttributionOperations,
+        channels: ChannelOperations,
         cohorts: CohortOperations,
         comparison: ComparisonOperations,
         ingestion: IngestionOperations,
@@ -51,6 +55,7 @@ class AnalyticsServicer(
         trends: TrendOperations,
     ) -> None:
         self.attribution = attribution
+        self.channels = channels
         self.cohorts = cohorts
         self.comparison = comparison
         self.ingestion = ingestion
