@@ -217,9 +217,7 @@ def _of_roas(name: str, turn: Callable[[float], float], denominator: str) -> Ale
 
     def estimate(counts: AlertCounts, life: Life, level: float) -> ConfidenceInterval | None:
         interval = _ROAS.estimate(counts, life, level)
-        if interval is None or interval.lower <= 0:
-            return None
-        return ConfidenceInterval(lower=turn(interval.lower), upper=turn(interval.upper))
+        return interval and ConfidenceInterval(lower=turn(interval.lower), upper=turn(interval.upper))
 
     return AlertMetric(name=name, measure=measure, estimate=estimate, mixes_money=True)
 

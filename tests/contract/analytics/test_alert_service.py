@@ -275,12 +275,13 @@ async def test_a_real_drop_is_found_with_its_figures_and_chance_is_not(watched: 
     total = await watched.create(
         metric="conversions", kind=alerts_pb2.ALERT_KIND_DROP, threshold=0.2, days=1, campaign_id=None
     )
+    await watched.create(metric="conversions", kind=alerts_pb2.ALERT_KIND_DROP, threshold=0.2, days=1)
     await send_views(watched.stubs, NOW - DAY - timedelta(hours=3), users=600, rate=0.4, seed=1)
     await send_views(watched.stubs, NOW - timedelta(hours=3), users=600, rate=0.37, seed=2)
-    assert await watched.evaluate() == "2 rules looked at, 0 alerts opened, 0 closed"
+    assert await watched.evaluate() == "3 rules looked at, 0 alerts opened, 0 closed"
     watched.clock.now += DAY
     await send_views(watched.stubs, NOW + DAY - timedelta(hours=3), users=600, rate=0.15, seed=3)
-    assert await watched.evaluate() == "2 rules looked at, 2 alerts opened, 0 closed"
+    assert await watched.evaluate() == "3 rules looked at, 3 alerts opened, 0 closed"
     of_rule = {alert.rule.rule_id: alert for alert in await watched.alerts()}
     alert = of_rule[rule.rule_id]
     assert alert.value == pytest.approx(0.15, abs=0.04)

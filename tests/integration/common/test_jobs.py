@@ -361,6 +361,29 @@ async def test_a_running_runner_polls_by_itself_and_survives_lost_connections(
     assert (await table("a")).last_result == "ran"
 
 
+async def test_a_defect_in_looking_for_jobs_does_not_end_the_looking(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await Database.open(database.analytics, application_name="jobs", max_size=3)
+    claim, broken, ran = job_table.claim_job, asyncio.Event(), asyncio.Event()
+
+    async def defect(*_arguments: object) -> None:
+        broken.set()
+        raise RuntimeError
+
+    async def run(_context: JobContext) -> str:
+        ran.set()
+        return "ran"
+
+    monkeypatch.setattr(job_table, "claim_job", defect)
+    runner = JobRunner(pool, [Job(name="a", schedule=Every(seconds=60), run=run)], poll_seconds=0.01)
+    async with runner.running():
+        await asyncio.wait_for(broken.wait(), 30)
+        monkeypatch.setattr(job_table, "claim_job", claim)
+        await asyncio.wait_for(ran.wait(), 30)
+    await pool.close()
+
+
 async def test_the_end_of_a_run_is_kept_when_the_database_is_back(
     replica: Replica, hands: Hands, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

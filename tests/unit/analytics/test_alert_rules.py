@@ -144,6 +144,9 @@ def test_no_revenue_at_all_is_sure_where_some_was_due() -> None:
     early = judge(rule("roas", "below", 0.5), window=little, before=None, life=LIFE)
     assert early is not None
     assert not early.is_sure
+    loss = judge(rule("roi", "below", -0.5), window=lost, before=None, life=LIFE)
+    assert loss is not None
+    assert (loss.value, loss.is_sure) == (-1.0, True)
     new = judge(rule("roas", "below", 0.5), window=lost, before=None, life=Life())
     assert new is not None
     assert not new.is_sure
@@ -154,6 +157,10 @@ def test_cost_per_conversion_and_opens_have_intervals() -> None:
     finding = judge(rule("cost_per_conversion", "above", 10_000_000), window=dear, before=None, life=LIFE)
     assert finding is not None
     assert finding.is_sure
+    free = counts(conversions=400, cost_micros=1)
+    first = judge(rule("cost_per_conversion", "above", 0), window=free, before=None, life=Life())
+    assert first is not None
+    assert (first.interval, first.is_sure) == (None, False)
     opens = counts(notification_deliveries=1000, notification_opens=100)
     opened = judge(rule("notification_open_rate", "below", 0.2), window=opens, before=None, life=LIFE)
     assert opened is not None
