@@ -18,11 +18,12 @@ JRSS A 159, 1996. Revenue is counted in mean conversions, which makes it a count
    "Alternatives to the median absolute deviation", JASA 88, 1993). Of answers about a campaign that only
    varies as it always does, at most 5 % hold any anomaly.
 
-A measure with fewer than `MINIMUM_MEAN` per period on average is too sparse for that scale: there only
-excesses are found, by the negative binomial with the mean of the other periods and their dispersion (A.
-Noufaily et al., "An improved algorithm for outbreak detection in multiple surveillance systems", Statistics
-in Medicine 32, 2013), and no change points. The expected value is what the other periods of the range would
-have led one to expect, those after it included: it looks back, it does not forecast.
+A measure with fewer than `MINIMUM_MEAN` per period on average, or with nothing in more than a third of its
+periods, is too sparse for that: there only excesses are found, by the negative binomial with the mean of the
+other periods and their dispersion (A. Noufaily et al., "An improved algorithm for outbreak detection in
+multiple surveillance systems", Statistics in Medicine 32, 2013), and no change points. The expected value is
+what the other periods of the range would have led one to expect, those after it included: it looks back, it
+does not forecast.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,8 @@ from services.analytics.domain.intervals import ConfidenceInterval
 Floats = NDArray[np.float64]
 FALSE_ALARM_RATE = 0.05
 MINIMUM_MEAN = 5.0
+_MINIMUM_FILLED = 2 / 3
+"""Part of the periods that must have a count: of what comes in bursts, a median knows nothing."""
 _FAR_AWAY = 3.0
 _EFFICIENCY = 0.37
 _ANSCOMBE = 3 / 8
@@ -95,7 +98,7 @@ def find_unusual(
     rate = FALSE_ALARM_RATE / (2 * labels.size * len(series))
     for metric, given in series.items():
         values = np.asarray(given, dtype=np.float64) / units.get(metric, 1.0)
-        if values.mean() >= MINIMUM_MEAN:
+        if _is_dense(values):
             model = _fit(values, hot, shortest)
             found = _list_outliers(values, model, rate)
             changes += _list_changes(values * units.get(metric, 1.0), model.changes, metric)
@@ -105,6 +108,14 @@ def find_unusual(
             found = []
         anomalies += [_name(one, metric, units.get(metric, 1.0)) for one in found]
     return sorted(anomalies, key=lambda a: a.place), sorted(changes, key=lambda c: c.place)
+
+
+def _is_dense(values: Floats) -> bool:
+    """Return whether a series is neither low nor, from its first to its last count, 0 too often."""
+    counted = np.flatnonzero(values)
+    if values.mean() < MINIMUM_MEAN:
+        return False
+    return bool(counted.size >= _MINIMUM_FILLED * (counted[-1] - counted[0] + 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +136,7 @@ def _fit(values: Floats, hot: Floats, shortest: int) -> _Model:
     if kinds > 1:
         away = scaled - _running_median(scaled, hot.shape[1])
         distances = np.abs(away - hot @ _find_medians(away, hot))
-        kept = distances <= _FAR_AWAY * 1.4826 * float(np.median(distances))
+        kept = distances <= _FAR_AWAY * max(1.4826 * float(np.median(distances)), 1.0)
         means = ((away * kept) @ hot) / np.maximum(kept @ hot, 1)
         season = hot @ (means - means[hot.any(axis=0)].mean())
     rest = scaled - season

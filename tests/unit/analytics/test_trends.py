@@ -1,5 +1,6 @@
 """Trends without gaps, clock changes included, which periods are whole, and what is looked for in them."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -193,3 +194,21 @@ def test_hours_have_the_season_of_the_day_and_with_four_weeks_of_the_week() -> N
 
     assert len(find_unusual_points(hours(3), "hourly").anomalies) == 3
     assert find_unusual_points(hours(5), "hourly").anomalies == []
+
+
+def test_what_comes_once_a_week_is_no_anomaly() -> None:
+    """About 300 every Saturday and nothing else: bursts are this campaign's ordinary weeks."""
+    values = [(280, 330, 300, 310)[place // 7 % 4] if place % 7 == 5 else 0 for place in range(90)]
+    points = [
+        TrendPoint(period=str(place), counts=Counts(impressions=value), season=place % 7)
+        for place, value in enumerate(values)
+    ]
+    found = find_unusual_points(points, "daily")
+    assert (found.anomalies, found.changes) == ([], [])
+
+
+def test_the_end_of_a_campaign_is_a_change() -> None:
+    points = steady(90)
+    ended = [replace(p, counts=Counts()) if place >= 60 else p for place, p in enumerate(points)]
+    found = find_unusual_points(ended, "daily")
+    assert {(c.place, c.level_after) for c in found.changes} == {(60, 0.0)}

@@ -51,7 +51,8 @@ class GetCampaignTrendResponse(_message.Message):
     @_builtins.property
     def change_points(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangePoint]:
         """Where a level changed for good, in order of time. Looked for in impressions, views, clicks, conversions and
-        revenue, where a measure has a mean of at least 5 a period (revenue: of 5 mean conversions).
+        revenue, where a measure has a mean of at least 5 a period (revenue: of 5 mean conversions) and is 0 in at most a
+        third of the periods.
         """
 
     def __init__(
