@@ -23,6 +23,7 @@ MICROS_PER_UNIT = 1_000_000
 MAXIMUM_MONEY = 1_000_000_000
 """Largest amount taken, in currency units."""
 MAXIMUM_ID_LENGTH = 128
+MAXIMUM_CHANNEL = 4
 EARLIEST_MICROS = 946_684_800_000_000
 """2000-01-01T00:00:00Z in microseconds since 1970."""
 MISSING_TIME = -(2**62)
@@ -31,7 +32,6 @@ MISSING_TIME = -(2**62)
 _WITHOUT_CAMPAIGN = frozenset({CONVERTED, REFUNDED, UNSUBSCRIBED, GEOFENCE_ENTERED, CUSTOM})
 _WITH_REVENUE = frozenset({CONVERTED, REFUNDED})
 _KNOWN_TYPES = frozenset(range(DELIVERED, CUSTOM + 1))
-_MAXIMUM_CHANNEL = 4
 _TWO_TO_THE_31 = 2**31
 
 Column = list[Any]
@@ -90,10 +90,15 @@ class EventColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestionLimits:
-    """What a batch is judged by: the known campaigns, and the latest time taken (microseconds since 1970)."""
+    """What a batch is judged by: the known campaigns, and the latest and earliest times taken.
+
+    Times are microseconds since 1970. `earliest_micros` is after `EARLIEST_MICROS` where older events are not
+    kept.
+    """
 
     campaigns: frozenset[str]
     latest_micros: int
+    earliest_micros: int = EARLIEST_MICROS
 
 
 def find_rejections(events: EventColumns, limits: IngestionLimits) -> list[Rejection]:
@@ -117,10 +122,9 @@ def _suspicious(events: EventColumns, limits: IngestionLimits) -> Mask:
             if texts is not events.policy_version:
                 mask |= np.fromiter(map(bool, texts), np.bool_, size)
     mask |= _suspicious_place(events, types, limits.campaigns)
-    if min(events.event_micros) < EARLIEST_MICROS or max(events.event_micros) > limits.latest_micros:
-        mask |= np.fromiter(
-            (not EARLIEST_MICROS <= t <= limits.latest_micros for t in events.event_micros), np.bool_, size
-        )
+    earliest, latest = limits.earliest_micros, limits.latest_micros
+    if min(events.event_micros) < earliest or max(events.event_micros) > latest:
+        mask |= np.fromiter((not earliest <= t <= latest for t in events.event_micros), np.bool_, size)
     for amounts in (events.revenue, events.cost, events.offer_amount):
         mask |= _unfit_money(amounts)
     without_revenue = np.fromiter((r is None for r in events.revenue), np.bool_, size)
@@ -128,7 +132,7 @@ def _suspicious(events: EventColumns, limits: IngestionLimits) -> Mask:
     propensities = np.array(events.propensity, dtype=np.float64)
     mask |= ~((propensities > 0) & (propensities <= 1)) & ~_unset(events.propensity, propensities)
     channels = np.array(events.channel, dtype=np.int64)
-    mask |= (channels < 0) | (channels > _MAXIMUM_CHANNEL)
+    mask |= (channels < 0) | (channels > MAXIMUM_CHANNEL)
     return mask
 
 
@@ -191,8 +195,8 @@ def explain_rejection(events: EventColumns, index: int, limits: IngestionLimits)
 def _broken_rules(
     events: EventColumns, index: int, limits: IngestionLimits
 ) -> Iterable[tuple[str, str, str]]:
-    yield from _broken_text("user_id", events.user_id[index], required=True)
-    yield from _broken_text("event_id", events.event_id[index], required=True)
+    yield from broken_text("user_id", events.user_id[index], required=True)
+    yield from broken_text("event_id", events.event_id[index], required=True)
     event_type = events.event_type[index]
     if event_type not in _KNOWN_TYPES:
         yield (
@@ -201,22 +205,22 @@ def _broken_rules(
             "must be an event type of the contract, not EVENT_TYPE_UNSPECIFIED",
         )
     yield from _broken_place(events, index, limits)
-    yield from _broken_time(events.event_micros[index], limits.latest_micros)
+    yield from _broken_time(events.event_micros[index], limits)
     revenue = events.revenue[index]
     if revenue is not None:
-        yield from _broken_money("revenue", revenue)
+        yield from broken_money("revenue", revenue)
         if revenue and event_type not in _WITH_REVENUE:
             yield "revenue", "INVALID_FIELD", "is carried by CONVERTED and REFUNDED only"
     for field, amount in (("cost", events.cost[index]), ("offer_amount", events.offer_amount[index])):
         if amount is not None:
-            yield from _broken_money(field, amount)
-    if not 0 <= events.channel[index] <= _MAXIMUM_CHANNEL:
+            yield from broken_money(field, amount)
+    if not 0 <= events.channel[index] <= MAXIMUM_CHANNEL:
         yield "channel", "VALUE_UNKNOWN", "must be a channel of the contract"
     yield from _broken_special(events, index, event_type)
     propensity = events.propensity[index]
     if propensity is not None and not 0 < propensity <= 1:
         yield "propensity", "VALUE_OUT_OF_RANGE", "must be above 0 and at most 1"
-    yield from _broken_text("policy_version", events.policy_version[index], required=False)
+    yield from broken_text("policy_version", events.policy_version[index], required=False)
 
 
 def _broken_place(
@@ -242,19 +246,20 @@ def _broken_special(events: EventColumns, index: int, event_type: int) -> Iterab
     """Yield what is wrong with the fields that only one event type has."""
     original = events.original_event_id[index]
     if event_type == REFUNDED:
-        yield from _broken_text("original_event_id", original, required=True)
+        yield from broken_text("original_event_id", original, required=True)
         if not events.revenue[index]:
             yield "revenue", "FIELD_REQUIRED", "of a REFUNDED is what is given back, above 0"
     elif original:
         yield "original_event_id", "INVALID_FIELD", "is for REFUNDED only"
     name = events.custom_event_name[index]
     if event_type == CUSTOM:
-        yield from _broken_text("custom_event_name", name, required=True)
+        yield from broken_text("custom_event_name", name, required=True)
     elif name:
         yield "custom_event_name", "INVALID_FIELD", "is for CUSTOM only"
 
 
-def _broken_text(field: str, text: str, *, required: bool) -> Iterable[tuple[str, str, str]]:
+def broken_text(field: str, text: str, *, required: bool) -> Iterable[tuple[str, str, str]]:
+    """Yield what is wrong with a name: the field, the reason, and what would be right."""
     if required and not text:
         yield field, "FIELD_REQUIRED", "must not be empty"
     if len(text) > MAXIMUM_ID_LENGTH:
@@ -263,17 +268,25 @@ def _broken_text(field: str, text: str, *, required: bool) -> Iterable[tuple[str
         yield field, "TEXT_INVALID", "must not hold a NUL character"
 
 
-def _broken_time(micros: int, latest_micros: int) -> Iterable[tuple[str, str, str]]:
+def _broken_time(micros: int, limits: IngestionLimits) -> Iterable[tuple[str, str, str]]:
     if micros == MISSING_TIME:
         yield "event_time", "FIELD_REQUIRED", "must be set"
     elif micros < EARLIEST_MICROS:
         yield "event_time", "TIME_OUT_OF_RANGE", "must not be before 2000-01-01"
-    elif micros > latest_micros:
-        latest = datetime.fromtimestamp(latest_micros // 1_000_000, UTC).isoformat()
+    elif micros < limits.earliest_micros:
+        earliest = _isoformat(limits.earliest_micros)
+        yield "event_time", "EVENT_TOO_OLD", f"is older than events are kept: must not be before {earliest}"
+    elif micros > limits.latest_micros:
+        latest = _isoformat(limits.latest_micros)
         yield "event_time", "TIME_OUT_OF_RANGE", f"lies in the future: must not be after {latest}"
 
 
-def _broken_money(field: str, amount: float) -> Iterable[tuple[str, str, str]]:
+def _isoformat(micros: int) -> str:
+    return datetime.fromtimestamp(micros // MICROS_PER_UNIT, UTC).isoformat()
+
+
+def broken_money(field: str, amount: float) -> Iterable[tuple[str, str, str]]:
+    """Yield what is wrong with an amount in currency units: field, reason, and what would be right."""
     if not math.isfinite(amount):
         yield field, "MONEY_NOT_FINITE", "must be a finite number"
     elif not 0 <= amount <= MAXIMUM_MONEY:

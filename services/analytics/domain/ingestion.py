@@ -271,13 +271,15 @@ def plan_refunds(
     """Decide which refunds of a batch may be taken, in its order.
 
     A refund counts at its original's time, in its currency and at its offer; without a campaign or a merchant
-    of its own it has its original's. All refunds of an event together take at most its revenue.
+    of its own it has its original's. All refunds of an event together take at most its revenue. A refund of
+    an event that is not kept is refused, even one that was taken before: it is not kept either.
 
     Args:
         refunds: the batch's refunds; a repeated one is known.
-        originals: the stored events that they name, locked.
-        earlier: all stored refunds of these originals.
+        originals: the stored events that they name, locked; none that is too old to be kept.
+        earlier: all stored refunds of events that the refunds name.
     """
+    earlier = [refund for refund in earlier if refund.original in originals]
     known_ids = {(refund.original[0], refund.event_id) for refund in earlier}
     left = {identity: event.revenue_micros for identity, event in originals.items()}
     for refund in earlier:
@@ -320,7 +322,7 @@ def _broken_refund(
             index=index,
             field="original_event_id",
             reason="ORIGINAL_EVENT_UNKNOWN",
-            message="names no CONVERTED event of this user",
+            message="names no CONVERTED event of this user among the events that are kept",
         )
     if refunds.campaign_id[row] != original.campaign_id:
         return Rejection(

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from zoneinfo import ZoneInfo
 
 from services.analytics.domain.events import (
+    EARLIEST_MICROS,
     REFUNDED,
     EventColumns,
     IngestionLimits,
@@ -21,10 +23,12 @@ from services.analytics.domain.ingestion import (
     plan_refunds,
     stamp_events,
 )
+from services.analytics.domain.retention import first_open_moment, last_expired_day, later_day
 from services.analytics.operations.changes import Changes
 from services.analytics.operations.retries import Retries
 from services.analytics.settings import AnalyticsSettings
 from services.analytics.store import ingestion as store
+from services.analytics.store import retention as retention_store
 from services.common.database import Connection, Database
 from services.common.errors import ResourceExhaustedError, invalid_field
 
@@ -63,6 +67,7 @@ class IngestionOperations:
         self._clock = clock
         self._random = random
         self._changes = changes
+        self._zone = ZoneInfo(settings.reporting_time_zone)
         self._retries = Retries(random)
         self._turns = asyncio.Semaphore(settings.concurrent_batches)
         self._under_way = 0
@@ -110,22 +115,38 @@ class IngestionOperations:
     async def _transact(self, events: EventColumns) -> IngestionResult:
         async with self._database.transaction() as connection:
             await store.open_batch(connection)
-            stamped, rejections = await self._prepare(connection, events)
+            earliest_micros = await self._fetch_earliest(connection)
+            stamped, rejections = await self._prepare(connection, events, earliest_micros)
             slot = self._random.randrange(self._settings.portfolio_slots)
-            accepted, repeats, refused = await _write(connection, stamped, slot=slot)
+            accepted, repeats, refused = await _write(connection, stamped, earliest_micros, slot=slot)
             duplicates, conflicts = await _judge(connection, repeats)
         rejections = sorted([*rejections, *refused, *conflicts], key=lambda rejection: rejection.index)
         return IngestionResult(accepted=accepted, duplicates=duplicates, rejections=rejections)
 
+    async def _fetch_earliest(self, connection: Connection) -> int:
+        """Return the earliest time taken: older events are, or may be, kept as sums only."""
+        expired = last_expired_day(self._clock(), self._zone, self._settings.retention_days)
+        sealed = await retention_store.fetch_sealed_through(connection)
+        opening = first_open_moment(later_day(expired, sealed), self._zone)
+        return (
+            EARLIEST_MICROS
+            if opening is None
+            else max(EARLIEST_MICROS, round(opening.timestamp()) * 1_000_000)
+        )
+
     async def _prepare(
-        self, connection: Connection, events: EventColumns
+        self, connection: Connection, events: EventColumns, earliest_micros: int
     ) -> tuple[StampedEvents, Sequence[Rejection]]:
         """Return the fit events, stamped, and the rejections of the others."""
         # A name with a NUL cannot be stored; the database would refuse the question.
         named = {c for c in events.campaign_id if c and "\0" not in c}
         campaigns = await store.list_campaign_stamps(connection, sorted(named))
         latest = self._clock().timestamp() + self._settings.max_future_seconds
-        limits = IngestionLimits(campaigns=frozenset(campaigns), latest_micros=round(latest * 1_000_000))
+        limits = IngestionLimits(
+            campaigns=frozenset(campaigns),
+            latest_micros=round(latest * 1_000_000),
+            earliest_micros=earliest_micros,
+        )
         rejections = find_rejections(events, limits)
         positions = list(range(len(events)))
         if rejections:
@@ -141,7 +162,7 @@ class IngestionOperations:
 
 
 async def _write(
-    connection: Connection, events: StampedEvents, *, slot: int
+    connection: Connection, events: StampedEvents, earliest_micros: int, *, slot: int
 ) -> tuple[int, list[StampedEvents], Sequence[Rejection]]:
     """Insert a batch; return how many events were new, those that were not, and refused refunds.
 
@@ -155,9 +176,10 @@ async def _write(
     refunds = events.keep(is_refund)
     sources = sorted(set(refunds.originals()))
     await store.lock_events(connection, sources)
+    originals = await store.list_stored_events(connection, sources)
     plan = plan_refunds(
         refunds,
-        await store.list_stored_events(connection, sources),
+        {source: event for source, event in originals.items() if event.counted_micros >= earliest_micros},
         await store.list_refunds_of_originals(connection, sources),
     )
     await store.clear_batch(connection)
