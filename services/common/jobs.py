@@ -35,6 +35,8 @@ LONGEST_TEXT = 500
 """Characters kept of a result or an error."""
 CONCLUDE_SECONDS = 1.0
 """How long the end of a run waits for the database before it is written again."""
+STOP_SECONDS = 10.0
+"""How long a stop waits for runs that do not end when they are cancelled."""
 DONE, FAILED = "done", "failed"
 _RUNS = Counter("job_runs_total", "Runs of jobs that ended, by outcome.", ["job_name", "outcome"])
 _SECONDS = Histogram(
@@ -195,8 +197,12 @@ class JobRunner:
         return begun
 
     async def cut_off(self) -> None:
-        """Cancel the runs under way and wait until their leases are given back."""
-        await _end(*self._runs)
+        """Cancel the runs under way and wait until their leases are given back, if that is soon."""
+        runs = set(self._runs)
+        for run in runs:
+            run.cancel()
+        if runs:
+            await asyncio.wait(runs, timeout=STOP_SECONDS)
 
     async def _keep_polling(self) -> None:
         registered, lost = False, False

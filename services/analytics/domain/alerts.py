@@ -8,7 +8,7 @@ particular Gaussian process", Ann. Math. Statist. 32, 1961),
 
 a metric that lies exactly on its bound then raises a false alarm in 0.7 % of the window's lengths (of seven
 days, for instance), where 95 % would raise one in 16 %. Simulated, with windows that begin at midnights, it
-is 0.1 to 0.5 % (`FALSE_ALARM_RATE` is what is promised). An alert is over when the metric itself is back
+is at most 0.6 % (`FALSE_ALARM_RATE` is what is promised). An alert is over when the metric itself is back
 within its bound.
 
 The user is the unit of every interval: the design effect of the campaign's life is lent to the window

@@ -57,6 +57,8 @@ class Topic(Generic[Value]):
         while self._done < wanted:
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read_once())
+                # Whoever waits gets the error; where nobody does any more, nobody needs it.
+                self._reading.add_done_callback(lambda read: read.cancelled() or read.exception())
             await asyncio.shield(self._reading)
 
     async def _read_once(self) -> None:
@@ -69,6 +71,11 @@ class Topic(Generic[Value]):
             self.version += 1
             self.wake()
         self._done = number
+
+    def close(self) -> None:
+        """Cut a read off that is under way."""
+        if self._reading is not None:
+            self._reading.cancel()
 
     def fail(self, error: Exception) -> None:
         """End everybody who watches with an error."""
@@ -126,6 +133,8 @@ class WatchHub:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            for topic in self._topics.values():
+                topic.close()
 
     async def watch(
         self, name: str, read: Callable[[], Awaitable[Value]]

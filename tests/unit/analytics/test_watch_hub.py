@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.analytics.operations import watch_hub
 from services.analytics.operations.changes import EVERYTHING
 from services.analytics.operations.watch_hub import Observed, WatchHub
 from services.common.errors import (
@@ -20,6 +21,13 @@ from services.common.errors import (
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 NEVER = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a hub wait less than it would; a test that is about the waiting has its own."""
+    monkeypatch.setattr(watch_hub, "MINIMUM_SECONDS", 0.01)
+    monkeypatch.setattr(watch_hub, "RETRY_SECONDS", 0.01)
 
 
 @dataclass
@@ -102,7 +110,8 @@ async def test_who_comes_while_a_read_is_under_way_gets_a_later_one() -> None:
         assert (await second).value == 2
 
 
-async def test_changes_in_quick_succession_become_one() -> None:
+async def test_changes_in_quick_succession_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_hub, "MINIMUM_SECONDS", 0.5)
     number = Number()
     async with running_hub() as hub:
         stream = hub.watch("n", number.read)
