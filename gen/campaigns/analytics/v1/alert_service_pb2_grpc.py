@@ -105,7 +105,7 @@ class AlertServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchAlerts(self, request, context):
-        """Sends the open alerts now, and every alert that opens or closes, until the caller leaves.
+        """Sends the open alerts now, and every alert that opens or closes, until the caller leaves. Ends as WatchCampaign does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,7 @@ class AlertServiceStub:
     ListAlerts: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.ListAlertsRequest, _alert_service_pb2.ListAlertsResponse]
     """Lists alerts."""
     WatchAlerts: _aio.UnaryStreamMultiCallable[_alert_service_pb2.WatchAlertsRequest, _alert_service_pb2.WatchAlertsResponse]
-    """Sends the open alerts now, and every alert that opens or closes, until the caller leaves."""
+    """Sends the open alerts now, and every alert that opens or closes, until the caller leaves. Ends as WatchCampaign does."""
 
 class AlertServiceServicer:
     """Watches metrics by stored rules and tells when one goes out of bounds. Rules are evaluated by a job, once a minute by
@@ -78,6 +78,6 @@ class AlertServiceServicer:
         request: _alert_service_pb2.WatchAlertsRequest,
         context: _aio.ServicerContext[_alert_service_pb2.WatchAlertsRequest, _abc.AsyncIterator[_alert_service_pb2.WatchAlertsResponse]],
     ) -> _abc.AsyncIterator[_alert_service_pb2.WatchAlertsResponse]:
-        """Sends the open alerts now, and every alert that opens or closes, until the caller leaves."""
+        """Sends the open alerts now, and every alert that opens or closes, until the caller leaves. Ends as WatchCampaign does."""
 
 def add_AlertServiceServicer_to_server(servicer: AlertServiceServicer, server: _aio.Server) -> None: ...

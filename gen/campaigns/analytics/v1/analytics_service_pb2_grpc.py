@@ -317,15 +317,17 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchCampaign(self, request, context):
-        """Sends a campaign's metrics now and after every change, until the caller leaves. NOT_FOUND for an unknown
-        campaign.
+        """Sends a campaign's metrics now and within a second of every change, at most five times a second, until the caller
+        leaves; who reads slowly gets the newest and misses some in between. A restart of the database does not end the
+        stream. NOT_FOUND for an unknown campaign, RESOURCE_EXHAUSTED (TOO_MANY_WATCHERS) where too many watch, UNAVAILABLE
+        when the service stops: watch again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchPortfolio(self, request, context):
-        """Sends the sums of the current day over all campaigns now and after every change, until the caller leaves.
+        """Sends the sums of the current day over all campaigns now and within a second of every change, as WatchCampaign does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -84,11 +84,13 @@ class AnalyticsServiceStub:
     ListCosts: _aio.UnaryUnaryMultiCallable[_costs_pb2.ListCostsRequest, _costs_pb2.ListCostsResponse]
     """Lists the costs that were imported, as they are now."""
     WatchCampaign: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchCampaignRequest, _analytics_service_pb2.WatchCampaignResponse]
-    """Sends a campaign's metrics now and after every change, until the caller leaves. NOT_FOUND for an unknown
-    campaign.
+    """Sends a campaign's metrics now and within a second of every change, at most five times a second, until the caller
+    leaves; who reads slowly gets the newest and misses some in between. A restart of the database does not end the
+    stream. NOT_FOUND for an unknown campaign, RESOURCE_EXHAUSTED (TOO_MANY_WATCHERS) where too many watch, UNAVAILABLE
+    when the service stops: watch again.
     """
     WatchPortfolio: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchPortfolioRequest, _analytics_service_pb2.WatchPortfolioResponse]
-    """Sends the sums of the current day over all campaigns now and after every change, until the caller leaves."""
+    """Sends the sums of the current day over all campaigns now and within a second of every change, as WatchCampaign does."""
 
 class AnalyticsServiceServicer:
     """Takes in what happens and says what it amounts to, exactly and at once: an answer counts every event that was
@@ -257,8 +259,10 @@ class AnalyticsServiceServicer:
         request: _analytics_service_pb2.WatchCampaignRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.WatchCampaignRequest, _abc.AsyncIterator[_analytics_service_pb2.WatchCampaignResponse]],
     ) -> _abc.AsyncIterator[_analytics_service_pb2.WatchCampaignResponse]:
-        """Sends a campaign's metrics now and after every change, until the caller leaves. NOT_FOUND for an unknown
-        campaign.
+        """Sends a campaign's metrics now and within a second of every change, at most five times a second, until the caller
+        leaves; who reads slowly gets the newest and misses some in between. A restart of the database does not end the
+        stream. NOT_FOUND for an unknown campaign, RESOURCE_EXHAUSTED (TOO_MANY_WATCHERS) where too many watch, UNAVAILABLE
+        when the service stops: watch again.
         """
 
     def WatchPortfolio(
@@ -266,6 +270,6 @@ class AnalyticsServiceServicer:
         request: _analytics_service_pb2.WatchPortfolioRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.WatchPortfolioRequest, _abc.AsyncIterator[_analytics_service_pb2.WatchPortfolioResponse]],
     ) -> _abc.AsyncIterator[_analytics_service_pb2.WatchPortfolioResponse]:
-        """Sends the sums of the current day over all campaigns now and after every change, until the caller leaves."""
+        """Sends the sums of the current day over all campaigns now and within a second of every change, as WatchCampaign does."""
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _aio.Server) -> None: ...

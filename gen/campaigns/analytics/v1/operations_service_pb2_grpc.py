@@ -70,7 +70,8 @@ class OperationsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RunJob(self, request, context):
-        """Has a job run as soon as a replica is free, whatever its schedule. NOT_FOUND for an unknown job.
+        """Has a job run as soon as a replica is free, whatever its schedule; one that runs already runs once more. NOT_FOUND
+        for an unknown job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -22,7 +22,9 @@ class OperationsServiceStub:
     ListJobs: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListJobsRequest, _operations_service_pb2.ListJobsResponse]
     """Lists the jobs with their last and next runs."""
     RunJob: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.RunJobRequest, _operations_service_pb2.RunJobResponse]
-    """Has a job run as soon as a replica is free, whatever its schedule. NOT_FOUND for an unknown job."""
+    """Has a job run as soon as a replica is free, whatever its schedule; one that runs already runs once more. NOT_FOUND
+    for an unknown job.
+    """
     Reconcile: _aio.UnaryStreamMultiCallable[_operations_service_pb2.ReconcileRequest, _operations_service_pb2.ReconcileResponse]
     """Counts every number again, from the raw events, the sums kept of dropped ones and the imported costs, and sends rollup by
     rollup what differs, each as soon as it is known and all from one snapshot. Takes nothing from ingestion but time of
@@ -48,7 +50,9 @@ class OperationsServiceServicer:
         request: _operations_service_pb2.RunJobRequest,
         context: _aio.ServicerContext[_operations_service_pb2.RunJobRequest, _abc.Awaitable[_operations_service_pb2.RunJobResponse]],
     ) -> _abc.Awaitable[_operations_service_pb2.RunJobResponse]:
-        """Has a job run as soon as a replica is free, whatever its schedule. NOT_FOUND for an unknown job."""
+        """Has a job run as soon as a replica is free, whatever its schedule; one that runs already runs once more. NOT_FOUND
+        for an unknown job.
+        """
 
     def Reconcile(
         self,
