@@ -20,7 +20,7 @@ from services.analytics.domain.journeys import (
 from services.analytics.domain.markov import Transitions, find_removal_effects
 
 GROUPS = 20
-"""Groups of users whose credits are left out one after the other, see `shares.py`."""
+"""Groups of users whose credits are left out one after the other, see `shares.py`; statements count on it."""
 MAXIMUM_REPEATED_CAMPAIGNS = 1500
 """With more campaigns than this in a month the chain is solved once, and `markov` has no interval: a solution
 takes as many operations as the cube of their number, and an interval takes twenty."""

@@ -1,6 +1,5 @@
 """Statements of attribution: what a run reads and writes, and what answers read."""
 
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -260,10 +259,7 @@ async def list_credits_without_groups(
         currency_code,
         models,
     )
-    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in rows:
-        found[row["campaign_id"], row["model"]].append(row["microconversions"])
-    return found
+    return {(row["campaign_id"], row["model"]): row["microconversions"] for row in rows}
 
 
 async def fetch_divided(connection: Connection, days: DateRange, currency_code: str) -> Divided:
@@ -277,10 +273,11 @@ async def list_divided_without_groups(
     connection: Connection, days: DateRange, currency_code: str
 ) -> Sequence[float]:
     """Return the conversions that were divided, each group of users left out in turn."""
-    rows = await connection.fetch(
-        STATEMENTS["list_attributed_without_groups"].sql, days.start, days.end, currency_code
+    row = await connection.fetchrow(
+        STATEMENTS["fetch_attributed_without_groups"].sql, days.start, days.end, currency_code
     )
-    return [row["conversions"] for row in rows]
+    assert row is not None, "an aggregate has a row"
+    return [conversions or 0.0 for conversions in row["conversions"]]
 
 
 async def list_currencies(connection: Connection, days: DateRange) -> Sequence[str]:

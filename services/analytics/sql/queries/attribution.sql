@@ -226,14 +226,26 @@ group by model
 order by model;
 
 -- name: list_credits_without_groups :many
--- The credits of some campaigns, one group of users after the other left out.
-select t.campaign_id, t.model, g.user_group, sum(g.microconversions::double precision) as microconversions
-from attribution_daily t
-cross join unnest(t.microconversions_without_group) with ordinality as g (microconversions, user_group)
-where t.campaign_id = any ($1::text[]) and t.day between $2::date and $3::date and t.currency_code = $4::text
-    and t.model = any ($5::text[])
-group by t.campaign_id, t.model, g.user_group
-order by t.campaign_id, t.model, g.user_group;
+-- The credits of some campaigns, one of the 20 groups of users after the other left out; none where none were kept.
+select
+    campaign_id, model,
+    array[
+        sum(microconversions_without_group[1]::float8), sum(microconversions_without_group[2]::float8),
+        sum(microconversions_without_group[3]::float8), sum(microconversions_without_group[4]::float8),
+        sum(microconversions_without_group[5]::float8), sum(microconversions_without_group[6]::float8),
+        sum(microconversions_without_group[7]::float8), sum(microconversions_without_group[8]::float8),
+        sum(microconversions_without_group[9]::float8), sum(microconversions_without_group[10]::float8),
+        sum(microconversions_without_group[11]::float8), sum(microconversions_without_group[12]::float8),
+        sum(microconversions_without_group[13]::float8), sum(microconversions_without_group[14]::float8),
+        sum(microconversions_without_group[15]::float8), sum(microconversions_without_group[16]::float8),
+        sum(microconversions_without_group[17]::float8), sum(microconversions_without_group[18]::float8),
+        sum(microconversions_without_group[19]::float8), sum(microconversions_without_group[20]::float8)
+    ] as microconversions
+from attribution_daily
+where campaign_id = any ($1::text[]) and day between $2::date and $3::date and currency_code = $4::text
+    and model = any ($5::text[])
+group by campaign_id, model
+having count(*) = count(microconversions_without_group[1]);
 
 -- name: fetch_attributed :one
 -- What was divided over the days from $1 to $2, both included, in the currency $3.
@@ -245,14 +257,23 @@ select
 from attribution_days
 where day between $1::date and $2::date and currency_code = $3::text;
 
--- name: list_attributed_without_groups :many
--- The conversions that were divided, one group of users after the other left out.
-select g.user_group, sum(g.conversions::double precision) as conversions
-from attribution_days t
-cross join unnest(t.conversions_without_group) with ordinality as g (conversions, user_group)
-where t.day between $1::date and $2::date and t.currency_code = $3::text
-group by g.user_group
-order by g.user_group;
+-- name: fetch_attributed_without_groups :one
+-- The conversions that were divided, one of the 20 groups of users after the other left out; nulls where none were.
+select
+    array[
+        sum(conversions_without_group[1]::float8), sum(conversions_without_group[2]::float8),
+        sum(conversions_without_group[3]::float8), sum(conversions_without_group[4]::float8),
+        sum(conversions_without_group[5]::float8), sum(conversions_without_group[6]::float8),
+        sum(conversions_without_group[7]::float8), sum(conversions_without_group[8]::float8),
+        sum(conversions_without_group[9]::float8), sum(conversions_without_group[10]::float8),
+        sum(conversions_without_group[11]::float8), sum(conversions_without_group[12]::float8),
+        sum(conversions_without_group[13]::float8), sum(conversions_without_group[14]::float8),
+        sum(conversions_without_group[15]::float8), sum(conversions_without_group[16]::float8),
+        sum(conversions_without_group[17]::float8), sum(conversions_without_group[18]::float8),
+        sum(conversions_without_group[19]::float8), sum(conversions_without_group[20]::float8)
+    ] as conversions
+from attribution_days
+where day between $1::date and $2::date and currency_code = $3::text;
 
 -- name: list_attribution_currencies :many
 -- The currencies in which something was divided on the days from $1 to $2, both included.
