@@ -31,6 +31,7 @@ from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
+from services.analytics.operations.portfolio_users import PortfolioUsers, build_portfolio_users_job
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retries import Retries
 from services.analytics.operations.rfm import RfmOperations
@@ -122,20 +123,27 @@ async def open_services(
             attribution_seconds=settings.attribution_interval_seconds,
             zone=zone,
         )
-        jobs = [*jobs, *_build_audience_jobs(settings, jobs_database, zone=zone, clock=clock)]
+        jobs = [
+            *jobs,
+            *_build_audience_jobs(settings, jobs_database, zone=zone, clock=clock),
+            build_portfolio_users_job(
+                PortfolioUsers(jobs_database), seconds=settings.portfolio_users_interval_seconds
+            ),
+        ]
         runner = JobRunner(
             database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
         )
         metrics = MetricsOperations(database, zone=zone)
+        users = PortfolioUsers(database)
         analytics = AnalyticsServicer(
             attribution=AttributionOperations(database, zone=zone, clock=clock),
             channels=ChannelOperations(database),
             cohorts=CohortOperations(database, zone=zone, clock=clock),
             comparison=ComparisonOperations(database),
             ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
-            live=LiveOperations(database, metrics, hub, zone=zone, clock=clock),
+            live=LiveOperations(database, metrics, hub, zone=zone, clock=clock, users=users),
             metrics=metrics,
-            portfolio=PortfolioOperations(database, zone=zone, clock=clock),
+            portfolio=PortfolioOperations(database, zone=zone, clock=clock, users=users),
             rfm=RfmOperations(database, zone=zone),
             segments=SegmentOperations(database, clock=clock),
             trends=TrendOperations(database, zone=zone, clock=clock),

@@ -58,6 +58,11 @@ class AnalyticsSettings(ServiceSettings):
     attribution_interval_seconds: float = Field(
         900.0, ge=1, description="seconds between two runs of attribution"
     )
+    portfolio_users_interval_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="how often the users of all campaigns are added up, for the portfolio's intervals",
+    )
     audience_interval_seconds: float = Field(
         300.0, gt=0, description="time between two counts of cohorts and of campaigns' segments"
     )

@@ -2,8 +2,7 @@
 
 from gen.campaigns.analytics.v1 import analytics_service_pb2, metrics_pb2
 from services.analytics.convert.metrics import day_from_proto
-from services.analytics.convert.ranges import range_to_proto
-from services.analytics.domain.metrics import divide
+from services.analytics.convert.ranges import interval_to_proto, range_to_proto
 from services.analytics.domain.portfolio import (
     CurrencyPortfolio,
     Portfolio,
@@ -49,20 +48,26 @@ def _currency_to_proto(currency: CurrencyPortfolio) -> metrics_pb2.CurrencyPortf
 
 def totals_to_proto(totals: PortfolioTotals) -> metrics_pb2.PortfolioTotals:
     """Return sums; money stays unset where it would mix currencies."""
-    counts = totals.counts
+    counts, rates = totals.counts, totals.rates
     answer = metrics_pb2.PortfolioTotals(
         currency_code=totals.currency_code or "",
         impressions=counts.impressions,
         views=counts.views,
         clicks=counts.clicks,
         conversions=counts.conversions,
-        view_rate=divide(counts.views, counts.impressions),
-        ctr=divide(counts.clicks, counts.impressions),
-        conversion_rate=divide(counts.conversions, counts.views),
+        view_rate=rates.view_rate.value,
+        view_rate_interval=interval_to_proto(rates.view_rate.interval),
+        ctr=rates.ctr.value,
+        ctr_interval=interval_to_proto(rates.ctr.interval),
+        conversion_rate=rates.conversion_rate.value,
+        conversion_rate_interval=interval_to_proto(rates.conversion_rate.interval),
         purchase_count=totals.purchases,
+        roas=rates.roas.value,
+        roas_interval=interval_to_proto(rates.roas.interval),
         notification_deliveries=totals.notification_deliveries,
         notification_opens=totals.notification_opens,
-        notification_open_rate=divide(totals.notification_opens, totals.notification_deliveries),
+        notification_open_rate=rates.notification_open_rate.value,
+        notification_open_rate_interval=interval_to_proto(rates.notification_open_rate.interval),
         geofence_entries=totals.geofence_entries,
         unsubscribes=totals.unsubscribes,
     )
@@ -71,8 +76,6 @@ def totals_to_proto(totals: PortfolioTotals) -> metrics_pb2.PortfolioTotals:
         answer.cost = micros_to_money(counts.cost_micros)
         answer.profit = micros_to_money(counts.revenue_micros - counts.cost_micros)
         answer.purchase_revenue = micros_to_money(totals.purchase_revenue_micros)
-        if counts.cost_micros:
-            answer.roas = counts.revenue_micros / counts.cost_micros
     return answer
 
 

@@ -1,13 +1,25 @@
 """What all campaigns did together; money is never added across currencies."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
-from services.analytics.domain.metrics import Counts, DateRange, divide
+from services.analytics.domain.metrics import (
+    CampaignTotals,
+    Counts,
+    DateRange,
+    Estimate,
+    RatioName,
+    Signals,
+    divide,
+    estimate_by_design_effect,
+)
 
 NANOS_PER_UNIT = 1_000_000_000
+ALL_CURRENCIES = ""
+NO_USERS: Mapping[str, CampaignTotals] = {}
+"""Before anybody added up the users of the portfolio: its rates have no intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +50,17 @@ class CampaignCount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PortfolioRates:
+    """The rates of sums, with intervals whose unit is the user; None where undefined."""
+
+    view_rate: Estimate
+    ctr: Estimate
+    conversion_rate: Estimate
+    notification_open_rate: Estimate
+    roas: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class PortfolioTotals:
     """Sums; `currency_code` is None where they span several or none, and all money is then meaningless."""
 
@@ -50,6 +73,7 @@ class PortfolioTotals:
     notification_opens: int
     geofence_entries: int
     unsubscribes: int
+    rates: PortfolioRates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,20 +113,61 @@ class Portfolio:
     currencies: Sequence[CurrencyPortfolio]
 
 
-def add_portfolio(days: Iterable[PortfolioDay]) -> PortfolioTotals:
-    """Return the sums of some days and currencies."""
+def add_portfolio(
+    days: Iterable[PortfolioDay], users: Mapping[str, CampaignTotals] = NO_USERS
+) -> PortfolioTotals:
+    """Return the sums of some days and currencies.
+
+    `users` are the sums over the users of all campaigns together, each user once, by currency and over
+    ALL_CURRENCIES: they give the rates their intervals.
+    """
     days = list(days)
     currencies = {day.currency_code for day in days if _has_money(day)} or {d.currency_code for d in days}
-    return PortfolioTotals(
-        currency_code=currencies.pop() if len(currencies) == 1 else None,
-        is_money_defined=len({day.currency_code for day in days if _has_money(day)}) <= 1,
-        counts=reduce(add, (day.counts for day in days), Counts()),
-        purchases=sum(day.purchases for day in days),
-        purchase_revenue_micros=sum(day.purchase_revenue_micros for day in days),
+    currency = currencies.pop() if len(currencies) == 1 else None
+    is_money_defined = len({day.currency_code for day in days if _has_money(day)}) <= 1
+    counts = reduce(add, (day.counts for day in days), Counts())
+    signals = Signals(
         notification_deliveries=sum(day.notification_deliveries for day in days),
         notification_opens=sum(day.notification_opens for day in days),
         geofence_entries=sum(day.geofence_entries for day in days),
         unsubscribes=sum(day.unsubscribes for day in days),
+    )
+    return PortfolioTotals(
+        currency_code=currency,
+        is_money_defined=is_money_defined,
+        counts=counts,
+        purchases=sum(day.purchases for day in days),
+        purchase_revenue_micros=sum(day.purchase_revenue_micros for day in days),
+        notification_deliveries=signals.notification_deliveries,
+        notification_opens=signals.notification_opens,
+        geofence_entries=signals.geofence_entries,
+        unsubscribes=signals.unsubscribes,
+        rates=estimate_portfolio_rates(
+            CampaignTotals(counts=counts, signals=signals),
+            users.get(currency or ALL_CURRENCIES, CampaignTotals()),
+            is_money_defined=is_money_defined,
+        ),
+    )
+
+
+def estimate_portfolio_rates(
+    window: CampaignTotals, life: CampaignTotals, *, is_money_defined: bool
+) -> PortfolioRates:
+    """Return the rates of a window of the portfolio by the design effect of its life.
+
+    Users are in many campaigns, so the portfolio's design effect is not that of its campaigns: it is made of
+    each user's sums over all of them.
+    """
+
+    def estimate(name: RatioName) -> Estimate:
+        return estimate_by_design_effect(window, life, name)
+
+    return PortfolioRates(
+        view_rate=estimate("view_rate"),
+        ctr=estimate("ctr"),
+        conversion_rate=estimate("conversion_rate"),
+        notification_open_rate=estimate("notification_open_rate"),
+        roas=estimate("roas") if is_money_defined else Estimate(),
     )
 
 
@@ -125,6 +190,7 @@ def measure_portfolio(
     campaigns: Sequence[CampaignCount],
     range_before: DateRange,
     days_before: Sequence[PortfolioDay],
+    users: Mapping[str, CampaignTotals] = NO_USERS,
 ) -> Portfolio:
     """Return the portfolio of a range, per currency and against the range before.
 
@@ -134,24 +200,28 @@ def measure_portfolio(
         campaigns: the campaigns with an event or a cost in the range, per currency.
         range_before: the days compared with.
         days_before: what was counted of those.
+        users: the sums over users, as of `add_portfolio`.
     """
-    totals = add_portfolio(days)
+    totals = add_portfolio(days, users)
     codes = sorted({day.currency_code for day in days} | {c.currency_code for c in campaigns})
     return Portfolio(
         date_range=date_range,
         total_campaigns=sum(count.campaigns for count in campaigns),
         totals=totals,
         average_roas=mean_roas(campaigns),
-        change=_compare(totals, add_portfolio(days_before), range_before),
-        currencies=[_measure_currency(code, days, campaigns) for code in codes],
+        change=_compare(totals, add_portfolio(days_before, users), range_before),
+        currencies=[_measure_currency(code, days, campaigns, users) for code in codes],
     )
 
 
 def _measure_currency(
-    code: str, days: Sequence[PortfolioDay], campaigns: Sequence[CampaignCount]
+    code: str,
+    days: Sequence[PortfolioDay],
+    campaigns: Sequence[CampaignCount],
+    users: Mapping[str, CampaignTotals],
 ) -> CurrencyPortfolio:
     own = [count for count in campaigns if count.currency_code == code]
-    totals = add_portfolio(day for day in days if day.currency_code == code)
+    totals = add_portfolio((day for day in days if day.currency_code == code), users)
     return CurrencyPortfolio(
         currency_code=code,
         total_campaigns=sum(count.campaigns for count in own),

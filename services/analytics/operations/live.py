@@ -9,6 +9,7 @@ from services.analytics.domain.periods import day_of
 from services.analytics.domain.portfolio import PortfolioTotals, add_portfolio
 from services.analytics.operations.changes import PORTFOLIO, campaign_topic
 from services.analytics.operations.metrics import MetricsOperations
+from services.analytics.operations.portfolio_users import PortfolioUsers
 from services.analytics.operations.watch_hub import Observed, WatchHub
 from services.analytics.store import portfolio as store
 from services.common.database import Database
@@ -23,6 +24,7 @@ class LiveOperations:
         hub: what is watched.
         zone: the reporting zone.
         clock: the present, aware.
+        users: the sums over the users of all campaigns.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class LiveOperations:
         *,
         zone: ZoneInfo,
         clock: Callable[[], datetime],
+        users: PortfolioUsers,
     ) -> None:
         self._database = database
         self._metrics = metrics
         self._hub = hub
         self._zone = zone
         self._clock = clock
+        self._users = users
 
     def watch_campaign(self, campaign_id: str) -> AsyncIterator[Observed[CampaignMetrics]]:
         """Yield a campaign's metrics over its life, now and after every change.
@@ -60,4 +64,5 @@ class LiveOperations:
     async def _read_portfolio(self) -> PortfolioTotals:
         today = day_of(self._clock(), self._zone)
         async with self._database.acquire() as connection:
-            return add_portfolio(await store.list_portfolio_days(connection, today, today))
+            days = await store.list_portfolio_days(connection, today, today)
+        return add_portfolio(days, await self._users.read())

@@ -17,6 +17,7 @@ from services.analytics.domain.periods import (
     same_time_before,
 )
 from services.analytics.domain.portfolio import CampaignCount, Portfolio, measure_portfolio
+from services.analytics.operations.portfolio_users import PortfolioUsers
 from services.analytics.store import portfolio as store
 from services.common.database import Database
 from services.common.errors import invalid_field
@@ -42,12 +43,21 @@ class PortfolioOperations:
         database: where the rollups live.
         zone: the reporting time zone.
         clock: the present, aware.
+        users: the sums over the users of all campaigns.
     """
 
-    def __init__(self, database: Database, *, zone: ZoneInfo, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        zone: ZoneInfo,
+        clock: Callable[[], datetime],
+        users: PortfolioUsers,
+    ) -> None:
         self._database = database
         self._zone = zone
         self._clock = clock
+        self._users = users
 
     async def get_portfolio_performance(self, query: PortfolioQuery) -> Portfolio:
         """Return what all campaigns did together, against the range before.
@@ -69,6 +79,7 @@ class PortfolioOperations:
             campaigns=campaigns,
             range_before=before,
             days_before=sides.before,
+            users=await self._users.read(),
         )
 
     async def _read(

@@ -274,6 +274,8 @@ Global___CampaignMetrics: _TypeAlias = CampaignMetrics  # noqa: Y015
 class PortfolioTotals(_message.Message):
     """Sums over campaigns, and over plain purchases beside them. Money is never added across currencies: where the
     sums span several, every field of money (and what is made of it) is unset and currency_code empty.
+    Users are in many campaigns: intervals are variances of events, times what each user's sums over all campaigns make of
+    them (design effect), which a job adds up every five minutes. Before its first run intervals are unset.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -321,7 +323,7 @@ class PortfolioTotals(_message.Message):
     roas: _builtins.float
     """revenue / cost, of the sums. Unset without cost."""
     view_rate: _builtins.float
-    """views / impressions. Unset without impressions."""
+    """views / impressions. Unset without impressions, and where clicks or conversions are counted but no view at all."""
     ctr: _builtins.float
     """clicks / impressions. Unset without impressions."""
     conversion_rate: _builtins.float
@@ -703,7 +705,9 @@ Global___GetCampaignRoiResponse: _TypeAlias = GetCampaignRoiResponse  # noqa: Y0
 
 @_typing.final
 class ChannelPerformance(_message.Message):
-    """A campaign through one delivery channel."""
+    """A campaign through one delivery channel. Intervals are by the design effect of the campaign's whole life, or exact
+    where the channel is all of it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -745,7 +749,7 @@ class ChannelPerformance(_message.Message):
     notification_opens: _builtins.int
     """Notifications opened."""
     view_rate: _builtins.float
-    """views / impressions. Unset without impressions."""
+    """views / impressions. Unset without impressions, and where clicks or conversions are counted but no view at all."""
     ctr: _builtins.float
     """clicks / impressions. Unset without impressions."""
     conversion_rate: _builtins.float
