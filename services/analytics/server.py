@@ -29,6 +29,7 @@ from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.live import LiveOperations
+from services.analytics.operations.merchants import MerchantOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.portfolio_users import PortfolioUsers, build_portfolio_users_job
@@ -142,6 +143,7 @@ async def open_services(
             comparison=ComparisonOperations(database),
             ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
             live=LiveOperations(database, metrics, hub, zone=zone, clock=clock, users=users),
+            merchants=MerchantOperations(database),
             metrics=metrics,
             portfolio=PortfolioOperations(database, zone=zone, clock=clock, users=users),
             rfm=RfmOperations(database, zone=zone),

@@ -6,6 +6,7 @@ from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.live import LiveOperations
+from services.analytics.operations.merchants import MerchantOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.rfm import RfmOperations
@@ -17,6 +18,7 @@ from services.analytics.servicer.cohorts import CohortMethods
 from services.analytics.servicer.comparison import ComparisonMethods
 from services.analytics.servicer.ingestion import IngestionMethods
 from services.analytics.servicer.live import LiveMethods
+from services.analytics.servicer.merchants import MerchantMethods
 from services.analytics.servicer.metrics import MetricsMethods
 from services.analytics.servicer.portfolio import PortfolioMethods
 from services.analytics.servicer.rfm import RfmMethods
@@ -31,6 +33,7 @@ class AnalyticsServicer(
     ComparisonMethods,
     IngestionMethods,
     LiveMethods,
+    MerchantMethods,
     MetricsMethods,
     PortfolioMethods,
     RfmMethods,
@@ -48,6 +51,7 @@ class AnalyticsServicer(
         comparison: ComparisonOperations,
         ingestion: IngestionOperations,
         live: LiveOperations,
+        merchants: MerchantOperations,
         metrics: MetricsOperations,
         portfolio: PortfolioOperations,
         rfm: RfmOperations,
@@ -60,6 +64,7 @@ class AnalyticsServicer(
         self.comparison = comparison
         self.ingestion = ingestion
         self.live = live
+        self.merchants = merchants
         self.metrics = metrics
         self.portfolio = portfolio
         self.rfm = rfm
