@@ -10,11 +10,10 @@ from services.analytics.domain.retention import is_sealed
 from services.analytics.domain.roi import CampaignRoi, measure_roi
 from services.analytics.operations.ranges import close_range, fetch_bounds, unknown_campaign
 from services.analytics.store import metrics as store
-from services.analytics.store import retention as retention_store
 from services.common.database import Connection, Database
 
-MAXIMUM_EXACT_EVENTS = 200_000
-"""Up to this many events of a range are read to add up its users: about a quarter of a second."""
+MAXIMUM_EXACT_EVENTS = 500_000
+"""Up to this many events of a range are read to add up its users: about 0.15 seconds (55,000: 0.016)."""
 _DAY = timedelta(days=1)
 
 
@@ -84,19 +83,19 @@ class MetricsOperations:
             return CampaignTotals(), None
         if days.start <= bounds.first_day and bounds.last_day <= days.end:
             return await self._fetch_totals(connection, campaign_id), None
-        window = await store.fetch_window_totals(connection, campaign_id, days.start, days.end)
-        counts = window.counts
+        window = await store.fetch_window(connection, campaign_id, days.start, days.end)
+        counts = window.totals.counts
         events = counts.impressions + counts.views + counts.clicks + counts.conversions
-        sealed_through = await retention_store.fetch_sealed_through(connection)
-        if events > MAXIMUM_EXACT_EVENTS or is_sealed(max(days.start, bounds.first_day), sealed_through):
-            return window, await self._fetch_totals(connection, campaign_id)
+        is_kept = not is_sealed(max(days.start, bounds.first_day), window.sealed_through)
+        if events > MAXIMUM_EXACT_EVENTS or not is_kept:
+            return window.totals, await self._fetch_totals(connection, campaign_id)
         moments = await store.fetch_range_user_moments(
             connection,
             campaign_id,
             day_starts_at(days.start, self._zone),
             day_starts_at(days.end + _DAY, self._zone),
         )
-        return replace(window, moments=moments), None
+        return replace(window.totals, moments=moments), None
 
     async def _fetch_totals(self, connection: Connection, campaign_id: str) -> CampaignTotals:
         life = await store.fetch_campaign_life(connection, campaign_id)

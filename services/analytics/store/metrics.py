@@ -29,6 +29,14 @@ class CampaignDays:
     last_day: date | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What a campaign did on some days, without the sums over its users; and the last sealed day, if any."""
+
+    totals: CampaignTotals
+    sealed_through: date | None
+
+
 async def fetch_campaign_life(connection: Connection, campaign_id: str) -> CampaignLife | None:
     """Return a campaign's whole life; None for an unknown campaign."""
     row = await connection.fetchrow(STATEMENTS["fetch_campaign_life"].sql, campaign_id)
@@ -53,15 +61,14 @@ async def fetch_campaign_days_bounds(connection: Connection, campaign_id: str) -
     )
 
 
-async def fetch_window_totals(
-    connection: Connection, campaign_id: str, start: date, end: date
-) -> CampaignTotals:
-    """Return what a campaign did on some days, both ends included, without the sums over its users."""
+async def fetch_window(connection: Connection, campaign_id: str, start: date, end: date) -> Window:
+    """Return what a campaign did on some days, both ends included."""
     row = await connection.fetchrow(STATEMENTS["fetch_window_totals"].sql, campaign_id, start, end)
     assert row is not None, "an aggregate has a row"
-    return CampaignTotals(
+    totals = CampaignTotals(
         counts=counts_of(row), signals=signals_of(row), imported_cost_micros=row["imported_cost_micros"]
     )
+    return Window(totals=totals, sealed_through=row["sealed_through"])
 
 
 async def fetch_range_user_moments(

@@ -150,6 +150,23 @@ async def test_the_performance_views_read_well(database: DatabaseAddresses) -> N
                 "Index Only Scan using events_refund_counted_idx",
             },
         ),
+        (
+            "fetch_window_totals",
+            "'c1', '2026-01-01', '2026-03-31'",
+            {
+                "Index Only Scan using campaign_analytics_daily_pkey",
+                "campaign_delivery_daily_pkey",
+                "campaign_daily_costs_pkey",
+            },
+        ),
+        ("list_campaign_lives", "array['c1', 'c2']", {"campaign_totals_pkey", "campaigns_pkey"}),
+        (
+            "list_campaign_channels",
+            "'c1', '2026-01-01', '2026-03-31'",
+            {"campaign_delivery_daily_pkey", "campaign_daily_costs_pkey"},
+        ),
+        ("list_shared_user_sums", "'c1', array['c2', 'c3']", {"campaign_user_totals_pkey"}),
+        ("list_compared_segments", "array['c1', 'c2']", {"campaign_segment_analytics_pkey"}),
         ("list_portfolio_days", "'2026-01-01', '2026-03-31'", {"portfolio_analytics_daily_pkey"}),
         (
             "list_portfolio_sides",

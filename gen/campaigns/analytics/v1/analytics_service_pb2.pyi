@@ -158,7 +158,7 @@ class GetCampaignMetricsResponse(_message.Message):
     """Times that users asked for no more offers (UNSUBSCRIBED)."""
     interval_method: _builtins.str
     """How the intervals were made. `user_delta_method`: exact sums over users. `design_effect`: variances of events, times
-    what the users of the campaign's life make of them; for days of a longer life that have more than 200,000 events, or
+    what the users of the campaign's life make of them; for days of a longer life that have more than 500,000 events, or
     whose single events are no longer kept. Counts are exact either way.
     """
     @_builtins.property

@@ -40,8 +40,10 @@ left join campaign_totals t on t.campaign_id = c.campaign_id
 where c.campaign_id = any ($1::text[]);
 
 -- name: fetch_window_totals :one
--- What a campaign did on the days from $2 to $3, both included, from the rollups of days; users are not in them.
+-- What a campaign did on the days from $2 to $3, both included, from the rollups of days; users are not in them. And
+-- the last day whose single events are no longer kept (null: all are).
 select
+    (select sealed_through from reporting_settings) as sealed_through,
     d.impressions, d.views, d.clicks, d.conversions, d.revenue_micros, d.cost_micros,
     s.notification_deliveries, s.notification_opens, s.geofence_entries, s.unsubscribes,
     i.imported_cost_micros
