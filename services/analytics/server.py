@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import TypeVar
@@ -26,6 +26,7 @@ from services.analytics.operations.changes import Changes
 from services.analytics.operations.channels import ChannelOperations
 from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.comparison import ComparisonOperations
+from services.analytics.operations.costs import CostOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.live import LiveOperations
@@ -141,6 +142,14 @@ async def open_services(
             channels=ChannelOperations(database),
             cohorts=CohortOperations(database, zone=zone, clock=clock),
             comparison=ComparisonOperations(database),
+            costs=CostOperations(
+                database,
+                Retries(random),
+                changes,
+                zone=zone,
+                clock=clock,
+                future=timedelta(seconds=settings.max_future_seconds),
+            ),
             ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
             live=LiveOperations(database, metrics, hub, zone=zone, clock=clock, users=users),
             merchants=MerchantOperations(database),

@@ -4,6 +4,7 @@ from services.analytics.operations.attribution import AttributionOperations
 from services.analytics.operations.channels import ChannelOperations
 from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.comparison import ComparisonOperations
+from services.analytics.operations.costs import CostOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.merchants import MerchantOperations
@@ -16,6 +17,7 @@ from services.analytics.servicer.attribution import AttributionMethods
 from services.analytics.servicer.channels import ChannelMethods
 from services.analytics.servicer.cohorts import CohortMethods
 from services.analytics.servicer.comparison import ComparisonMethods
+from services.analytics.servicer.costs import CostMethods
 from services.analytics.servicer.ingestion import IngestionMethods
 from services.analytics.servicer.live import LiveMethods
 from services.analytics.servicer.merchants import MerchantMethods
@@ -31,6 +33,7 @@ class AnalyticsServicer(
     ChannelMethods,
     CohortMethods,
     ComparisonMethods,
+    CostMethods,
     IngestionMethods,
     LiveMethods,
     MerchantMethods,
@@ -49,6 +52,7 @@ class AnalyticsServicer(
         channels: ChannelOperations,
         cohorts: CohortOperations,
         comparison: ComparisonOperations,
+        costs: CostOperations,
         ingestion: IngestionOperations,
         live: LiveOperations,
         merchants: MerchantOperations,
@@ -62,6 +66,7 @@ class AnalyticsServicer(
         self.channels = channels
         self.cohorts = cohorts
         self.comparison = comparison
+        self.costs = costs
         self.ingestion = ingestion
         self.live = live
         self.merchants = merchants
