@@ -74,8 +74,9 @@ last_30_days as (
 measures as materialized (
     select
         i.campaign_id, i.user_id, i.segment_set_id, i.currency_code, i.event_at,
-        coalesce(i.offer_amount_micros, -1) as offer_amount_micros, coalesce(i.channel, 0::smallint) as channel,
-        coalesce(i.merchant_id, 0) as merchant_id, i.event_type,
+        coalesce(i.offer_amount_micros, -1) as offer_amount_micros,
+        coalesce(i.channel, 0::smallint) as channel, coalesce(i.merchant_id, 0) as merchant_id,
+        i.event_type,
         date_trunc('hour', i.counted_at, z.reporting_time_zone) as hour_at,
         (i.counted_at at time zone z.reporting_time_zone)::date as day,
         (i.event_type = 1)::integer as impressions,
@@ -92,14 +93,16 @@ measures as materialized (
     from inserted i
     cross join reporting_settings z
 ),
+-- A batch is small: its counts are integers, whose sums are added without numerics.
 campaign_hours as materialized (
     select
         campaign_id, hour_at, day, offer_amount_micros, channel, merchant_id, currency_code,
-        sum(impressions) as impressions, sum(views) as views, sum(clicks) as clicks,
-        sum(conversions) as conversions, sum(revenue_micros)::bigint as revenue_micros,
-        sum(cost_micros)::bigint as cost_micros, sum(notification_deliveries) as notification_deliveries,
-        sum(notification_opens) as notification_opens, sum(geofence_entries) as geofence_entries,
-        sum(unsubscribes) as unsubscribes
+        sum(impressions)::integer as impressions, sum(views)::integer as views,
+        sum(clicks)::integer as clicks, sum(conversions)::integer as conversions,
+        sum(revenue_micros)::bigint as revenue_micros, sum(cost_micros)::bigint as cost_micros,
+        sum(notification_deliveries)::integer as notification_deliveries,
+        sum(notification_opens)::integer as notification_opens,
+        sum(geofence_entries)::integer as geofence_entries, sum(unsubscribes)::integer as unsubscribes
     from measures
     where campaign_id is not null
     group by campaign_id, hour_at, day, offer_amount_micros, channel, merchant_id, currency_code
@@ -124,8 +127,10 @@ counted_hours as (
 ),
 campaign_days as materialized (
     select
-        campaign_id, day, currency_code, sum(impressions) as impressions, sum(views) as views,
-        sum(clicks) as clicks, sum(conversions) as conversions, sum(revenue_micros)::bigint as revenue_micros,
+        campaign_id, day, currency_code, sum(impressions)::integer as impressions,
+        sum(views)::integer as views,
+        sum(clicks)::integer as clicks, sum(conversions)::integer as conversions,
+        sum(revenue_micros)::bigint as revenue_micros,
         sum(cost_micros)::bigint as cost_micros
     from campaign_hours
     group by campaign_id, day, currency_code
@@ -147,7 +152,8 @@ counted_days as (
 ),
 counted_deliveries as (
     insert into campaign_delivery_daily as t (
-        campaign_id, day, offer_amount_micros, channel, merchant_id, impressions, views, clicks, conversions,
+        campaign_id, day, offer_amount_micros, channel, merchant_id, impressions, views, clicks,
+        conversions,
         revenue_micros, cost_micros, notification_deliveries, notification_opens, geofence_entries,
         unsubscribes
     )
@@ -179,8 +185,10 @@ counted_segments as (
         sum(g.conversions), sum(g.revenue_micros), sum(g.cost_micros)
     from (
         select
-            campaign_id, segment_set_id, sum(impressions) as impressions, sum(views) as views,
-            sum(clicks) as clicks, sum(conversions) as conversions, sum(revenue_micros) as revenue_micros,
+            campaign_id, segment_set_id, sum(impressions)::integer as impressions,
+            sum(views)::integer as views,
+            sum(clicks)::integer as clicks, sum(conversions)::integer as conversions,
+            sum(revenue_micros) as revenue_micros,
             sum(cost_micros) as cost_micros
         from measures
         where campaign_id is not null
@@ -203,8 +211,9 @@ user_changes as materialized (
         campaign_id, user_id, sum(impressions) as impressions, sum(views) as views, sum(clicks) as clicks,
         sum(conversions) as conversions, sum(revenue_micros)::bigint as revenue_micros,
         sum(cost_micros)::bigint as cost_micros, min(event_at) as first_event_at,
-        sum(notification_deliveries) as notification_deliveries, sum(notification_opens) as notification_opens,
-        sum(geofence_entries) as geofence_entries, sum(unsubscribes) as unsubscribes
+        sum(notification_deliveries) as notification_deliveries,
+        sum(notification_opens) as notification_opens, sum(geofence_entries) as geofence_entries,
+        sum(unsubscribes) as unsubscribes
     from measures
     where campaign_id is not null
     group by campaign_id, user_id
@@ -304,16 +313,18 @@ moment_changes as (
 counted_totals as (
     insert into campaign_totals as t (
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
-        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks,
-        views_views, views_conversions, clicks_clicks, conversions_conversions, impressions_revenue,
+        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
+        impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
+        impressions_revenue,
         conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
         notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
         opens_opens, revenue_revenue_revenue
     )
     select
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
-        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks,
-        views_views, views_conversions, clicks_clicks, conversions_conversions, impressions_revenue,
+        conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
+        impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
+        impressions_revenue,
         conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
         notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
         opens_opens, revenue_revenue_revenue
@@ -370,16 +381,19 @@ counted_merchants as (
 -- Campaigns' measures and plain purchases apart; $1 is the slot of this batch.
 portfolio_hours as materialized (
     select
-        hour_at, day, currency_code, sum(impressions) as impressions, sum(views) as views,
-        sum(clicks) as clicks, sum(conversions) as conversions, sum(revenue_micros) as revenue_micros,
-        sum(cost_micros) as cost_micros, sum(purchases) as purchases,
+        hour_at, day, currency_code, sum(impressions)::integer as impressions, sum(views)::integer as views,
+        sum(clicks)::integer as clicks, sum(conversions)::integer as conversions,
+        sum(revenue_micros) as revenue_micros,
+        sum(cost_micros) as cost_micros, sum(purchases)::integer as purchases,
         sum(purchase_revenue_micros) as purchase_revenue_micros,
-        sum(notification_deliveries) as notification_deliveries,
-        sum(notification_opens) as notification_opens, sum(geofence_entries) as geofence_entries,
-        sum(unsubscribes) as unsubscribes
+        sum(notification_deliveries)::integer as notification_deliveries,
+        sum(notification_opens)::integer as notification_opens,
+        sum(geofence_entries)::integer as geofence_entries,
+        sum(unsubscribes)::integer as unsubscribes
     from (
         select
-            hour_at, day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+            hour_at, day, currency_code, impressions, views, clicks, conversions, revenue_micros,
+            cost_micros,
             0 as purchases, 0 as purchase_revenue_micros, notification_deliveries, notification_opens,
             geofence_entries, unsubscribes
         from campaign_hours
@@ -494,12 +508,13 @@ window_campaigns as (
 ),
 counted_portfolio_window as (
     insert into portfolio_last_30_days as t (
-        currency_code, slot, campaigns, campaigns_with_cost, roas_nanos, impressions, views, clicks, conversions, revenue_micros, cost_micros,
-        purchases, purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries,
-        unsubscribes
+        currency_code, slot, campaigns, campaigns_with_cost, roas_nanos, impressions, views, clicks,
+        conversions, revenue_micros, cost_micros, purchases, purchase_revenue_micros,
+        notification_deliveries, notification_opens, geofence_entries, unsubscribes
     )
     select
-        h.currency_code, $1::smallint, coalesce(min(c.campaigns), 0), coalesce(min(c.campaigns_with_cost), 0),
+        h.currency_code, $1::smallint, coalesce(min(c.campaigns), 0),
+        coalesce(min(c.campaigns_with_cost), 0),
         coalesce(min(c.roas_nanos), 0), sum(h.impressions), sum(h.views), sum(h.clicks), sum(h.conversions),
         sum(h.revenue_micros), sum(h.cost_micros), sum(h.purchases), sum(h.purchase_revenue_micros),
         sum(h.notification_deliveries), sum(h.notification_opens), sum(h.geofence_entries),
@@ -526,9 +541,11 @@ counted_portfolio_window as (
         geofence_entries = t.geofence_entries + excluded.geofence_entries,
         unsubscribes = t.unsubscribes + excluded.unsubscribes
 )
+-- Which were not new is looked for only where any was not.
 select s.user_id, s.event_id
 from staged_events s
-where not exists (select from inserted i where i.user_id = s.user_id and i.event_id = s.event_id);
+where (select count(*) from inserted) < (select count(*) from staged_events)
+    and not exists (select from inserted i where i.user_id = s.user_id and i.event_id = s.event_id);
 
 -- name: list_campaign_stamps :many
 -- What events of some campaigns are stamped with; unknown campaigns are absent.
