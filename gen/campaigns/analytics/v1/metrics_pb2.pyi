@@ -275,7 +275,7 @@ class PortfolioTotals(_message.Message):
     """Sums over campaigns, and over plain purchases beside them. Money is never added across currencies: where the
     sums span several, every field of money (and what is made of it) is unset and currency_code empty.
     Users are in many campaigns: intervals are variances of events, times what each user's sums over all campaigns make of
-    them (design effect), which a job adds up every five minutes. Before its first run intervals are unset.
+    them (design effect), which a job adds up every minute. Before its first run intervals are unset.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
