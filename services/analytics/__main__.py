@@ -2,7 +2,8 @@
 
 import sys
 
-from services.analytics.server import COMMANDS, serve
+from services.analytics.commands import COMMANDS
+from services.analytics.server import serve
 from services.analytics.settings import AnalyticsSettings
 from services.common.cli import run_service_command
 

@@ -1,7 +1,6 @@
 """The composition root: the one place where concrete things meet."""
 
 import asyncio
-from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -47,7 +46,6 @@ from services.analytics.servicer.catalog import CatalogServicer
 from services.analytics.servicer.operations import OperationsServicer
 from services.analytics.settings import AnalyticsSettings
 from services.common import grpc_server
-from services.common.cli import Command
 from services.common.database import Database
 from services.common.jobs import Job, JobRunner
 
@@ -56,7 +54,6 @@ ANALYTICS_SERVICE = "campaigns.analytics.v1.AnalyticsService"
 CATALOG_SERVICE = "campaigns.analytics.v1.CatalogService"
 OPERATIONS_SERVICE = "campaigns.analytics.v1.OperationsService"
 Servicer = TypeVar("Servicer")
-SHOWN_DIFFERENCES = 20
 REBUILD_SECONDS = 24 * 3600.0
 """A rebuild or a reconciliation reads everything: it may take longer than any request."""
 
@@ -160,7 +157,9 @@ async def open_services(
             trends=TrendOperations(database, zone=zone, clock=clock),
         )
         catalog = CatalogServicer(CatalogOperations(database, Retries(random), changes))
-        operations = OperationsServicer(jobs=JobOperations(database, jobs, wake=runner.wake))
+        operations = OperationsServicer(
+            jobs=JobOperations(database, jobs, wake=runner.wake), recount=RecountOperations(database)
+        )
         await runner.register()
         await stack.enter_async_context(changes.running())
         await stack.enter_async_context(hub.running())
@@ -232,39 +231,3 @@ async def serve(
             on_started=on_started,
             on_drained=opened.end_streams,
         )
-
-
-async def reconcile(settings: AnalyticsSettings, _arguments: Namespace) -> int:
-    """Compare every rollup with a recount; print the differences; return 1 if there are any."""
-    async with open_database(settings, statement_timeout_seconds=REBUILD_SECONDS) as database:
-        differences = await RecountOperations(database).reconcile()
-    for difference in differences[:SHOWN_DIFFERENCES]:
-        print(f"{difference.rollup}: {difference.side}: {difference.content}")  # noqa: T201
-    if differences:
-        print(f"{len(differences)} rows differ from a recount of the events")  # noqa: T201
-        return 1
-    print("every rollup equals a recount of the events")  # noqa: T201
-    return 0
-
-
-async def rebuild(settings: AnalyticsSettings, arguments: Namespace) -> int:
-    """Count every rollup again, in another reporting zone if one is named."""
-    async with open_database(settings, statement_timeout_seconds=REBUILD_SECONDS) as database:
-        zone = await RecountOperations(database).rebuild(arguments.reporting_time_zone)
-        changes = Changes(database, lambda _topics: None)
-        changes.mark_everything()
-        await changes.flush()
-    print(f"every rollup is counted again, in the days of {zone}")  # noqa: T201
-    return 0
-
-
-def _add_rebuild_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--reporting-time-zone", help="IANA zone to count in from now on")
-
-
-COMMANDS = {
-    "reconcile": Command(help="compare every rollup with a recount; 1 if any differs", run=reconcile),
-    "rebuild": Command(
-        help="count every rollup again from the raw events", run=rebuild, arguments=_add_rebuild_arguments
-    ),
-}

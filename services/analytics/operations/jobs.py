@@ -7,7 +7,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from services.analytics.operations.alerts import AlertOperations
-from services.analytics.operations.recount import RecountOperations
+from services.analytics.operations.recount import RecountOperations, judge
 from services.analytics.operations.rolling import RollingOperations
 from services.common import job_table
 from services.common.database import Database
@@ -73,13 +73,10 @@ async def _evaluate(alerts: AlertOperations) -> str:
 
 async def _reconcile(recount: RecountOperations) -> str:
     """Fail where any rollup differs from a recount, so that operators see it."""
-    differences = await recount.reconcile()
-    if differences:
-        raise InternalError(
-            f"{len(differences)} rows differ from a recount of the events; the command reconcile lists them",
-            reason="INTERNAL",
-        )
-    return "every rollup equals a recount of the events"
+    verdict = judge([comparison async for comparison in recount.compare()])
+    if verdict.differing:
+        raise InternalError(f"{verdict}; the command reconcile shows some of them", reason="INTERNAL")
+    return str(verdict)
 
 
 async def _roll(rolling: RollingOperations) -> str:

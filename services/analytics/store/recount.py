@@ -1,6 +1,7 @@
 """Statements of the reporting zone, and those that count everything again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from services.analytics.store.statements import STATEMENTS, Connection
 
@@ -18,6 +19,25 @@ ROLLUPS = (
     "portfolio_last_30_days",
 )
 """Every table that is counted from the events, in the order in which a rebuild fills them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A row that a rollup and a recount do not share; `side` is `stored` or `recounted`."""
+
+    rollup: str
+    side: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A rollup beside its recount: how many rows the recount has, how many differ, and some of those."""
+
+    rollup: str
+    compared: int
+    difference_count: int
+    differences: Sequence[Difference]
 
 
 async def fetch_reporting_time_zone(connection: Connection) -> str | None:
@@ -41,10 +61,23 @@ async def is_time_zone_known(connection: Connection, zone: str) -> bool:
     return bool(await connection.fetchval(STATEMENTS["is_time_zone_known"].sql, zone))
 
 
-async def list_differences(connection: Connection, rollup: str) -> Sequence[Mapping[str, str]]:
-    """Return the rows in which one of `ROLLUPS` differs from a recount: `side` and `content`."""
-    rows = await connection.fetch(STATEMENTS[f"list_differences_of_{rollup}"].sql)
-    return [{"side": row["side"], "content": row["content"]} for row in rows]
+async def allow_long_statements(connection: Connection) -> None:
+    """Let the statements of this transaction take as long as they need."""
+    await connection.execute(STATEMENTS["allow_long_statements"].sql)
+
+
+async def compare(connection: Connection, rollup: str, *, shown: int) -> Comparison:
+    """Compare one of `ROLLUPS` with a recount; at most `shown` of its differences are kept."""
+    compared, count = 0, 0
+    rows: list[Difference] = []
+    async for row in connection.cursor(STATEMENTS[f"list_differences_of_{rollup}"].sql):
+        if row["side"] == "compared":
+            compared = int(row["content"])
+            continue
+        count += 1
+        if len(rows) < shown:
+            rows.append(Difference(rollup=rollup, side=row["side"], content=row["content"]))
+    return Comparison(rollup=rollup, compared=compared, difference_count=count, differences=rows)
 
 
 async def rebuild(connection: Connection, rollup: str) -> None:

@@ -1,5 +1,9 @@
 -- The reporting zone, and counting everything again.
 
+-- name: allow_long_statements :exec
+-- Lets the statements of this transaction take as long as they need: they read everything there is.
+set local statement_timeout = 0;
+
 -- name: fetch_reporting_time_zone :one
 -- The zone whose hours and days events count in; none before the first start.
 select reporting_time_zone
@@ -23,7 +27,7 @@ on conflict on constraint reporting_settings_pkey do update set
 select exists (select from pg_timezone_names where name = $1::text) as is_known;
 
 -- name: list_differences_of_campaign_analytics_daily :many
--- Rows of campaign_analytics_daily that a recount does not have, and rows of the recount that it lacks.
+-- Rows of campaign_analytics_daily that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         campaign_id, day, impressions, views, clicks, conversions, revenue_micros, cost_micros
@@ -38,10 +42,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_campaign_trend_data :many
--- Rows of campaign_trend_data that a recount does not have, and rows of the recount that it lacks.
+-- Rows of campaign_trend_data that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         campaign_id, hour_at, impressions, views, clicks, conversions, revenue_micros, cost_micros
@@ -56,10 +63,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_campaign_delivery_daily :many
--- Rows of campaign_delivery_daily that a recount does not have, and rows of the recount that it lacks.
+-- Rows of campaign_delivery_daily that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         campaign_id, day, offer_amount_micros, channel, merchant_id, impressions, views, clicks, conversions,
@@ -78,10 +88,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_campaign_segment_analytics :many
--- Rows of campaign_segment_analytics that a recount does not have, and rows of the recount that it lacks.
+-- Rows of campaign_segment_analytics that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         campaign_id, segment_name, impressions, views, clicks, conversions, revenue_micros, cost_micros
@@ -96,10 +109,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_campaign_user_totals :many
--- Rows of campaign_user_totals that a recount does not have, and rows of the recount that it lacks.
+-- Rows of campaign_user_totals that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros, cost_micros,
@@ -116,10 +132,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_campaign_totals :many
--- Rows of campaign_totals that a recount does not have, and rows of the recount that it lacks.
+-- Rows of campaign_totals that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         campaign_id, users, reached_users, converting_users, paying_users, notified_users, impressions,
@@ -146,10 +165,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_merchant_daily :many
--- Rows of merchant_daily that a recount does not have, and rows of the recount that it lacks.
+-- Rows of merchant_daily that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         merchant_id, day, currency_code, geofence_entries, purchases, purchase_revenue_micros
@@ -164,10 +186,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_portfolio_analytics_hourly :many
--- Rows of portfolio_analytics_hourly that a recount does not have, and rows of the recount that it lacks.
+-- Rows of portfolio_analytics_hourly that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         hour_at, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros,
@@ -197,10 +222,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_portfolio_analytics_daily :many
--- Rows of portfolio_analytics_daily that a recount does not have, and rows of the recount that it lacks.
+-- Rows of portfolio_analytics_daily that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         day, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
@@ -229,10 +257,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_campaign_last_30_days :many
--- Rows of campaign_last_30_days that a recount does not have, and rows of the recount that it lacks.
+-- Rows of campaign_last_30_days that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         campaign_id, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros
@@ -247,10 +278,13 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: list_differences_of_portfolio_last_30_days :many
--- Rows of portfolio_last_30_days that a recount does not have, and rows of the recount that it lacks.
+-- Rows of portfolio_last_30_days that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
     select
         currency_code, campaigns, campaigns_with_cost, roas_nanos, impressions, views, clicks, conversions,
@@ -283,7 +317,10 @@ select 'stored' as side, d::text as content
 from (select * from stored except select * from recounted) d
 union all
 select 'recounted' as side, d::text as content
-from (select * from recounted except select * from stored) d;
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
 
 -- name: clear_campaign_analytics_daily :exec
 -- Empties campaign_analytics_daily before a rebuild.
