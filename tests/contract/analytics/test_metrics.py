@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
-from gen.campaigns.analytics.v1 import catalog_service_pb2, costs_pb2, trends_pb2
+from gen.campaigns.analytics.v1 import catalog_service_pb2, trends_pb2
 from tests.analytics_factories import (
     Stubs,
     add_catalog,
@@ -323,11 +323,3 @@ async def test_an_absurd_portfolio_range_is_refused(
 ) -> None:
     refused = await refusal(portfolio_of(stubs, **query))
     assert (refused.code, refused.fields) == ("INVALID_ARGUMENT", expected)
-
-
-async def test_what_is_not_built_yet_says_so(stubs: Stubs) -> None:
-    for call in (
-        stubs.analytics.ImportCosts(costs_pb2.ImportCostsRequest()),
-    ):
-        refused = await refusal(call)
-        assert (refused.code, refused.reason) == ("UNIMPLEMENTED", "METHOD_NOT_OFFERED")

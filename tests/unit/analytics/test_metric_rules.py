@@ -1,15 +1,18 @@
 """Metrics, intervals at their edges, and the portfolio."""
 
 import math
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
+from services.analytics.domain.design_effect import estimate_window_ratio_interval
 from services.analytics.domain.intervals import (
     RatioMoments,
     estimate_rate_interval,
     estimate_ratio_interval,
     estimate_relative_variance,
+    estimate_skewness,
     estimate_wilson_interval,
 )
 from services.analytics.domain.metrics import (
@@ -18,6 +21,7 @@ from services.analytics.domain.metrics import (
     DateRange,
     UserMoments,
     count_breakeven_conversions,
+    find_breakeven_conversion_rate,
     measure_campaign,
 )
 from services.analytics.domain.portfolio import (
@@ -148,6 +152,39 @@ def test_wilson_without_trials_is_undefined_and_with_all_successes_ends_at_one()
     none = estimate_wilson_interval(0, 7)
     assert none is not None
     assert none.lower == 0
+
+
+def test_equal_amounts_are_not_skewed() -> None:
+    equal = replace(moments([(5, 1)] * 4), yyy=500)
+    assert estimate_skewness(equal) == 0
+    assert estimate_skewness(moments([(5, 1), (6, 1)])) == 0
+
+
+def test_a_window_of_money_needs_a_life_that_tells() -> None:
+    life = replace(moments([(5, 2), (9, 2), (0, 2), (4, 1)], carriers=3), yyy=125 + 729 + 64)
+    given = estimate_window_ratio_interval(life, y=9, x=4, volume_share=0.5)
+    without_cubes = estimate_window_ratio_interval(replace(life, yyy=None), y=9, x=4, volume_share=0.5)
+    for interval in (given, without_cubes):
+        assert interval is not None
+        assert interval.lower < 9 / 4 < interval.upper
+    assert estimate_window_ratio_interval(life, y=9, x=4, volume_share=0.0) is None
+    assert estimate_window_ratio_interval(life, y=0, x=4, volume_share=0.5) is None
+    assert estimate_window_ratio_interval(moments([(5, 2)]), y=9, x=4, volume_share=0.5) is None
+    assert estimate_window_ratio_interval(life, y=18, x=7, volume_share=1.0) == estimate_ratio_interval(life)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        (Counts(views=40, conversions=10, revenue_micros=100, cost_micros=50), 0.125),
+        (Counts(views=2, conversions=1, revenue_micros=10, cost_micros=50), 2.5),
+        (Counts(views=0, conversions=1, revenue_micros=10, cost_micros=5), None),
+        (Counts(views=4, conversions=0, revenue_micros=0, cost_micros=5), None),
+        (Counts(views=4, conversions=2, revenue_micros=-1, cost_micros=5), None),
+    ],
+)
+def test_the_breakeven_rate_pays_the_cost_at_the_views_had(counts: Counts, expected: float | None) -> None:
+    assert find_breakeven_conversion_rate(counts) == expected
 
 
 def day(currency: str, revenue: int = 0, cost: int = 0, purchases: int = 0, taken: int = 0) -> PortfolioDay:
