@@ -276,20 +276,38 @@ moment_changes as (
             as views_conversions,
         sum(d.clicks * (2 * n.clicks - d.clicks)) as clicks_clicks,
         sum(d.conversions * (2 * n.conversions - d.conversions)) as conversions_conversions,
-        sum(
-            n.impressions::numeric * n.revenue_micros
-            - (n.impressions - d.impressions)::numeric * (n.revenue_micros - d.revenue_micros)
+        -- Numerics are slow, and most users' changes are of neither revenue nor cost.
+        coalesce(
+            sum(
+                n.impressions::numeric * n.revenue_micros
+                - (n.impressions - d.impressions)::numeric * (n.revenue_micros - d.revenue_micros)
+            ) filter (where n.revenue_micros <> 0 or d.revenue_micros <> 0),
+            0
         ) as impressions_revenue,
-        sum(
-            n.conversions::numeric * n.cost_micros
-            - (n.conversions - d.conversions)::numeric * (n.cost_micros - d.cost_micros)
+        coalesce(
+            sum(
+                n.conversions::numeric * n.cost_micros
+                - (n.conversions - d.conversions)::numeric * (n.cost_micros - d.cost_micros)
+            ) filter (where n.conversions <> 0),
+            0
         ) as conversions_cost,
-        sum(d.revenue_micros::numeric * (2 * n.revenue_micros - d.revenue_micros)) as revenue_revenue,
-        sum(
-            n.revenue_micros::numeric * n.cost_micros
-            - (n.revenue_micros - d.revenue_micros)::numeric * (n.cost_micros - d.cost_micros)
+        coalesce(
+            sum(d.revenue_micros::numeric * (2 * n.revenue_micros - d.revenue_micros))
+                filter (where d.revenue_micros <> 0),
+            0
+        ) as revenue_revenue,
+        coalesce(
+            sum(
+                n.revenue_micros::numeric * n.cost_micros
+                - (n.revenue_micros - d.revenue_micros)::numeric * (n.cost_micros - d.cost_micros)
+            ) filter (where n.revenue_micros <> 0 or d.revenue_micros <> 0),
+            0
         ) as revenue_cost,
-        sum(d.cost_micros::numeric * (2 * n.cost_micros - d.cost_micros)) as cost_cost,
+        coalesce(
+            sum(d.cost_micros::numeric * (2 * n.cost_micros - d.cost_micros))
+                filter (where d.cost_micros <> 0),
+            0
+        ) as cost_cost,
         sum(d.notification_deliveries * (2 * n.notification_deliveries - d.notification_deliveries))
             as deliveries_deliveries,
         sum(
@@ -315,19 +333,17 @@ counted_totals as (
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
         conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
         impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
-        impressions_revenue,
-        conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
-        notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
-        opens_opens, revenue_revenue_revenue
+        impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users,
+        notification_deliveries, notification_opens, geofence_entries, unsubscribes, deliveries_deliveries,
+        deliveries_opens, opens_opens, revenue_revenue_revenue
     )
     select
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
         conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views,
         impressions_clicks, views_views, views_conversions, clicks_clicks, conversions_conversions,
-        impressions_revenue,
-        conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users, notification_deliveries,
-        notification_opens, geofence_entries, unsubscribes, deliveries_deliveries, deliveries_opens,
-        opens_opens, revenue_revenue_revenue
+        impressions_revenue, conversions_cost, revenue_revenue, revenue_cost, cost_cost, notified_users,
+        notification_deliveries, notification_opens, geofence_entries, unsubscribes, deliveries_deliveries,
+        deliveries_opens, opens_opens, revenue_revenue_revenue
     from moment_changes
     order by campaign_id
     on conflict on constraint campaign_totals_pkey do update set
