@@ -1,7 +1,8 @@
 """Events a second through the RPC, with every rollup and the conflict check, against COPY into a bare table.
 
 Run it as `python -m benchmarks.ingestion`. The client, the server (a process of its own) and PostgreSQL,
-durable with the settings of `make run`, share one machine. What is timed takes turns; ratios are medians over rounds.
+durable with the settings of `make run`, share one machine. What is timed takes turns; ratios are medians over
+rounds.
 """
 
 import argparse

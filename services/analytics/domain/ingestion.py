@@ -270,9 +270,9 @@ def plan_refunds(
 ) -> RefundPlan:
     """Decide which refunds of a batch may be taken, in its order.
 
-    A refund counts at its original's time, in its currency and at its offer; without a campaign or a merchant
-    of its own it has its original's. All refunds of an event together take at most its revenue. A refund of
-    an event that is not kept is refused, even one that was taken before: it is not kept either.
+    A refund counts at its original's time, in its currency and at its offer, merchant and channel; without a
+    campaign of its own it has its original's. All refunds of an event together take at most its revenue. A
+    refund of an event that is not kept is refused, even one that was taken before: it is not kept either.
 
     Args:
         refunds: the batch's refunds; a repeated one is known.
