@@ -18,6 +18,7 @@ from gen.campaigns.analytics.v1 import catalog_service_pb2, events_pb2
 from gen.campaigns.analytics.v1.alert_service_pb2_grpc import AlertServiceStub
 from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from gen.campaigns.analytics.v1.export_service_pb2_grpc import ExportServiceStub
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import OperationsServiceStub
 from services.analytics.server import open_database, open_services
 from services.analytics.settings import AnalyticsSettings
@@ -32,6 +33,7 @@ class Stubs:
     alerts: AlertServiceStub
     analytics: AnalyticsServiceStub
     catalog: CatalogServiceStub
+    export: ExportServiceStub
     operations: OperationsServiceStub
 
     @classmethod
@@ -40,6 +42,7 @@ class Stubs:
             alerts=AlertServiceStub(channel),
             analytics=AnalyticsServiceStub(channel),
             catalog=CatalogServiceStub(channel),
+            export=ExportServiceStub(channel),
             operations=OperationsServiceStub(channel),
         )
 
@@ -58,9 +61,10 @@ def settings_for(url: str, **overrides: Any) -> AnalyticsSettings:
 
 
 @asynccontextmanager
-async def running_server(
+async def running_channel(
     url: str, *, clock: Callable[[], datetime] = lambda: NOW, **overrides: Any
-) -> AsyncIterator[Stubs]:
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Yield a channel to a server in this process."""
     settings = settings_for(url, **overrides)
     async with (
         open_database(settings) as database,
@@ -71,10 +75,18 @@ async def running_server(
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
-                yield Stubs.of(channel)
+                yield channel
         finally:
             opened.end_streams()
             await server.stop(None)
+
+
+@asynccontextmanager
+async def running_server(
+    url: str, *, clock: Callable[[], datetime] = lambda: NOW, **overrides: Any
+) -> AsyncIterator[Stubs]:
+    async with running_channel(url, clock=clock, **overrides) as channel:
+        yield Stubs.of(channel)
 
 
 def timestamp(text: str | datetime) -> Timestamp:

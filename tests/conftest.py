@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,15 +74,27 @@ def template_database(postgres_server: Cluster) -> DatabaseAddresses:
 @pytest.fixture
 def database(postgres_server: Cluster, template_database: DatabaseAddresses) -> Iterator[DatabaseAddresses]:
     """A fresh, migrated, empty database of the test's own, as each role reaches it; dropped afterwards."""
+    with _fresh_database(postgres_server, template_database) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def module_database(
+    postgres_server: Cluster, template_database: DatabaseAddresses
+) -> Iterator[DatabaseAddresses]:
+    """A database as `database`, shared by the tests of a module: for those that leave it as it is."""
+    with _fresh_database(postgres_server, template_database) as fresh:
+        yield fresh
+
+
+@contextmanager
+def _fresh_database(server: Cluster, template: DatabaseAddresses) -> Iterator[DatabaseAddresses]:
     name = f"test_{secrets.token_hex(6)}"
-    run_in_own_loop(_create_from_template(postgres_server.url(), name))
+    run_in_own_loop(_create_from_template(server.url(), name))
     yield DatabaseAddresses(
-        **{
-            role: address.replace(f"/{TEMPLATE}", f"/{name}")
-            for role, address in vars(template_database).items()
-        }
+        **{role: address.replace(f"/{TEMPLATE}", f"/{name}") for role, address in vars(template).items()}
     )
-    run_in_own_loop(_drop(postgres_server.url(), name))
+    run_in_own_loop(_drop(server.url(), name))
 
 
 async def _create_from_template(url: str, name: str) -> None:
