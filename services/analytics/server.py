@@ -34,6 +34,7 @@ from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.portfolio_users import PortfolioUsers, build_portfolio_users_job
 from services.analytics.operations.recount import RecountOperations
+from services.analytics.operations.retention import RetentionOperations, build_retention_job
 from services.analytics.operations.retries import Retries
 from services.analytics.operations.rfm import RfmOperations
 from services.analytics.operations.rolling import RollingOperations
@@ -127,6 +128,11 @@ async def open_services(
             *_build_audience_jobs(settings, jobs_database, zone=zone, clock=clock),
             build_portfolio_users_job(
                 PortfolioUsers(jobs_database), seconds=settings.portfolio_users_interval_seconds
+            ),
+            build_retention_job(
+                RetentionOperations(
+                    jobs_database, zone=zone, retention_days=settings.retention_days, clock=clock
+                )
             ),
         ]
         runner = JobRunner(

@@ -1,9 +1,13 @@
 -- The reporting zone decides which hour and day an event counts in; one row, written at the first start.
 -- `sealed_through` is the last day whose raw events are dropped or being dropped; it never goes back.
+-- `sealed_at` is when it was last raised: whatever was received before is committed. Through `dropped_through`
+-- nothing is left to drop.
 create table analytics.reporting_settings (
     singleton boolean not null default true,
     reporting_time_zone text not null,
     sealed_through date,
+    sealed_at timestamptz,
+    dropped_through date,
     constraint reporting_settings_pkey primary key (singleton),
     constraint reporting_settings_one_row check (singleton)
 );

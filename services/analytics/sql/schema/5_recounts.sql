@@ -1,5 +1,5 @@
--- What every rollup must be, counted again from the raw events: `reconcile` compares with these, and `rebuild`
--- fills the rollups from them.
+-- What every rollup must be, counted again from the raw events, from what dropped ones amounted to, and from
+-- imported costs: `reconcile` compares with these, and `rebuild` fills the rollups from them.
 
 create view analytics.recounted_measures as
 select
@@ -24,11 +24,41 @@ select
 from analytics.events e
 cross join analytics.reporting_settings z;
 
+-- Everything by hour, kept events and dropped ones.
+create view analytics.recounted_hours as
+select
+    campaign_id, currency_code, hour_at, day, impressions, views, clicks, conversions,
+    revenue_micros, cost_micros, notification_deliveries, notification_opens, geofence_entries,
+    unsubscribes
+from analytics.recounted_measures
+union all
+select
+    nullif(s.campaign_id, ''), s.currency_code, s.hour_at,
+    (s.hour_at at time zone z.reporting_time_zone)::date, s.impressions, s.views, s.clicks, s.conversions,
+    s.revenue_micros, s.cost_micros, s.notification_deliveries, s.notification_opens, s.geofence_entries,
+    s.unsubscribes
+from analytics.sealed_hours s
+cross join analytics.reporting_settings z;
+
+-- Everything by day, offer, channel and merchant, kept events and dropped ones.
+create view analytics.recounted_deliveries as
+select
+    campaign_id, currency_code, day, offer_amount_micros, channel, merchant_id, impressions, views, clicks,
+    conversions, revenue_micros, cost_micros, notification_deliveries, notification_opens, geofence_entries,
+    unsubscribes
+from analytics.recounted_measures
+union all
+select
+    nullif(campaign_id, ''), currency_code, day, offer_amount_micros, channel, merchant_id, impressions,
+    views, clicks, conversions, revenue_micros, cost_micros, notification_deliveries, notification_opens,
+    geofence_entries, unsubscribes
+from analytics.sealed_deliveries;
+
 -- What counts in a campaign's days: its events, and the costs imported for it.
 create view analytics.recounted_campaign_days as
 select
     campaign_id, currency_code, day, impressions, views, clicks, conversions, revenue_micros, cost_micros
-from analytics.recounted_measures
+from analytics.recounted_hours
 where campaign_id is not null
 union all
 select campaign_id, currency_code, day, 0, 0, 0, 0, 0, cost_micros
@@ -55,7 +85,7 @@ select
     sum(conversions)::bigint as conversions,
     sum(revenue_micros)::bigint as revenue_micros,
     sum(cost_micros)::bigint as cost_micros
-from analytics.recounted_measures
+from analytics.recounted_hours
 where campaign_id is not null
 group by campaign_id, hour_at;
 
@@ -72,7 +102,7 @@ select
     sum(notification_opens)::bigint as notification_opens,
     sum(geofence_entries)::bigint as geofence_entries,
     sum(unsubscribes)::bigint as unsubscribes
-from analytics.recounted_measures
+from analytics.recounted_deliveries
 where campaign_id is not null
 group by campaign_id, day, offer_amount_micros, channel, merchant_id;
 
@@ -85,7 +115,15 @@ select
     sum(m.conversions)::bigint as conversions,
     sum(m.revenue_micros)::bigint as revenue_micros,
     sum(m.cost_micros)::bigint as cost_micros
-from analytics.recounted_measures m
+from (
+    select campaign_id, segment_set_id, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    from analytics.recounted_measures
+    union all
+    select
+        campaign_id, nullif(segment_set_id, 0), impressions, views, clicks, conversions, revenue_micros,
+        cost_micros
+    from analytics.sealed_segments
+) m
 left join analytics.segment_sets s on s.segment_set_id = m.segment_set_id
 left join lateral unnest(s.segments) as n (segment_name) on true
 where m.campaign_id is not null
@@ -100,10 +138,20 @@ select
     sum(conversions)::bigint as conversions,
     sum(revenue_micros)::bigint as revenue_micros,
     sum(cost_micros)::bigint as cost_micros,
-    min(event_at) as first_event_at,
+    min(first_event_at) as first_event_at,
     sum(notification_deliveries)::bigint as notification_deliveries,
     sum(notification_opens)::bigint as notification_opens
-from analytics.recounted_measures
+from (
+    select
+        campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+        event_at as first_event_at, notification_deliveries, notification_opens
+    from analytics.recounted_measures
+    union all
+    select
+        campaign_id, user_id, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+        first_event_at, notification_deliveries, notification_opens
+    from analytics.sealed_users
+) counted
 where campaign_id is not null
 group by campaign_id, user_id;
 
@@ -181,9 +229,9 @@ from (
 join (
     select
         campaign_id,
-        sum(geofence_entries) as geofence_entries,
-        sum(unsubscribes) as unsubscribes
-    from analytics.recounted_measures
+        sum(geofence_entries)::bigint as geofence_entries,
+        sum(unsubscribes)::bigint as unsubscribes
+    from analytics.recounted_hours
     where campaign_id is not null
     group by campaign_id
 ) e on e.campaign_id = u.campaign_id
@@ -193,14 +241,16 @@ full join (
     group by campaign_id
 ) i on i.campaign_id = u.campaign_id;
 
+-- Of what has a geofence entry, a purchase or a refund; a refund is never of 0.
 create view analytics.recounted_merchant_daily as
 select
     merchant_id, day, currency_code,
     sum(geofence_entries)::bigint as geofence_entries,
     sum(conversions)::bigint as purchases,
     sum(revenue_micros)::bigint as purchase_revenue_micros
-from analytics.recounted_measures
-where campaign_id is null and merchant_id <> 0 and event_type in (4, 5, 7)
+from analytics.recounted_deliveries
+where campaign_id is null and merchant_id <> 0
+    and (geofence_entries > 0 or conversions > 0 or revenue_micros <> 0)
 group by merchant_id, day, currency_code;
 
 -- What counts in the portfolio: campaigns' measures and plain purchases apart; whatever has a cost or is a
@@ -210,13 +260,13 @@ select
     day, hour_at, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros,
     0 as purchases, 0 as purchase_revenue_micros, notification_deliveries, notification_opens,
     geofence_entries, unsubscribes
-from analytics.recounted_measures
+from analytics.recounted_hours
 where campaign_id is not null
 union all
 select
     day, hour_at, currency_code, 0, 0, 0, 0, 0, cost_micros, conversions, revenue_micros,
     notification_deliveries, notification_opens, geofence_entries, unsubscribes
-from analytics.recounted_measures
+from analytics.recounted_hours
 where campaign_id is null;
 
 create view analytics.recounted_portfolio_analytics_hourly as
@@ -317,6 +367,8 @@ left join (
 
 grant select on
     analytics.recounted_measures,
+    analytics.recounted_hours,
+    analytics.recounted_deliveries,
     analytics.recounted_campaign_days,
     analytics.recounted_campaign_analytics_daily,
     analytics.recounted_campaign_trend_data,
