@@ -15,6 +15,7 @@ import grpc
 from gen.campaigns.analytics.v1.alert_service_pb2_grpc import add_AlertServiceServicer_to_server
 from gen.campaigns.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from gen.campaigns.analytics.v1.export_service_pb2_grpc import add_ExportServiceServicer_to_server
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 from services.analytics.attributing_process import AttributingProcess
 from services.analytics.operations.alerts import AlertOperations
@@ -33,6 +34,7 @@ from services.analytics.operations.merchants import MerchantOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
 from services.analytics.operations.portfolio_users import PortfolioUsers, build_portfolio_users_job
+from services.analytics.operations.ranking import RankingOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.operations.retention import RetentionOperations, build_retention_job
 from services.analytics.operations.retries import Retries
@@ -44,6 +46,7 @@ from services.analytics.operations.watch_hub import WatchHub
 from services.analytics.servicer.alerts import AlertServicer
 from services.analytics.servicer.analytics import AnalyticsServicer
 from services.analytics.servicer.catalog import CatalogServicer
+from services.analytics.servicer.export import ExportServicer
 from services.analytics.servicer.operations import OperationsServicer
 from services.analytics.settings import AnalyticsSettings
 from services.common import grpc_server
@@ -54,6 +57,7 @@ ALERT_SERVICE = "campaigns.analytics.v1.AlertService"
 ANALYTICS_SERVICE = "campaigns.analytics.v1.AnalyticsService"
 CATALOG_SERVICE = "campaigns.analytics.v1.CatalogService"
 OPERATIONS_SERVICE = "campaigns.analytics.v1.OperationsService"
+EXPORT_SERVICE = "campaigns.analytics.v1.ExportService"
 Servicer = TypeVar("Servicer")
 REBUILD_SECONDS = 24 * 3600.0
 """A rebuild or a reconciliation reads everything: it may take longer than any request."""
@@ -158,13 +162,23 @@ async def open_services(
             merchants=MerchantOperations(database),
             metrics=metrics,
             portfolio=PortfolioOperations(database, zone=zone, clock=clock, users=users),
+            ranking=RankingOperations(database, zone=zone, clock=clock),
             rfm=RfmOperations(database, zone=zone),
             segments=SegmentOperations(database, clock=clock),
             trends=TrendOperations(database, zone=zone, clock=clock),
         )
+        alert_rules = AlertServicer(alerts(database))
         catalog = CatalogServicer(CatalogOperations(database, Retries(random), changes))
         operations = OperationsServicer(
             jobs=JobOperations(database, jobs, wake=runner.wake), recount=RecountOperations(database)
+        )
+        exports = ExportServicer(
+            {
+                "AlertService": alert_rules,
+                "AnalyticsService": analytics,
+                "CatalogService": catalog,
+                "OperationsService": operations,
+            }
         )
         await runner.register()
         await stack.enter_async_context(changes.running())
@@ -174,9 +188,10 @@ async def open_services(
         yield OpenServices(
             services=[
                 _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
-                _service(ALERT_SERVICE, add_AlertServiceServicer_to_server, AlertServicer(alerts(database))),
+                _service(ALERT_SERVICE, add_AlertServiceServicer_to_server, alert_rules),
                 _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
                 _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
+                _service(EXPORT_SERVICE, add_ExportServiceServicer_to_server, exports),
             ],
             end_streams=hub.end,
         )

@@ -10,6 +10,7 @@ from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.merchants import MerchantOperations
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.operations.portfolio import PortfolioOperations
+from services.analytics.operations.ranking import RankingOperations
 from services.analytics.operations.rfm import RfmOperations
 from services.analytics.operations.segments import SegmentOperations
 from services.analytics.operations.trends import TrendOperations
@@ -23,6 +24,7 @@ from services.analytics.servicer.live import LiveMethods
 from services.analytics.servicer.merchants import MerchantMethods
 from services.analytics.servicer.metrics import MetricsMethods
 from services.analytics.servicer.portfolio import PortfolioMethods
+from services.analytics.servicer.ranking import RankingMethods
 from services.analytics.servicer.rfm import RfmMethods
 from services.analytics.servicer.segments import SegmentMethods
 from services.analytics.servicer.trends import TrendMethods
@@ -39,6 +41,7 @@ class AnalyticsServicer(
     MerchantMethods,
     MetricsMethods,
     PortfolioMethods,
+    RankingMethods,
     RfmMethods,
     SegmentMethods,
     TrendMethods,
@@ -58,6 +61,7 @@ class AnalyticsServicer(
         merchants: MerchantOperations,
         metrics: MetricsOperations,
         portfolio: PortfolioOperations,
+        ranking: RankingOperations,
         rfm: RfmOperations,
         segments: SegmentOperations,
         trends: TrendOperations,
@@ -72,6 +76,7 @@ class AnalyticsServicer(
         self.merchants = merchants
         self.metrics = metrics
         self.portfolio = portfolio
+        self.ranking = ranking
         self.rfm = rfm
         self.segments = segments
         self.trends = trends
