@@ -57,14 +57,15 @@ def estimate_window_ratio_interval(
 
     None where the window's ratio is not above 0, or the life's interval or the share is undefined.
     """
-    if (y, x) == (life.y, life.x):
+    if (y, x) == (life.y, life.x) and life.yy > 0:
         return estimate_ratio_interval(life, confidence_level)
     variance = estimate_relative_variance(life)
     carriers = life.users if life.carriers is None else life.carriers
     if variance is None or x <= 0 or y <= 0 or volume_share <= 0 or carriers < MINIMUM_USERS:
         return None
     share = min(volume_share, 1.0)
-    effective = min(carriers, life.y * life.y / life.yy) * share
+    # Where all of y is imported cost, no user carries it, and the users behind x are who tells.
+    effective = share * (min(carriers, life.y * life.y / life.yy) if life.yy > 0 else carriers)
     if life.yyy is None:
         return log_interval(y / x, variance / share, effective, confidence_level)
     # Over fewer users the same skewness weighs more: it is per root of the users.

@@ -137,15 +137,20 @@ def _money_ratio(
 def _of_roas(
     name: str,
     measure: Callable[[CampaignWindow], float | None],
-    transform: Callable[[float], float],
+    transform: Callable[[float], float | None],
 ) -> RankingMetric:
-    """Return a metric that rises with the ROAS, so that its interval is the ROAS' own, transformed."""
+    """Return a metric that rises with the ROAS, so that its interval is the ROAS' own, transformed.
+
+    Where an end of the ROAS has no such value, there is no interval: a margin falls without bound as the ROAS
+    nears 0.
+    """
 
     def estimate(window: CampaignWindow) -> ConfidenceInterval | None:
         interval = _estimate_ratio(window, "revenue_micros", "cost_micros")
         if interval is None:
             return None
-        return ConfidenceInterval(lower=transform(interval.lower), upper=transform(interval.upper))
+        lower, upper = transform(interval.lower), transform(interval.upper)
+        return None if lower is None or upper is None else ConfidenceInterval(lower=lower, upper=upper)
 
     return RankingMetric(
         name=name,
@@ -174,7 +179,7 @@ def _measure_margin(window: CampaignWindow) -> float | None:
 _METRICS = (
     _money_ratio("roas", "revenue_micros", "cost_micros", is_money=False),
     _of_roas("roi", lambda w: divide(_profit(w.counts), w.counts.cost_micros), lambda roas: roas - 1),
-    _of_roas("profit_margin", _measure_margin, lambda roas: 1 - 1 / roas),
+    _of_roas("profit_margin", _measure_margin, lambda roas: 1 - 1 / roas if roas else None),
     _money_ratio("revenue_per_impression", "revenue_micros", "impressions"),
     _money_ratio("cost_per_conversion", "cost_micros", "conversions", is_lowest_first=True),
     _rate("conversion_rate", "conversions", "views"),

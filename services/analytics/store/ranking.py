@@ -103,4 +103,6 @@ def _life(row: Record) -> RatioMoments | None:
         xy=int(row["xy"]),
         xx=int(row["xx"]),
         carriers=row["carriers"],
+        yyy=None if row["yyy"] is None else int(row["yyy"]),
+        x_known=row["x_known"],
     )

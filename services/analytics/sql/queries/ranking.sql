@@ -95,7 +95,7 @@ select
         when $3 = 'conversion_rate' then l.conversions_conversions
         when $3 = 'ctr' then l.clicks_clicks
         when $3 = 'view_rate' then l.views_views
-    end as yy,
+    end::text as yy,
     case
         when $3 in ('roas', 'roi', 'profit_margin') then l.revenue_cost
         when $3 = 'revenue_per_impression' then l.impressions_revenue
@@ -103,13 +103,17 @@ select
         when $3 = 'conversion_rate' then l.views_conversions
         when $3 = 'ctr' then l.impressions_clicks
         when $3 = 'view_rate' then l.impressions_views
-    end as xy,
+    end::text as xy,
     case
         when $3 in ('roas', 'roi', 'profit_margin') then l.cost_cost
         when $3 = 'cost_per_conversion' then l.conversions_conversions
         when $3 = 'conversion_rate' then l.views_views
         when $3 in ('revenue_per_impression', 'ctr', 'view_rate') then l.impressions_impressions
-    end as xx
+    end::text as xx,
+    case when $3 in ('roas', 'roi', 'profit_margin') then l.imported_cost_micros else 0 end as x_known,
+    case
+        when $3 in ('roas', 'roi', 'profit_margin', 'revenue_per_impression') then l.revenue_revenue_revenue
+    end::text as yyy
 from top t
 left join campaigns c on c.campaign_id = t.campaign_id
 left join campaign_totals l on l.campaign_id = t.campaign_id

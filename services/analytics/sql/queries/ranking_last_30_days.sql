@@ -4,15 +4,15 @@
 -- first entries of its index: limit and minimum are literals as in the index's predicate, because a parameter there
 -- would have every call planned anew. $1 is the last day of the window: no row where the window kept is another. $2
 -- is the currency, '' for any (for money: the only one there is; `currencies` names all). The life's sums over users
--- come along for the interval of y over x, looked up row by row (`offset 0`). `rank_campaigns` answers every other
--- question.
+-- come along for the interval of y over x, looked up row by row (`offset 0`), and as text, because the driver takes
+-- a numeric apart for longer than the server finds it. `rank_campaigns` answers every other question.
 
 -- name: list_top_of_last_30_days_by_roas :many
 -- The ten campaigns of the highest ROAS.
 select
     t.campaign_id, c.campaign_name, t.currency_code, t.impressions, t.views, t.clicks, t.conversions,
     t.revenue_micros, t.cost_micros,
-    l.users, l.carriers, l.life_conversions, l.y, l.x, l.yy, l.xy, l.xx
+    l.users, l.carriers, l.life_conversions, l.y, l.x, l.x_known, l.yy, l.xy, l.xx, l.yyy
 from (
     select t.*
     from campaign_last_30_days t
@@ -27,8 +27,10 @@ left join lateral (
 ) c on true
 left join lateral (
     select
-        l.users, l.paying_users as carriers, l.conversions as life_conversions, l.revenue_micros as y,
-        l.cost_micros as x, l.revenue_revenue as yy, l.revenue_cost as xy, l.cost_cost as xx
+        l.users, l.paying_users as carriers, l.conversions as life_conversions,
+        l.revenue_micros as y, l.cost_micros as x, l.imported_cost_micros as x_known,
+        l.revenue_revenue::text as yy, l.revenue_cost::text as xy, l.cost_cost::text as xx,
+        l.revenue_revenue_revenue::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
     offset 0
@@ -40,7 +42,7 @@ order by t.roas desc, t.campaign_id;
 select
     t.campaign_id, c.campaign_name, t.currency_code, t.impressions, t.views, t.clicks, t.conversions,
     t.revenue_micros, t.cost_micros,
-    l.users, l.carriers, l.life_conversions, l.y, l.x, l.yy, l.xy, l.xx
+    l.users, l.carriers, l.life_conversions, l.y, l.x, l.x_known, l.yy, l.xy, l.xx, l.yyy
 from (
     select t.*
     from campaign_last_30_days t
@@ -55,8 +57,10 @@ left join lateral (
 ) c on true
 left join lateral (
     select
-        l.users, l.paying_users as carriers, l.conversions as life_conversions, l.revenue_micros as y,
-        l.cost_micros as x, l.revenue_revenue as yy, l.revenue_cost as xy, l.cost_cost as xx
+        l.users, l.paying_users as carriers, l.conversions as life_conversions,
+        l.revenue_micros as y, l.cost_micros as x, l.imported_cost_micros as x_known,
+        l.revenue_revenue::text as yy, l.revenue_cost::text as xy, l.cost_cost::text as xx,
+        l.revenue_revenue_revenue::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
     offset 0
@@ -70,7 +74,7 @@ select
     t.revenue_micros, t.cost_micros,
     (select array_agg(distinct p.currency_code) from portfolio_last_30_days p where p.campaigns > 0)
         as currencies,
-    l.users, l.carriers, l.life_conversions, l.y, l.x, l.yy, l.xy, l.xx
+    l.users, l.carriers, l.life_conversions, l.y, l.x, l.x_known, l.yy, l.xy, l.xx, l.yyy
 from (
     select t.*
     from campaign_last_30_days t
@@ -88,9 +92,10 @@ left join lateral (
 ) c on true
 left join lateral (
     select
-        l.users, l.paying_users as carriers, l.conversions as life_conversions, l.revenue_micros as y,
-        l.impressions as x, l.revenue_revenue as yy, l.impressions_revenue as xy,
-        l.impressions_impressions as xx
+        l.users, l.paying_users as carriers, l.conversions as life_conversions,
+        l.revenue_micros as y, l.impressions as x, 0::bigint as x_known,
+        l.revenue_revenue::text as yy, l.impressions_revenue::text as xy, l.impressions_impressions::text as xx,
+        l.revenue_revenue_revenue::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
     offset 0
@@ -104,7 +109,7 @@ select
     t.revenue_micros, t.cost_micros,
     (select array_agg(distinct p.currency_code) from portfolio_last_30_days p where p.campaigns > 0)
         as currencies,
-    l.users, l.carriers, l.life_conversions, l.y, l.x, l.yy, l.xy, l.xx
+    l.users, l.carriers, l.life_conversions, l.y, l.x, l.x_known, l.yy, l.xy, l.xx, l.yyy
 from (
     select t.*
     from campaign_last_30_days t
@@ -122,8 +127,10 @@ left join lateral (
 ) c on true
 left join lateral (
     select
-        l.users, null::bigint as carriers, l.conversions as life_conversions, l.cost_micros as y,
-        l.conversions as x, l.cost_cost as yy, l.conversions_cost as xy, l.conversions_conversions as xx
+        l.users, null::bigint as carriers, l.conversions as life_conversions,
+        l.cost_micros as y, l.conversions as x, 0::bigint as x_known,
+        l.cost_cost::text as yy, l.conversions_cost::text as xy, l.conversions_conversions::text as xx,
+        null::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
     offset 0
@@ -135,7 +142,7 @@ order by t.cost_micros_per_conversion, t.campaign_id;
 select
     t.campaign_id, c.campaign_name, t.currency_code, t.impressions, t.views, t.clicks, t.conversions,
     t.revenue_micros, t.cost_micros,
-    l.users, l.carriers, l.life_conversions, l.y, l.x, l.yy, l.xy, l.xx
+    l.users, l.carriers, l.life_conversions, l.y, l.x, l.x_known, l.yy, l.xy, l.xx, l.yyy
 from (
     select t.*
     from campaign_last_30_days t
@@ -150,8 +157,10 @@ left join lateral (
 ) c on true
 left join lateral (
     select
-        l.users, null::bigint as carriers, l.conversions as life_conversions, l.conversions as y,
-        l.views as x, l.conversions_conversions as yy, l.views_conversions as xy, l.views_views as xx
+        l.users, null::bigint as carriers, l.conversions as life_conversions,
+        l.conversions as y, l.views as x, 0::bigint as x_known,
+        l.conversions_conversions::text as yy, l.views_conversions::text as xy, l.views_views::text as xx,
+        null::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
     offset 0
@@ -163,7 +172,7 @@ order by t.conversion_rate desc, t.campaign_id;
 select
     t.campaign_id, c.campaign_name, t.currency_code, t.impressions, t.views, t.clicks, t.conversions,
     t.revenue_micros, t.cost_micros,
-    l.users, l.carriers, l.life_conversions, l.y, l.x, l.yy, l.xy, l.xx
+    l.users, l.carriers, l.life_conversions, l.y, l.x, l.x_known, l.yy, l.xy, l.xx, l.yyy
 from (
     select t.*
     from campaign_last_30_days t
@@ -178,9 +187,10 @@ left join lateral (
 ) c on true
 left join lateral (
     select
-        l.users, null::bigint as carriers, l.conversions as life_conversions, l.clicks as y,
-        l.impressions as x, l.clicks_clicks as yy, l.impressions_clicks as xy,
-        l.impressions_impressions as xx
+        l.users, null::bigint as carriers, l.conversions as life_conversions,
+        l.clicks as y, l.impressions as x, 0::bigint as x_known,
+        l.clicks_clicks::text as yy, l.impressions_clicks::text as xy, l.impressions_impressions::text as xx,
+        null::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
     offset 0
@@ -192,7 +202,7 @@ order by t.ctr desc, t.campaign_id;
 select
     t.campaign_id, c.campaign_name, t.currency_code, t.impressions, t.views, t.clicks, t.conversions,
     t.revenue_micros, t.cost_micros,
-    l.users, l.carriers, l.life_conversions, l.y, l.x, l.yy, l.xy, l.xx
+    l.users, l.carriers, l.life_conversions, l.y, l.x, l.x_known, l.yy, l.xy, l.xx, l.yyy
 from (
     select t.*
     from campaign_last_30_days t
@@ -207,8 +217,10 @@ left join lateral (
 ) c on true
 left join lateral (
     select
-        l.users, null::bigint as carriers, l.conversions as life_conversions, l.views as y,
-        l.impressions as x, l.views_views as yy, l.impressions_views as xy, l.impressions_impressions as xx
+        l.users, null::bigint as carriers, l.conversions as life_conversions,
+        l.views as y, l.impressions as x, 0::bigint as x_known,
+        l.views_views::text as yy, l.impressions_views::text as xy, l.impressions_impressions::text as xx,
+        null::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
     offset 0
