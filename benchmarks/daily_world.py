@@ -53,6 +53,52 @@ group by day, slot
 order by day, slot
 """
 
+# Sums over users as they would be with five events a user; how large they are costs a read nothing.
+_TOTALS = """
+insert into analytics.campaign_totals (
+    campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,
+    conversions, revenue_micros, cost_micros, impressions_impressions, impressions_views, impressions_clicks,
+    views_views,
+    views_conversions, clicks_clicks, conversions_conversions, impressions_revenue, conversions_cost,
+    revenue_revenue, revenue_cost, cost_cost
+)
+select
+    campaign_id, i / 5, i / 5, c, c, i, v, k, c, r, o, i * 7, v * 7, k * 7, v * 5, c * 4, k * 2, c,
+    r::numeric * 7, o::numeric, r::numeric * r / c, r::numeric * o / i * 7, o::numeric * o / i * 7
+from (
+    select
+        campaign_id, sum(impressions)::bigint as i, sum(views)::bigint as v, sum(clicks)::bigint as k,
+        greatest(sum(conversions), 1)::bigint as c, sum(revenue_micros)::bigint as r,
+        sum(cost_micros)::bigint as o
+    from analytics.campaign_analytics_daily
+    group by campaign_id
+) as summed
+"""
+_WINDOW = "insert into analytics.rolling_window (end_day) values ($1)"
+_LAST_30_DAYS = """
+insert into analytics.campaign_last_30_days
+    (campaign_id, currency_code, impressions, views, clicks, conversions, revenue_micros, cost_micros)
+select
+    campaign_id, 'USD', sum(impressions), sum(views), sum(clicks), sum(conversions), sum(revenue_micros),
+    sum(cost_micros)
+from analytics.campaign_analytics_daily
+where day > $1::date - 30
+group by campaign_id
+"""
+_PORTFOLIO_LAST_30_DAYS = """
+insert into analytics.portfolio_last_30_days (
+    currency_code, slot, campaigns, campaigns_with_cost, roas_nanos, impressions, views, clicks, conversions,
+    revenue_micros, cost_micros, purchases, purchase_revenue_micros, notification_deliveries,
+    notification_opens, geofence_entries, unsubscribes
+)
+select
+    'USD', slot, count(*), count(*), sum(roas_nanos), sum(impressions), sum(views), sum(clicks),
+    sum(conversions), sum(revenue_micros), sum(cost_micros), count(*), sum(revenue_micros) / 10, 0, 0, 0, 0
+from analytics.campaign_last_30_days
+cross join lateral (select right(campaign_id, 6)::integer % $1::integer as slot) as spread
+group by slot
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class World:
@@ -81,6 +127,10 @@ async def write_world(admin_url: str, world: World) -> None:
         await connection.execute("set max_parallel_maintenance_workers = 2")
         await _write_days(connection, world)
         await connection.execute(_PORTFOLIO_DAYS, PORTFOLIO_SLOTS)
+        await connection.execute(_TOTALS)
+        await connection.execute(_WINDOW, LAST_DAY)
+        await connection.execute(_LAST_30_DAYS, LAST_DAY)
+        await connection.execute(_PORTFOLIO_LAST_30_DAYS, PORTFOLIO_SLOTS)
         await connection.execute("vacuum (analyze, freeze)")
     finally:
         await connection.close()
