@@ -27,6 +27,8 @@ from services.common.database import Connection, Database
 
 _EPOCH = date(1970, 1, 1)
 _DAY = timedelta(days=1)
+_SETTLING = timedelta(seconds=2)
+"""For so long events are looked at by the next run too: what began to come in just now is not seen at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +50,28 @@ class AttributionRefresh:
         zone: the reporting time zone.
         lookback_days: how long before a conversion a touch still counts.
         clock: the present, aware.
+        settling: how old events are before no later run looks at them again.
     """
 
     def __init__(
-        self, database: Database, *, zone: ZoneInfo, lookback_days: int, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        *,
+        zone: ZoneInfo,
+        lookback_days: int,
+        clock: Callable[[], datetime],
+        settling: timedelta = _SETTLING,
     ) -> None:
         self._database = database
         self._zone = zone
         self._lookback_days = lookback_days
         self._clock = clock
+        self._settling = settling
 
     async def run(self) -> RefreshSummary:
         """Count every month whose credits may have changed since the last run."""
         async with self._database.acquire() as connection:
-            watermark = await store.fetch_watermark(connection)
+            watermark = await store.fetch_watermark(connection, self._settling)
         async with self._database.transaction(isolation="repeatable_read") as connection:
             await self._mark(connection, watermark)
             months = await store.list_stale_months(connection)

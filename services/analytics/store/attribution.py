@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from services.analytics.domain.metrics import DateRange
 from services.analytics.store.statements import STATEMENTS, Connection
@@ -104,9 +104,9 @@ async def lock_attribution(connection: Connection) -> None:
     await connection.execute(STATEMENTS["lock_attribution"].sql)
 
 
-async def fetch_watermark(connection: Connection) -> datetime:
-    """Return the time before which every event received is visible to later transactions."""
-    watermark: datetime = await connection.fetchval(STATEMENTS["fetch_attribution_watermark"].sql)
+async def fetch_watermark(connection: Connection, settling: timedelta) -> datetime:
+    """Return a time at least `settling` ago: every event received before it is visible to later reads."""
+    watermark: datetime = await connection.fetchval(STATEMENTS["fetch_attribution_watermark"].sql, settling)
     return watermark
 
 

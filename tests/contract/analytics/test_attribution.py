@@ -26,7 +26,11 @@ def refresh(database: DatabaseAddresses) -> Refresh:
     async def run(*, zone: str = "UTC", lookback_days: int = 30) -> RefreshSummary:
         async with open_database(settings_for(database.analytics)) as opened:
             return await AttributionRefresh(
-                opened, zone=ZoneInfo(zone), lookback_days=lookback_days, clock=lambda: NOW
+                opened,
+                zone=ZoneInfo(zone),
+                lookback_days=lookback_days,
+                clock=lambda: NOW,
+                settling=timedelta(0),
             ).run()
 
     return run

@@ -52,7 +52,13 @@ async def stubs(database: DatabaseAddresses) -> AsyncIterator[Stubs]:
 
 async def refresh(opened: Database, *, lookback_days: int = 30) -> int:
     """Run once; return how many months were counted."""
-    run = AttributionRefresh(opened, zone=ZoneInfo("UTC"), lookback_days=lookback_days, clock=lambda: NOW)
+    run = AttributionRefresh(
+        opened,
+        zone=ZoneInfo("UTC"),
+        lookback_days=lookback_days,
+        clock=lambda: NOW,
+        settling=timedelta(0),
+    )
     return (await run.run()).months
 
 
@@ -142,6 +148,15 @@ async def test_an_event_that_commits_during_a_run_is_found_by_the_next(
     assert await refresh(opened) == 1
     credits_ = {row[:3] for row in await read_credits(database) if row[2] == "first_touch"}
     assert credits_ == {("c2", date(2026, 3, 1), "first_touch")}
+
+
+async def test_what_came_in_just_now_is_looked_at_again(stubs: Stubs, opened: Database) -> None:
+    """A transaction is seen by others a moment after the beginning that its events carry."""
+    await ingest(stubs, event("b", "CONVERTED", revenue=1))
+    async with opened.acquire() as connection:
+        received_at = await connection.fetchval("select max(received_at) from events")
+        assert await store.fetch_watermark(connection, timedelta(minutes=1)) < received_at
+        assert await store.fetch_watermark(connection, timedelta(0)) > received_at
 
 
 async def test_a_run_that_broke_off_is_gone_on_with(
@@ -239,6 +254,11 @@ async def test_blocks_of_users_add_up_to_the_same(
 
 async def test_the_process_counts_and_says_what_it_did(database: DatabaseAddresses, stubs: Stubs) -> None:
     await ingest(stubs, event("v", "VIEWED"), event("b", "CONVERTED", revenue=1))
+    connection = await asyncpg.connect(database.analytics)
+    try:
+        await connection.execute("update events set received_at = received_at - interval '1 minute'")
+    finally:
+        await connection.close()
     process = AttributingProcess(database_url=database.analytics, reporting_time_zone="UTC", lookback_days=30)
     summary = await process.run()
     assert summary.endswith("1 conversions divided")

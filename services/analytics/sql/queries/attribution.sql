@@ -6,8 +6,9 @@ select pg_advisory_xact_lock(7202, 14);
 
 -- name: fetch_attribution_watermark :one
 -- The time before which every event received is visible from now on: no transaction that began before it is still
--- at work. Events carry the beginning of their transaction.
-select coalesce(min(xact_start), clock_timestamp()) as received_before
+-- at work. Events carry the beginning of their transaction, which others see here only a moment later: so it is at
+-- least $1 ago.
+select least(now() - $1::interval, min(xact_start)) as received_before
 from pg_stat_activity
 where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
     and xact_start is not null;
