@@ -28,7 +28,7 @@ from services.common.database import Connection, Database
 _EPOCH = date(1970, 1, 1)
 _DAY = timedelta(days=1)
 _SETTLING = timedelta(seconds=2)
-"""For so long events are looked at by the next run too: what began to come in just now is not seen at once."""
+"""For so long events are looked at by the next run too: what began to come in just now is not seen yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
