@@ -54,7 +54,6 @@ class RankingMetric:
         measure: its value, micros where `is_money`; None where it is undefined.
         volume: what a campaign needs `minimum_volume` of; empty for sums, which need none.
         is_money: whether values of two currencies cannot be compared.
-        is_lowest_first: whether little is good.
         estimate: its interval; None for sums.
         method: how the interval is made.
     """
@@ -64,7 +63,6 @@ class RankingMetric:
     volume: str = ""
     minimum_volume: int = 0
     is_money: bool = False
-    is_lowest_first: bool = False
     estimate: Callable[[CampaignWindow], ConfidenceInterval | None] | None = None
     method: Method = ""
 
@@ -119,19 +117,24 @@ def _estimate_ratio(window: CampaignWindow, numerator: str, denominator: str) ->
     )
 
 
-def _money_ratio(
-    name: str, numerator: str, denominator: str, *, is_money: bool = True, is_lowest_first: bool = False
-) -> RankingMetric:
+def _money_ratio(name: str, numerator: str, denominator: str, *, is_money: bool = True) -> RankingMetric:
     return RankingMetric(
         name=name,
         measure=lambda window: divide(getattr(window.counts, numerator), getattr(window.counts, denominator)),
         volume="conversions",
         minimum_volume=MINIMUM_CONVERSIONS,
         is_money=is_money,
-        is_lowest_first=is_lowest_first,
         estimate=lambda window: _estimate_ratio(window, numerator, denominator),
         method="design_effect",
     )
+
+
+def _estimate_cost_per_conversion(window: CampaignWindow) -> ConfidenceInterval | None:
+    """Return the inverse of the interval of conversions per cost, of which imports are a known part."""
+    interval = _estimate_ratio(window, "conversions", "cost_micros")
+    if interval is None or interval.lower <= 0:
+        return None
+    return ConfidenceInterval(lower=1 / interval.upper, upper=1 / interval.lower)
 
 
 def _of_roas(
@@ -181,7 +184,15 @@ _METRICS = (
     _of_roas("roi", lambda w: divide(_profit(w.counts), w.counts.cost_micros), lambda roas: roas - 1),
     _of_roas("profit_margin", _measure_margin, lambda roas: 1 - 1 / roas if roas else None),
     _money_ratio("revenue_per_impression", "revenue_micros", "impressions"),
-    _money_ratio("cost_per_conversion", "cost_micros", "conversions", is_lowest_first=True),
+    RankingMetric(
+        name="cost_per_conversion",
+        measure=lambda window: divide(window.counts.cost_micros, window.counts.conversions),
+        volume="conversions",
+        minimum_volume=MINIMUM_CONVERSIONS,
+        is_money=True,
+        estimate=_estimate_cost_per_conversion,
+        method="design_effect",
+    ),
     _rate("conversion_rate", "conversions", "views"),
     _rate("ctr", "clicks", "impressions"),
     _rate("view_rate", "views", "impressions"),

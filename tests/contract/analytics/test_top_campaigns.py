@@ -15,6 +15,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.analytics.v1 import events_pb2
+from gen.campaigns.analytics.v1.costs_pb2 import DailyCost, ImportCostsRequest
 from gen.campaigns.analytics.v1.ranking_pb2 import ListTopCampaignsRequest as Request
 from services.analytics.domain.ranking import METRICS
 from services.analytics.store.statements import STATEMENTS
@@ -208,6 +209,31 @@ async def test_where_the_days_are_the_life_the_interval_is_that_of_the_metrics(
                 expected = getattr(life, f"{metric}_interval")
                 assert entry.value_interval.lower == pytest.approx(expected.lower)
                 assert entry.value_interval.upper == pytest.approx(expected.upper)
+
+
+async def test_an_imported_cost_moves_a_cost_per_conversion_and_does_not_widen_it(
+    database: DatabaseAddresses,
+) -> None:
+    async with running_server(database.analytics) as stubs:
+        await send_world(stubs)
+
+        async def best() -> tuple[float, float, float]:
+            request = Request(metric="cost_per_conversion", days=60, limit=14)
+            entries = (await stubs.analytics.ListTopCampaigns(request)).campaigns
+            [entry] = [entry for entry in entries if entry.campaign_id == "c05"]
+            return entry.value, entry.value_interval.lower, entry.value_interval.upper
+
+        value, lower, upper = await best()
+        imported = 10_000
+        await stubs.analytics.ImportCosts(
+            ImportCostsRequest(costs=[DailyCost(campaign_id="c05", cost_date="2026-03-20", cost=imported)])
+        )
+        dearer, dear_lower, dear_upper = await best()
+        assert dearer > 20 * value
+        # Nearly all is a known constant over the conversions, which alone are left to chance.
+        assert 1 < (dear_upper / dearer) <= (upper / value) * 1.1
+        assert dear_lower < dearer < dear_upper
+        assert lower < value < upper
 
 
 async def test_a_window_is_known_less_well_than_the_life(database: DatabaseAddresses) -> None:

@@ -78,21 +78,18 @@ select
     l.conversions as life_conversions,
     case
         when $3 in ('roas', 'roi', 'profit_margin', 'revenue_per_impression') then l.revenue_micros
-        when $3 = 'cost_per_conversion' then l.cost_micros
-        when $3 = 'conversion_rate' then l.conversions
+        when $3 in ('cost_per_conversion', 'conversion_rate') then l.conversions
         when $3 = 'ctr' then l.clicks
         when $3 = 'view_rate' then l.views
     end as y,
     case
-        when $3 in ('roas', 'roi', 'profit_margin') then l.cost_micros
-        when $3 = 'cost_per_conversion' then l.conversions
+        when $3 in ('roas', 'roi', 'profit_margin', 'cost_per_conversion') then l.cost_micros
         when $3 = 'conversion_rate' then l.views
         when $3 in ('revenue_per_impression', 'ctr', 'view_rate') then l.impressions
     end as x,
     case
         when $3 in ('roas', 'roi', 'profit_margin', 'revenue_per_impression') then l.revenue_revenue
-        when $3 = 'cost_per_conversion' then l.cost_cost
-        when $3 = 'conversion_rate' then l.conversions_conversions
+        when $3 in ('cost_per_conversion', 'conversion_rate') then l.conversions_conversions
         when $3 = 'ctr' then l.clicks_clicks
         when $3 = 'view_rate' then l.views_views
     end::text as yy,
@@ -105,12 +102,14 @@ select
         when $3 = 'view_rate' then l.impressions_views
     end::text as xy,
     case
-        when $3 in ('roas', 'roi', 'profit_margin') then l.cost_cost
-        when $3 = 'cost_per_conversion' then l.conversions_conversions
+        when $3 in ('roas', 'roi', 'profit_margin', 'cost_per_conversion') then l.cost_cost
         when $3 = 'conversion_rate' then l.views_views
         when $3 in ('revenue_per_impression', 'ctr', 'view_rate') then l.impressions_impressions
     end::text as xx,
-    case when $3 in ('roas', 'roi', 'profit_margin') then l.imported_cost_micros else 0 end as x_known,
+    case
+        when $3 in ('roas', 'roi', 'profit_margin', 'cost_per_conversion') then l.imported_cost_micros
+        else 0
+    end as x_known,
     case
         when $3 in ('roas', 'roi', 'profit_margin', 'revenue_per_impression') then l.revenue_revenue_revenue
     end::text as yyy

@@ -103,7 +103,7 @@ left join lateral (
 order by t.revenue_micros_per_impression desc, t.campaign_id;
 
 -- name: list_top_of_last_30_days_by_cost_per_conversion :many
--- The ten campaigns of the lowest cost per conversion.
+-- The ten campaigns of the lowest cost per conversion; y over x is its inverse, because x can have a known part.
 select
     t.campaign_id, c.campaign_name, t.currency_code, t.impressions, t.views, t.clicks, t.conversions,
     t.revenue_micros, t.cost_micros,
@@ -128,8 +128,8 @@ left join lateral (
 left join lateral (
     select
         l.users, null::bigint as carriers, l.conversions as life_conversions,
-        l.cost_micros as y, l.conversions as x, 0::bigint as x_known,
-        l.cost_cost::text as yy, l.conversions_cost::text as xy, l.conversions_conversions::text as xx,
+        l.conversions as y, l.cost_micros as x, l.imported_cost_micros as x_known,
+        l.conversions_conversions::text as yy, l.conversions_cost::text as xy, l.cost_cost::text as xx,
         null::text as yyy
     from campaign_totals l
     where l.campaign_id = t.campaign_id
