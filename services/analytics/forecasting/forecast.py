@@ -34,16 +34,23 @@ _SMOOTHED_SHARE = 0.5
 class Backtest:
     """What forecasting in this way would have done; `scores` and `baseline` are over the same points.
 
+    `days` are the different days among the points; each is forecast from many origins.
     `scores` are those of the whole procedure: at every origin the method that had done best until then.
     """
 
     scores: Scores
     baseline: Scores
+    days: int
 
     @property
     def beats_baseline(self) -> bool:
         """Whether the procedure did better than the seasonal-naive baseline by weighted interval score."""
         return self.scores.weighted_interval_score < self.baseline.weighted_interval_score
+
+    @property
+    def served(self) -> Scores:
+        """The scores of what is served: the baseline's where nothing beats it."""
+        return self.scores if self.beats_baseline else self.baseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,7 @@ def forecast(series: Series, further: Sequence[Paths] = ()) -> SeriesForecast:
     backtest = Backtest(
         scores=judge(series.values, targets[known], chosen[known]),
         baseline=judge(series.values, targets[known], naive[known]),
+        days=len(np.unique((origins[:, np.newaxis] + np.arange(1, HORIZON + 1))[known])),
     )
     return _look_ahead(series, candidates[best] if backtest.beats_baseline else baseline, backtest)
 
@@ -98,6 +106,8 @@ def _candidates(series: Series, first_origin: int) -> list[Paths]:
     if not series.is_dense or float(np.mean(series.values[:first_origin] > 0)) < _SMOOTHED_SHARE:
         return [average]
     smoothed = ways.ets(series.values, ways.refit_days(series.days, first_origin))
+    if not np.isfinite(smoothed.mean[MINIMUM_DAYS - 1 :]).all():
+        return [average]  # nothing is left to estimate where every week is like the one before
     return [average, ways.average_of(smoothed, average, ways.ETS_AND_WEEKDAY_AVERAGE), smoothed]
 
 

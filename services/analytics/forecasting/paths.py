@@ -110,8 +110,9 @@ def average_of(first: Paths, second: Paths, method: str) -> Paths:
 
 def _smooth(roots: Floats, known: int, until: int) -> tuple[Floats, Floats]:
     """Return level and season at the end of each day before `until`, with the weights of the first days."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a series that repeats itself exactly
         fit = ETSModel(
             roots[:known],
             error="add",
