@@ -147,13 +147,16 @@ class Forecast(_message.Message):
     HISTORY_END_DATE_FIELD_NUMBER: _builtins.int
     IS_STALE_FIELD_NUMBER: _builtins.int
     BACKTESTS_FIELD_NUMBER: _builtins.int
+    HISTORY_START_DATE_FIELD_NUMBER: _builtins.int
     history_end_date: _builtins.str
-    """The last whole day it knows, as YYYY-MM-DD, in the reporting time zone."""
+    """The last whole day it knows, as YYYY-MM-DD, in the reporting time zone. The day under way is never part of it."""
     is_stale: _builtins.bool
     """Whether more whole days are known by now."""
+    history_start_date: _builtins.str
+    """The first day of the history that it was made from, as YYYY-MM-DD."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastPoint]:
-        """The coming days, in order, from the day after history_end_date."""
+        """The coming days, in order, from the day after history_end_date. All zero after a campaign's end_time."""
 
     @_builtins.property
     def made_time(self) -> _timestamp_pb2.Timestamp:
@@ -161,7 +164,7 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def backtests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastBacktest]:
-        """How each metric was forecast and how that did in its backtest: conversions, revenue, cost."""
+        """How each metric was forecast and how that did in its backtest: conversions, revenue, cost, in this order."""
 
     def __init__(
         self,
@@ -171,10 +174,11 @@ class Forecast(_message.Message):
         history_end_date: _builtins.str = ...,
         is_stale: _builtins.bool = ...,
         backtests: _abc.Iterable[Global___ForecastBacktest] | None = ...,
+        history_start_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["made_time", b"made_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtests", b"backtests", "history_end_date", b"history_end_date", "is_stale", b"is_stale", "made_time", b"made_time", "points", b"points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtests", b"backtests", "history_end_date", b"history_end_date", "history_start_date", b"history_start_date", "is_stale", b"is_stale", "made_time", b"made_time", "points", b"points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,7 +187,8 @@ Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
 @_typing.final
 class ForecastBacktest(_message.Message):
     """How the forecast of one metric was made, and how the same way did on this history when it stood further back
-    (rolling origin).
+    (rolling origin): at each of up to 24 origins, everything after it was forecast from what was known there. The
+    catalog's start and end times count as known where a campaign was entered after its first event.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -196,22 +201,43 @@ class ForecastBacktest(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     COVERAGE_INTERVAL_FIELD_NUMBER: _builtins.int
     DAYS_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    COVERAGE_95_FIELD_NUMBER: _builtins.int
+    MEAN_ABSOLUTE_SCALED_ERROR_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """`conversions`, `revenue` or `cost`."""
     method: _builtins.str
-    """The method used."""
+    """The method used: `ets` (exponential smoothing with a weekly season), `weekday_average` (each weekday's mean,
+    weighted by age), `ets_and_weekday_average` (the mean of both), `campaign_schedule` (of the portfolio: the sum of
+    its campaigns for as long as the catalog lets them run), `seasonal_naive` (the baseline) or `ended` (the campaign
+    is over).
+    """
     beats_baseline: _builtins.bool
-    """Whether the method did better than the seasonal-naive baseline (the same weekday of the week before) by weighted
-    interval score. Where none did, the baseline is what is served. Unset where the history is too short to tell.
+    """Whether the best of the methods did better than the seasonal-naive baseline (the same weekday of the week before,
+    with intervals made in the same way) by weighted interval score. Where none did, the baseline is what is served.
+    Unset where the history is too short to tell (under 29 days).
     """
     weighted_interval_score: _builtins.float
-    """Mean weighted interval score of the method, in the metric's unit; lower is better. Unset without a backtest."""
+    """Mean weighted interval score of what is served, over its median, 80 % and 95 % interval (Bracher et al. 2021), in
+    the metric's unit; lower is better. At each origin the method is the one that had done best until then. Unset
+    without a backtest.
+    """
     baseline_weighted_interval_score: _builtins.float
     """The same of the baseline. Unset without a backtest."""
     coverage: _builtins.float
-    """Share of days whose value lay in the 80 % interval. Unset without a backtest."""
+    """Share of points whose value lay in the 80 % interval. Values of 0 in an interval from 0 count as covered, so that it
+    is above 0.8 for rare events. Unset without a backtest.
+    """
     days: _builtins.int
-    """Days judged."""
+    """Different days judged."""
+    points: _builtins.int
+    """Forecasts of single days judged: a day counts once for each origin from which it was forecast."""
+    coverage_95: _builtins.float
+    """Share of points whose value lay in the 95 % interval. Unset without a backtest."""
+    mean_absolute_scaled_error: _builtins.float
+    """Mean absolute error of the medians over that of the value of a week before; below 1 is better than that. Unset
+    without a backtest, and where every week was like the one before.
+    """
     @_builtins.property
     def coverage_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % Wilson interval of coverage by days, which are not quite independent. Unset where coverage is."""
@@ -227,10 +253,13 @@ class ForecastBacktest(_message.Message):
         coverage: _builtins.float | None = ...,
         coverage_interval: _range_pb2.ConfidenceInterval | None = ...,
         days: _builtins.int = ...,
+        points: _builtins.int = ...,
+        coverage_95: _builtins.float | None = ...,
+        mean_absolute_scaled_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_weighted_interval_score", b"_baseline_weighted_interval_score", "_beats_baseline", b"_beats_baseline", "_coverage", b"_coverage", "_weighted_interval_score", b"_weighted_interval_score", "baseline_weighted_interval_score", b"baseline_weighted_interval_score", "beats_baseline", b"beats_baseline", "coverage", b"coverage", "coverage_interval", b"coverage_interval", "weighted_interval_score", b"weighted_interval_score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_weighted_interval_score", b"_baseline_weighted_interval_score", "_beats_baseline", b"_beats_baseline", "_coverage", b"_coverage", "_coverage_95", b"_coverage_95", "_mean_absolute_scaled_error", b"_mean_absolute_scaled_error", "_weighted_interval_score", b"_weighted_interval_score", "baseline_weighted_interval_score", b"baseline_weighted_interval_score", "beats_baseline", b"beats_baseline", "coverage", b"coverage", "coverage_95", b"coverage_95", "coverage_interval", b"coverage_interval", "mean_absolute_scaled_error", b"mean_absolute_scaled_error", "weighted_interval_score", b"weighted_interval_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_weighted_interval_score", b"_baseline_weighted_interval_score", "_beats_baseline", b"_beats_baseline", "_coverage", b"_coverage", "_weighted_interval_score", b"_weighted_interval_score", "baseline_weighted_interval_score", b"baseline_weighted_interval_score", "beats_baseline", b"beats_baseline", "coverage", b"coverage", "coverage_interval", b"coverage_interval", "days", b"days", "method", b"method", "metric", b"metric", "weighted_interval_score", b"weighted_interval_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_weighted_interval_score", b"_baseline_weighted_interval_score", "_beats_baseline", b"_beats_baseline", "_coverage", b"_coverage", "_coverage_95", b"_coverage_95", "_mean_absolute_scaled_error", b"_mean_absolute_scaled_error", "_weighted_interval_score", b"_weighted_interval_score", "baseline_weighted_interval_score", b"baseline_weighted_interval_score", "beats_baseline", b"beats_baseline", "coverage", b"coverage", "coverage_95", b"coverage_95", "coverage_interval", b"coverage_interval", "days", b"days", "mean_absolute_scaled_error", b"mean_absolute_scaled_error", "method", b"method", "metric", b"metric", "points", b"points", "weighted_interval_score", b"weighted_interval_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_weighted_interval_score: _TypeAlias = _typing.Literal["baseline_weighted_interval_score"]  # noqa: Y015
     _WhichOneofArgType__baseline_weighted_interval_score: _TypeAlias = _typing.Literal["_baseline_weighted_interval_score", b"_baseline_weighted_interval_score"]  # noqa: Y015
@@ -238,6 +267,10 @@ class ForecastBacktest(_message.Message):
     _WhichOneofArgType__beats_baseline: _TypeAlias = _typing.Literal["_beats_baseline", b"_beats_baseline"]  # noqa: Y015
     _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
     _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
+    _WhichOneofReturnType__coverage_95: _TypeAlias = _typing.Literal["coverage_95"]  # noqa: Y015
+    _WhichOneofArgType__coverage_95: _TypeAlias = _typing.Literal["_coverage_95", b"_coverage_95"]  # noqa: Y015
+    _WhichOneofReturnType__mean_absolute_scaled_error: _TypeAlias = _typing.Literal["mean_absolute_scaled_error"]  # noqa: Y015
+    _WhichOneofArgType__mean_absolute_scaled_error: _TypeAlias = _typing.Literal["_mean_absolute_scaled_error", b"_mean_absolute_scaled_error"]  # noqa: Y015
     _WhichOneofReturnType__weighted_interval_score: _TypeAlias = _typing.Literal["weighted_interval_score"]  # noqa: Y015
     _WhichOneofArgType__weighted_interval_score: _TypeAlias = _typing.Literal["_weighted_interval_score", b"_weighted_interval_score"]  # noqa: Y015
     @_typing.overload
@@ -247,13 +280,19 @@ class ForecastBacktest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage_95) -> _WhichOneofReturnType__coverage_95 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_absolute_scaled_error) -> _WhichOneofReturnType__mean_absolute_scaled_error | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weighted_interval_score) -> _WhichOneofReturnType__weighted_interval_score | None: ...
 
 Global___ForecastBacktest: _TypeAlias = ForecastBacktest  # noqa: Y015
 
 @_typing.final
 class ForecastPoint(_message.Message):
-    """One day of a forecast."""
+    """One day of a forecast. What is expected is the mean where days without a value are common, and it may then lie above
+    an interval; elsewhere it is the median. No interval reaches below 0.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -264,6 +303,9 @@ class ForecastPoint(_message.Message):
     REVENUE_INTERVAL_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     COST_INTERVAL_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_INTERVAL_95_FIELD_NUMBER: _builtins.int
+    REVENUE_INTERVAL_95_FIELD_NUMBER: _builtins.int
+    COST_INTERVAL_95_FIELD_NUMBER: _builtins.int
     forecast_date: _builtins.str
     """The day in the reporting time zone, as YYYY-MM-DD."""
     conversions: _builtins.float
@@ -284,6 +326,18 @@ class ForecastPoint(_message.Message):
     def cost_interval(self) -> _range_pb2.ConfidenceInterval:
         """80 % prediction interval of cost."""
 
+    @_builtins.property
+    def conversions_interval_95(self) -> _range_pb2.ConfidenceInterval:
+        """95 % prediction interval of conversions."""
+
+    @_builtins.property
+    def revenue_interval_95(self) -> _range_pb2.ConfidenceInterval:
+        """95 % prediction interval of revenue."""
+
+    @_builtins.property
+    def cost_interval_95(self) -> _range_pb2.ConfidenceInterval:
+        """95 % prediction interval of cost."""
+
     def __init__(
         self,
         *,
@@ -294,10 +348,13 @@ class ForecastPoint(_message.Message):
         revenue_interval: _range_pb2.ConfidenceInterval | None = ...,
         cost: _builtins.float = ...,
         cost_interval: _range_pb2.ConfidenceInterval | None = ...,
+        conversions_interval_95: _range_pb2.ConfidenceInterval | None = ...,
+        revenue_interval_95: _range_pb2.ConfidenceInterval | None = ...,
+        cost_interval_95: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversions_interval", b"conversions_interval", "cost_interval", b"cost_interval", "revenue_interval", b"revenue_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversions_interval", b"conversions_interval", "conversions_interval_95", b"conversions_interval_95", "cost_interval", b"cost_interval", "cost_interval_95", b"cost_interval_95", "revenue_interval", b"revenue_interval", "revenue_interval_95", b"revenue_interval_95"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversions", b"conversions", "conversions_interval", b"conversions_interval", "cost", b"cost", "cost_interval", b"cost_interval", "forecast_date", b"forecast_date", "revenue", b"revenue", "revenue_interval", b"revenue_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversions", b"conversions", "conversions_interval", b"conversions_interval", "conversions_interval_95", b"conversions_interval_95", "cost", b"cost", "cost_interval", b"cost_interval", "cost_interval_95", b"cost_interval_95", "forecast_date", b"forecast_date", "revenue", b"revenue", "revenue_interval", b"revenue_interval", "revenue_interval_95", b"revenue_interval_95"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
