@@ -3,9 +3,9 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from services.common.errors import invalid_field
+from services.common.errors import DomainError, invalid_field
 
 DEFAULT_PAGE_SIZE = 50
 MAXIMUM_PAGE_SIZE = 1000
@@ -34,11 +34,32 @@ def decode_page_token(token: str, field: str = "page_token") -> dict[str, str | 
         cursor = json.loads(text)
         json.dumps(cursor, ensure_ascii=False).encode()  # escapes may hide what no text can hold
     except (binascii.Error, ValueError, RecursionError) as error:
-        raise _unusable(field) from error
-    if not isinstance(cursor, dict) or not all(isinstance(v, str | int | float) for v in cursor.values()):
-        raise _unusable(field)
+        raise unusable_token(field) from error
+    is_cursor = isinstance(cursor, dict) and all(isinstance(v, str | int | float) for v in cursor.values())
+    if not is_cursor or not cursor:
+        raise unusable_token(field)
+    return dict(cursor)
+
+
+def decode_own_token(
+    token: str, *, keys: Collection[str], filters: Cursor | None = None
+) -> dict[str, str | int | float]:
+    """Return the cursor of a token, empty for the empty token.
+
+    Args:
+        token: as it was sent.
+        keys: what the list's own cursor has beside its filters; another list's token is refused.
+        filters: what is asked for now; the token of a page under other ones is refused.
+    """
+    cursor = decode_page_token(token)
+    filters = filters or {}
+    if cursor and (
+        cursor.keys() != {*keys, *filters} or any(cursor[name] != value for name, value in filters.items())
+    ):
+        raise unusable_token()
     return cursor
 
 
-def _unusable(field: str) -> Exception:
+def unusable_token(field: str = "page_token") -> DomainError:
+    """Return the error for a token that does not go on with a list."""
     return invalid_field(field, "is not a token of an earlier page of this list", "PAGE_TOKEN_INVALID")

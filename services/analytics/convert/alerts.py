@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
 
 from gen.campaigns.analytics.v1 import alert_service_pb2, alerts_pb2
 from gen.campaigns.type.v1 import range_pb2
@@ -20,7 +19,7 @@ from services.analytics.domain.alerts import (
 )
 from services.analytics.operations.alerts import Position
 from services.common.errors import invalid_field
-from services.common.paging import decode_page_token, encode_page_token
+from services.common.paging import Cursor, decode_own_token, encode_page_token, unusable_token
 from services.common.wire import MICROS_PER_UNIT, datetime_to_timestamp, money_to_micros
 
 MAXIMUM_TEXT = 128
@@ -76,20 +75,34 @@ def optional_campaign_id_from_proto(campaign_id: str, field: str = "campaign_id"
     return campaign_id_from_proto(campaign_id, field) if campaign_id else None
 
 
-def position_from_proto(page_token: str, id_name: Literal["rule_id", "alert_id"]) -> Position | None:
-    """Return where a page begins, None for the first one."""
-    cursor = decode_page_token(page_token)
+def position_from_proto(
+    request: alert_service_pb2.ListAlertRulesRequest | alert_service_pb2.ListAlertsRequest,
+) -> Position | None:
+    """Return where a page begins, None for the first one; a token goes on with its own list only."""
+    id_name = _id_name(request)
+    cursor = decode_own_token(request.page_token, keys=["at", id_name], filters=_filters(request))
     if not cursor:
         return None
+    name = str(cursor[id_name])
     try:
-        moment, name = datetime.fromisoformat(str(cursor["at"])), _text(str(cursor[id_name]), id_name)
-        if moment.tzinfo is None:
-            raise ValueError
-    except (KeyError, ValueError) as error:
-        raise invalid_field(
-            "page_token", "is not a token of an earlier page of this list", "PAGE_TOKEN_INVALID"
-        ) from error
-    return moment, name
+        moment = datetime.fromisoformat(str(cursor["at"]))
+        if moment.tzinfo is None or len(name) > MAXIMUM_TEXT or "\0" in name:
+            raise unusable_token()
+        return moment.astimezone(UTC), name
+    except (ValueError, OverflowError) as error:
+        raise unusable_token() from error
+
+
+def _id_name(request: alert_service_pb2.ListAlertRulesRequest | alert_service_pb2.ListAlertsRequest) -> str:
+    return "rule_id" if isinstance(request, alert_service_pb2.ListAlertRulesRequest) else "alert_id"
+
+
+def _filters(
+    request: alert_service_pb2.ListAlertRulesRequest | alert_service_pb2.ListAlertsRequest,
+) -> Cursor:
+    if isinstance(request, alert_service_pb2.ListAlertRulesRequest):
+        return {"campaign_id": request.campaign_id}
+    return {"campaign_id": request.campaign_id, "only_open": request.only_open}
 
 
 def rule_to_proto(rule: AlertRule) -> alerts_pb2.AlertRule:
@@ -109,11 +122,14 @@ def rule_to_proto(rule: AlertRule) -> alerts_pb2.AlertRule:
     )
 
 
-def rules_to_proto(rules: Sequence[AlertRule], *, has_more: bool) -> alert_service_pb2.ListAlertRulesResponse:
-    """Return a page of rules."""
+def rules_to_proto(
+    request: alert_service_pb2.ListAlertRulesRequest, rules: Sequence[AlertRule], *, has_more: bool
+) -> alert_service_pb2.ListAlertRulesResponse:
+    """Return a page of rules; its token goes with the request's filters."""
     token = ""
     if has_more:
-        token = encode_page_token({"at": rules[-1].created_at.isoformat(), "rule_id": rules[-1].rule_id})
+        last = {"at": rules[-1].created_at.isoformat(), "rule_id": rules[-1].rule_id}
+        token = encode_page_token({**_filters(request), **last})
     return alert_service_pb2.ListAlertRulesResponse(
         rules=[rule_to_proto(rule) for rule in rules], next_page_token=token
     )
@@ -137,11 +153,14 @@ def alert_to_proto(alert: Alert) -> alerts_pb2.Alert:
     )
 
 
-def alerts_to_proto(alerts: Sequence[Alert], *, has_more: bool) -> alert_service_pb2.ListAlertsResponse:
-    """Return a page of alerts."""
+def alerts_to_proto(
+    request: alert_service_pb2.ListAlertsRequest, alerts: Sequence[Alert], *, has_more: bool
+) -> alert_service_pb2.ListAlertsResponse:
+    """Return a page of alerts; its token goes with the request's filters."""
     token = ""
     if has_more:
-        token = encode_page_token({"at": alerts[-1].opened_at.isoformat(), "alert_id": alerts[-1].alert_id})
+        last = {"at": alerts[-1].opened_at.isoformat(), "alert_id": alerts[-1].alert_id}
+        token = encode_page_token({**_filters(request), **last})
     return alert_service_pb2.ListAlertsResponse(
         alerts=[alert_to_proto(alert) for alert in alerts], next_page_token=token
     )

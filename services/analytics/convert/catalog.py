@@ -18,7 +18,7 @@ from services.common.errors import (
     invalid_field,
     invalid_fields,
 )
-from services.common.paging import decode_page_token, encode_page_token
+from services.common.paging import decode_own_token, encode_page_token, unusable_token
 from services.common.wire import (
     datetime_to_timestamp,
     micros_to_money,
@@ -291,19 +291,15 @@ def users_to_proto(users: Sequence[User], *, has_more: bool) -> pb.ListUsersResp
 
 def text_cursor_from_proto(page_token: str, key: str) -> str:
     """Return the text after which a page begins, "" for the first page."""
-    cursor = decode_page_token(page_token).get(key, "" if not page_token else None)
+    cursor = decode_own_token(page_token, keys=[key]).get(key, "")
     if not isinstance(cursor, str) or "\0" in cursor:
-        raise _foreign_token()
+        raise unusable_token()
     return cursor
 
 
 def number_cursor_from_proto(page_token: str, key: str) -> int:
     """Return the number after which a page begins, -1 for the first page."""
-    cursor = decode_page_token(page_token).get(key, -1 if not page_token else None)
+    cursor = decode_own_token(page_token, keys=[key]).get(key, -1)
     if not isinstance(cursor, int) or not -1 <= cursor < 2**31:
-        raise _foreign_token()
+        raise unusable_token()
     return cursor
-
-
-def _foreign_token() -> DomainError:
-    return invalid_field("page_token", "is not a token of an earlier page of this list", "PAGE_TOKEN_INVALID")

@@ -7,10 +7,11 @@ from services.analytics.convert.ranges import interval_to_proto, range_to_proto
 from services.analytics.domain.cohorts import Cohort, CohortInterval, CohortPeriod
 from services.analytics.operations.cohorts import CohortPage
 from services.common.errors import invalid_field
-from services.common.paging import decode_page_token, encode_page_token
+from services.common.paging import Cursor, decode_own_token, encode_page_token, unusable_token
 from services.common.wire import MICROS_PER_UNIT, datetime_to_timestamp, micros_to_money, parse_date
 
 _AFTER = "cohort_date"
+_FILTERS = ("start_date", "end_date", "interval", "currency_code", "max_periods")
 
 
 def cohort_day_from_proto(text: str) -> date:
@@ -20,17 +21,19 @@ def cohort_day_from_proto(text: str) -> date:
     return parse_date(text, "cohort_date")
 
 
-def after_from_proto(page_token: str) -> date | None:
+def after_from_proto(request: pb.ListCohortsRequest) -> date | None:
     """Return the last cohort of the page before; None on the first page."""
-    cursor = decode_page_token(page_token)
+    cursor = decode_own_token(request.page_token, keys=[_AFTER], filters=_filters(request))
     if not cursor:
         return None
     try:
         return date.fromisoformat(str(cursor[_AFTER]))
-    except (KeyError, ValueError) as error:
-        raise invalid_field(
-            "page_token", "is not a token of an earlier page of this list", "PAGE_TOKEN_INVALID"
-        ) from error
+    except ValueError as error:
+        raise unusable_token() from error
+
+
+def _filters(request: pb.ListCohortsRequest) -> Cursor:
+    return {name: getattr(request, name) for name in _FILTERS}
 
 
 def cohort_to_proto(
@@ -47,9 +50,11 @@ def cohort_to_proto(
     )
 
 
-def cohorts_to_proto(page: CohortPage) -> pb.ListCohortsResponse:
-    """Return the answer of ListCohorts."""
-    last = page.cohorts[-1].cohort_day.isoformat() if page.has_more else ""
+def cohorts_to_proto(request: pb.ListCohortsRequest, page: CohortPage) -> pb.ListCohortsResponse:
+    """Return the answer of ListCohorts; the next page's token goes with the request's filters."""
+    token = ""
+    if page.has_more:
+        token = encode_page_token({**_filters(request), _AFTER: page.cohorts[-1].cohort_day.isoformat()})
     return pb.ListCohortsResponse(
         cohorts=[
             pb.Cohort(
@@ -60,7 +65,7 @@ def cohorts_to_proto(page: CohortPage) -> pb.ListCohortsResponse:
             )
             for cohort in page.cohorts
         ],
-        next_page_token=encode_page_token({_AFTER: last}) if last else "",
+        next_page_token=token,
         as_of=datetime_to_timestamp(page.as_of) if page.as_of else None,
     )
 

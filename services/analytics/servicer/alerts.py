@@ -32,10 +32,10 @@ class AlertServicer(AlertServiceServicer):
         """List rules."""
         rules, more = await self._alerts.list_rules(
             campaign_id=convert_alerts.optional_campaign_id_from_proto(request.campaign_id),
-            after=convert_alerts.position_from_proto(request.page_token, "rule_id"),
+            after=convert_alerts.position_from_proto(request),
             size=page_size(request.page_size),
         )
-        return convert_alerts.rules_to_proto(rules, has_more=more)
+        return convert_alerts.rules_to_proto(request, rules, has_more=more)
 
     async def DeleteAlertRule(
         self, request: pb.DeleteAlertRuleRequest, context: Context
@@ -49,10 +49,10 @@ class AlertServicer(AlertServiceServicer):
         alerts, more = await self._alerts.list_alerts(
             campaign_id=convert_alerts.optional_campaign_id_from_proto(request.campaign_id),
             only_open=request.only_open,
-            after=convert_alerts.position_from_proto(request.page_token, "alert_id"),
+            after=convert_alerts.position_from_proto(request),
             size=page_size(request.page_size),
         )
-        return convert_alerts.alerts_to_proto(alerts, has_more=more)
+        return convert_alerts.alerts_to_proto(request, alerts, has_more=more)
 
     async def WatchAlerts(
         self, request: pb.WatchAlertsRequest, context: Context

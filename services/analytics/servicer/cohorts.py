@@ -39,10 +39,10 @@ class CohortMethods(AnalyticsServiceServicer):
         page = await self.cohorts.list_cohorts(
             start=day_from_proto(request.start_date, "start_date"),
             end=day_from_proto(request.end_date, "end_date"),
-            after=convert_cohorts.after_from_proto(request.page_token),
+            after=convert_cohorts.after_from_proto(request),
             size=page_size(request.page_size),
             interval=parse_cohort_interval(request.interval),
             periods=request.max_periods,
             currency_code=currency_code_from_proto(request.currency_code),
         )
-        return convert_cohorts.cohorts_to_proto(page)
+        return convert_cohorts.cohorts_to_proto(request, page)

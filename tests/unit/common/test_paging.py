@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgumentError
-from services.common.paging import decode_page_token, encode_page_token, page_size
+from services.common.paging import decode_own_token, decode_page_token, encode_page_token, page_size
 
 
-@given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers())))
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers()), min_size=1))
 def test_a_token_gives_its_cursor_back(cursor: dict[str, str | int]) -> None:
     token = encode_page_token(cursor)
     assert "=" not in token
@@ -26,7 +26,7 @@ def token_of(text: str) -> str:
 @pytest.mark.parametrize(
     "token",
     [
-        *("%%%", "abc", "W10", "bnVsbA", "eyJhIjpbMV19", "\u20ac", "Ww"),
+        *("%%%", "abc", "W10", "bnVsbA", "eyJhIjpbMV19", "\u20ac", "Ww", "e30"),
         token_of("[" * 100_000),
         token_of('{"campaign_id": "\\ud800"}'),
         token_of('{"merchant_id": ' + "9" * 5000 + "}"),
@@ -36,6 +36,16 @@ def test_a_foreign_token_is_refused_by_field(token: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         decode_page_token(token)
     assert caught.value.violations[0].field == "page_token"
+
+
+def test_a_token_goes_on_with_its_own_list_and_filters() -> None:
+    token = encode_page_token({"after": "a", "colour": "red"})
+    cursor = decode_own_token(token, keys=["after"], filters={"colour": "red"})
+    assert cursor["after"] == "a"
+    assert decode_own_token("", keys=["after"]) == {}
+    for keys, filters in ((["after"], {"colour": "blue"}), (["after"], {}), (["before"], {"colour": "red"})):
+        with pytest.raises(InvalidArgumentError, match="page_token"):
+            decode_own_token(token, keys=keys, filters=filters)
 
 
 @pytest.mark.parametrize(("requested", "rows"), [(0, 50), (7, 7), (5000, 1000)])
