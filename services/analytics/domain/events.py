@@ -169,7 +169,8 @@ def _unset(values: Column, array: NDArray[np.float64]) -> Mask:
 def _unfit_money(amounts: list[float | None]) -> Mask:
     array = np.array(amounts, dtype=np.float64)
     fit = (array >= 0) & (array <= MAXIMUM_MONEY)
-    fit &= np.rint(array * MICROS_PER_UNIT) / MICROS_PER_UNIT == array
+    with np.errstate(over="ignore"):  # an amount that is far out of bounds anyway
+        fit &= np.rint(array * MICROS_PER_UNIT) / MICROS_PER_UNIT == array
     return ~fit & ~_unset(amounts, array)
 
 
