@@ -91,7 +91,16 @@ def portfolio_subjects(stored: Stored, zone: ZoneInfo) -> Iterator[Subject]:
             continue
         own = [campaign for campaign in stored.campaigns if campaign.currency_code == currency]
         planned = [campaign for campaign in stored.planned if campaign.currency_code == currency]
-        schedules = _schedules(own, planned, days_by_campaign, first_day, days, zone) if own else {}
+        schedules: Mapping[Metric, Schedule] = {}
+        if own:
+            schedules = _schedules(
+                own=own,
+                planned=planned,
+                days_by_campaign=days_by_campaign,
+                first_day=first_day,
+                days=days,
+                zone=zone,
+            )
         yield Subject(
             campaign_id=PORTFOLIO,
             currency_code=currency,
@@ -102,6 +111,7 @@ def portfolio_subjects(stored: Stored, zone: ZoneInfo) -> Iterator[Subject]:
 
 
 def _schedules(
+    *,
     own: Sequence[store.CampaignHistory],
     planned: Sequence[store.PlannedCampaign],
     days_by_campaign: Mapping[str, Sequence[store.DayCounts]],
