@@ -77,8 +77,19 @@ def _unavailable() -> UnavailableError:
     return UnavailableError("the database does not answer; try again shortly", reason="DATABASE_UNAVAILABLE")
 
 
+async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
+    """Do without asyncpg's own reset, which asks the server once more whenever a connection is given back.
+
+    It costs as much as a read. A transaction left open is rolled back all the same; settings of the session,
+    session locks and LISTEN are not for connections of the pool.
+    """
+
+
 class Database:
     """A pool of connections to one database under one role.
+
+    What is set in a session would stay for the next who is given its connection: settings and locks are for
+    transactions (`set local`, `pg_advisory_xact_lock`), and LISTEN has a connection of its own (`listen`).
 
     Args (of `open`):
         url: the PostgreSQL address of the service's own role.
@@ -112,7 +123,9 @@ class Database:
             },
         }
         with translate_driver_errors():
-            pool = await asyncpg.create_pool(min_size=min_size, max_size=max_size, **options)
+            pool = await asyncpg.create_pool(
+                min_size=min_size, max_size=max_size, reset=_keep_session, **options
+            )
         return cls(pool, options)
 
     async def close(self) -> None:
@@ -123,7 +136,7 @@ class Database:
     async def acquire(self) -> AsyncIterator[Connection]:
         """Yield a connection outside any transaction: for one statement that is its own."""
         with translate_driver_errors():
-            async with self._pool.acquire() as connection:
+            async with self._borrow() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -133,10 +146,20 @@ class Database:
         """Yield a connection in a transaction that commits at the end of the block, or rolls back."""
         with translate_driver_errors():
             async with (
-                self._pool.acquire() as connection,
+                self._borrow() as connection,
                 connection.transaction(isolation=isolation, readonly=readonly),
             ):
                 yield connection
+
+    @asynccontextmanager
+    async def _borrow(self) -> AsyncIterator[Connection]:
+        """Yield a connection of the pool; one that broke does not go back, even before its end is noticed."""
+        async with self._pool.acquire() as connection:
+            try:
+                yield connection
+            except (*_LOST, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                connection.terminate()
+                raise
 
     @asynccontextmanager
     async def listen(self, channel: str, hear: Callable[[str], None]) -> AsyncIterator["Listening"]:

@@ -93,6 +93,20 @@ async def test_a_lost_connection_is_unavailable_and_the_pool_recovers(pool: Data
     await pool.ping()
 
 
+async def test_giving_a_connection_back_asks_the_server_nothing(
+    pool: Database, database: DatabaseAddresses
+) -> None:
+    async with pool.acquire() as connection:
+        pid = await connection.fetchval("select pg_backend_pid()")
+        await connection.fetchval("select 'the last of mine'")
+    observer = await asyncpg.connect(database.admin)
+    try:
+        said = await observer.fetchval("select query from pg_stat_activity where pid = $1", pid)
+    finally:
+        await observer.close()
+    assert said == "select 'the last of mine'"
+
+
 async def test_nobody_listening_is_unavailable(database: DatabaseAddresses) -> None:
     nowhere = "postgresql://someone:secret@127.0.0.1:1/merchants_db"
     with pytest.raises(UnavailableError) as caught:
