@@ -1,8 +1,9 @@
-"""What operators do from a shell beside a running service: reconcile and rebuild."""
+"""What operators do from a shell beside a running service: reconcile, rebuild and forecast."""
 
 from argparse import ArgumentParser, Namespace
 from time import monotonic
 
+from services.analytics.forecasting_process import ForecastingProcess
 from services.analytics.operations.changes import Changes
 from services.analytics.operations.recount import RecountOperations, judge
 from services.analytics.server import open_database
@@ -41,6 +42,19 @@ async def rebuild(settings: AnalyticsSettings, arguments: Namespace) -> int:
     return 0
 
 
+async def forecast(settings: AnalyticsSettings, _arguments: Namespace) -> int:
+    """Make every forecast anew, whether it is due or not."""
+    started = monotonic()
+    summary = await ForecastingProcess(
+        database_url=settings.database_url,
+        reporting_time_zone=settings.reporting_time_zone,
+        timeout_seconds=settings.forecast_timeout_seconds,
+        on_progress=lambda stage, share: _tell(f"{stage}: {share:.0%} ({monotonic() - started:.1f} s)"),
+    ).run()
+    _tell(summary)
+    return 0
+
+
 def _tell(line: str) -> None:
     print(line, flush=True)  # noqa: T201 (a command's answer)
 
@@ -54,4 +68,5 @@ COMMANDS = {
     "rebuild": Command(
         help="count every rollup again from the events", run=rebuild, arguments=_add_rebuild_arguments
     ),
+    "forecast": Command(help="make every forecast anew, in a process of its own", run=forecast),
 }

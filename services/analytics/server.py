@@ -18,6 +18,7 @@ from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import add_CatalogServi
 from gen.campaigns.analytics.v1.export_service_pb2_grpc import add_ExportServiceServicer_to_server
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 from services.analytics.attributing_process import AttributingProcess
+from services.analytics.forecasting_process import ForecastingProcess
 from services.analytics.operations.alerts import AlertOperations
 from services.analytics.operations.attribution import AttributionOperations
 from services.analytics.operations.audience_jobs import build_audience_jobs
@@ -27,6 +28,11 @@ from services.analytics.operations.channels import ChannelOperations
 from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.costs import CostOperations
+from services.analytics.operations.forecasts import (
+    ForecastKeeper,
+    ForecastOperations,
+    build_forecast_job,
+)
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.jobs import JobOperations, build_jobs
 from services.analytics.operations.live import LiveOperations
@@ -133,6 +139,7 @@ async def open_services(
             build_portfolio_users_job(
                 PortfolioUsers(jobs_database), seconds=settings.portfolio_users_interval_seconds
             ),
+            _build_forecast_job(settings, jobs_database, zone=zone, clock=clock),
             build_retention_job(
                 RetentionOperations(
                     jobs_database, zone=zone, retention_days=settings.retention_days, clock=clock
@@ -157,6 +164,7 @@ async def open_services(
                 clock=clock,
                 future=timedelta(seconds=settings.max_future_seconds),
             ),
+            forecasts=ForecastOperations(database, zone=zone, clock=clock),
             ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
             live=LiveOperations(database, metrics, hub, zone=zone, clock=clock, users=users),
             merchants=MerchantOperations(database),
@@ -207,6 +215,18 @@ def _build_audience_jobs(
         audience_seconds=settings.audience_interval_seconds,
         rfm_seconds=settings.rfm_interval_seconds,
     )
+
+
+def _build_forecast_job(
+    settings: AnalyticsSettings, database: Database, *, zone: ZoneInfo, clock: Callable[[], datetime]
+) -> Job:
+    process = ForecastingProcess(
+        database_url=settings.database_url,
+        reporting_time_zone=settings.reporting_time_zone,
+        timeout_seconds=settings.forecast_timeout_seconds,
+    )
+    keeper = ForecastKeeper(database, process, zone=zone, clock=clock)
+    return build_forecast_job(keeper, seconds=settings.forecast_interval_seconds)
 
 
 def _service(

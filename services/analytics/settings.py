@@ -63,6 +63,12 @@ class AnalyticsSettings(ServiceSettings):
         gt=0,
         description="how often the users of all campaigns are added up, for the portfolio's intervals",
     )
+    forecast_interval_seconds: float = Field(
+        60.0, gt=0, description="how often it is looked whether forecasts are to be made anew, in seconds"
+    )
+    forecast_timeout_seconds: float = Field(
+        3600.0, gt=0, description="longest time that making all forecasts may take"
+    )
     audience_interval_seconds: float = Field(
         300.0, gt=0, description="time between two counts of cohorts and of campaigns' segments"
     )

@@ -5,6 +5,7 @@ from services.analytics.operations.channels import ChannelOperations
 from services.analytics.operations.cohorts import CohortOperations
 from services.analytics.operations.comparison import ComparisonOperations
 from services.analytics.operations.costs import CostOperations
+from services.analytics.operations.forecasts import ForecastOperations
 from services.analytics.operations.ingestion import IngestionOperations
 from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.merchants import MerchantOperations
@@ -19,6 +20,7 @@ from services.analytics.servicer.channels import ChannelMethods
 from services.analytics.servicer.cohorts import CohortMethods
 from services.analytics.servicer.comparison import ComparisonMethods
 from services.analytics.servicer.costs import CostMethods
+from services.analytics.servicer.forecasts import ForecastMethods
 from services.analytics.servicer.ingestion import IngestionMethods
 from services.analytics.servicer.live import LiveMethods
 from services.analytics.servicer.merchants import MerchantMethods
@@ -36,6 +38,7 @@ class AnalyticsServicer(
     CohortMethods,
     ComparisonMethods,
     CostMethods,
+    ForecastMethods,
     IngestionMethods,
     LiveMethods,
     MerchantMethods,
@@ -56,6 +59,7 @@ class AnalyticsServicer(
         cohorts: CohortOperations,
         comparison: ComparisonOperations,
         costs: CostOperations,
+        forecasts: ForecastOperations,
         ingestion: IngestionOperations,
         live: LiveOperations,
         merchants: MerchantOperations,
@@ -71,6 +75,7 @@ class AnalyticsServicer(
         self.cohorts = cohorts
         self.comparison = comparison
         self.costs = costs
+        self.forecasts = forecasts
         self.ingestion = ingestion
         self.live = live
         self.merchants = merchants
