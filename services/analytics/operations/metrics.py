@@ -84,8 +84,10 @@ class MetricsOperations:
         if days.start <= bounds.first_day and bounds.last_day <= days.end:
             return await self._fetch_totals(connection, campaign_id), None
         window = await store.fetch_window(connection, campaign_id, days.start, days.end)
-        counts = window.totals.counts
+        counts, signals = window.totals.counts, window.totals.signals
         events = counts.impressions + counts.views + counts.clicks + counts.conversions
+        events += signals.notification_deliveries + signals.notification_opens
+        events += signals.geofence_entries + signals.unsubscribes
         is_kept = not is_sealed(max(days.start, bounds.first_day), window.sealed_through)
         if events > MAXIMUM_EXACT_EVENTS or not is_kept:
             return window.totals, await self._fetch_totals(connection, campaign_id)

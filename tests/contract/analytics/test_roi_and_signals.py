@@ -174,6 +174,19 @@ async def test_a_range_of_very_many_events_has_intervals_by_the_design_effect(
     assert interval.lower < quick.conversion_rate < interval.upper
 
 
+async def test_notifications_count_among_the_events_of_a_range(
+    stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read as well where users are added up: many of them are no reason to read for seconds."""
+    kinds = ("NOTIFICATION_DELIVERED", "NOTIFICATION_OPENED", "GEOFENCE_ENTERED", "UNSUBSCRIBED")
+    await ingest(stubs, *(event(kind, kind) for kind in kinds))
+    await ingest(stubs, event("later", event_time="2026-03-02T10:00:00+00:00"))
+    for maximum, method in ((4, "user_delta_method"), (3, "design_effect")):
+        monkeypatch.setattr(operations, "MAXIMUM_EXACT_EVENTS", maximum)
+        answer = await metrics_of(stubs, start_date="2026-03-01", end_date="2026-03-01")
+        assert answer.interval_method == method
+
+
 async def test_sealed_days_are_answered_from_what_is_kept(stubs: Stubs, database: DatabaseAddresses) -> None:
     await add_buyers(stubs)
     connection = await asyncpg.connect(database.admin)
