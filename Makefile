@@ -14,7 +14,7 @@ ENVIRONMENT := "$(PYTHON)" deploy/local/environment.py
 BIN := .venv/bin
 SERVICES := analytics abtest optimizer
 # What `make lock` compiles under the versions of test.txt, which holds them all.
-LOCKS := run gen analytics abtest optimizer model_server complete_journey uv
+LOCKS := run gen analytics abtest optimizer model_server complete_journey bench uv
 
 # The variables on make's command line; those that nothing reads are refused where settings are taken.
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
