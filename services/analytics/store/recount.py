@@ -7,6 +7,7 @@ from services.analytics.store.statements import STATEMENTS, Connection
 
 ROLLUPS = (
     "campaign_analytics_daily",
+    "campaign_analytics_weekly",
     "campaign_trend_data",
     "campaign_delivery_daily",
     "campaign_segment_analytics",

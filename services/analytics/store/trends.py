@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from services.analytics.domain.metrics import Counts, DateRange
 from services.analytics.domain.periods import Interval
 from services.analytics.store.statements import STATEMENTS, Connection, Record
 
 _COUNTS = tuple(field.name for field in fields(Counts))
-
-
-_UNITS: Mapping[str, str] = {"weekly": "week", "monthly": "month"}
 
 
 async def list_campaign_periods(
@@ -21,13 +18,25 @@ async def list_campaign_periods(
 
     Periods without events are absent. For hours see `list_campaign_hours`.
     """
-    if interval == "daily":
-        rows = await connection.fetch(STATEMENTS["list_campaign_days"].sql, campaign_id, days.start, days.end)
-    else:
-        rows = await connection.fetch(
-            STATEMENTS["list_campaign_periods"].sql, campaign_id, days.start, days.end, _UNITS[interval]
-        )
+    arguments: list[str | date] = [campaign_id, days.start, days.end]
+    if interval == "weekly":
+        arguments += whole_weeks(days)
+    rows = await connection.fetch(STATEMENTS[_STATEMENTS[interval]].sql, *arguments)
     return {row["period"]: _counts(row) for row in rows}
+
+
+_STATEMENTS: Mapping[str, str] = {
+    "daily": "list_campaign_days",
+    "weekly": "list_campaign_weeks",
+    "monthly": "list_campaign_months",
+}
+
+
+def whole_weeks(days: DateRange) -> tuple[date, date]:
+    """Return the first Monday of the days or after, and the one at which their last whole week is over."""
+    first = days.start + timedelta(days=-days.start.weekday() % 7)
+    following = days.end + timedelta(days=1)
+    return first, max(first, following - timedelta(days=following.weekday()))
 
 
 async def list_campaign_hours(

@@ -2,8 +2,10 @@
 
 from datetime import date, timedelta
 
+import pytest
+
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
-from gen.campaigns.analytics.v1 import trends_pb2
+from gen.campaigns.analytics.v1 import costs_pb2, trends_pb2
 from tests.analytics_factories import Stubs, event, ingest
 
 FIRST = date(2026, 1, 26)  # a Monday, 64 days before noon of 2026-03-31
@@ -70,3 +72,34 @@ async def test_weeks_and_months_that_are_cut_short_say_so(stubs: Stubs) -> None:
         ("2026-02-01", 28, False),
         ("2026-03-01", 31, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-01-26", "2026-03-29"),  # whole weeks
+        ("2026-01-28", "2026-03-30"),  # cut at both ends
+        ("2026-02-01", "2026-02-02"),  # a Sunday and a Monday
+        ("2026-02-02", "2026-02-02"),  # a Monday
+        ("2026-02-03", "2026-02-06"),  # within a week
+        ("2026-02-03", "2026-02-08"),  # up to its end
+        ("2026-02-02", "2026-02-04"),  # from its beginning
+        ("2026-02-05", "2026-02-11"),  # the end of one and the beginning of the next
+        ("2026-04-01", "2026-05-20"),  # after everything
+    ],
+)
+async def test_weeks_are_the_sums_of_their_days(stubs: Stubs, start: str, end: str) -> None:
+    await add_days(stubs, [1 + place % 5 for place in range(65)])
+    costs = [
+        costs_pb2.DailyCost(campaign_id="c1", cost_date=str(FIRST + timedelta(days=place)), cost=place + 0.5)
+        for place in range(0, 60, 3)
+    ]
+    await stubs.analytics.ImportCosts(costs_pb2.ImportCostsRequest(costs=costs))
+    sums: dict[str, list[float]] = {}
+    for point in (await trend_of(stubs, "daily", start_date=start, end_date=end)).points:
+        day = date.fromisoformat(point.period)
+        week = sums.setdefault(str(day - timedelta(days=day.weekday())), [0, 0])
+        week[0] += point.clicks
+        week[1] += point.cost
+    weekly = await trend_of(stubs, "weekly", start_date=start, end_date=end)
+    assert {point.period: [point.clicks, point.cost] for point in weekly.points} == sums

@@ -328,8 +328,8 @@ async def test_a_run_that_is_cancelled_ends_its_process(database: DatabaseAddres
         ("list_merchant_purchases", "1, '2026-01-01', '2026-03-31'", "merchant_daily_pkey"),
         ("fetch_users_of_campaigns", "array['c1'], 1000", "campaign_user_totals_pkey"),
         (
-            "list_campaign_periods",
-            "'c1', '2026-01-01', '2026-03-31', 'week'",
+            "list_campaign_months",
+            "'c1', '2026-01-01', '2026-03-31'",
             "Index Only Scan using campaign_analytics_daily_pkey",
         ),
     ],

@@ -150,6 +150,24 @@ counted_days as (
         revenue_micros = t.revenue_micros + excluded.revenue_micros,
         cost_micros = t.cost_micros + excluded.cost_micros
 ),
+counted_weeks as (
+    insert into campaign_analytics_weekly as t (
+        campaign_id, week, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    )
+    select
+        campaign_id, date_trunc('week', day::timestamp)::date, sum(impressions), sum(views), sum(clicks),
+        sum(conversions), sum(revenue_micros), sum(cost_micros)
+    from campaign_days
+    group by 1, 2
+    order by 1, 2
+    on conflict on constraint campaign_analytics_weekly_pkey do update set
+        impressions = t.impressions + excluded.impressions,
+        views = t.views + excluded.views,
+        clicks = t.clicks + excluded.clicks,
+        conversions = t.conversions + excluded.conversions,
+        revenue_micros = t.revenue_micros + excluded.revenue_micros,
+        cost_micros = t.cost_micros + excluded.cost_micros
+),
 counted_deliveries as (
     insert into campaign_delivery_daily as t (
         campaign_id, day, offer_amount_micros, channel, merchant_id, impressions, views, clicks,

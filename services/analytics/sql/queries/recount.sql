@@ -47,6 +47,27 @@ union all
 select 'compared' as side, count(*)::text as content
 from recounted;
 
+-- name: list_differences_of_campaign_analytics_weekly :many
+-- Rows of campaign_analytics_weekly that a recount does not have, rows of the recount that it lacks, and how many rows it has.
+with recounted as materialized (
+    select
+        campaign_id, week, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    from recounted_campaign_analytics_weekly
+),
+stored as materialized (
+    select
+        campaign_id, week, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    from campaign_analytics_weekly
+)
+select 'stored' as side, d::text as content
+from (select * from stored except select * from recounted) d
+union all
+select 'recounted' as side, d::text as content
+from (select * from recounted except select * from stored) d
+union all
+select 'compared' as side, count(*)::text as content
+from recounted;
+
 -- name: list_differences_of_campaign_trend_data :many
 -- Rows of campaign_trend_data that a recount does not have, rows of the recount that it lacks, and how many rows it has.
 with recounted as materialized (
@@ -334,6 +355,19 @@ insert into campaign_analytics_daily (
 select
     campaign_id, day, impressions, views, clicks, conversions, revenue_micros, cost_micros
 from recounted_campaign_analytics_daily;
+
+-- name: clear_campaign_analytics_weekly :exec
+-- Empties campaign_analytics_weekly before a rebuild.
+delete from campaign_analytics_weekly;
+
+-- name: rebuild_campaign_analytics_weekly :exec
+-- Fills campaign_analytics_weekly from the raw events.
+insert into campaign_analytics_weekly (
+    campaign_id, week, impressions, views, clicks, conversions, revenue_micros, cost_micros
+)
+select
+    campaign_id, week, impressions, views, clicks, conversions, revenue_micros, cost_micros
+from recounted_campaign_analytics_weekly;
 
 -- name: clear_campaign_trend_data :exec
 -- Empties campaign_trend_data before a rebuild.

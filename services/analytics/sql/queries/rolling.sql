@@ -86,6 +86,17 @@ counted_days as (
     on conflict on constraint campaign_analytics_daily_pkey do update set
         cost_micros = t.cost_micros + excluded.cost_micros
 ),
+counted_weeks as (
+    insert into campaign_analytics_weekly as t (
+        campaign_id, week, impressions, views, clicks, conversions, revenue_micros, cost_micros
+    )
+    select campaign_id, date_trunc('week', day::timestamp)::date, 0, 0, 0, 0, 0, sum(cost_micros)
+    from changes
+    group by 1, 2
+    order by 1, 2
+    on conflict on constraint campaign_analytics_weekly_pkey do update set
+        cost_micros = t.cost_micros + excluded.cost_micros
+),
 counted_totals as (
     insert into campaign_totals as t (
         campaign_id, users, reached_users, converting_users, paying_users, impressions, views, clicks,

@@ -17,7 +17,22 @@ create table analytics.campaign_analytics_daily (
 create index campaign_analytics_daily_day_idx on analytics.campaign_analytics_daily
     using brin (day) with (pages_per_range = 16);
 
--- One row per campaign and hour of the reporting zone; weeks and months are added from the days.
+-- One row per campaign and week, by its Monday. The measures are in the key's index, as those of days are: five
+-- years are 261 entries instead of 1,826.
+create table analytics.campaign_analytics_weekly (
+    campaign_id text not null,
+    week date not null,
+    impressions bigint not null,
+    views bigint not null,
+    clicks bigint not null,
+    conversions bigint not null,
+    revenue_micros bigint not null,
+    cost_micros bigint not null,
+    constraint campaign_analytics_weekly_pkey primary key (campaign_id, week)
+        include (impressions, views, clicks, conversions, revenue_micros, cost_micros)
+);
+
+-- One row per campaign and hour of the reporting zone; months are added from the days.
 create table analytics.campaign_trend_data (
     campaign_id text not null,
     hour_at timestamptz not null,
@@ -354,8 +369,9 @@ grant select on analytics.campaign_performance, analytics.portfolio_performance_
 grant select, insert, update, delete on
     analytics.campaign_delivery_daily, analytics.merchant_daily, analytics.campaign_daily_costs,
     analytics.portfolio_analytics_hourly, analytics.rolling_window, analytics.campaign_last_30_days,
-    analytics.portfolio_last_30_days
+    analytics.portfolio_last_30_days, analytics.campaign_analytics_weekly
     to analytics;
+grant select on analytics.campaign_analytics_weekly to reporting;
 grant select on
     analytics.campaign_delivery_daily, analytics.merchant_daily, analytics.campaign_daily_costs,
     analytics.portfolio_analytics_hourly, analytics.rolling_window, analytics.campaign_last_30_days,

@@ -76,6 +76,18 @@ select
 from analytics.recounted_campaign_days
 group by campaign_id, day;
 
+create view analytics.recounted_campaign_analytics_weekly as
+select
+    campaign_id, date_trunc('week', day::timestamp)::date as week,
+    sum(impressions)::bigint as impressions,
+    sum(views)::bigint as views,
+    sum(clicks)::bigint as clicks,
+    sum(conversions)::bigint as conversions,
+    sum(revenue_micros)::bigint as revenue_micros,
+    sum(cost_micros)::bigint as cost_micros
+from analytics.recounted_campaign_days
+group by 1, 2;
+
 create view analytics.recounted_campaign_trend_data as
 select
     campaign_id, hour_at,
@@ -371,6 +383,7 @@ grant select on
     analytics.recounted_deliveries,
     analytics.recounted_campaign_days,
     analytics.recounted_campaign_analytics_daily,
+    analytics.recounted_campaign_analytics_weekly,
     analytics.recounted_campaign_trend_data,
     analytics.recounted_campaign_delivery_daily,
     analytics.recounted_campaign_segment_analytics,
