@@ -40,6 +40,16 @@ cross join lateral (
 ) as drawn
 cross join lateral (select 20 + (noise % 400) * (1 + number % 5) as volume) as sized
 """
+_WEEKS = """
+insert into analytics.campaign_analytics_weekly
+    (campaign_id, week, impressions, views, clicks, conversions, revenue_micros, cost_micros)
+select
+    campaign_id, date_trunc('week', day::timestamp)::date as week, sum(impressions), sum(views), sum(clicks),
+    sum(conversions), sum(revenue_micros), sum(cost_micros)
+from analytics.campaign_analytics_daily
+group by campaign_id, week
+order by week, campaign_id
+"""
 _PORTFOLIO_DAYS = """
 insert into analytics.portfolio_analytics_daily
     (day, currency_code, slot, impressions, views, clicks, conversions, revenue_micros, cost_micros,
@@ -119,13 +129,14 @@ class World:
 
 
 async def write_world(admin_url: str, world: World) -> None:
-    """Fill the empty rollups of a database, as its administrator; about a minute for 18 million rows."""
+    """Fill the empty rollups of a database, as its administrator; two minutes for 18 million rows."""
     started = perf_counter()
     connection = await asyncpg.connect(admin_url)
     try:
         await connection.execute("set synchronous_commit = off; set maintenance_work_mem = '1GB'")
         await connection.execute("set max_parallel_maintenance_workers = 2")
         await _write_days(connection, world)
+        await connection.execute(_WEEKS)
         await connection.execute(_PORTFOLIO_DAYS, PORTFOLIO_SLOTS)
         await connection.execute(_TOTALS)
         await connection.execute(_WINDOW, LAST_DAY)

@@ -13,7 +13,9 @@ import duckdb
 from benchmarks.common import Mark, Timing, Work, running_database, say, time_in_turns
 from benchmarks.daily_world import LAST_DAY, World, write_world
 from deploy.local.bootstrap import DatabaseAddresses
+from services.analytics.domain.metrics import DateRange
 from services.analytics.store.statements import STATEMENTS
+from services.analytics.store.trends import whole_weeks
 
 SMALL = World(campaigns=100, days=90)
 # Nothing is replicated, so that a table filled in the transaction that made it needs no log.
@@ -64,15 +66,20 @@ def build_reads(connection: asyncpg.Connection, world: World) -> Mapping[str, Wo
         return STATEMENTS[name].sql
 
     start = LAST_DAY - timedelta(days=29)
+    before = (start - timedelta(days=30), start - timedelta(days=1))
+    life = DateRange(start=world.first_day, end=LAST_DAY)
     return {
         _BASE: lambda: connection.fetchval("select 1"),
         "portfolio, 30 days": lambda: connection.fetch(sql("list_portfolio_days"), start, LAST_DAY),
+        "portfolio, 30 days, with those before": lambda: connection.fetch(
+            sql("list_portfolio_sides"), start, LAST_DAY, None, None, *before, None, None, True
+        ),
         "top 10, 30 days": lambda: connection.fetch(sql("list_top_of_last_30_days_by_roas"), LAST_DAY, ""),
         "one campaign, 90 days": lambda: connection.fetch(
             sql("list_campaign_days"), campaign_id(), LAST_DAY - timedelta(days=89), LAST_DAY
         ),
         "one campaign, 5 years weekly": lambda: connection.fetch(
-            sql("list_campaign_periods"), campaign_id(), world.first_day, LAST_DAY, "week"
+            sql("list_campaign_weeks"), campaign_id(), life.start, life.end, *whole_weeks(life)
         ),
     }
 

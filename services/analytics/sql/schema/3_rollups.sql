@@ -261,8 +261,8 @@ create table analytics.campaign_last_30_days (
 ) with (fillfactor = 80);
 
 -- For the top campaigns by each metric, ties by campaign. A predicate is the metric's minimum volume (rates: 100
--- of the denominator; money per conversion and per cost: 20 conversions; sums: none) and that it is defined; a
--- query repeats it. Money is ranked within a currency. roi is roas - 1 and has its order.
+-- of the denominator; ratios of money: 20 conversions; sums: none) and that it is defined; a query repeats it.
+-- Money is ranked within a currency. roi is roas - 1 and has its order.
 create index campaign_last_30_days_impressions_idx on analytics.campaign_last_30_days
     (impressions desc, campaign_id);
 create index campaign_last_30_days_views_idx on analytics.campaign_last_30_days (views desc, campaign_id);
@@ -282,7 +282,7 @@ create index campaign_last_30_days_ctr_idx on analytics.campaign_last_30_days
 create index campaign_last_30_days_conversion_rate_idx on analytics.campaign_last_30_days
     (conversion_rate desc, campaign_id) where views >= 100;
 create index campaign_last_30_days_revenue_per_impression_idx on analytics.campaign_last_30_days
-    (currency_code, revenue_micros_per_impression desc, campaign_id) where impressions >= 100;
+    (currency_code, revenue_micros_per_impression desc, campaign_id) where conversions >= 20;
 create index campaign_last_30_days_cost_per_conversion_idx on analytics.campaign_last_30_days
     (currency_code, cost_micros_per_conversion, campaign_id) where conversions >= 20;
 create index campaign_last_30_days_roas_idx on analytics.campaign_last_30_days
