@@ -17,8 +17,10 @@ from services.analytics.domain.periods import (
     same_time_before,
 )
 from services.analytics.domain.portfolio import CampaignCount, Portfolio, measure_portfolio
+from services.analytics.domain.retention import check_unsealed
 from services.analytics.operations.portfolio_users import PortfolioUsers
 from services.analytics.store import portfolio as store
+from services.analytics.store import retention as retention_store
 from services.common.database import Database
 from services.common.errors import invalid_field
 
@@ -62,10 +64,12 @@ class PortfolioOperations:
     async def get_portfolio_performance(self, query: PortfolioQuery) -> Portfolio:
         """Return what all campaigns did together, against the range before.
 
-        While the last day is not over, the last day before counts up to the same time of day only.
+        While the last day is not over, the last day before counts up to the same time of day only; where its
+        events are kept as sums, up to the hour of that time.
 
         Raises:
             InvalidArgumentError: fields that exclude each other, or an absurd range.
+            FailedPreconditionError: EVENTS_SEALED, the events of the day of `as_of` are kept as sums only.
         """
         days = self._resolve_range(query)
         before = period_before(days)
@@ -73,6 +77,10 @@ class PortfolioOperations:
             self._span(days, query.as_of),
             self._span(before, same_time_before(query.as_of or self._clock(), days, self._zone)),
         )
+        if query.as_of is not None:
+            async with self._database.acquire() as connection:
+                sealed = await retention_store.fetch_sealed_through(connection)
+            check_unsealed(days.end, sealed, field="as_of")
         return measure_portfolio(
             date_range=days,
             days=sides.now,

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
@@ -18,6 +19,7 @@ from tests.analytics_factories import (
     add_catalog,
     event,
     ingest,
+    refusal,
     running_server,
     settings_for,
     timestamp,
@@ -168,3 +170,24 @@ async def test_an_empty_portfolio_is_zero_of_nothing(database: DatabaseAddresses
 
 def _fields(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in {"event_id", "kind"}}
+
+
+async def test_a_time_of_day_needs_the_events_of_that_day(database: DatabaseAddresses) -> None:
+    """Hours are kept as sums, and nobody can cut one up when its events are dropped."""
+    now = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    async with running_server(database.analytics, clock=lambda: now) as stubs:
+        await add_catalog(stubs)
+        await ingest(stubs, event("a", event_time="2026-03-01T10:10:00+00:00"))
+        connection = await asyncpg.connect(database.admin)
+        try:
+            await connection.execute("update analytics.reporting_settings set sealed_through = '2026-03-02'")
+        finally:
+            await connection.close()
+        sealed = pb.GetPortfolioPerformanceRequest(days=1, as_of=timestamp("2026-03-02T10:30:00+00:00"))
+        refused = await refusal(stubs.analytics.GetPortfolioPerformance(sealed))
+        assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "EVENTS_SEALED")
+        assert refused.fields == {"as_of": "EVENTS_SEALED"}
+        kept = pb.GetPortfolioPerformanceRequest(days=3, as_of=timestamp("2026-03-03T10:30:00+00:00"))
+        assert (await stubs.analytics.GetPortfolioPerformance(kept)).totals.impressions == 1
+        whole = pb.GetPortfolioPerformanceRequest(start_date="2026-03-01", end_date="2026-03-02")
+        assert (await stubs.analytics.GetPortfolioPerformance(whole)).totals.impressions == 1

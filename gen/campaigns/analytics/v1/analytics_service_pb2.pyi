@@ -455,7 +455,8 @@ class GetPortfolioPerformanceRequest(_message.Message):
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """The time whose day is the last one counted; events after it are not counted. Unset: now. Not together with
-        start_date and end_date.
+        start_date and end_date. FAILED_PRECONDITION (EVENTS_SEALED) where events of its day are kept as sums only; ask
+        for whole days by start_date and end_date then.
         """
 
     def __init__(
