@@ -151,6 +151,7 @@ class _Call:
         """End the call with the status of `error`; only a `DomainError` is told to the client."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
+        met = error
         if isinstance(error, NotImplementedError):
             error = UnimplementedError(
                 f"{self.method} is not offered by this version", reason="METHOD_NOT_OFFERED"
@@ -166,6 +167,7 @@ class _Call:
             told = _shortened(error.message)
             _log.info("refused", method=self.method, code=error.code, reason=error.reason, error=told)
         status = to_status(error, self._domain)
+        _forget_frames(met)
         await context.abort(
             grpc.StatusCode[error.code],
             status.message,
@@ -174,6 +176,17 @@ class _Call:
                 (_STATUS_DETAILS_KEY, status.SerializeToString()),
             ),
         )
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Forget where an error and those behind it were raised, once that is logged.
+
+    gRPC keeps what ended a call for as long as it keeps the call, now and then long after its end; the frames
+    would keep all that the call had read and made.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _request_id_of(context: Context) -> str:
@@ -224,6 +237,7 @@ def _wrap(handler: Handler, call: _Call) -> Handler:
                 try:
                     return await behaviour(read(request), context)
                 except Exception as error:  # noqa: BLE001 (the one place that meets every error)
+                    del request  # see _forget_frames: this one is not forgotten
                     return await call.fail(error, context)
 
         make: Any = (
@@ -243,6 +257,7 @@ def _wrap(handler: Handler, call: _Call) -> Handler:
                 async for response in behaviour(read(request), context):
                     yield response
             except Exception as error:  # noqa: BLE001 (the one place that meets every error)
+                del request
                 await call.fail(error, context)
 
     make_stream: Any = (
