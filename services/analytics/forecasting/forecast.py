@@ -73,7 +73,9 @@ def forecast(series: Series, further: Sequence[Paths] = ()) -> SeriesForecast:
         raise ValueError(f"{series.days} days are too few to forecast")
     origins = backtest_origins(series.days)
     baseline = ways.seasonal_naive(series.values)
-    candidates = [*further, *_candidates(series, int(origins[0]) if len(origins) else series.days - 1)]
+    judged = [*origins, series.days - 1]
+    candidates = [way for way in further if np.isfinite(way.mean[judged]).all()]
+    candidates += _candidates(series, int(judged[0]))
     targets = targets_of(series.values)[origins]
     targets[coming(series.presence)[origins] <= 0] = np.nan  # no merit in knowing that what is over is over
     known = np.isfinite(targets)

@@ -40,9 +40,10 @@ def campaign_schedule(schedule: Schedule) -> Paths:
     for day in range(days):
         runs = schedule.presence[:, day] * (schedule.starts <= day)
         averages.learn(schedule.values[:, day], runs, day % WEEK)
-        recent = schedule.presence[:, max(day - WEEK, 0)] > 0
-        pool = (schedule.starts <= day - _YOUNGEST_DAYS) & recent
-        if day >= FIRST_ORIGIN and np.count_nonzero(pool) > 1:
+        settled = schedule.starts <= day - _YOUNGEST_DAYS
+        recent = settled & (schedule.presence[:, max(day - WEEK, 0)] > 0)
+        pool = recent if recent.any() else settled
+        if day >= FIRST_ORIGIN and pool.any():
             ahead = np.arange(day + 1, day + 1 + HORIZON)
             begun, known = schedule.starts <= day, schedule.known <= day
             coming = schedule.presence[:, ahead] * (begun | known)[:, np.newaxis]
@@ -84,7 +85,8 @@ class _Averages:
         daily = ((self._sums + _POOLED_WEEKS * pooled) / weeks)[:, weekdays] * coming
         errors = np.where(begun[:, np.newaxis], daily / weeks[:, weekdays], 0.0).sum(axis=0)
         new = (coming * ~begun[:, np.newaxis]).sum(axis=0)
-        between = (new + new**2 / len(own)) * float(own.var(ddof=1))
+        spread = float(own.var(ddof=1)) if len(own) > 1 else float(own[0]) ** 2
+        between = (new + new**2 / len(own)) * spread
         dispersion = self._squares / self._expected if self._squares > 0 < self._expected else 1.0
         mean = daily.sum(axis=0)
         return mean, mean + errors + between / dispersion
