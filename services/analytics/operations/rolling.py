@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.periods import day_of
+from services.analytics.domain.periods import day_of, day_starts_at
 from services.analytics.store import catalog as catalog_store
 from services.analytics.store import rolling as store
 from services.common.database import Database
@@ -29,6 +29,8 @@ class RollingOperations:
     async def roll(self) -> date:
         """Return the last of the 30 days, moved on where it is not today; batches wait while it moves.
 
+        The slots of the portfolio's days that are over become one.
+
         Events of days that lay ahead are in the daily rows and are counted from there. A day that another
         replica, whose clock is a little ahead, has begun already is left to it.
         """
@@ -42,5 +44,6 @@ class RollingOperations:
             end_day = await store.fetch_end_day(connection)
             if end_day in (today, today + _DAY):
                 return end_day
+            await store.fold_portfolio(connection, today, day_starts_at(today, self._zone))
             await store.fill_window(connection, today)
         return today

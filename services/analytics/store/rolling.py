@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from services.analytics.store.statements import STATEMENTS, Connection
 
@@ -29,6 +29,12 @@ async def fill_window(connection: Connection, end_day: date) -> None:
     for rollup in ("campaign_last_30_days", "portfolio_last_30_days"):
         await connection.execute(STATEMENTS[f"clear_{rollup}"].sql)
         await connection.execute(STATEMENTS[f"fill_{rollup}"].sql)
+
+
+async def fold_portfolio(connection: Connection, day: date, day_starts_at: datetime) -> None:
+    """Make one slot of the many that days before `day` and their hours have; needs the catalog's lock."""
+    await connection.execute(STATEMENTS["fold_portfolio_days"].sql, day)
+    await connection.execute(STATEMENTS["fold_portfolio_hours"].sql, day_starts_at)
 
 
 async def count_cost_changes(connection: Connection, changes: Sequence[CostChange], *, slot: int) -> None:

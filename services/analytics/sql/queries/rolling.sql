@@ -11,6 +11,110 @@ insert into rolling_window (end_day)
 values ($1::date)
 on conflict on constraint rolling_window_pkey do update set end_day = excluded.end_day;
 
+-- name: fold_portfolio_days :exec
+-- Makes one slot of the many of every day before $1, which few commits touch any more, so that a range is read from
+-- a row per day and currency. What comes late makes slots again.
+with taken as (
+    delete from portfolio_analytics_daily
+    where day < $1::date and slot <> 0
+    returning day, currency_code, slot,
+        impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
+        purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries, unsubscribes
+),
+folded as (
+    select
+        day, currency_code,
+        sum(impressions)::bigint as impressions,
+        sum(views)::bigint as views,
+        sum(clicks)::bigint as clicks,
+        sum(conversions)::bigint as conversions,
+        sum(revenue_micros)::bigint as revenue_micros,
+        sum(cost_micros)::bigint as cost_micros,
+        sum(purchases)::bigint as purchases,
+        sum(purchase_revenue_micros)::bigint as purchase_revenue_micros,
+        sum(notification_deliveries)::bigint as notification_deliveries,
+        sum(notification_opens)::bigint as notification_opens,
+        sum(geofence_entries)::bigint as geofence_entries,
+        sum(unsubscribes)::bigint as unsubscribes
+    from taken
+    group by day, currency_code
+)
+insert into portfolio_analytics_daily as t (
+    day, currency_code, slot, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+    purchases, purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries,
+    unsubscribes
+)
+select
+    day, currency_code, 0, impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
+    purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries, unsubscribes
+from folded
+order by day, currency_code
+on conflict on constraint portfolio_analytics_daily_pkey do update set
+    impressions = t.impressions + excluded.impressions,
+    views = t.views + excluded.views,
+    clicks = t.clicks + excluded.clicks,
+    conversions = t.conversions + excluded.conversions,
+    revenue_micros = t.revenue_micros + excluded.revenue_micros,
+    cost_micros = t.cost_micros + excluded.cost_micros,
+    purchases = t.purchases + excluded.purchases,
+    purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros,
+    notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+    notification_opens = t.notification_opens + excluded.notification_opens,
+    geofence_entries = t.geofence_entries + excluded.geofence_entries,
+    unsubscribes = t.unsubscribes + excluded.unsubscribes;
+
+-- name: fold_portfolio_hours :exec
+-- Makes one slot of the many of every hour before $1, as of days.
+with taken as (
+    delete from portfolio_analytics_hourly
+    where hour_at < $1::timestamptz and slot <> 0
+    returning hour_at, currency_code, slot,
+        impressions, views, clicks, conversions, revenue_micros, cost_micros, purchases,
+        purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries, unsubscribes
+),
+folded as (
+    select
+        hour_at, currency_code,
+        sum(impressions)::bigint as impressions,
+        sum(views)::bigint as views,
+        sum(clicks)::bigint as clicks,
+        sum(conversions)::bigint as conversions,
+        sum(revenue_micros)::bigint as revenue_micros,
+        sum(cost_micros)::bigint as cost_micros,
+        sum(purchases)::bigint as purchases,
+        sum(purchase_revenue_micros)::bigint as purchase_revenue_micros,
+        sum(notification_deliveries)::bigint as notification_deliveries,
+        sum(notification_opens)::bigint as notification_opens,
+        sum(geofence_entries)::bigint as geofence_entries,
+        sum(unsubscribes)::bigint as unsubscribes
+    from taken
+    group by hour_at, currency_code
+)
+insert into portfolio_analytics_hourly as t (
+    hour_at, currency_code, slot, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+    purchases, purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries,
+    unsubscribes
+)
+select
+    hour_at, currency_code, 0, impressions, views, clicks, conversions, revenue_micros, cost_micros,
+    purchases, purchase_revenue_micros, notification_deliveries, notification_opens, geofence_entries,
+    unsubscribes
+from folded
+order by hour_at, currency_code
+on conflict on constraint portfolio_analytics_hourly_pkey do update set
+    impressions = t.impressions + excluded.impressions,
+    views = t.views + excluded.views,
+    clicks = t.clicks + excluded.clicks,
+    conversions = t.conversions + excluded.conversions,
+    revenue_micros = t.revenue_micros + excluded.revenue_micros,
+    cost_micros = t.cost_micros + excluded.cost_micros,
+    purchases = t.purchases + excluded.purchases,
+    purchase_revenue_micros = t.purchase_revenue_micros + excluded.purchase_revenue_micros,
+    notification_deliveries = t.notification_deliveries + excluded.notification_deliveries,
+    notification_opens = t.notification_opens + excluded.notification_opens,
+    geofence_entries = t.geofence_entries + excluded.geofence_entries,
+    unsubscribes = t.unsubscribes + excluded.unsubscribes;
+
 -- name: fill_campaign_last_30_days :exec
 -- Fills the campaigns of the window from the daily rows, by one short range of the key for each campaign.
 insert into campaign_last_30_days (
