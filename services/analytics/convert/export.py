@@ -66,10 +66,7 @@ class Question:
 
 def question_from_proto(request: export_service_pb2.ExportRequest) -> Question:
     """Return what is asked, and as what; refused by field where it is nothing that can be sent as a file."""
-    name = request.WhichOneof("question")
-    if name is None:
-        known = ", ".join(field.name for field in request.DESCRIPTOR.oneofs_by_name["question"].fields)
-        raise invalid_field("question", f"is required: one of {known}", "FIELD_REQUIRED")
+    name = _question_name(request)
     file_format = request.format or DEFAULT_FORMAT
     if file_format not in FORMATS:
         raise invalid_field("format", f"must be one of {', '.join(FORMATS)}", "VALUE_UNKNOWN")
@@ -90,6 +87,18 @@ def question_from_proto(request: export_service_pb2.ExportRequest) -> Question:
         has_pages="page_token" in asked.DESCRIPTOR.fields_by_name and chosen == main,
         file_format=file_format,
     )
+
+
+def _question_name(request: export_service_pb2.ExportRequest) -> str:
+    known = [field.name for field in request.DESCRIPTOR.oneofs_by_name["question"].fields]
+    asked, named = request.WhichOneof("question"), request.question_name.replace("-", "_")
+    if named and named not in known:
+        raise invalid_field("question_name", f"must be one of {', '.join(known)}", "VALUE_UNKNOWN")
+    if asked and named and named != asked:
+        raise invalid_field("question_name", f"names another question than {asked}", "FIELDS_CONFLICT")
+    if not (name := asked or named):
+        raise invalid_field("question", f"is required: one of {', '.join(known)}", "FIELD_REQUIRED")
+    return name
 
 
 @cache

@@ -249,6 +249,15 @@ async def test_all_pages_are_sent_in_pieces(database: DatabaseAddresses) -> None
             assert [row["user_id"] for row in rows] == [user.user_id for user in users]
 
 
+async def test_a_question_without_a_field_is_asked_by_name(database: DatabaseAddresses) -> None:
+    async with running_server(database.analytics) as stubs:
+        await send_world(stubs)
+        for name, question in (("top-campaigns", {"top_campaigns": {}}), ("users", {"users": {}})):
+            expected = await export(stubs, **question)
+            assert await export(stubs, question_name=name) == expected
+            assert await export(stubs, question_name=name, **question) == expected
+
+
 async def test_an_empty_list_is_a_file_of_column_names(database: DatabaseAddresses) -> None:
     async with running_server(database.analytics) as stubs:
         assert await export(stubs, merchants={}) == (
@@ -290,6 +299,8 @@ async def test_the_file_has_a_type_and_a_name(database: DatabaseAddresses) -> No
     [
         ({}, "question", "FIELD_REQUIRED"),
         ({"format": "xlsx", "users": {}}, "format", "VALUE_UNKNOWN"),
+        ({"question_name": "luck"}, "question_name", "VALUE_UNKNOWN"),
+        ({"question_name": "jobs", "users": {}}, "question_name", "FIELDS_CONFLICT"),
         ({"list": "luck", "users": {}}, "list", "VALUE_UNKNOWN"),
         ({"users": {"page_token": "x"}}, "users.page_token", "FIELDS_CONFLICT"),
         ({"trend": {"campaign_id": "c1", "interval": "yearly"}}, "interval", "VALUE_UNKNOWN"),

@@ -64,11 +64,11 @@ OPERATIONS = {
 }
 EXPORTED = (
     *("campaign/{metrics.campaign_id}/metrics", "campaign/{segments.campaign_id}/segments"),
-    *("campaign/{channels.campaign_id}/channels", "campaign/{trend.campaign_id}/trends", "portfolio"),
-    *("top-campaigns", "cohorts/{cohort.cohort_date}", "cohorts", "segments/rfm", "compare"),
-    *("merchants/{merchant.merchant_id}/performance", "campaign/{campaign_forecast.campaign_id}/forecast"),
-    *("portfolio/forecast", "campaign/{campaign_attribution.campaign_id}/attribution", "attribution"),
-    *("costs", "campaigns", "merchants", "users", "alert-rules", "alerts", "jobs"),
+    *("campaign/{channels.campaign_id}/channels", "campaign/{trend.campaign_id}/trends"),
+    *("cohorts/{cohort.cohort_date}", "merchants/{merchant.merchant_id}/performance"),
+    "campaign/{campaign_forecast.campaign_id}/forecast",
+    "campaign/{campaign_attribution.campaign_id}/attribution",
+    "{question_name}",
 )
 EXPORT = {
     "Export": [

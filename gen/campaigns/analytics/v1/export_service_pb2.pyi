@@ -57,12 +57,17 @@ class ExportRequest(_message.Message):
     ALERTS_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
     LIST_FIELD_NUMBER: _builtins.int
+    QUESTION_NAME_FIELD_NUMBER: _builtins.int
     format: _builtins.str
     """`csv` (UTF-8, a header line, RFC 4180) or `parquet`. Empty: `csv`."""
     list: _builtins.str
     """The list of the answer whose entries are the rows, by its field, such as `change_points` of a trend; `answer` for
     the answer itself, without its lists, in one row. Empty: the list that the question is about (of `comparison` and
     `merchant` the campaigns, of `cohorts` their periods).
+    """
+    question_name: _builtins.str
+    """The question by the name of its field, with `-` or `_`, such as `top-campaigns`: asks it with every field unset where
+    `question` is unset, and must agree with it where it is set. Empty: `question` says it.
     """
     @_builtins.property
     def metrics(self) -> _analytics_service_pb2.GetCampaignMetricsRequest:
@@ -179,10 +184,11 @@ class ExportRequest(_message.Message):
         alerts: _alert_service_pb2.ListAlertsRequest | None = ...,
         jobs: _operations_service_pb2.ListJobsRequest | None = ...,
         list: _builtins.str = ...,
+        question_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alert_rules", b"alert_rules", "alerts", b"alerts", "campaign_attribution", b"campaign_attribution", "campaign_forecast", b"campaign_forecast", "campaigns", b"campaigns", "channels", b"channels", "cohort", b"cohort", "cohorts", b"cohorts", "comparison", b"comparison", "costs", b"costs", "jobs", b"jobs", "merchant", b"merchant", "merchants", b"merchants", "metrics", b"metrics", "portfolio", b"portfolio", "portfolio_attribution", b"portfolio_attribution", "portfolio_forecast", b"portfolio_forecast", "question", b"question", "rfm_segments", b"rfm_segments", "segments", b"segments", "top_campaigns", b"top_campaigns", "trend", b"trend", "users", b"users"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_rules", b"alert_rules", "alerts", b"alerts", "campaign_attribution", b"campaign_attribution", "campaign_forecast", b"campaign_forecast", "campaigns", b"campaigns", "channels", b"channels", "cohort", b"cohort", "cohorts", b"cohorts", "comparison", b"comparison", "costs", b"costs", "format", b"format", "jobs", b"jobs", "list", b"list", "merchant", b"merchant", "merchants", b"merchants", "metrics", b"metrics", "portfolio", b"portfolio", "portfolio_attribution", b"portfolio_attribution", "portfolio_forecast", b"portfolio_forecast", "question", b"question", "rfm_segments", b"rfm_segments", "segments", b"segments", "top_campaigns", b"top_campaigns", "trend", b"trend", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_rules", b"alert_rules", "alerts", b"alerts", "campaign_attribution", b"campaign_attribution", "campaign_forecast", b"campaign_forecast", "campaigns", b"campaigns", "channels", b"channels", "cohort", b"cohort", "cohorts", b"cohorts", "comparison", b"comparison", "costs", b"costs", "format", b"format", "jobs", b"jobs", "list", b"list", "merchant", b"merchant", "merchants", b"merchants", "metrics", b"metrics", "portfolio", b"portfolio", "portfolio_attribution", b"portfolio_attribution", "portfolio_forecast", b"portfolio_forecast", "question", b"question", "question_name", b"question_name", "rfm_segments", b"rfm_segments", "segments", b"segments", "top_campaigns", b"top_campaigns", "trend", b"trend", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_question: _TypeAlias = _typing.Literal["metrics", "segments", "channels", "trend", "portfolio", "top_campaigns", "cohort", "cohorts", "rfm_segments", "comparison", "merchant", "campaign_forecast", "portfolio_forecast", "campaign_attribution", "portfolio_attribution", "costs", "campaigns", "merchants", "users", "alert_rules", "alerts", "jobs"]  # noqa: Y015
     _WhichOneofArgType_question: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015

@@ -50,8 +50,9 @@ class ExportServiceServicer:
     def Export(self, request, context):
         """Sends the answer to a question as a file: a row per entry of its list, a column per field. Over REST the fields of
         the question are query parameters under its name, as in
-        `/api/analytics/export/campaign/c1/trends?trend.interval=weekly&format=parquet`. Lists with pages are sent whole,
-        page by page, so that what changes meanwhile may be in it or not. Fails as the question's own method does.
+        `/api/analytics/export/campaign/c1/trends?trend.interval=weekly&format=parquet` and
+        `/api/analytics/export/top-campaigns?top_campaigns.metric=ctr`. Lists with pages are sent whole, page by page, so
+        that what changes meanwhile may be in it or not. Fails as the question's own method does.
 
         Columns are in the fields' order; the fields of a message inside go under its name, as in `roas_interval_lower`.
         What the answer says around the list (such as campaign_id) stands before them in every row, under `answer_...`
