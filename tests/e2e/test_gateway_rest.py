@@ -51,8 +51,6 @@ class TestAnswers:
             "cost": 0,
             "profit": 0,
             "roas": 0,
-            "reached_users": "0",
-            "converting_users": "0",
             "notification_deliveries": "0",
             "notification_opens": "0",
             "geofence_entries": "0",
