@@ -21,7 +21,8 @@ class Gateway:
     """Answers by path, and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.replies: dict[str, Reply] = {"/api/catalog/campaigns?page_size=1": (200, {})}
+        jobs: dict[str, Reply] = {f"/api/analytics/jobs/{name}/run": (200, {}) for name in demo.JOBS}
+        self.replies: dict[str, Reply] = {"/api/catalog/campaigns?page_size=1": (200, {}), **jobs}
         self.asked: list[str] = []
         gateway = self
 
@@ -141,6 +142,21 @@ async def test_demo_0_asks_nothing(
 ) -> None:
     await demo.load_demo(settings_of(demo="0"), None, console)
     assert gateway.asked == []
+
+
+async def test_what_jobs_count_is_counted_once_the_demo_is_there(
+    settings_of: Callable[..., RunSettings],
+    gateway: Gateway,
+    console: Console,
+    stream: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demo, "_loader_command", loader_of("print('total: 7 events')"))
+    gateway.replies["/api/analytics/jobs/rfm/run"] = (503, {"code": 14})
+    await demo.load_demo(settings_of(), None, console)
+    asked = [path for path in gateway.asked if path.startswith("/api/analytics/jobs/")]
+    assert asked == [f"/api/analytics/jobs/{name}/run" for name in demo.JOBS]
+    assert 'note: job rfm waits for its next time: {"code": 14}' in stream.getvalue()
 
 
 async def test_a_training_is_told_in_a_line(
