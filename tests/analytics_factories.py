@@ -146,19 +146,24 @@ async def refusal(call: Any) -> Refusal:
     try:
         await call
     except grpc.aio.AioRpcError as error:
-        failed: Any = error  # an ended call in all but its type
-        status = rpc_status.from_call(failed)
-        info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        for detail in status.details if status else ():
-            detail.Unpack(info)
-            detail.Unpack(request)
-        return Refusal(
-            code=error.code().name,
-            reason=info.reason,
-            fields={violation.field: violation.reason for violation in request.field_violations},
-            message=error.details() or "",
-        )
+        return read_refusal(error)
     raise AssertionError("the call did not fail")
+
+
+def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
+    """Return what a failed call says."""
+    failed: Any = error  # an ended call in all but its type
+    status = rpc_status.from_call(failed)
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details if status else ():
+        detail.Unpack(info)
+        detail.Unpack(request)
+    return Refusal(
+        code=error.code().name,
+        reason=info.reason,
+        fields={violation.field: violation.reason for violation in request.field_violations},
+        message=error.details() or "",
+    )
 
 
 def reasons(answer: pb.IngestEventsResponse) -> list[tuple[int, str, str]]:
