@@ -1,5 +1,6 @@
 """Use case that answers what a campaign did period by period."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -25,6 +26,8 @@ from services.analytics.operations.ranges import close_range, fetch_bounds
 from services.analytics.store import trends as store
 from services.common.database import Connection, Database
 
+MAXIMUM_POINTS_AT_ONCE = 300
+"""More points are worked out beside the event loop, which they would hold up."""
 _DAY = timedelta(days=1)
 
 
@@ -73,12 +76,16 @@ class TrendOperations:
                 check_range(start, end, maximum_days=maximum)
                 days = _shorten(close_range(bounds, start, end), maximum, keep_start=start is not None)
                 points = await self._fill(connection, campaign_id, interval, days)
+        if len(points) > MAXIMUM_POINTS_AT_ONCE:
+            unusual = await asyncio.to_thread(find_unusual_points, points, interval)
+        else:
+            unusual = find_unusual_points(points, interval)
         return Trend(
             campaign_id=campaign_id,
             currency_code=bounds.currency_code,
             interval=interval,
             points=points,
-            unusual=find_unusual_points(points, interval),
+            unusual=unusual,
         )
 
     async def _fill(
@@ -92,7 +99,7 @@ class TrendOperations:
             return fill_days(counts, days, interval, today=day_of(now, self._zone))
         start_at, end_at = day_starts_at(days.start, self._zone), day_starts_at(days.end + _DAY, self._zone)
         hours = await store.list_campaign_hours(connection, campaign_id, start_at, end_at)
-        return fill_hours(hours, days, self._zone, now=now)
+        return await asyncio.to_thread(fill_hours, hours, days, self._zone, now=now)
 
 
 def _shorten(days: DateRange, maximum_days: int, *, keep_start: bool) -> DateRange:

@@ -127,7 +127,7 @@ async def upsert_state(connection: Connection, state: AttributionState) -> None:
 
 
 async def fetch_bounds(connection: Connection) -> DateRange | None:
-    """Return the days from the first to the last event of any campaign; None before the first."""
+    """Return the days from the first to the last event; None before the first."""
     row = await connection.fetchrow(STATEMENTS["fetch_attribution_bounds"].sql)
     if row is None or row["first_day"] is None:
         return None

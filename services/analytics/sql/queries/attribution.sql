@@ -28,9 +28,9 @@ on conflict on constraint attribution_state_pkey do update set
     reporting_time_zone = excluded.reporting_time_zone;
 
 -- name: fetch_attribution_bounds :one
--- The first and the last day with events of campaigns; null before the first.
+-- The first and the last day with events, by the key of a rollup that begins with the day; null before the first.
 select min(day) as first_day, max(day) as last_day
-from campaign_analytics_daily;
+from portfolio_analytics_daily;
 
 -- name: list_changed_attribution_days :many
 -- The days of what was received from $1 that attribution depends on: touches (is_touch), conversions, refunds
