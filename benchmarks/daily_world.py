@@ -58,7 +58,10 @@ select
     day, 'USD', slot, sum(impressions), sum(views), sum(clicks), sum(conversions), sum(revenue_micros),
     sum(cost_micros), count(*), sum(revenue_micros) / 10
 from analytics.campaign_analytics_daily
-cross join lateral (select right(campaign_id, 6)::integer % $1::integer as slot) as spread
+cross join lateral (
+    -- The slots of days that are over have become one.
+    select case when day = $2::date then right(campaign_id, 6)::integer % $1::integer else 0 end as slot
+) as spread
 group by day, slot
 order by day, slot
 """
@@ -84,6 +87,7 @@ from (
     group by campaign_id
 ) as summed
 """
+_ZONE = "insert into analytics.reporting_settings (reporting_time_zone) values ('UTC')"
 _WINDOW = "insert into analytics.rolling_window (end_day) values ($1)"
 _LAST_30_DAYS = """
 insert into analytics.campaign_last_30_days
@@ -137,8 +141,9 @@ async def write_world(admin_url: str, world: World) -> None:
         await connection.execute("set max_parallel_maintenance_workers = 2")
         await _write_days(connection, world)
         await connection.execute(_WEEKS)
-        await connection.execute(_PORTFOLIO_DAYS, PORTFOLIO_SLOTS)
+        await connection.execute(_PORTFOLIO_DAYS, PORTFOLIO_SLOTS, LAST_DAY)
         await connection.execute(_TOTALS)
+        await connection.execute(_ZONE)
         await connection.execute(_WINDOW, LAST_DAY)
         await connection.execute(_LAST_30_DAYS, LAST_DAY)
         await connection.execute(_PORTFOLIO_LAST_30_DAYS, PORTFOLIO_SLOTS)
