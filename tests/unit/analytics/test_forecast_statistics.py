@@ -120,10 +120,10 @@ def test_quantiles_at_an_origin_do_not_change_with_what_comes_after_it() -> None
     values = draw(150, 60)
     changed = np.append(values[:100], 5 * values[100:])
     origins = np.array([60, 99])
-    found = [
+    before, after = (
         predict_quantiles(series_of(one), ways.weekday_average(one), origins) for one in (values, changed)
-    ]
-    assert np.allclose(*found)
+    )
+    assert np.allclose(before, after)
 
 
 def test_a_series_of_too_few_days_is_refused_and_the_shortest_has_no_backtest() -> None:
