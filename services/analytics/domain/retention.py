@@ -5,6 +5,7 @@ more. Whether a day is sealed is kept in the database and never taken back, so t
 cannot come in a second time, whatever the horizon is set to later.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,23 @@ def later_day(one: date | None, other: date | None) -> date | None:
 def first_open_moment(closed_through: date | None, zone: ZoneInfo) -> datetime | None:
     """Return the first moment after a day, in UTC; None where no day is closed."""
     return None if closed_through is None else day_starts_at(closed_through + _DAY, zone)
+
+
+def group_hours(hours: Sequence[tuple[datetime, int]], most_events: int) -> list[datetime]:
+    """Return the beginnings of spans of hours, each with at most `most_events` unless it is a single hour.
+
+    Args:
+        hours: the hours in order, each with its events.
+        most_events: what a span should hold.
+    """
+    spans: list[datetime] = []
+    held = 0
+    for hour, events in hours:
+        if not spans or held + events > most_events:
+            spans.append(hour)
+            held = 0
+        held += events
+    return spans
 
 
 def is_sealed(day: date, sealed_through: date | None) -> bool:

@@ -2,11 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from services.analytics.domain.events import EARLIEST_MICROS
 from services.analytics.domain.periods import day_starts_at
-from services.analytics.domain.retention import first_open_moment, last_expired_day, later_day
+from services.analytics.domain.retention import (
+    first_open_moment,
+    group_hours,
+    last_expired_day,
+    later_day,
+)
 from services.analytics.store import catalog as catalog_store
 from services.analytics.store import retention as store
 from services.common.database import Database
@@ -15,7 +21,6 @@ from services.common.jobs import Every, Job, JobContext
 CHUNK_EVENTS = 5_000
 """Events dropped in one transaction: a fraction of a second, in which a refund may have to wait."""
 RETENTION_SECONDS = 3600.0
-_HOUR = timedelta(hours=1)
 _FIRST_MOMENT = datetime.fromtimestamp(EARLIEST_MICROS / 1_000_000, UTC)
 Save = Callable[[Mapping[str, str]], Awaitable[None]]
 
@@ -90,16 +95,17 @@ class RetentionOperations:
     async def _drop(
         self, seal: store.Seal, day: date, cursor: Mapping[str, str], save: Save
     ) -> tuple[int, bool]:
-        """Drop hour by hour, so that no chunk looks for its events where there are none any more."""
+        """Drop some hours after the other, so that no chunk looks for its events where all are gone."""
         start = first_open_moment(seal.dropped_through, self._zone) or _FIRST_MOMENT
         end = day_starts_at(day + timedelta(days=1), self._zone)
         resumed = max(start, datetime.fromisoformat(cursor["hour"])) if "hour" in cursor else start
         async with self._database.acquire() as connection:
             hours = await store.list_sealed_hours(connection, resumed, end)
+        spans = group_hours(hours, self._chunk_events)
         dropped = 0
-        for hour in hours:
-            await save({"hour": hour.isoformat()})
-            dropped += await self._drop_all(hour, min(hour + _HOUR, end))
+        for span, following in pairwise([*spans, end]):
+            await save({"hour": span.isoformat()})
+            dropped += await self._drop_all(span, following)
         dropped += await self._drop_all(start, end)
         async with self._database.transaction() as connection:
             await store.lock_sealing(connection)

@@ -43,15 +43,18 @@ async def fetch_counted_until(connection: Connection, sealed_through: date) -> d
     return until
 
 
-async def list_sealed_hours(connection: Connection, start: datetime, end: datetime) -> Sequence[datetime]:
-    """Return the hours from `start`, before `end` in which something was counted, in order."""
+async def list_sealed_hours(
+    connection: Connection, start: datetime, end: datetime
+) -> Sequence[tuple[datetime, int]]:
+    """Return the hours from `start`, before `end` with something counted, each with about how many events."""
     rows = await connection.fetch(STATEMENTS["list_sealed_hours"].sql, start, end)
-    return [row["hour_at"] for row in rows]
+    return [(row["hour_at"], row["events"]) for row in rows]
 
 
 async def lock_sealing(connection: Connection) -> None:
     """Keep other sealers and rebuilds out until the transaction ends."""
     await connection.execute(STATEMENTS["lock_sealing"].sql)
+    await connection.execute(STATEMENTS["plan_by_values"].sql)
 
 
 async def drop_events(connection: Connection, start: datetime, end: datetime, *, limit: int) -> int:

@@ -27,15 +27,27 @@ where a.progress_name = 'user_activity'
     and not exists (select from attribution_months where is_stale and month <= $1::date);
 
 -- name: list_sealed_hours :many
--- The hours from $1, before $2 in which something was counted.
-select distinct hour_at
+-- The hours from $1, before $2 in which something was counted, and about how many events they have (refunds and
+-- custom events are in no count).
+select
+    hour_at,
+    sum(
+        impressions + views + clicks + conversions + purchases + notification_deliveries + notification_opens
+        + geofence_entries + unsubscribes
+    )::bigint as events
 from portfolio_analytics_hourly
 where hour_at >= $1::timestamptz and hour_at < $2::timestamptz
+group by hour_at
 order by hour_at;
 
 -- name: lock_sealing :exec
 -- Lets one sealer at a time drop events until the transaction ends, and keeps recounts of all rollups out.
 select pg_advisory_xact_lock(7202, 2), pg_advisory_xact_lock_shared(7202, 1);
+
+-- name: plan_by_values :exec
+-- Has the statements of this transaction planned for their values: a plan for any hour and any limit reads the
+-- whole table.
+set local plan_cache_mode = force_custom_plan;
 
 -- name: drop_events :one
 -- Drops at most $3 of the events that count from $1, before $2, adds what they amounted to to the sealed totals,
