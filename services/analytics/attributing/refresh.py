@@ -20,8 +20,9 @@ from services.analytics.domain.attribution_months import (
 )
 from services.analytics.domain.credits import GROUPS, Credits, MonthCredits, MonthLedger
 from services.analytics.domain.metrics import DateRange
-from services.analytics.domain.periods import day_of, day_starts_at
+from services.analytics.domain.periods import check_counted_zone, day_of, day_starts_at
 from services.analytics.store import attribution as store
+from services.analytics.store import recount as recount_store
 from services.analytics.store import retention as retention_store
 from services.common.database import Connection, Database
 
@@ -82,6 +83,7 @@ class AttributionRefresh:
 
     async def _mark(self, connection: Connection, watermark: datetime) -> None:
         """Mark the months that changed, and keep how far it was looked."""
+        check_counted_zone(await recount_store.fetch_reporting_time_zone(connection), self._zone)
         state = await store.fetch_state(connection)
         bounds = await store.fetch_bounds(connection)
         today = day_of(self._clock(), self._zone)
@@ -142,6 +144,7 @@ class AttributionRefresh:
         days = DateRange(start=month, end=last_day_of(month))
         async with self._database.transaction(isolation="repeatable_read") as connection:
             await store.lock_attribution(connection)
+            check_counted_zone(await recount_store.fetch_reporting_time_zone(connection), self._zone)
             campaigns = await store.list_campaigns(connection)
             counted = await self._read(connection, days, campaigns)
             await store.replace_month(

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 from services.analytics.domain.metrics import DateRange
-from services.common.errors import invalid_field
+from services.common.errors import FailedPreconditionError, invalid_field
 
 Interval = Literal["hourly", "daily", "weekly", "monthly"]
 INTERVALS: tuple[Interval, ...] = get_args(Interval)
@@ -71,3 +71,17 @@ def period_start(day: date, interval: Interval) -> date:
     if interval == "weekly":
         return day - day.weekday() * _DAY
     return day.replace(day=1) if interval == "monthly" else day
+
+
+def check_counted_zone(counted: str | None, zone: ZoneInfo) -> None:
+    """Refuse to keep what was counted in the days of another zone (None: none is fixed yet).
+
+    Raises:
+        FailedPreconditionError: TIME_ZONE_CONFLICT, the zone was changed while this process ran.
+    """
+    if counted not in {None, zone.key}:
+        raise FailedPreconditionError(
+            f"days are counted in {counted} now, and this process runs in {zone.key}; restart it",
+            reason="TIME_ZONE_CONFLICT",
+            metadata={"fixed": str(counted), "asked": zone.key},
+        )

@@ -13,8 +13,15 @@ from services.analytics.domain.cohorts import (
     maximum_periods,
     measure_cohort,
 )
-from services.analytics.domain.periods import EARLIEST_DAY, LATEST_DAY, check_range, day_of
+from services.analytics.domain.periods import (
+    EARLIEST_DAY,
+    LATEST_DAY,
+    check_counted_zone,
+    check_range,
+    day_of,
+)
 from services.analytics.store import cohorts as store
+from services.analytics.store import recount as recount_store
 from services.analytics.store import retention as retention_store
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
@@ -170,7 +177,8 @@ class CohortOperations:
             save: awaited after every step.
 
         Raises:
-            FailedPreconditionError: EVENTS_SEALED, where the zone is another one and raw events are gone.
+            FailedPreconditionError: EVENTS_SEALED, where the zone is another one and raw events are gone;
+                TIME_ZONE_CONFLICT, where it was changed while this process ran.
         """
         steps = days = users = moved_users = 0
         longest = timedelta.max
@@ -191,6 +199,8 @@ class CohortOperations:
                     users += counted.users
                     moved_users += counted.moved_users
                     steps += 1
+                fixed = await recount_store.fetch_reporting_time_zone(connection)
+                check_counted_zone(fixed, self._zone)
                 as_of = self._clock() - (settled.database_time - max(since, until))
                 await store.upsert_progress(
                     connection,

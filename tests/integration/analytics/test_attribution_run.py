@@ -150,6 +150,18 @@ async def test_an_event_that_commits_during_a_run_is_found_by_the_next(
     assert credits_ == {("c2", date(2026, 3, 1), "first_touch")}
 
 
+async def test_a_run_does_not_count_in_days_of_a_zone_that_is_no_longer_fixed(
+    database: DatabaseAddresses, stubs: Stubs, opened: Database
+) -> None:
+    await ingest(stubs, event("b", "CONVERTED", revenue=1))
+    async with opened.acquire() as connection:
+        await connection.execute("update reporting_settings set reporting_time_zone = 'Asia/Tokyo'")
+    with pytest.raises(DomainError) as refused:
+        await refresh(opened)
+    assert refused.value.reason == "TIME_ZONE_CONFLICT"
+    assert not await read_credits(database)
+
+
 async def test_what_came_in_just_now_is_looked_at_again(stubs: Stubs, opened: Database) -> None:
     """A transaction is seen by others a moment after the beginning that its events carry."""
     await ingest(stubs, event("b", "CONVERTED", revenue=1))

@@ -162,6 +162,10 @@ async def test_a_run_counts_in_steps_and_another_zone_counts_all_again(database:
     finally:
         await connection.close()
     async with open_database(settings_for(database.analytics)) as own:
+        not_restarted = CohortOperations(own, zone=ZoneInfo("UTC"), clock=lambda: NOW, settling=AT_ONCE)
+        with pytest.raises(FailedPreconditionError) as refused:
+            await not_restarted.refresh()
+        assert refused.value.reason == "TIME_ZONE_CONFLICT"
         elsewhere = CohortOperations(own, zone=ZONE, clock=lambda: NOW, settling=AT_ONCE)
         assert (await elsewhere.refresh()).steps == 1
         assert await elsewhere.list_differences() == []
