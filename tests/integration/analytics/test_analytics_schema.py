@@ -170,8 +170,10 @@ async def test_the_performance_views_read_well(database: DatabaseAddresses) -> N
         ("list_portfolio_days", "'2026-01-01', '2026-03-31'", {"portfolio_analytics_daily_pkey"}),
         (
             "list_portfolio_sides",
-            "'2026-03-02', '2026-03-31', null, null,"
-            " '2026-01-31', '2026-02-28', '2026-03-01', '2026-03-01 10:00', true",
+            (
+                "'2026-03-02', '2026-03-31', null, null,"
+                " '2026-01-31', '2026-02-28', '2026-03-01', '2026-03-01 10:00', true"
+            ),
             {"portfolio_analytics_daily_pkey", "portfolio_analytics_hourly_pkey", "events_counted_idx"},
         ),
         (
@@ -184,6 +186,25 @@ async def test_the_performance_views_read_well(database: DatabaseAddresses) -> N
         ("list_campaign_stamps", "array['c1']", {"campaigns_pkey"}),
         ("list_campaigns", "'c1', 10", {"campaigns_pkey"}),
         ("list_users", "'u1', 10", {"users_pkey"}),
+        ("list_merchants", "1, 10", {"merchants_pkey"}),
+        ("fetch_merchant", "1", {"merchants_pkey"}),
+        (
+            "list_costs",
+            "'c1', '2026-01-01', 0, '2026-01-01', '2026-03-31', 50",
+            {"Index Only Scan using campaigns_pkey", "Index Scan using campaign_daily_costs_pkey"},
+        ),
+        (
+            "list_campaign_costs",
+            "'c1', '2026-01-01', 0, '2026-01-01', '2026-03-31', 50",
+            {"Index Scan using campaign_daily_costs_pkey"},
+        ),
+        ("list_forecasts", "'c1', ''", {"forecasts_pkey"}),
+        ("list_forecast_points", "'c1', '', 28", {"forecast_points_pkey"}),
+        (
+            "rank_campaigns_by_users",
+            "'2026-03-01', '2026-03-31', '2026-03-01', '2026-04-01', 100, '', 10",
+            {"Index Only Scan using events_campaign_time_idx", "campaign_analytics_daily_pkey"},
+        ),
     ],
 )
 async def test_hot_statements_keep_to_their_indexes(
@@ -195,7 +216,13 @@ async def test_hot_statements_keep_to_their_indexes(
         await connection.execute(
             "set enable_seqscan = off; set enable_sort = off; set plan_cache_mode = force_generic_plan"
         )
-        if name in {"list_campaign_days", "fetch_range_user_moments"}:
+        if name in {
+            "fetch_range_user_moments",
+            "list_campaign_costs",
+            "list_campaign_days",
+            "list_costs",
+            "rank_campaigns_by_users",
+        }:
             await connection.execute("set enable_bitmapscan = off")
         if name in {"list_portfolio_sides", "count_portfolio_campaigns"}:
             await connection.execute(
