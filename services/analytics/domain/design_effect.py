@@ -8,8 +8,10 @@ effect, the variance of a ratio with the user as the unit over what independent 
 - a rate: effective trials = trials of the window x effective trials of the life / trials of the life;
 - a ratio of money: relative variance = that of the life x conversions of the life / those of the window.
 
-Users repeat less in a window than in a life, so a design effect above 1 is rather too large than too small
-for a window, and the interval rather too wide. Where the window is the whole life, the interval is exact.
+Where users do in a window as in the rest of their life, they repeat less in it, and the interval is rather
+too wide. Where they repeat more in it than elsewhere, it is too narrow: for 150 users with 20 views each, in
+a life of 3,000 others with one view each, 95 % covered 87 %; for 100 users among 10,000 others 71 %. Where
+the window is the whole life, the interval is exact.
 """
 
 from math import sqrt
@@ -61,7 +63,7 @@ def estimate_window_ratio_interval(
         return estimate_ratio_interval(life, confidence_level)
     variance = estimate_relative_variance(life)
     carriers = life.users if life.carriers is None else life.carriers
-    if variance is None or x <= 0 or y <= 0 or volume_share <= 0 or carriers < MINIMUM_USERS:
+    if not variance or x <= 0 or y <= 0 or volume_share <= 0 or carriers < MINIMUM_USERS:
         return None
     share = min(volume_share, 1.0)
     # Where all of y is imported cost, no user carries it, and the users behind x are who tells.

@@ -82,7 +82,8 @@ def estimate_ratio_interval(
     there are users behind the numerator (at least one), because where few users carry it the variance is
     known no better than from them; users count by their share of it, y^2 / yy in all (Kish's effective
     number), because where few large amounts make up most of the money only those tell. None where the ratio
-    is undefined or 0, or with fewer than two users behind it.
+    is undefined or 0, with fewer than two users behind it, or where all users are alike: nothing then tells
+    how they vary, and that ten users paid one price is no proof that the eleventh will.
 
     95 % cover at least 93 % of log-normal amounts up to sigma 1, with 200 to 20,000 users; at sigma 1.5 (few
     large amounts make up most of the money) 91.6 % and more. The skewness is that of y alone.
@@ -90,7 +91,7 @@ def estimate_ratio_interval(
     variance = estimate_relative_variance(moments)
     ratio = moments.ratio
     carriers = moments.users if moments.carriers is None else moments.carriers
-    if variance is None or ratio is None or carriers < MINIMUM_USERS:
+    if not variance or ratio is None or carriers < MINIMUM_USERS:
         return None
     effective = min(carriers, moments.y * moments.y / moments.yy)
     if moments.yyy is None:
@@ -107,23 +108,28 @@ def estimate_total_interval(
     """Return the interval of sum(y) - sum(x), such as a profit, for as many users as there were.
 
     The variance of the sum over n users is n / (n - 1) * sum((d_u - mean d)^2) with d = y - x; x_known moves
-    the interval and does not widen it. The skewness is that of y. None with fewer than two users behind y, or
-    where nobody kept the sum of cubes.
+    the interval and does not widen it. The skewness is that of y. The lower end is not below what is lost
+    where y comes to nothing: x at the upper end of its own interval by Student's t. None with fewer than two
+    users behind y, where all users are alike, or where nobody kept the sum of cubes.
     """
     n = moments.users
     carriers = n if moments.carriers is None else moments.carriers
     if n < MINIMUM_USERS or carriers < MINIMUM_USERS or moments.yyy is None or moments.yy <= 0:
         return None
-    total = moments.y - (moments.x - moments.x_known)
-    squares = n * (moments.yy - 2 * moments.xy + moments.xx) - total * total
-    effective = min(carriers, moments.y * moments.y / moments.yy)
-    return skewed_interval(
-        float(total - moments.x_known),
-        sqrt(max(squares, 0) / (n - 1)),
+    spent = moments.x - moments.x_known
+    squares = n * (moments.yy - 2 * moments.xy + moments.xx) - (moments.y - spent) ** 2
+    if squares <= 0:
+        return None
+    interval = skewed_interval(
+        float(moments.y - moments.x),
+        sqrt(squares / (n - 1)),
         estimate_skewness(moments),
-        effective,
+        min(carriers, moments.y * moments.y / moments.yy),
         confidence_level,
     )
+    student = float(stdtrit(n - 1.0, (1 + confidence_level) / 2))
+    most_lost = moments.x + student * sqrt(max(n * moments.xx - spent * spent, 0) / (n - 1))
+    return ConfidenceInterval(lower=max(interval.lower, -most_lost), upper=interval.upper)
 
 
 def estimate_skewness(moments: RatioMoments) -> float:

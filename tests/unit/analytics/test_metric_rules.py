@@ -13,6 +13,7 @@ from services.analytics.domain.intervals import (
     estimate_ratio_interval,
     estimate_relative_variance,
     estimate_skewness,
+    estimate_total_interval,
     estimate_wilson_interval,
 )
 from services.analytics.domain.metrics import (
@@ -158,6 +159,25 @@ def test_equal_amounts_are_not_skewed() -> None:
     equal = replace(moments([(5, 1)] * 4), yyy=500)
     assert estimate_skewness(equal) == 0
     assert estimate_skewness(moments([(5, 1), (6, 1)])) == 0
+
+
+def test_money_of_users_who_are_all_alike_has_no_interval() -> None:
+    """Ten users who paid 10 of a mean of 9: no width would be a certainty nobody has."""
+    alike = replace(moments([(10, 2)] * 10, carriers=10), yyy=10_000)
+    assert estimate_ratio_interval(alike) is None
+    assert estimate_ratio_interval(replace(alike, yyy=None)) is None
+    assert estimate_total_interval(alike) is None
+    assert estimate_window_ratio_interval(alike, y=50, x=10, volume_share=0.5) is None
+
+
+@pytest.mark.parametrize(("costs", "least"), [([2] * 9, -18.0), ([2, 2, 2, 2, 3, 2, 2, 2, 2], -21.5)])
+def test_profit_is_not_below_what_is_spent(costs: list[int], least: float) -> None:
+    """One amount makes up nearly everything; without revenue no more than the cost and its spread is lost."""
+    pairs = [(25_000, costs[0]), (4, costs[1]), *((0, cost) for cost in costs[2:])]
+    interval = estimate_total_interval(replace(moments(pairs, carriers=2), yyy=25_000**3 + 64))
+    assert interval is not None
+    assert least <= interval.lower <= -sum(costs)
+    assert interval.upper > 25_000
 
 
 def test_a_window_of_money_needs_a_life_that_tells() -> None:

@@ -182,13 +182,13 @@ class GetCampaignMetricsResponse(_message.Message):
     @_builtins.property
     def revenue_per_impression_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is unset or 0, or with fewer
-        than two paying users.
+        than two paying users, or where all are alike.
         """
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset
-        or 0, or with fewer than two paying users.
+        or 0, or with fewer than two paying users, or where all are alike.
         """
 
     @_builtins.property

@@ -168,7 +168,7 @@ class SegmentPerformance(_message.Message):
     @_builtins.property
     def avg_revenue_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of avg_revenue, with the user as the unit. Unset where avg_revenue is unset or not above 0, or with
-        fewer than two paying users.
+        fewer than two paying users, or where all are alike.
         """
 
     @_builtins.property

@@ -148,13 +148,13 @@ class CampaignMetrics(_message.Message):
     @_builtins.property
     def revenue_per_impression_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is unset or 0, or with fewer
-        than two paying users.
+        than two paying users, or where all are alike.
         """
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset
-        or 0, or with fewer than two paying users.
+        or 0, or with fewer than two paying users, or where all are alike.
         """
 
     @_builtins.property
@@ -345,7 +345,7 @@ class PortfolioTotals(_message.Message):
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0, or with fewer than two paying
-        users.
+        users, or where all are alike.
         """
 
     @_builtins.property
@@ -650,7 +650,7 @@ class GetCampaignRoiResponse(_message.Message):
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset or
-        0, or with fewer than two paying users.
+        0, or with fewer than two paying users, or where all are alike.
         """
 
     @_builtins.property
@@ -660,7 +660,7 @@ class GetCampaignRoiResponse(_message.Message):
     @_builtins.property
     def profit_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of profit in currency units, with the user as the unit: of what as many users as these would bring.
-        Unset with fewer than two paying users.
+        Unset with fewer than two paying users, or where all are alike.
         """
 
     def __init__(
