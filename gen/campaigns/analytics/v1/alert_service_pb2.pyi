@@ -85,7 +85,7 @@ class ListAlertRulesRequest(_message.Message):
     page_size: _builtins.int
     """Rules at most: 0 to 1000; 0: 50."""
     page_token: _builtins.str
-    """From next_page_token of the page before. Empty: the first page."""
+    """From next_page_token of the page before, with the same campaign. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -185,7 +185,7 @@ class ListAlertsRequest(_message.Message):
     page_size: _builtins.int
     """Alerts at most: 0 to 1000; 0: 50."""
     page_token: _builtins.str
-    """From next_page_token of the page before. Empty: the first page."""
+    """From next_page_token of the page before, with the same campaign and only_open. Empty: the first page."""
     def __init__(
         self,
         *,

@@ -628,7 +628,7 @@ class ListCohortsRequest(_message.Message):
     page_size: _builtins.int
     """Cohorts at most: 0 to 1000; 0: 50. A page has fewer where max_periods would make it more than 2000 periods."""
     page_token: _builtins.str
-    """From next_page_token of the page before. Empty: the first page."""
+    """From next_page_token of the page before, with the same filters. Empty: the first page."""
     max_periods: _builtins.int
     """Periods of each cohort at most, from its first: 0 to 90 (daily), 523 (weekly) or 122 (monthly); 0: 26."""
     def __init__(
