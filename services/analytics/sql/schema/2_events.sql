@@ -43,7 +43,9 @@ create index events_original_idx on analytics.events (user_id, original_event_id
     where original_event_id is not null;
 
 -- For list_portfolio_sides and count_portfolio_campaigns: everybody's events of the last hour before a moment.
-create index events_counted_idx on analytics.events using brin (counted_at) with (pages_per_range = 32);
+-- Ranges are summarized as soon as they are full: what is in no summary is read whole, whatever is looked for.
+create index events_counted_idx on analytics.events using brin (counted_at)
+    with (pages_per_range = 32, autosummarize = on);
 
 grant select, insert, update, delete on analytics.events to analytics;
 grant select on analytics.events to reporting;

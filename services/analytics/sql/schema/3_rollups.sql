@@ -15,7 +15,7 @@ create table analytics.campaign_analytics_daily (
 
 -- For list_portfolio_campaigns: every campaign's rows of a few days.
 create index campaign_analytics_daily_day_idx on analytics.campaign_analytics_daily
-    using brin (day) with (pages_per_range = 16);
+    using brin (day) with (pages_per_range = 16, autosummarize = on);
 
 -- One row per campaign and week, by its Monday. The measures are in the key's index, as those of days are: five
 -- years are 261 entries instead of 1,826.
@@ -83,7 +83,7 @@ create table analytics.campaign_delivery_daily (
 
 -- For neighbours that read all campaigns of the last days.
 create index campaign_delivery_daily_day_idx on analytics.campaign_delivery_daily
-    using brin (day) with (pages_per_range = 16);
+    using brin (day) with (pages_per_range = 16, autosummarize = on);
 
 -- For a merchant's campaigns over some days.
 create index campaign_delivery_daily_merchant_idx on analytics.campaign_delivery_daily (merchant_id, day);
