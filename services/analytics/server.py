@@ -97,6 +97,18 @@ class OpenServices:
     end_streams: Callable[[], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the use cases share: settings, reporting zone, time, chance, and who is told of changes."""
+
+    settings: AnalyticsSettings
+    zone: ZoneInfo
+    clock: Callable[[], datetime]
+    random: Random
+    hub: WatchHub
+    changes: Changes
+
+
 @asynccontextmanager
 async def open_services(
     settings: AnalyticsSettings, database: Database, *, clock: Callable[[], datetime], random: Random
@@ -106,127 +118,136 @@ async def open_services(
     The first start ever fixes the reporting zone.
     """
     zone = await RecountOperations(database).settle_time_zone(settings.reporting_time_zone)
+    hub = WatchHub(
+        clock=clock, poll_seconds=settings.watch_poll_seconds, maximum_watchers=settings.max_watchers
+    )
+    changes = Changes(database, hub.hear)
+    around = Surroundings(settings=settings, zone=zone, clock=clock, random=random, hub=hub, changes=changes)
     async with AsyncExitStack() as stack:
         jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
-        hub = WatchHub(
-            clock=clock, poll_seconds=settings.watch_poll_seconds, maximum_watchers=settings.max_watchers
-        )
-        changes = Changes(database, hub.hear)
-        alerts = partial(
-            AlertOperations,
-            changes=changes,
-            hub=hub,
-            zone=zone,
-            clock=clock,
-            maximum_rules=settings.max_alert_rules,
-        )
-        jobs = build_jobs(
-            alerts=alerts(jobs_database),
-            alert_seconds=settings.alert_interval_seconds,
-            recount=RecountOperations(jobs_database),
-            rolling=RollingOperations(jobs_database, zone=zone, clock=clock),
-            attribute=AttributingProcess(
-                database_url=settings.database_url,
-                reporting_time_zone=settings.reporting_time_zone,
-                lookback_days=settings.attribution_lookback_days,
-            ).run,
-            attribution_seconds=settings.attribution_interval_seconds,
-            zone=zone,
-        )
-        jobs = [
-            *jobs,
-            *_build_audience_jobs(settings, jobs_database, zone=zone, clock=clock),
-            build_portfolio_users_job(
-                PortfolioUsers(jobs_database), seconds=settings.portfolio_users_interval_seconds
-            ),
-            _build_forecast_job(settings, jobs_database, zone=zone, clock=clock),
-            build_retention_job(
-                RetentionOperations(
-                    jobs_database, zone=zone, retention_days=settings.retention_days, clock=clock
-                )
-            ),
-        ]
+        jobs = _build_jobs(around, jobs_database)
         runner = JobRunner(
             database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
-        )
-        metrics = MetricsOperations(database, zone=zone)
-        users = PortfolioUsers(database)
-        analytics = AnalyticsServicer(
-            attribution=AttributionOperations(database, zone=zone, clock=clock),
-            channels=ChannelOperations(database),
-            cohorts=CohortOperations(database, zone=zone, clock=clock),
-            comparison=ComparisonOperations(database),
-            costs=CostOperations(
-                database,
-                Retries(random),
-                changes,
-                zone=zone,
-                clock=clock,
-                future=timedelta(seconds=settings.max_future_seconds),
-            ),
-            forecasts=ForecastOperations(database, zone=zone, clock=clock),
-            ingestion=IngestionOperations(database, settings, clock=clock, random=random, changes=changes),
-            live=LiveOperations(database, metrics, hub, zone=zone, clock=clock, users=users),
-            merchants=MerchantOperations(database),
-            metrics=metrics,
-            portfolio=PortfolioOperations(database, zone=zone, clock=clock, users=users),
-            ranking=RankingOperations(database, zone=zone, clock=clock),
-            rfm=RfmOperations(database, zone=zone),
-            segments=SegmentOperations(database, clock=clock),
-            trends=TrendOperations(database, zone=zone, clock=clock),
-        )
-        alert_rules = AlertServicer(alerts(database))
-        catalog = CatalogServicer(CatalogOperations(database, Retries(random), changes))
-        operations = OperationsServicer(
-            jobs=JobOperations(database, jobs, wake=runner.wake), recount=RecountOperations(database)
-        )
-        exports = ExportServicer(
-            {
-                "AlertService": alert_rules,
-                "AnalyticsService": analytics,
-                "CatalogService": catalog,
-                "OperationsService": operations,
-            }
         )
         await runner.register()
         await stack.enter_async_context(changes.running())
         await stack.enter_async_context(hub.running())
         if settings.jobs_enabled:
             await stack.enter_async_context(runner.running())
-        yield OpenServices(
-            services=[
-                _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
-                _service(ALERT_SERVICE, add_AlertServiceServicer_to_server, alert_rules),
-                _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
-                _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
-                _service(EXPORT_SERVICE, add_ExportServiceServicer_to_server, exports),
-            ],
-            end_streams=hub.end,
+        operations = OperationsServicer(
+            jobs=JobOperations(database, jobs, wake=runner.wake), recount=RecountOperations(database)
         )
+        yield OpenServices(services=_build_services(around, database, operations), end_streams=hub.end)
 
 
-def _build_audience_jobs(
-    settings: AnalyticsSettings, database: Database, *, zone: ZoneInfo, clock: Callable[[], datetime]
-) -> Sequence[Job]:
-    return build_audience_jobs(
+def _build_services(
+    around: Surroundings, database: Database, operations: OperationsServicer
+) -> Sequence[grpc_server.Service]:
+    """Return every proto service; exports ask the others."""
+    analytics = _build_analytics(around, database)
+    alerts = AlertServicer(_build_alerts(around, database))
+    catalog = CatalogServicer(CatalogOperations(database, Retries(around.random), around.changes))
+    exports = ExportServicer(
+        {
+            "AlertService": alerts,
+            "AnalyticsService": analytics,
+            "CatalogService": catalog,
+            "OperationsService": operations,
+        }
+    )
+    return [
+        _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
+        _service(ALERT_SERVICE, add_AlertServiceServicer_to_server, alerts),
+        _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
+        _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
+        _service(EXPORT_SERVICE, add_ExportServiceServicer_to_server, exports),
+    ]
+
+
+def _build_analytics(around: Surroundings, database: Database) -> AnalyticsServicer:
+    settings, zone, clock = around.settings, around.zone, around.clock
+    metrics = MetricsOperations(database, zone=zone)
+    users = PortfolioUsers(database)
+    return AnalyticsServicer(
+        attribution=AttributionOperations(database, zone=zone, clock=clock),
+        channels=ChannelOperations(database),
         cohorts=CohortOperations(database, zone=zone, clock=clock),
+        comparison=ComparisonOperations(database),
+        costs=CostOperations(
+            database,
+            Retries(around.random),
+            around.changes,
+            zone=zone,
+            clock=clock,
+            future=timedelta(seconds=settings.max_future_seconds),
+        ),
+        forecasts=ForecastOperations(database, zone=zone, clock=clock),
+        ingestion=IngestionOperations(
+            database, settings, clock=clock, random=around.random, changes=around.changes
+        ),
+        live=LiveOperations(database, metrics, around.hub, zone=zone, clock=clock, users=users),
+        merchants=MerchantOperations(database),
+        metrics=metrics,
+        portfolio=PortfolioOperations(database, zone=zone, clock=clock, users=users),
+        ranking=RankingOperations(database, zone=zone, clock=clock),
         rfm=RfmOperations(database, zone=zone),
         segments=SegmentOperations(database, clock=clock),
-        audience_seconds=settings.audience_interval_seconds,
-        rfm_seconds=settings.rfm_interval_seconds,
+        trends=TrendOperations(database, zone=zone, clock=clock),
     )
 
 
-def _build_forecast_job(
-    settings: AnalyticsSettings, database: Database, *, zone: ZoneInfo, clock: Callable[[], datetime]
-) -> Job:
-    process = ForecastingProcess(
+def _build_alerts(around: Surroundings, database: Database) -> AlertOperations:
+    return AlertOperations(
+        database,
+        changes=around.changes,
+        hub=around.hub,
+        zone=around.zone,
+        clock=around.clock,
+        maximum_rules=around.settings.max_alert_rules,
+    )
+
+
+def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
+    """Return every job, on the jobs' own connections."""
+    settings, zone, clock = around.settings, around.zone, around.clock
+    attributing = AttributingProcess(
+        database_url=settings.database_url,
+        reporting_time_zone=settings.reporting_time_zone,
+        lookback_days=settings.attribution_lookback_days,
+    )
+    forecasting = ForecastingProcess(
         database_url=settings.database_url,
         reporting_time_zone=settings.reporting_time_zone,
         timeout_seconds=settings.forecast_timeout_seconds,
     )
-    keeper = ForecastKeeper(database, process, zone=zone, clock=clock)
-    return build_forecast_job(keeper, seconds=settings.forecast_interval_seconds)
+    return [
+        *build_jobs(
+            alerts=_build_alerts(around, database),
+            alert_seconds=settings.alert_interval_seconds,
+            recount=RecountOperations(database),
+            rolling=RollingOperations(database, zone=zone, clock=clock),
+            attribute=attributing.run,
+            attribution_seconds=settings.attribution_interval_seconds,
+            zone=zone,
+        ),
+        *build_audience_jobs(
+            cohorts=CohortOperations(database, zone=zone, clock=clock),
+            rfm=RfmOperations(database, zone=zone),
+            segments=SegmentOperations(database, clock=clock),
+            audience_seconds=settings.audience_interval_seconds,
+            rfm_seconds=settings.rfm_interval_seconds,
+        ),
+        build_portfolio_users_job(
+            PortfolioUsers(database), seconds=settings.portfolio_users_interval_seconds
+        ),
+        build_forecast_job(
+            ForecastKeeper(database, forecasting, zone=zone, clock=clock),
+            seconds=settings.forecast_interval_seconds,
+        ),
+        build_retention_job(
+            RetentionOperations(database, zone=zone, retention_days=settings.retention_days, clock=clock)
+        ),
+    ]
 
 
 def _service(
