@@ -37,11 +37,16 @@ def predict_quantiles(series: Series, paths: Paths, origins: Ints) -> Floats:
     """
     paths = paths.times(coming(series.presence))
     targets = targets_of(series.values)
-    quantiles = _distribute(series, paths, targets, origins)
-    if series.is_dense:
-        for index, origin in enumerate(origins):
-            conformed = _conform(paths, targets, int(origin))
-            quantiles[index] = quantiles[index] if conformed is None else conformed
+    if not series.is_dense:
+        return _distribute(series, paths, targets, origins)
+    conformed = {index: _conform(paths, targets, int(origin)) for index, origin in enumerate(origins)}
+    quantiles = np.empty((len(origins), HORIZON, len(LEVELS)))
+    short = [index for index, found in conformed.items() if found is None]
+    if short:
+        quantiles[short] = _distribute(series, paths, targets, origins[short])
+    for index, found in conformed.items():
+        if found is not None:
+            quantiles[index] = found
     return quantiles
 
 
