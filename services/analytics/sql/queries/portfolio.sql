@@ -26,7 +26,7 @@ order by currency_code;
 -- the day after them, which begins at $3 ($7), what is counted up to $4 ($8), included; that is null where there are
 -- whole days only. Where $9 says that the range is 30 whole days, and these are the ones kept ready, they and
 -- their campaigns are read from there (is_ready). Each side has a row, without a currency where nothing happened.
-with sides as (
+with sides as materialized (
     select
         g.side, g.first_day, g.last_day, g.day_start, g.moment,
         date_trunc('hour', g.moment, z.reporting_time_zone) as hour_at, z.reporting_time_zone,
