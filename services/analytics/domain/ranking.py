@@ -13,7 +13,7 @@ from services.analytics.domain.intervals import (
     RatioMoments,
     estimate_wilson_interval,
 )
-from services.analytics.domain.metrics import CONFIDENCE_LEVEL, Counts, DateRange, divide
+from services.analytics.domain.metrics import CONFIDENCE_LEVEL, Counts, DateRange, divide, lacks_views
 from services.common.errors import invalid_field
 
 MINIMUM_TRIALS = 100
@@ -89,6 +89,8 @@ class Ranking:
 
 def _rate(name: str, numerator: str, denominator: str) -> RankingMetric:
     def measure(window: CampaignWindow) -> float | None:
+        if numerator == "views" and lacks_views(window.counts):
+            return None
         return divide(getattr(window.counts, numerator), getattr(window.counts, denominator))
 
     def estimate(window: CampaignWindow) -> ConfidenceInterval | None:
@@ -252,7 +254,7 @@ def rank_campaigns(
     minimum_volume: int,
 ) -> Ranking:
     """Return campaigns, given in their order, with places, values and intervals."""
-    measured = [(window, metric.measure(window)) for window in windows]
+    measured = [(window, value) for window in windows if (value := metric.measure(window)) is not None]
     return Ranking(
         metric=metric,
         date_range=date_range,
@@ -265,6 +267,5 @@ def rank_campaigns(
                 interval=metric.estimate(window) if metric.estimate else None,
             )
             for rank, (window, value) in enumerate(measured, start=1)
-            if value is not None
         ],
     )

@@ -274,6 +274,17 @@ async def test_money_of_several_currencies_is_not_compared(database: DatabaseAdd
             assert await ranked(stubs, metric="conversions") == [("c1", 1), ("c2", 1)]
 
 
+async def test_a_source_without_views_has_no_view_rate(database: DatabaseAddresses) -> None:
+    async with running_server(database.analytics) as stubs:
+        await add_catalog(stubs, campaign("c1"), campaign("c2"))
+        delivered = [event(f"{name}{n}", campaign_id=name) for name in ("c1", "c2") for n in range(100)]
+        await ingest(stubs, *delivered, event("k", "CLICKED"))
+        assert await ranked(stubs, metric="view_rate", days=60) == [("c2", 0)]
+        await keep_window(database, date(2026, 3, 5))
+        as_of = event("x", event_time="2026-03-05T00:00:00+00:00").event_time
+        assert await ranked(stubs, metric="view_rate", as_of=as_of) == [("c2", 0)]
+
+
 async def test_an_empty_portfolio_has_no_best(database: DatabaseAddresses) -> None:
     async with running_server(database.analytics) as stubs:
         for metric in METRICS:

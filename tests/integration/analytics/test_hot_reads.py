@@ -24,9 +24,7 @@ LARGE_TABLES = {
     "campaign_last_30_days",
     "campaign_totals",
     "campaigns",
-    "portfolio_analytics_daily",
 }
-START = LAST_DAY - timedelta(days=29)
 LIFE = DateRange(start=WORLD.first_day, end=LAST_DAY)
 RANKED = {
     name.removeprefix("list_top_of_last_30_days_by_"): name
@@ -38,7 +36,6 @@ READS: dict[str, tuple[tuple[Any, ...], set[str], int]] = {
         name: ((LAST_DAY, ""), {f"campaign_last_30_days_{metric}_idx", "campaigns_pkey"}, 10)
         for metric, name in RANKED.items()
     },
-    "list_portfolio_days": ((START, LAST_DAY), {"portfolio_analytics_daily_pkey"}, 1),
     "list_campaign_days": (
         ("campaign-000007", LAST_DAY - timedelta(days=44), LAST_DAY),
         {"campaign_analytics_daily_pkey"},

@@ -41,6 +41,8 @@ measured as (
             when 'conversion_rate' then s.conversions::double precision / nullif(s.views, 0)
             when 'ctr' then s.clicks::double precision / nullif(s.impressions, 0)
             when 'view_rate' then s.views::double precision / nullif(s.impressions, 0)
+                -- Undefined where a source reports no views, but what can follow a view.
+                / case when s.views > 0 or (s.clicks = 0 and s.conversions = 0) then 1 end
             when 'revenue' then s.revenue_micros
             when 'profit' then s.revenue_micros - s.cost_micros
             when 'cost' then s.cost_micros

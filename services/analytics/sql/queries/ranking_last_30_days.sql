@@ -198,7 +198,7 @@ left join lateral (
 order by t.ctr desc, t.campaign_id;
 
 -- name: list_top_of_last_30_days_by_view_rate :many
--- The ten campaigns of the highest view rate.
+-- The ten campaigns of the highest view rate; it is undefined where a source reports no views.
 select
     t.campaign_id, c.campaign_name, t.currency_code, t.impressions, t.views, t.clicks, t.conversions,
     t.revenue_micros, t.cost_micros,
@@ -209,6 +209,7 @@ from (
     where (select w.end_day from rolling_window w) = $1::date
         and ($2::text = '' or t.currency_code = $2)
         and t.impressions >= 100
+        and (t.views > 0 or (t.clicks = 0 and t.conversions = 0))
     order by t.view_rate desc, t.campaign_id
     limit 10
 ) t
