@@ -215,7 +215,7 @@ class ForecastBacktest(_message.Message):
     beats_baseline: _builtins.bool
     """Whether the best of the methods did better than the seasonal-naive baseline (the same weekday of the week before,
     with intervals made in the same way) by weighted interval score. Where none did, the baseline is what is served.
-    Unset where the history is too short to tell (under 29 days).
+    Unset where the history is too short to tell (under 28 days).
     """
     weighted_interval_score: _builtins.float
     """Mean weighted interval score of what is served, over its median, 80 % and 95 % interval (Bracher et al. 2021), in
