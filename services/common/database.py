@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal, TypeAlias
 
 import asyncpg
@@ -158,7 +158,9 @@ class Database:
             try:
                 yield connection
             except (*_LOST, asyncpg.InterfaceError, asyncpg.InternalClientError):
-                connection.terminate()
+                # The pool takes a connection back by itself once it has noticed its end.
+                with suppress(asyncpg.InterfaceError):
+                    connection.terminate()
                 raise
 
     @asynccontextmanager

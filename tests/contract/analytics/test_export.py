@@ -252,7 +252,8 @@ async def test_all_pages_are_sent_in_pieces(database: DatabaseAddresses) -> None
 async def test_a_question_without_a_field_is_asked_by_name(database: DatabaseAddresses) -> None:
     async with running_server(database.analytics) as stubs:
         await send_world(stubs)
-        for name, question in (("top-campaigns", {"top_campaigns": {}}), ("users", {"users": {}})):
+        questions: dict[str, Any] = {"top-campaigns": {"top_campaigns": {}}, "users": {"users": {}}}
+        for name, question in questions.items():
             expected = await export(stubs, **question)
             assert await export(stubs, question_name=name) == expected
             assert await export(stubs, question_name=name, **question) == expected

@@ -163,8 +163,8 @@ async def test_a_refund_takes_from_where_its_original_counts(
         await stubs.catalog.UpsertCampaigns(catalog_service_pb2.UpsertCampaignsRequest(campaigns=[entry]))
 
     await set_catalog(["new"], channel=3, merchant_id=1)
-    purchase = {"kind": "CONVERTED", "revenue": 5.0, "campaign_id": None, "merchant_id": 1}
-    await ingest(stubs, event("sale", "CONVERTED", revenue=9), event("plain", **purchase))
+    plain = event("plain", "CONVERTED", revenue=5.0, campaign_id=None, merchant_id=1)
+    await ingest(stubs, event("sale", "CONVERTED", revenue=9), plain)
     await set_catalog(["vip"], channel=1, merchant_id=1)
     refunds = [
         event("r1", "REFUNDED", revenue=9, original_event_id="sale", channel=2, merchant_id=2),

@@ -93,6 +93,15 @@ async def test_a_lost_connection_is_unavailable_and_the_pool_recovers(pool: Data
     await pool.ping()
 
 
+async def test_a_connection_lost_in_the_middle_of_a_transaction_is_unavailable(pool: Database) -> None:
+    for _ in range(5):  # whether the pool or the statement notices first is chance
+        with pytest.raises(UnavailableError):
+            async with pool.transaction() as connection:
+                await connection.fetchval("select pg_terminate_backend(pg_backend_pid())")
+    async with pool.transaction() as connection:
+        assert await connection.fetchval("select 1") == 1
+
+
 async def test_giving_a_connection_back_asks_the_server_nothing(
     pool: Database, database: DatabaseAddresses
 ) -> None:

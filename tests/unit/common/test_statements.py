@@ -56,5 +56,5 @@ def test_the_files_of_a_folder_are_one_and_share_no_name(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert list(load_statements("package_of_folder")) == ["first", "second"]
     (folder / "c.sql").write_text("-- name: first :one\n-- Again.\nselect 3;\n")
-    with pytest.raises(ValueError, match="c.sql: statement first is defined twice"):
+    with pytest.raises(ValueError, match=r"c\.sql: statement first is defined twice"):
         load_statements("package_of_folder")
