@@ -59,7 +59,7 @@ class AnalyticsSettings(ServiceSettings):
         900.0, ge=1, description="seconds between two runs of attribution"
     )
     portfolio_users_interval_seconds: float = Field(
-        60.0,
+        300.0,
         gt=0,
         description="how often the users of all campaigns are added up, for the portfolio's intervals",
     )

@@ -57,7 +57,7 @@ _HOURS_OF_WEEK_FROM = 672
 
 @dataclass(frozen=True, kw_only=True)
 class Unusual:
-    """What is out of the ordinary; places count the points. `method` is empty where nothing was looked for."""
+    """What is out of the ordinary, by place among the points; no `method` where nothing was looked for."""
 
     anomalies: Sequence[Anomaly] = ()
     changes: Sequence[Change] = ()
