@@ -1,8 +1,10 @@
 """Forecasts from kept days to kept points, in this process and in the one that a job starts."""
 
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,7 +17,7 @@ from services.analytics.forecasting_process import ForecastingProcess
 from services.analytics.operations.forecasts import ForecastKeeper
 from services.analytics.store import forecasts as store
 from services.common.database import Connection, Database
-from services.common.errors import DeadlineExceededError, InternalError, UnavailableError
+from services.common.errors import DeadlineExceededError, DomainError, InternalError, UnavailableError
 from tests.forecast_factories import add_days, daily_values
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -187,19 +189,35 @@ async def test_the_process_makes_them_and_says_what_it_made(database: DatabaseAd
         assert len(await read(opened_database, PORTFOLIO)) == 3
 
 
-async def test_a_process_that_cannot_reach_the_database_says_so() -> None:
-    with pytest.raises(UnavailableError, match="database"):
-        await process("postgresql://analytics:wrong@127.0.0.1:1/merchants_db").run()
-
-
-async def test_a_process_that_takes_too_long_is_stopped(database: DatabaseAddresses) -> None:
-    with pytest.raises(DeadlineExceededError):
-        await process(database.analytics, timeout_seconds=0.01).run()
-
-
-async def test_a_process_that_breaks_off_is_an_internal_error() -> None:
-    with pytest.raises(InternalError):
-        await process("no address").run()
+@pytest.mark.parametrize(
+    ("script", "expected_error", "message"),
+    [
+        (
+            (
+                """echo '{"stage": "read", "fraction": 0.0}'; echo '{"refused": {"code": "UNAVAILABLE", """
+                """"reason": "DATABASE_UNAVAILABLE", "message": "the database does not answer"}}'; exit 3"""
+            ),
+            UnavailableError,
+            "the database does not answer",
+        ),
+        ("exit 1", InternalError, "the forecasts broke off; the earlier ones stay"),
+        ("kill -9 $$", InternalError, "the forecasts broke off; the earlier ones stay"),
+        ("exec sleep 600", DeadlineExceededError, "took longer than 0.5 seconds and were stopped"),
+    ],
+)
+async def test_a_process_that_ends_badly_is_an_error_of_its_kind(
+    script: str,
+    expected_error: type[DomainError],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(expected_error, match=message):
+        await process("postgresql://nowhere", timeout_seconds=0.5 if "sleep" in script else 30.0).run()
 
 
 class CountingForecaster:

@@ -28,7 +28,7 @@ SHARED = Path(os.environ.get("SHARED_DATA_DIR", Path(__file__).parents[4] / "sha
 FOLDER = SHARED / "complete_journey"
 END = date(2026, 11, 20)
 WORLDS = (9, 10, 11, 12)
-"""None of them was looked at while methods and intervals were chosen (1 and 2 were)."""
+"""None of them was looked at while methods and intervals were chosen (1 to 4 were)."""
 METRICS = ("conversions", "revenue", "cost")
 EVERY = 8
 JUDGED_MEAN = 50
