@@ -85,6 +85,14 @@ async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
     """
 
 
+def _is_unfit(connection: Connection) -> bool:
+    """Return whether a connection ended or is in the middle of something; the pool knows what to do then."""
+    try:
+        return connection.is_closed() or connection.is_in_transaction()
+    except asyncpg.InterfaceError:  # the pool has taken it back already
+        return True
+
+
 class Database:
     """A pool of connections to one database under one role.
 
@@ -101,6 +109,9 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", options: Mapping[str, Any]) -> None:
         self._pool = pool
         self._options = options
+        # Connections that were given back whole, for the next to take; the pool counts them as lent.
+        self._at_hand: list[Connection] = []
+        self._waiting = 0
 
     @classmethod
     async def open(
@@ -130,6 +141,9 @@ class Database:
 
     async def close(self) -> None:
         """Wait for work under way and close every connection."""
+        self._waiting += 1  # nothing stays at hand any more
+        while self._at_hand:
+            await self._pool.release(self._at_hand.pop())
         await self._pool.close()
 
     @asynccontextmanager
@@ -153,15 +167,37 @@ class Database:
 
     @asynccontextmanager
     async def _borrow(self) -> AsyncIterator[Connection]:
-        """Yield a connection of the pool; one that broke does not go back, even before its end is noticed."""
-        async with self._pool.acquire() as connection:
-            try:
-                yield connection
-            except (*_LOST, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        """Yield a connection; one that broke does not go back, even before its end is noticed.
+
+        One that comes back whole stays at hand unless somebody waits for the pool, because handing it to the
+        pool and asking for it again costs a task of its own.
+        """
+        connection = await self._take()
+        try:
+            yield connection
+        except BaseException as error:
+            if isinstance(error, (*_LOST, asyncpg.InterfaceError, asyncpg.InternalClientError)):
                 # The pool takes a connection back by itself once it has noticed its end.
                 with suppress(asyncpg.InterfaceError):
                     connection.terminate()
-                raise
+            await self._pool.release(connection)
+            raise
+        if self._waiting or _is_unfit(connection):
+            await self._pool.release(connection)
+        else:
+            self._at_hand.append(connection)
+
+    async def _take(self) -> Connection:
+        while self._at_hand:
+            connection = self._at_hand.pop()
+            if not _is_unfit(connection):
+                return connection
+            await self._pool.release(connection)
+        self._waiting += 1
+        try:
+            return await self._pool.acquire()
+        finally:
+            self._waiting -= 1
 
     @asynccontextmanager
     async def listen(self, channel: str, hear: Callable[[str], None]) -> AsyncIterator["Listening"]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 
 import asyncpg
 import pytest
@@ -114,6 +115,44 @@ async def test_giving_a_connection_back_asks_the_server_nothing(
     finally:
         await observer.close()
     assert said == "select 'the last of mine'"
+
+
+async def fetch_pid(pool: Database) -> int:
+    async with pool.acquire() as connection:
+        return int(await connection.fetchval("select pg_backend_pid()"))
+
+
+async def test_a_connection_stays_at_hand_until_it_ends(pool: Database, database: DatabaseAddresses) -> None:
+    pid = await fetch_pid(pool)
+    assert await fetch_pid(pool) == pid
+    with pytest.raises(RuntimeError):
+        async with pool.acquire():
+            raise RuntimeError
+    killer = await asyncpg.connect(database.admin)
+    try:
+        assert await killer.fetchval("select pg_terminate_backend($1, 5000)", pid)
+    finally:
+        await killer.close()
+    with suppress(UnavailableError):  # where nobody has read yet that it ended
+        await fetch_pid(pool)
+    assert await fetch_pid(pool) != pid
+
+
+async def test_who_waits_gets_the_connection_that_comes_back(pool: Database) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(pool.acquire())
+        async with pool.acquire():
+            waiting = asyncio.create_task(fetch_pid(pool))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+        assert await asyncio.wait_for(waiting, timeout=5) > 0
+
+
+async def test_a_transaction_left_open_is_rolled_back(pool: Database) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("begin; insert into public.things values (7, 7)")
+    assert await count(pool) == 0
 
 
 async def test_nobody_listening_is_unavailable(database: DatabaseAddresses) -> None:
