@@ -43,7 +43,7 @@ class Trend:
 
 
 class TrendOperations:
-    """Answers from rollups; every answer comes from one snapshot of the database.
+    """Answers from rollups; the counts of an answer come from one statement, so from one snapshot.
 
     Args:
         database: where the rollups live.
@@ -68,7 +68,7 @@ class TrendOperations:
             InvalidArgumentError: the range is reversed, absurd, or too long for the interval.
         """
         check_range(start, end)
-        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        async with self._database.acquire() as connection:
             bounds = await fetch_bounds(connection, campaign_id)
             points: Sequence[TrendPoint] = ()
             if bounds.first_day is not None or (start is not None and end is not None):
