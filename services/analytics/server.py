@@ -170,7 +170,7 @@ def _build_analytics(around: Surroundings, database: Database) -> AnalyticsServi
     users = PortfolioUsers(database)
     return AnalyticsServicer(
         attribution=AttributionOperations(database, zone=zone, clock=clock),
-        channels=ChannelOperations(database),
+        channels=ChannelOperations(database, zone=zone),
         cohorts=CohortOperations(database, zone=zone, clock=clock),
         comparison=ComparisonOperations(database),
         costs=CostOperations(

@@ -9,12 +9,13 @@ from services.analytics.domain.metrics import (
     Estimate,
     RatioName,
     estimate_by_design_effect,
+    estimate_by_users,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelTotals:
-    """What was counted of one channel (0: none is known); its users are not added up."""
+    """What was counted of one channel (0: none is known), with or without the sums over its users."""
 
     channel: int
     totals: CampaignTotals
@@ -35,17 +36,19 @@ class ChannelPerformance:
 
 def measure_channels(
     channels: Sequence[ChannelTotals],
-    life: CampaignTotals,
+    life: CampaignTotals | None = None,
     confidence_level: float = CONFIDENCE_LEVEL,
 ) -> Sequence[ChannelPerformance]:
-    """Return channels with intervals by the design effect of the whole campaign's life.
+    """Return channels with their rates, which take the user as the unit.
 
-    A campaign whose only channel this is, over its whole life, has its exact intervals. A channel's users may
-    repeat more or less than those of the whole campaign: its own sums over users would double the rows that
-    ingestion writes.
+    With `life`, the sums over users of the channels are unknown, and the design effect of the whole
+    campaign's life stands in. Where a channel's users repeat more than those of the whole campaign, that is
+    too narrow (`design_effect.py` has figures); keeping its own sums would double the rows that are written.
     """
 
     def estimate(window: CampaignTotals, name: RatioName) -> Estimate:
+        if life is None:
+            return estimate_by_users(window, name, confidence_level)
         return estimate_by_design_effect(window, life, name, confidence_level)
 
     return [
@@ -60,3 +63,18 @@ def measure_channels(
         )
         for channel in channels
     ]
+
+
+def count_channel_events(channels: Sequence[ChannelTotals]) -> int:
+    """Return the events of all channels together, but for refunds."""
+    return sum(
+        counts.impressions
+        + counts.views
+        + counts.clicks
+        + counts.conversions
+        + signals.notification_deliveries
+        + signals.notification_opens
+        + signals.geofence_entries
+        + signals.unsubscribes
+        for counts, signals in ((channel.totals.counts, channel.totals.signals) for channel in channels)
+    )

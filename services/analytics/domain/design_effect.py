@@ -10,13 +10,14 @@ effect, the variance of a ratio with the user as the unit over what independent 
 
 Where users do in a window as in the rest of their life, they repeat less in it, and the interval is rather
 too wide. Where they repeat more in it than elsewhere, it is too narrow: for 150 users with 20 views each, in
-a life of 3,000 others with one view each, 95 % covered 87 %; for 100 users among 10,000 others 71 %. Where
-the window is the whole life, the interval is exact.
+a life of 3,000 others with one view each, 95 % covered 87 %; for 100 users among 10,000 others 71 %. So who
+can afford it adds up the window's own users. Where the window is the whole life, the interval is exact.
 """
 
 from math import sqrt
 
 from services.analytics.domain.intervals import (
+    MINIMUM_EFFECTIVE_PAYERS,
     MINIMUM_USERS,
     ConfidenceInterval,
     RatioMoments,
@@ -57,7 +58,8 @@ def estimate_window_ratio_interval(
 ) -> ConfidenceInterval | None:
     """Return the interval of the ratio y / x of a window that has `volume_share` of the life's conversions.
 
-    None where the window's ratio is not above 0, or the life's interval or the share is undefined.
+    None where the window's ratio is not above 0, the life's variance or the share is undefined, or the
+    window's part of the life's effective payers (Kish's y^2 / yy) is below two.
     """
     if (y, x) == (life.y, life.x) and life.yy > 0:
         return estimate_ratio_interval(life, confidence_level)
@@ -68,6 +70,8 @@ def estimate_window_ratio_interval(
     share = min(volume_share, 1.0)
     # Where all of y is imported cost, no user carries it, and the users behind x are who tells.
     effective = share * (min(carriers, life.y * life.y / life.yy) if life.yy > 0 else carriers)
+    if effective < MINIMUM_EFFECTIVE_PAYERS:
+        return None
     if life.yyy is None:
         return log_interval(y / x, variance / share, effective, confidence_level)
     # Over fewer users the same skewness weighs more: it is per root of the users.

@@ -18,6 +18,8 @@ from math import cbrt, exp, sqrt
 from scipy.special import betaincinv, ndtri, stdtrit
 
 MINIMUM_USERS = 2
+MINIMUM_EFFECTIVE_PAYERS = 2.0
+"""Fewer, and one user makes up nearly all of the money: an interval would be of that user."""
 PRIOR_CORRELATION = 0.5
 """What is taken for the correlation of one user's events before any user has told."""
 _NEGLIGIBLE_SKEWNESS = 1e-6
@@ -82,11 +84,15 @@ def estimate_ratio_interval(
     there are users behind the numerator (at least one), because where few users carry it the variance is
     known no better than from them; users count by their share of it, y^2 / yy in all (Kish's effective
     number), because where few large amounts make up most of the money only those tell. None where the ratio
-    is undefined or 0, with fewer than two users behind it, or where all users are alike: nothing then tells
-    how they vary, and that ten users paid one price is no proof that the eleventh will.
+    is undefined or 0, with fewer than two users behind it, by number or by Kish's effective one, or where all
+    users are alike: nothing then tells how they vary, and that ten users paid one price is no proof that the
+    eleventh will.
 
     95 % cover at least 93 % of log-normal amounts up to sigma 1, with 200 to 20,000 users; at sigma 1.5 (few
-    large amounts make up most of the money) 91.6 % and more. The skewness is that of y alone.
+    large amounts make up most of the money) 91.6 % and more, at sigma 2 92.3 % where they were measured.
+    Amounts without a finite variance have no such interval: Pareto of index 1.8 covers 91.5 %; and what was
+    not drawn is not known: where one user in 1,000 brings 5,000 times what others do, 500 users cover 39.7 %.
+    The skewness is that of y alone.
     """
     variance = estimate_relative_variance(moments)
     ratio = moments.ratio
@@ -94,6 +100,8 @@ def estimate_ratio_interval(
     if not variance or ratio is None or carriers < MINIMUM_USERS:
         return None
     effective = min(carriers, moments.y * moments.y / moments.yy)
+    if effective < MINIMUM_EFFECTIVE_PAYERS:
+        return None
     if moments.yyy is None:
         return log_interval(ratio, variance, effective, confidence_level)
     interval = skewed_interval(
@@ -110,7 +118,8 @@ def estimate_total_interval(
     The variance of the sum over n users is n / (n - 1) * sum((d_u - mean d)^2) with d = y - x; x_known moves
     the interval and does not widen it. The skewness is that of y. The lower end is not below what is lost
     where y comes to nothing: x at the upper end of its own interval by Student's t. None with fewer than two
-    users behind y, where all users are alike, or where nobody kept the sum of cubes.
+    users behind y, by number or by Kish's effective one, where all users are alike, or where nobody kept the
+    sum of cubes.
     """
     n = moments.users
     carriers = n if moments.carriers is None else moments.carriers
@@ -118,13 +127,14 @@ def estimate_total_interval(
         return None
     spent = moments.x - moments.x_known
     squares = n * (moments.yy - 2 * moments.xy + moments.xx) - (moments.y - spent) ** 2
-    if squares <= 0:
+    effective = min(carriers, moments.y * moments.y / moments.yy)
+    if squares <= 0 or effective < MINIMUM_EFFECTIVE_PAYERS:
         return None
     interval = skewed_interval(
         float(moments.y - moments.x),
         sqrt(squares / (n - 1)),
         estimate_skewness(moments),
-        min(carriers, moments.y * moments.y / moments.yy),
+        effective,
         confidence_level,
     )
     student = float(stdtrit(n - 1.0, (1 + confidence_level) / 2))
@@ -186,6 +196,9 @@ def estimate_rate_interval(
     Clopper and Pearson's interval at the effective number of trials (`score_interval`). A rate above 1
     (events may be lost on the way) falls back to `estimate_ratio_interval`. None where the rate is undefined
     or with fewer than two users.
+
+    The variance is that of the users seen, so repetition must have one: where users repeat by Pareto of index
+    1.2, up to 500 events each, 95 % cover 87.9 % of a rate of 0.05 with 500 users, and 91 to 93 % with 100.
     """
     ratio = moments.ratio
     if ratio is None or ratio < 0 or moments.users < MINIMUM_USERS:

@@ -19,7 +19,7 @@ from services.analytics.domain.intervals import (
     estimate_ratio_interval,
     estimate_relative_variance,
 )
-from services.analytics.domain.metrics import Counts, Estimate
+from services.analytics.domain.metrics import Counts, Estimate, lacks_views
 from services.analytics.domain.simpson import Reversal, StratifiedGroup, find_reversals
 from services.common.errors import invalid_field
 
@@ -147,13 +147,18 @@ def find_segment_reversals(
 ) -> Sequence[Reversal]:
     """Return the pairs of one segmentation whose order by any rate turns around within strata."""
     found: list[Reversal] = []
+    without_views = {name for name, measured in moments.items() if lacks_views(measured.counts)}
     for metric in RATE_NAMES:
         for stratified_by in STRATIFICATIONS:
             cells: dict[str, dict[str, tuple[int, int]]] = {}
             for row in strata:
                 if row.stratified_by == stratified_by:
                     cells.setdefault(row.segment_name, {})[row.stratum] = _RATES[metric](row.counts)
-            groups = [_group(name, of_name, moments.get(name), metric) for name, of_name in cells.items()]
+            groups = [
+                _group(name, of_name, moments.get(name), metric)
+                for name, of_name in cells.items()
+                if metric != "view_rate" or name not in without_views
+            ]
             found += find_reversals(
                 groups, stratified_by=stratified_by, metric=metric, stratifications=len(STRATIFICATIONS)
             )
@@ -178,10 +183,14 @@ _VALUES: Mapping[SegmentMetric, Callable[[Counts], tuple[int, int]]] = {
 
 def _order(segment: SegmentSums, metric: SegmentMetric) -> tuple[bool, float, str]:
     above, below = _VALUES[metric](segment.counts)
+    if metric == "view_rate" and lacks_views(segment.counts):
+        below = 0
     return not below, -above / below if below else 0.0, segment.segment_name
 
 
 def _estimate_rate(segment: SegmentSums, rate: RateName, confidence_level: float) -> Estimate:
+    if rate == "view_rate" and lacks_views(segment.counts):
+        return Estimate()
     y, x = _RATES[rate](segment.counts)
     moments = _rate_moments(segment.moments, rate)
     scaled = None if moments is None else _scale(moments, y, x)

@@ -1,11 +1,11 @@
-"""Statement that reads what a campaign did by delivery channel."""
+"""Statements that read what a campaign did by delivery channel."""
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 
 from services.analytics.domain.channels import ChannelTotals
-from services.analytics.domain.metrics import CampaignTotals
-from services.analytics.store.metrics import counts_of, signals_of
+from services.analytics.domain.metrics import CampaignTotals, UserMoments
+from services.analytics.store.metrics import counts_of, moments_of, signals_of
 from services.analytics.store.statements import STATEMENTS, Connection
 
 
@@ -25,3 +25,11 @@ async def list_campaign_channels(
         )
         for row in rows
     ]
+
+
+async def list_channel_user_moments(
+    connection: Connection, campaign_id: str, start_at: datetime, end_at: datetime
+) -> Mapping[int, UserMoments]:
+    """Return the sums over the users of each channel of a campaign's events, `end_at` excluded."""
+    rows = await connection.fetch(STATEMENTS["list_channel_user_moments"].sql, campaign_id, start_at, end_at)
+    return {row["channel"]: moments_of(row) for row in rows}

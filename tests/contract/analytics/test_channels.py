@@ -8,6 +8,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.type.v1.campaign_pb2 import CHANNEL_EMAIL, CHANNEL_PUSH, CHANNEL_UNSPECIFIED
+from services.analytics.operations import channels as operations
 from tests.analytics_factories import Stubs, event, ingest, refusal
 
 
@@ -45,7 +46,7 @@ async def test_each_channel_has_its_counts_and_rates(stubs: Stubs, database: Dat
     answer = await channels_of(stubs)
     assert (answer.campaign_id, answer.currency_code) == ("c1", "USD")
     assert not answer.HasField("date_range")
-    assert answer.interval_method == "design_effect"
+    assert answer.interval_method == "user_delta_method"
     unknown, push, mail = answer.channels
     assert [unknown.channel, push.channel, mail.channel] == [
         CHANNEL_UNSPECIFIED,
@@ -83,6 +84,54 @@ async def test_the_only_channel_has_the_intervals_of_the_campaign(stubs: Stubs) 
     metrics = await stubs.analytics.GetCampaignMetrics(pb.GetCampaignMetricsRequest(campaign_id="c1"))
     assert push.conversion_rate_interval == metrics.conversion_rate_interval
     assert push.roas_interval == metrics.roas_interval
+
+
+async def test_a_channels_intervals_are_those_of_a_campaign_of_its_events_alone(
+    stubs: Stubs, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few users with many views by push beside many with one by e-mail: c2 has what c1 has by push."""
+    for n in range(40):
+        mail: dict[str, Any] = {"user_id": f"m{n}", "channel": CHANNEL_EMAIL}
+        await ingest(stubs, event("d", cost=1, **mail), event("v", "VIEWED", **mail))
+    for n in range(6):
+        for name in ("c1", "c2"):
+            common: dict[str, Any] = {"user_id": f"p{n}", "channel": CHANNEL_PUSH, "campaign_id": name}
+            events = [event(f"{name}d{i}", cost=0.5, **common) for i in range(8)]
+            events += [event(f"{name}v{i}", "VIEWED", **common) for i in range(6)]
+            events += [event(f"{name}s{i}", "CONVERTED", revenue=5 + n, **common) for i in range(n)]
+            events.append(
+                event(f"{name}n", "NOTIFICATION_DELIVERED", **common | {"event_time": "2026-02-20T10:00:00+00:00"})
+            )
+            if n == 5:
+                refund = {**common, "event_time": "2026-03-09T10:00:00+00:00"}
+                events.append(
+                    event(f"{name}r", "REFUNDED", revenue=3, original_event_id=f"{name}s0", **refund)
+                )
+            await ingest(stubs, *events)
+    answer = await channels_of(stubs)
+    assert answer.interval_method == "user_delta_method"
+    push, mail_alone = answer.channels
+    alone = await stubs.analytics.GetCampaignMetrics(pb.GetCampaignMetricsRequest(campaign_id="c2"))
+    for name in ("view_rate", "ctr", "conversion_rate", "notification_open_rate", "roas"):
+        assert getattr(push, name) == getattr(alone, name)
+        assert getattr(push, f"{name}_interval") == getattr(alone, f"{name}_interval"), name
+    assert mail_alone.conversion_rate == 0
+
+    monkeypatch.setattr(operations, "MAXIMUM_EXACT_EVENTS", 10)
+    borrowed = await channels_of(stubs)
+    assert borrowed.interval_method == "design_effect"
+    assert borrowed.channels[0].views == push.views
+    assert borrowed.channels[0].view_rate_interval != push.view_rate_interval
+    monkeypatch.undo()
+    connection = await asyncpg.connect(database.admin)
+    try:
+        await connection.execute("update analytics.reporting_settings set sealed_through = '2026-02-20'")
+    finally:
+        await connection.close()
+    assert (await channels_of(stubs)).interval_method == "design_effect"
+    kept = await channels_of(stubs, start_date="2026-02-21")
+    assert kept.interval_method == "user_delta_method"
+    assert kept.channels[0].view_rate_interval == push.view_rate_interval
 
 
 @pytest.mark.parametrize(

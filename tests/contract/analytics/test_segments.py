@@ -237,3 +237,21 @@ async def test_segment_statements_keep_to_their_indexes(
         await connection.close()
     for index in expected:
         assert index in plan, plan
+
+
+async def test_a_segment_of_a_source_without_views_has_no_view_rate(database: DatabaseAddresses) -> None:
+    """`b` clicks and never views; `c` does nothing with what it is sent, a view rate of 0."""
+    async with running_server(database.analytics) as stubs:
+        await add_catalog(stubs)
+        await add_users(stubs, u1=["a"], u2=["b"], u3=["b"], u4=["c"], u5=["c"])
+        delivered = [event("d", user_id=f"u{n}") for n in range(1, 6)]
+        clicked = [event("k", "CLICKED", user_id=f"u{n}") for n in (2, 3)]
+        await ingest(stubs, *delivered, *clicked, event("v", "VIEWED", user_id="u1"))
+        answer = await ask(stubs, metric="view_rate")
+    assert [s.segment_name for s in answer.segments] == ["a", "c", "b"], "undefined last"
+    [_, idle, silent] = answer.segments
+    assert (idle.HasField("view_rate"), idle.view_rate) == (True, 0)
+    assert idle.HasField("view_rate_interval")
+    assert (silent.impressions, silent.clicks, silent.ctr) == (2, 2, 1)
+    assert not silent.HasField("view_rate")
+    assert not silent.HasField("view_rate_interval")

@@ -110,7 +110,7 @@ def test_one_user_has_no_interval() -> None:
 
 def test_money_of_one_user_has_no_interval() -> None:
     assert estimate_ratio_interval(moments([(10, 2), (0, 2), (0, 2)], carriers=1)) is None
-    assert estimate_ratio_interval(moments([(10, 2), (9, 2), (0, 2)], carriers=2)) is not None
+    assert estimate_ratio_interval(moments([(10, 2), (9, 2), (8, 2), (0, 2)], carriers=3)) is not None
 
 
 def test_a_rate_of_zero_or_one_is_judged_by_the_number_of_users() -> None:
@@ -139,8 +139,22 @@ def test_users_that_agree_perfectly_leave_the_events_as_trials() -> None:
     assert interval.upper - interval.lower == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 30_000), rel=0.01)
 
 
-def test_an_interval_stays_finite_where_one_user_carries_everything() -> None:
-    interval = estimate_ratio_interval(moments([(10**15, 1), (1, 10**9)]))
+def test_money_of_which_one_user_makes_up_nearly_all_has_no_interval() -> None:
+    """A whale of 25,000 beside 29 users of 5: 1.01 effective payers, whose interval would be [0, 4e12]."""
+    whale = moments([(25_000, 2), *[(5, 2)] * 29], carriers=30)
+    cubes = replace(whale, yyy=25_000**3 + 29 * 125)
+    for life in (whale, cubes):
+        assert estimate_ratio_interval(life) is None
+        assert estimate_total_interval(life) is None
+        assert estimate_window_ratio_interval(life, y=25_005, x=4, volume_share=0.9) is None
+    two = replace(moments([(25_000, 2), (25_000, 3), *[(5, 2)] * 29], carriers=31), yyy=2 * 25_000**3)
+    assert estimate_ratio_interval(two) is not None
+    assert estimate_total_interval(two) is not None
+    assert estimate_window_ratio_interval(two, y=25_000, x=60, volume_share=0.5) is None
+
+
+def test_an_interval_stays_finite_where_two_users_carry_everything() -> None:
+    interval = estimate_ratio_interval(moments([(10**15, 1), (10**15, 10**9)]))
     assert interval is not None
     assert 0 <= interval.lower <= interval.upper < math.inf
 
@@ -172,23 +186,23 @@ def test_money_of_users_who_are_all_alike_has_no_interval() -> None:
 
 @pytest.mark.parametrize(("costs", "least"), [([2] * 9, -18.0), ([2, 2, 2, 2, 3, 2, 2, 2, 2], -21.5)])
 def test_profit_is_not_below_what_is_spent(costs: list[int], least: float) -> None:
-    """One amount makes up nearly everything; without revenue no more than the cost and its spread is lost."""
-    pairs = [(25_000, costs[0]), (4, costs[1]), *((0, cost) for cost in costs[2:])]
-    interval = estimate_total_interval(replace(moments(pairs, carriers=2), yyy=25_000**3 + 64))
+    """Three amounts make up everything; without revenue no more than the cost and its spread is lost."""
+    pairs = [*((25_000, cost) for cost in costs[:3]), *((0, cost) for cost in costs[3:])]
+    interval = estimate_total_interval(replace(moments(pairs, carriers=3), yyy=3 * 25_000**3))
     assert interval is not None
     assert least <= interval.lower <= -sum(costs)
-    assert interval.upper > 25_000
+    assert interval.upper > 75_000
 
 
 def test_a_window_of_money_needs_a_life_that_tells() -> None:
     life = replace(moments([(5, 2), (9, 2), (0, 2), (4, 1)], carriers=3), yyy=125 + 729 + 64)
-    given = estimate_window_ratio_interval(life, y=9, x=4, volume_share=0.5)
-    without_cubes = estimate_window_ratio_interval(replace(life, yyy=None), y=9, x=4, volume_share=0.5)
+    given = estimate_window_ratio_interval(life, y=9, x=4, volume_share=0.8)
+    without_cubes = estimate_window_ratio_interval(replace(life, yyy=None), y=9, x=4, volume_share=0.8)
     for interval in (given, without_cubes):
         assert interval is not None
         assert interval.lower < 9 / 4 < interval.upper
     assert estimate_window_ratio_interval(life, y=9, x=4, volume_share=0.0) is None
-    assert estimate_window_ratio_interval(life, y=0, x=4, volume_share=0.5) is None
+    assert estimate_window_ratio_interval(life, y=0, x=4, volume_share=0.8) is None
     assert estimate_window_ratio_interval(moments([(5, 2)]), y=9, x=4, volume_share=0.5) is None
     assert estimate_window_ratio_interval(life, y=18, x=7, volume_share=1.0) == estimate_ratio_interval(life)
 
