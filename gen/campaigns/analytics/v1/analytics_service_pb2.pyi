@@ -144,7 +144,7 @@ class GetCampaignMetricsResponse(_message.Message):
     """converting_users / reached_users. Unset without reached users, and where reached_users is unset."""
     breakeven_conversion_rate: _builtins.float
     """The conversion_rate at which, with the views had and the mean revenue of the conversions seen, the revenue pays
-    the cost. Unset without views, or where breakeven_conversions is.
+    the cost. Above 1 it cannot be reached at this mean revenue. Unset without views, or where breakeven_conversions is.
     """
     notification_deliveries: _builtins.int
     """Notifications that reached a device (NOTIFICATION_DELIVERED). Never impressions."""
@@ -181,14 +181,14 @@ class GetCampaignMetricsResponse(_message.Message):
 
     @_builtins.property
     def revenue_per_impression_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is unset or 0, or with fewer
-        than two paying users, or where all are alike.
+        """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is unset or 0, with fewer than
+        two effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset
-        or 0, or with fewer than two paying users, or where all are alike.
+        or 0, with fewer than two effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     @_builtins.property
@@ -388,7 +388,12 @@ class GetCampaignChannelsResponse(_message.Message):
     currency_code: _builtins.str
     """The currency of all money here; empty while the campaign has none."""
     interval_method: _builtins.str
-    """How the intervals were made, as in GetCampaignMetricsResponse."""
+    """How the intervals were made. `user_delta_method`: exact sums over the users of each channel; for up to 20,000 events
+    whose single events are kept. `design_effect`: variances of events, times what the users of the campaign's life make
+    of them. That covers 95 % and more where users of a channel repeat as those of the whole campaign do or less, and too
+    little where they repeat more: 86.5 % for 150 users of 20 views beside 3,000 of one by other channels, 71.3 % for 100
+    of 20 beside 10,000 of one.
+    """
     @_builtins.property
     def date_range(self) -> _range_pb2.DateRange:
         """The days counted; unset where the whole life of the campaign is."""

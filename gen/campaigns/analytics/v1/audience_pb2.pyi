@@ -155,7 +155,7 @@ class SegmentPerformance(_message.Message):
     avg_revenue: _builtins.float
     """revenue / conversions, in currency units. Unset without conversions."""
     view_rate: _builtins.float
-    """views / impressions. Unset without impressions."""
+    """views / impressions. Unset without impressions, and where clicks or conversions are counted but no view at all."""
     ctr: _builtins.float
     """clicks / impressions. Unset without impressions."""
     @_builtins.property
@@ -167,8 +167,8 @@ class SegmentPerformance(_message.Message):
 
     @_builtins.property
     def avg_revenue_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of avg_revenue, with the user as the unit. Unset where avg_revenue is unset or not above 0, or with
-        fewer than two paying users, or where all are alike.
+        """95 % interval of avg_revenue, with the user as the unit. Unset where avg_revenue is unset or not above 0, with
+        fewer than two effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     @_builtins.property
@@ -516,12 +516,14 @@ class CohortPeriod(_message.Message):
     period_index: _builtins.int
     """Number of the period, from 0."""
     active_users: _builtins.int
-    """Users of the cohort with an event of whatever type in the period, an offer sent to them included."""
+    """Users of the cohort with an event of whatever type in the period, an offer sent to them included; a refund
+    counts here by its own time, though what it takes back is taken from the period of the purchase.
+    """
     retention_rate: _builtins.float
     """active_users / users of the cohort. Unset for an empty cohort."""
     revenue: _builtins.float
-    """Revenue of the cohort in the period, plain purchases included, less refunds, in currency units. Unset where it
-    spans several currencies.
+    """Revenue of the cohort in the period, plain purchases included, less refunds of what was bought in it, in currency
+    units. Unset where it spans several currencies.
     """
     cost: _builtins.float
     """What the events of the cohort in the period cost, in currency units; imported costs have no user. Unset where
@@ -549,7 +551,9 @@ class CohortPeriod(_message.Message):
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0."""
+        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0, with fewer than two
+        effective payers (where one user makes up nearly all of it), or where all are alike.
+        """
 
     @_builtins.property
     def engagement_rate_interval(self) -> _range_pb2.ConfidenceInterval:

@@ -130,7 +130,8 @@ class CampaignDifference(_message.Message):
     @_builtins.property
     def difference_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of difference, with the user as the unit; users of both campaigns are accounted for exactly. Unset
-        where difference is, or where one of the two values has no interval (fewer than two users, or paying users).
+        where difference is, or where one of the two values has no interval (fewer than two users, or
+        effective payers).
         """
 
     def __init__(

@@ -96,7 +96,9 @@ class GetMerchantPerformanceResponse(_message.Message):
     def totals(self) -> _metrics_pb2.PortfolioTotals:
         """Sums over its campaigns, and over its plain purchases; each event counts at the merchant that it named when it was
         taken in. Imported costs have no merchant and are not in them. Intervals take the design effect of the lives of its
-        campaigns, all of a user's events in them together; they are exact where all of these happened at this merchant.
+        campaigns, all of a user's events in them together; they are exact where all of these happened at this merchant, and
+        cover too little where its users repeat more than those of the same campaigns at other merchants: 86.5 % instead of
+        95 % for 150 users of 20 views beside 3,000 of one elsewhere, 71.3 % for 100 of 20 beside 10,000 of one.
         """
 
     @_builtins.property
@@ -158,7 +160,7 @@ class MerchantCampaign(_message.Message):
     """Its name."""
     @_builtins.property
     def totals(self) -> _metrics_pb2.PortfolioTotals:
-        """What it did at the merchant. Intervals take the design effect of the campaign's life."""
+        """What it did at the merchant. Intervals take the design effect of the campaign's life, with the same limit."""
 
     def __init__(
         self,

@@ -22,6 +22,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class CampaignMetrics(_message.Message):
     """What a campaign did. Undefined is unset, never 0. GetCampaignMetricsResponse has the same fields under the
     same numbers.
+    Effective payers, of which an interval of money needs two, are the squared sum of what users brought over the sum of
+    its squares (Kish): as many as there are where all brought the same, little more than one where one user makes up
+    nearly all of it, and below two of two who paid differently. An interval of a rate above 1 needs two effective users
+    likewise.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -110,7 +114,7 @@ class CampaignMetrics(_message.Message):
     """converting_users / reached_users. Unset without reached users, and where reached_users is unset."""
     breakeven_conversion_rate: _builtins.float
     """The conversion_rate at which, with the views had and the mean revenue of the conversions seen, the revenue pays
-    the cost. Unset without views, or where breakeven_conversions is.
+    the cost. Above 1 it cannot be reached at this mean revenue. Unset without views, or where breakeven_conversions is.
     """
     notification_deliveries: _builtins.int
     """Notifications that reached a device (NOTIFICATION_DELIVERED). Never impressions."""
@@ -147,14 +151,14 @@ class CampaignMetrics(_message.Message):
 
     @_builtins.property
     def revenue_per_impression_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is unset or 0, or with fewer
-        than two paying users, or where all are alike.
+        """95 % interval of revenue_per_impression, with the user as the unit. Unset where it is unset or 0, with fewer than
+        two effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset
-        or 0, or with fewer than two paying users, or where all are alike.
+        or 0, with fewer than two effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     @_builtins.property
@@ -344,8 +348,8 @@ class PortfolioTotals(_message.Message):
     """Times that users asked for no more offers."""
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0, or with fewer than two paying
-        users, or where all are alike.
+        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0, with fewer than two
+        effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     @_builtins.property
@@ -578,7 +582,8 @@ class Breakeven(_message.Message):
     """Whether the revenue pays the cost. Unset without cost."""
     conversion_rate: _builtins.float
     """The conversion rate (of views) at which, with the views had and the mean revenue of the conversions seen, the
-    revenue pays the cost. Unset without views, or where `conversions` is.
+    revenue pays the cost. Above 1 it cannot be reached at this mean revenue. Unset without views, or where `conversions`
+    is.
     """
     def __init__(
         self,
@@ -650,7 +655,7 @@ class GetCampaignRoiResponse(_message.Message):
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of roas, with the user as the unit; imported costs are taken as known. Unset where roas is unset or
-        0, or with fewer than two paying users, or where all are alike.
+        0, with fewer than two effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     @_builtins.property
@@ -660,7 +665,7 @@ class GetCampaignRoiResponse(_message.Message):
     @_builtins.property
     def profit_interval(self) -> _range_pb2.ConfidenceInterval:
         """95 % interval of profit in currency units, with the user as the unit: of what as many users as these would bring.
-        Unset with fewer than two paying users, or where all are alike.
+        Unset with fewer than two effective payers (where one user makes up nearly all of it), or where all are alike.
         """
 
     def __init__(
@@ -705,8 +710,8 @@ Global___GetCampaignRoiResponse: _TypeAlias = GetCampaignRoiResponse  # noqa: Y0
 
 @_typing.final
 class ChannelPerformance(_message.Message):
-    """A campaign through one delivery channel. Intervals are by the design effect of the campaign's whole life, or exact
-    where the channel is all of it.
+    """A campaign through one delivery channel. Intervals are as GetCampaignChannelsResponse.interval_method says; exact too
+    where the channel is all of the campaign's life.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -776,7 +781,9 @@ class ChannelPerformance(_message.Message):
 
     @_builtins.property
     def roas_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0."""
+        """95 % interval of roas, with the user as the unit. Unset where roas is unset or 0, with fewer than two
+        effective payers (where one user makes up nearly all of it), or where all are alike.
+        """
 
     def __init__(
         self,

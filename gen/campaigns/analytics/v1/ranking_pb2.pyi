@@ -168,8 +168,8 @@ class RankedCampaign(_message.Message):
     """What events and imported costs carry, in currency units."""
     @_builtins.property
     def value_interval(self) -> _range_pb2.ConfidenceInterval:
-        """95 % interval of value where it is a rate or ratio, with the user as the unit. Unset for sums, and where too few
-        users took part.
+        """95 % interval of value where it is a rate or ratio, with the user as the unit. Unset for sums, where too few
+        users took part, and for money with fewer than two effective payers: where one user makes up nearly all of it.
         """
 
     def __init__(
