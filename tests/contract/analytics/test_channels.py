@@ -100,7 +100,11 @@ async def test_a_channels_intervals_are_those_of_a_campaign_of_its_events_alone(
             events += [event(f"{name}v{i}", "VIEWED", **common) for i in range(6)]
             events += [event(f"{name}s{i}", "CONVERTED", revenue=5 + n, **common) for i in range(n)]
             events.append(
-                event(f"{name}n", "NOTIFICATION_DELIVERED", **common | {"event_time": "2026-02-20T10:00:00+00:00"})
+                event(
+                    f"{name}n",
+                    "NOTIFICATION_DELIVERED",
+                    **common | {"event_time": "2026-02-20T10:00:00+00:00"},
+                )
             )
             if n == 5:
                 refund = {**common, "event_time": "2026-03-09T10:00:00+00:00"}
