@@ -1,8 +1,9 @@
 """The metrics that rules watch: their value on some days, and its interval by what the life tells of users.
 
 Nobody adds up the users of a window every minute. Their spread is that of the campaign's life, whose sums of
-squares over users are kept (`design_effect`); users repeat less in a window than in a life, so that an
-interval is rather too wide than too narrow. A sum, such as conversions, is taken as compound Poisson: users
+squares over users are kept (`design_effect`). Where users do in a window as in the rest of their life, they
+repeat less in it, and an interval is rather too wide; in a window of other users, who repeat more (a week of
+promotion in a quiet life), it is too narrow. A sum, such as conversions, is taken as compound Poisson: users
 come by chance, each with an amount of their own. Its variance is the mean square over the mean of the users'
 amounts times the sum, so the sum over that dispersion is nearly Poisson and has Garwood's interval ("Fiducial
 limits for the Poisson distribution", Biometrika 28, 1936), continued to fractions by the gamma function.
