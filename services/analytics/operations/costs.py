@@ -1,5 +1,6 @@
 """Use cases of imported costs: keep them, counted in every rollup, and list them."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -22,7 +23,10 @@ from services.analytics.store import costs as store
 from services.analytics.store import ingestion as ingestion_store
 from services.analytics.store.rolling import count_cost_changes
 from services.common.database import Database
+from services.common.errors import ResourceExhaustedError
 
+MAXIMUM_WAITING = 16
+"""Imports that may wait in one process; each holds up to 10,000 costs in memory."""
 COST_SLOT = 0
 """The portfolio's slot that imported costs count in; while they do, no batch does."""
 
@@ -64,19 +68,36 @@ class CostOperations:
         self._zone = zone
         self._clock = clock
         self._future = future
+        self._turn = asyncio.Lock()
+        self._under_way = 0
 
     async def import_costs(self, sent: Sequence[SentCost]) -> ImportedCosts:
         """Keep costs in the place of those before; what is accepted is durable and counted when this returns.
 
         Raises:
+            ResourceExhaustedError: too many imports wait.
             AbortedError: collisions with other work did not end.
         """
+        if self._under_way > MAXIMUM_WAITING:
+            raise ResourceExhaustedError(
+                "too many imports of costs wait; send this one again shortly", reason="TOO_MANY_WAITING"
+            )
+        self._under_way += 1
+        try:
+            return await self._import(sent)
+        finally:
+            self._under_way -= 1
+
+    async def _import(self, sent: Sequence[SentCost]) -> ImportedCosts:
         fit, unfit = judge_costs(sent, day_of(self._clock() + self._future, self._zone))
         kept: Sequence[KeptCost] = ()
         unmatched: Sequence[Rejection] = ()
         changed = 0
         if fit:
-            kept, unmatched, changed = await self._retries.run(lambda: self._keep(fit))
+            async with (
+                self._turn
+            ):  # they exclude each other in the database: there a waiting one holds a connection
+                kept, unmatched, changed = await self._retries.run(lambda: self._keep(fit))
         if changed:
             self._changes.mark_campaigns({cost.campaign_id for cost in kept})
         return ImportedCosts(

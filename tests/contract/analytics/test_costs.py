@@ -3,11 +3,13 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.analytics.v1 import catalog_service_pb2, costs_pb2
+from services.analytics.operations.costs import MAXIMUM_WAITING
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.server import open_database
 from tests.analytics_factories import (
@@ -253,6 +255,27 @@ async def test_importers_beside_senders_are_exact_and_never_deadlock(database: D
         totals = [(await metrics_of(one, name)).cost for name in ("c1", "c2")]
         assert sum(totals) == sum(range(28)) + 6 * 40 * 0.5
     assert await differences(database) == []
+
+
+async def test_imports_beyond_the_queue_are_refused_at_once(
+    stubs: Stubs, database: DatabaseAddresses
+) -> None:
+    """The blocker stands for a rebuild: imports wait for it, and reads do not wait for them."""
+    blocker = await asyncpg.connect(database.admin)
+    try:
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("select pg_advisory_xact_lock(7202, 1)")
+        calls = [asyncio.ensure_future(import_costs(stubs, cost(1))) for _ in range(MAXIMUM_WAITING + 2)]
+        done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        refused = await refusal(done.pop())
+        assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_WAITING")
+        assert (await metrics_of(stubs)).cost == 0
+        await transaction.rollback()
+        answers = await asyncio.gather(*waiting)
+    finally:
+        await blocker.close()
+    assert sorted(answer.unchanged_count for answer in answers) == [0] + [1] * MAXIMUM_WAITING
 
 
 async def test_ten_thousand_costs_are_one_request(stubs: Stubs, database: DatabaseAddresses) -> None:
