@@ -1,5 +1,6 @@
 """Forecasts from kept days to kept points, in this process and in the one that a job starts."""
 
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,15 @@ from tests.forecast_factories import add_days, daily_values
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 LAST_DAY = date(2026, 3, 30)
 ZONE = ZoneInfo("UTC")
+REFUSED = json.dumps(
+    {
+        "refused": {
+            "code": "UNAVAILABLE",
+            "reason": "DATABASE_UNAVAILABLE",
+            "message": "the database does not answer",
+        }
+    }
+)
 
 
 @asynccontextmanager
@@ -193,10 +203,7 @@ async def test_the_process_makes_them_and_says_what_it_made(database: DatabaseAd
     ("script", "expected_error", "message"),
     [
         (
-            (
-                """echo '{"stage": "read", "fraction": 0.0}'; echo '{"refused": {"code": "UNAVAILABLE", """
-                """"reason": "DATABASE_UNAVAILABLE", "message": "the database does not answer"}}'; exit 3"""
-            ),
+            f"echo '{REFUSED}'; exit 3",
             UnavailableError,
             "the database does not answer",
         ),
