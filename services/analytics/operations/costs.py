@@ -94,9 +94,8 @@ class CostOperations:
         unmatched: Sequence[Rejection] = ()
         changed = 0
         if fit:
-            async with (
-                self._turn
-            ):  # they exclude each other in the database: there a waiting one holds a connection
+            # In the database they exclude each other anyway, but whoever waits there holds a connection.
+            async with self._turn:
                 kept, unmatched, changed = await self._retries.run(lambda: self._keep(fit))
         if changed:
             self._changes.mark_campaigns({cost.campaign_id for cost in kept})

@@ -303,7 +303,7 @@ class AnalyticsServiceServicer:
     def ImportCosts(self, request, context):
         """Takes in what campaigns cost by day and channel. Each cost is taken or rejected with its reason; the answer comes after
         what was taken is durable and counted. Sent again it changes nothing. RESOURCE_EXHAUSTED for more costs than a request
-        may hold.
+        may hold, and where too many imports wait (TOO_MANY_WAITING): send it again shortly.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

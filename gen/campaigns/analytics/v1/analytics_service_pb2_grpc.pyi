@@ -79,7 +79,7 @@ class AnalyticsServiceStub:
     ImportCosts: _aio.UnaryUnaryMultiCallable[_costs_pb2.ImportCostsRequest, _costs_pb2.ImportCostsResponse]
     """Takes in what campaigns cost by day and channel. Each cost is taken or rejected with its reason; the answer comes after
     what was taken is durable and counted. Sent again it changes nothing. RESOURCE_EXHAUSTED for more costs than a request
-    may hold.
+    may hold, and where too many imports wait (TOO_MANY_WAITING): send it again shortly.
     """
     ListCosts: _aio.UnaryUnaryMultiCallable[_costs_pb2.ListCostsRequest, _costs_pb2.ListCostsResponse]
     """Lists the costs that were imported, as they are now."""
@@ -244,7 +244,7 @@ class AnalyticsServiceServicer:
     ) -> _abc.Awaitable[_costs_pb2.ImportCostsResponse]:
         """Takes in what campaigns cost by day and channel. Each cost is taken or rejected with its reason; the answer comes after
         what was taken is durable and counted. Sent again it changes nothing. RESOURCE_EXHAUSTED for more costs than a request
-        may hold.
+        may hold, and where too many imports wait (TOO_MANY_WAITING): send it again shortly.
         """
 
     def ListCosts(
