@@ -169,7 +169,7 @@ def _compare(
     correlation = _correlate(moments1, moments0, other.shared.get(metric, SharedSums()))
     interval = estimate_difference_interval(one, zero, correlation)
     if interval is None:
-        return replace(result, reason="too few users, or paying users, for an interval, or all are alike")
+        return replace(result, reason="too few users, or effective payers, for an interval, or all are alike")
     freedom = min(_degrees_of_freedom(moments1, metric), _degrees_of_freedom(moments0, metric))
     return replace(
         result,

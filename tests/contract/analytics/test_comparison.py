@@ -99,7 +99,7 @@ async def test_what_is_undefined_says_why(stubs: Stubs) -> None:
     single = (await compare(stubs, "c1", "c2", metrics=["roas"])).differences[0]
     assert single.HasField("difference")
     assert not single.HasField("p_value")
-    assert single.reason == "too few users, or paying users, for an interval, or all are alike"
+    assert single.reason == "too few users, or effective payers, for an interval, or all are alike"
 
 
 async def test_an_order_that_turns_around_within_segments_is_warned_of(stubs: Stubs) -> None:

@@ -285,6 +285,28 @@ async def test_a_source_without_views_has_no_view_rate(database: DatabaseAddress
         assert await ranked(stubs, metric="view_rate", as_of=as_of) == [("c2", 0)]
 
 
+async def test_money_of_which_one_user_makes_up_nearly_all_has_no_interval(
+    database: DatabaseAddresses,
+) -> None:
+    """c1 has one buyer of 25,000 beside 24 of 5, c2 has 25 of 5 to 29; both are ranked."""
+    async with running_server(database.analytics) as stubs:
+        await add_catalog(stubs, campaign("c1"), campaign("c2"))
+        for name in ("c1", "c2"):
+            for n in range(25):
+                common = {"campaign_id": name, "user_id": f"u{n}"}
+                revenue = 5 + n if name == "c2" else 5 if n else 25_000
+                await ingest(
+                    stubs,
+                    event(f"{name}d", cost=1.0, **common),
+                    event(f"{name}b", "CONVERTED", revenue=revenue, **common),
+                )
+        for metric in ("roas", "roi", "profit_margin", "revenue_per_impression"):
+            answer = await stubs.analytics.ListTopCampaigns(Request(metric=metric, days=60))
+            has_interval = {c.campaign_id: c.HasField("value_interval") for c in answer.campaigns}
+            assert has_interval == {"c1": False, "c2": True}, metric
+            assert answer.campaigns[0].campaign_id == "c1"
+
+
 async def test_an_empty_portfolio_has_no_best(database: DatabaseAddresses) -> None:
     async with running_server(database.analytics) as stubs:
         for metric in METRICS:

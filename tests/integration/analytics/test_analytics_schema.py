@@ -151,6 +151,11 @@ async def test_the_performance_views_read_well(database: DatabaseAddresses) -> N
             },
         ),
         (
+            "list_channel_user_moments",
+            "'c1', '2026-01-01', '2026-03-31'",
+            {"events_campaign_time_idx", "events_refund_counted_idx"},
+        ),
+        (
             "fetch_window_totals",
             "'c1', '2026-01-01', '2026-03-31'",
             {
