@@ -12,6 +12,7 @@ from gen.campaigns.analytics.v1 import catalog_service_pb2, costs_pb2
 from services.analytics.operations.costs import MAXIMUM_WAITING
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.server import open_database
+from services.common.paging import decode_page_token, encode_page_token
 from tests.analytics_factories import (
     Stubs,
     add_catalog,
@@ -205,7 +206,12 @@ async def test_costs_are_listed_in_pages_by_campaign_and_days(stubs: Stubs) -> N
 async def test_a_token_goes_with_its_list(stubs: Stubs) -> None:
     await import_costs(stubs, cost(1), cost(2, channel=1))
     token = (await list_costs(stubs, page_size=1)).next_page_token
-    for fields in ({"campaign_id": "c1", "page_token": token}, {"page_token": "e30"}, {"page_token": "x"}):
+    cursor = decode_page_token(token)
+    tampered = [encode_page_token({**cursor, **change}) for change in ({"day": "soon"}, {"channel": 9})]
+    for fields in (
+        {"campaign_id": "c1", "page_token": token},
+        *({"page_token": other} for other in ("e30", "x", *tampered)),
+    ):
         refused = await refusal(list_costs(stubs, **fields))
         assert (refused.code, refused.fields) == ("INVALID_ARGUMENT", {"page_token": "PAGE_TOKEN_INVALID"})
 
