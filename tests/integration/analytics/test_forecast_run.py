@@ -1,8 +1,10 @@
 """Forecasts from kept days to kept points, in this process and in the one that a job starts."""
 
+import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from argparse import Namespace
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,9 @@ import numpy as np
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.analytics.v1 import forecasts_pb2 as pb
+from gen.campaigns.analytics.v1 import operations_service_pb2 as jobs_pb
+from services.analytics.commands import COMMANDS
 from services.analytics.domain.forecasts import METRICS, PORTFOLIO, MetricForecast
 from services.analytics.forecasting.run import RunSummary, run_forecasts
 from services.analytics.forecasting_process import ForecastingProcess
@@ -19,6 +24,7 @@ from services.analytics.operations.forecasts import ForecastKeeper
 from services.analytics.store import forecasts as store
 from services.common.database import Connection, Database
 from services.common.errors import DeadlineExceededError, DomainError, InternalError, UnavailableError
+from tests.analytics_factories import Stubs, running_server, settings_for
 from tests.forecast_factories import add_days, daily_values
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -181,22 +187,43 @@ async def test_the_keeper_waits_until_the_history_stands_still(database: Databas
     assert forecaster.runs == 3
 
 
-async def test_the_process_makes_them_and_says_what_it_made(database: DatabaseAddresses) -> None:
-    await add_days(
-        database.analytics,
-        "c",
-        daily_values(40, mean=100.0, seed=1),
-        datetime.now(UTC).date() - timedelta(days=1),
-    )
-    stages = []
-    summary = await process(
-        database.analytics, on_progress=lambda stage, share: stages.append((stage, share))
-    ).run()
-    assert summary.startswith("forecasts of 1 campaigns and 1 portfolios; of 6 metrics")
-    assert stages[0] == ("read", 0.0)
-    assert stages[-1] == ("forecast", 1.0)
+async def test_the_command_makes_them_anew_and_tells_how_far_it_is(
+    database: DatabaseAddresses, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    await add_days(database.analytics, "c", daily_values(40, mean=100.0, seed=1), yesterday)
+    assert await COMMANDS["forecast"].run(settings_for(database.analytics), Namespace()) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("read: 0% (")
+    assert told[-2].startswith("forecast: 100% (")
+    assert told[-1].startswith("forecasts of 1 campaigns and 1 portfolios; of 6 metrics")
     async with opened(database.analytics) as opened_database:
         assert len(await read(opened_database, PORTFOLIO)) == 3
+
+
+async def test_a_service_that_finds_no_forecast_has_it_made_by_itself(database: DatabaseAddresses) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    await add_days(database.analytics, "c", daily_values(40, mean=100.0, seed=1), yesterday)
+    async with running_server(
+        database.analytics,
+        clock=lambda: datetime.now(UTC),
+        jobs_enabled=True,
+        job_poll_seconds=0.1,
+        forecast_interval_seconds=0.1,
+    ) as stubs:
+        async with asyncio.timeout(120):
+            while await job_result(stubs) is None:
+                await asyncio.sleep(0.1)
+        answer = await stubs.analytics.GetCampaignForecast(pb.GetCampaignForecastRequest(campaign_id="c"))
+    assert len(answer.forecast.points) == 28
+    assert not answer.forecast.is_stale
+
+
+async def job_result(stubs: Stubs) -> str | None:
+    """What the job said once nothing was left to do."""
+    jobs = await stubs.operations.ListJobs(jobs_pb.ListJobsRequest())
+    results = [job.last_result for job in jobs.jobs if job.job_name == "forecast"]
+    return next((result for result in results if result.startswith("nothing to do")), None)
 
 
 @pytest.mark.parametrize(
@@ -236,19 +263,8 @@ class CountingForecaster:
         return "made"
 
 
-def ignore(_stage: str, _share: float) -> None:
-    pass
-
-
-def process(
-    url: str, *, timeout_seconds: float = 60.0, on_progress: Callable[[str, float], None] = ignore
-) -> ForecastingProcess:
-    return ForecastingProcess(
-        database_url=url,
-        reporting_time_zone="UTC",
-        timeout_seconds=timeout_seconds,
-        on_progress=on_progress,
-    )
+def process(url: str, *, timeout_seconds: float) -> ForecastingProcess:
+    return ForecastingProcess(database_url=url, reporting_time_zone="UTC", timeout_seconds=timeout_seconds)
 
 
 def expected(made: MetricForecast) -> int:
