@@ -32,16 +32,27 @@ def load(gateway: AnalyticsGateway) -> str:
     return gateway.load("examples.complete_journey", *arguments)
 
 
+def without_intervals(answer: Any) -> Any:
+    """Return an answer without the portfolio's intervals: a job makes them, and may not have run yet."""
+    if isinstance(answer, list):
+        return [without_intervals(entry) for entry in answer]
+    if not isinstance(answer, dict):
+        return answer
+    kept = {name: value for name, value in answer.items() if not name.endswith("_interval")}
+    return {name: without_intervals(value) for name, value in kept.items()}
+
+
 def ask(gateway: AnalyticsGateway) -> dict[str, Any]:
     """Everything that loading again must not change."""
     independence_day = "start_date=2017-07-04&end_date=2017-07-04"
-    return {
+    answers = {
         "13": gateway.get("/api/analytics/campaign/13/metrics"),
         "8": gateway.get("/api/analytics/campaign/8/metrics"),
         "day": gateway.get(f"/api/analytics/portfolio?{independence_day}"),
         "months": gateway.get("/api/analytics/portfolio?start_date=2017-01-01&end_date=2017-09-30"),
         "trend": gateway.get("/api/analytics/campaign/13/trends?interval=weekly"),
     }
+    return {name: without_intervals(answer) for name, answer in answers.items()}
 
 
 def test_real_data_gives_its_true_numbers_however_often_it_is_loaded(

@@ -49,9 +49,7 @@ def test_the_kept_data_is_at_hand_while_the_system_is_up_and_down(tmp_path: Path
     assert "analytics    |" not in other.output
 
     rebuilt = make("rebuild", tmp_path, REPORTING_TIME_ZONE=BERLIN)
-    assert (rebuilt.returncode, rebuilt.stdout) == (
-        0,
-        f"every rollup is counted again, in the days of {BERLIN}\n",
-    )
+    assert rebuilt.returncode == 0
+    assert rebuilt.stdout.splitlines()[-1] == f"every rollup is counted again, in the days of {BERLIN}"
     with LocalRun(tmp_path, **ports) as kept:
         kept.until_ready()
