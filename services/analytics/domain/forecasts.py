@@ -35,7 +35,8 @@ class PredictionPoint:
 class BacktestFigures:
     """How a method did on the history when it stood further back; scores in the metric's unit.
 
-    `points` are forecasts of single days, `days` the different days among them.
+    `points` are forecasts of single days, `days` the different days among them. Coverage leaves out days that
+    were sure to be 0 and were, and is None where no other is left.
     """
 
     points: int
@@ -43,13 +44,15 @@ class BacktestFigures:
     beats_baseline: bool
     weighted_interval_score: float
     baseline_weighted_interval_score: float
-    coverage_80: float
-    coverage_95: float
+    coverage_80: float | None
+    coverage_95: float | None
     mean_absolute_scaled_error: float | None
 
     @property
     def coverage_80_interval(self) -> ConfidenceInterval | None:
         """How certain the coverage is, as if it were of so many independent days."""
+        if self.coverage_80 is None:
+            return None
         return estimate_wilson_interval(round(self.coverage_80 * self.days), self.days)
 
 

@@ -47,7 +47,7 @@ class Row:
         ratio = f"{scores.weighted_interval_score / naive:.3f}" if naive > 0 else "-"
         scaled = scores.mean_absolute_scaled_error
         return (
-            f"{start}{scores.points:>7}{scores.coverage_80:>9.3f}{scores.coverage_95:>9.3f}"
+            f"{start}{scores.points:>7}{_share(scores.coverage_80):>9}{_share(scores.coverage_95):>9}"
             f"{scores.weighted_interval_score:>11,.2f}{naive:>11,.2f}{ratio:>7}"
             f"{'-' if scaled is None else f'{scaled:.2f}':>6}  {self.found.method}"
         )
@@ -86,8 +86,8 @@ def pool(rows: Sequence[Row]) -> Pooled:
     ]
     return Pooled(
         series=len(tests),
-        coverage_80=float(np.mean([test.scores.coverage_80 for test in tests])) if tests else None,
-        coverage_95=float(np.mean([test.scores.coverage_95 for test in tests])) if tests else None,
+        coverage_80=_mean([test.scores.coverage_80 for test in tests]),
+        coverage_95=_mean([test.scores.coverage_95 for test in tests]),
         score_ratio=float(np.exp(np.mean(np.log(ratios)))) if ratios else None,
         better=sum(test.beats_baseline for test in tests),
     )
@@ -133,3 +133,12 @@ def read_csv(path: Path) -> Iterator[Series]:
             array[day.toordinal() - first] = value
         is_count = bool((array == np.rint(array)).all())
         yield Series(name=name, values=array, presence=always(days), is_count=is_count)
+
+
+def _mean(shares: Sequence[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.3f}"

@@ -15,12 +15,13 @@ _INTERVALS = ((1, 3, 0.2), (0, 4, 0.05))
 class Scores:
     """What a backtest found; fractions in [0, 1], scores in the unit of the series.
 
+    Coverage leaves out the days that were sure to be 0 and were (`is_sure`); None where none is left.
     `mean_absolute_scaled_error` is None where the series repeats itself week by week exactly.
     """
 
     points: int
-    coverage_80: float
-    coverage_95: float
+    coverage_80: float | None
+    coverage_95: float | None
     weighted_interval_score: float
     mean_absolute_scaled_error: float | None
 
@@ -46,6 +47,14 @@ def covers(values: Floats, quantiles: Floats, *, interval: int) -> Bools:
     return np.asarray((values >= quantiles[..., lower]) & (values <= quantiles[..., upper]))
 
 
+def is_sure(values: Floats, quantiles: Floats) -> Bools:
+    """Return which values of 0 the 80 % interval had left no doubt about, as on days without a sending.
+
+    They say nothing of an interval's width, and would flatter its coverage. A value on such a day is a miss.
+    """
+    return np.asarray((quantiles[..., _INTERVALS[0][1]] <= 0) & (values <= 0))
+
+
 def judge(history: Floats, values: Floats, quantiles: Floats) -> Scores:
     """Score forecasts of `values` (points) by `quantiles` (points, levels).
 
@@ -54,10 +63,15 @@ def judge(history: Floats, values: Floats, quantiles: Floats) -> Scores:
     """
     naive = float(np.abs(history[WEEK:] - history[:-WEEK]).mean()) if len(history) > WEEK else 0.0
     error = float(np.abs(values - quantiles[:, _MEDIAN]).mean())
+    open_points = ~is_sure(values, quantiles)
     return Scores(
         points=len(values),
-        coverage_80=float(covers(values, quantiles, interval=0).mean()),
-        coverage_95=float(covers(values, quantiles, interval=1).mean()),
+        coverage_80=_mean(covers(values, quantiles, interval=0)[open_points]),
+        coverage_95=_mean(covers(values, quantiles, interval=1)[open_points]),
         weighted_interval_score=float(weighted_interval_scores(values, quantiles).mean()),
         mean_absolute_scaled_error=error / naive if naive > 0 else None,
     )
+
+
+def _mean(covered: Bools) -> float | None:
+    return float(covered.mean()) if len(covered) else None

@@ -225,15 +225,16 @@ class ForecastBacktest(_message.Message):
     baseline_weighted_interval_score: _builtins.float
     """The same of the baseline. Unset without a backtest."""
     coverage: _builtins.float
-    """Share of points whose value lay in the 80 % interval. Values of 0 in an interval from 0 count as covered, so that it
-    is above 0.8 for rare events. Unset without a backtest.
+    """Share of points whose value lay in the 80 % interval. Days of 0 on which it held nothing but 0 (a campaign that
+    sends on some weekdays only) are left out: they are no merit. Values of 0 at the end of an interval count as covered,
+    so that it is above 0.8 for rare events. Unset without a backtest, and where no other days are left.
     """
     days: _builtins.int
     """Different days judged."""
     points: _builtins.int
     """Forecasts of single days judged: a day counts once for each origin from which it was forecast."""
     coverage_95: _builtins.float
-    """Share of points whose value lay in the 95 % interval. Unset without a backtest."""
+    """Share of the same points whose value lay in the 95 % interval. Unset where coverage is."""
     mean_absolute_scaled_error: _builtins.float
     """Mean absolute error of the medians over that of the value of a week before; below 1 is better than that. Unset
     without a backtest, and where every week was like the one before.

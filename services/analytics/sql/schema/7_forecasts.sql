@@ -1,6 +1,7 @@
 -- Forecasts, made by a job in a process of its own. One row per subject and metric: how it was made, and how the
 -- same way did on this history when it stood further back (rolling origin). campaign_id '' is all campaigns of a
 -- currency. Scores are in the unit of the metric (money: units of the currency), and null without a backtest.
+-- Coverage leaves out days that were sure to be 0 and were; it is null where no other is left.
 -- history_conversions are those of the days from history_start_day to last_day, as they were counted then.
 create table analytics.forecasts (
     campaign_id text not null,
@@ -28,8 +29,8 @@ create table analytics.forecasts (
         (judged_points = 0) = (beats_baseline is null)
         and (judged_points = 0) = (weighted_interval_score is null)
         and (judged_points = 0) = (baseline_weighted_interval_score is null)
-        and (judged_points = 0) = (coverage_80 is null)
-        and (judged_points = 0) = (coverage_95 is null)
+        and (coverage_80 is null) = (coverage_95 is null)
+        and (judged_points > 0 or coverage_80 is null)
     )
 );
 
