@@ -64,7 +64,7 @@ def configure_logging(*, level: str, log_format: Literal["console", "json"], ser
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("_cygrpc", "grpc", "asyncio"):  # they log every call at DEBUG
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level)))
-    # While the database is away its pool tells every attempt with a traceback; our own errors tell it in a line.
+    # While the database is away its pool tells each attempt with a traceback; our errors tell it in a line.
     logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

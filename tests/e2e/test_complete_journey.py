@@ -32,7 +32,7 @@ def load(gateway: AnalyticsGateway) -> str:
     return gateway.load("examples.complete_journey", *arguments)
 
 
-def without_intervals(answer: Any) -> Any:
+def without_intervals(answer: object) -> object:
     """Return an answer without the portfolio's intervals: a job makes them, and may not have run yet."""
     if isinstance(answer, list):
         return [without_intervals(entry) for entry in answer]
@@ -45,14 +45,13 @@ def without_intervals(answer: Any) -> Any:
 def ask(gateway: AnalyticsGateway) -> dict[str, Any]:
     """Everything that loading again must not change."""
     independence_day = "start_date=2017-07-04&end_date=2017-07-04"
-    answers = {
+    return {
         "13": gateway.get("/api/analytics/campaign/13/metrics"),
         "8": gateway.get("/api/analytics/campaign/8/metrics"),
         "day": gateway.get(f"/api/analytics/portfolio?{independence_day}"),
         "months": gateway.get("/api/analytics/portfolio?start_date=2017-01-01&end_date=2017-09-30"),
         "trend": gateway.get("/api/analytics/campaign/13/trends?interval=weekly"),
     }
-    return {name: without_intervals(answer) for name, answer in answers.items()}
 
 
 def test_real_data_gives_its_true_numbers_however_often_it_is_loaded(
@@ -79,4 +78,4 @@ def test_real_data_gives_its_true_numbers_however_often_it_is_loaded(
 
         second = load(gateway)
         assert f"0 events accepted, {EVENTS:,} known already" in second
-        assert ask(gateway) == answers
+        assert without_intervals(ask(gateway)) == without_intervals(answers)
