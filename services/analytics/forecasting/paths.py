@@ -120,15 +120,15 @@ def _smooth(roots: Floats, known: int, until: int) -> tuple[Floats, Floats]:
             seasonal_periods=WEEK,
             initialization_method="heuristic",
         ).fit(disp=0, maxiter=_ITERATIONS)
-    smoothed = ETSModel(
-        roots[:until],
-        error="add",
-        seasonal="add",
-        seasonal_periods=WEEK,
-        initialization_method="known",
-        initial_level=fit.initial_level,
-        initial_seasonal=fit.initial_seasonal,
-    ).smooth(fit.params)
+        smoothed = ETSModel(
+            roots[:until],
+            error="add",
+            seasonal="add",
+            seasonal_periods=WEEK,
+            initialization_method="known",
+            initial_level=fit.initial_level,
+            initial_seasonal=fit.initial_seasonal,
+        ).smooth(fit.params)
     states = np.asarray(smoothed.states, dtype=np.float64)
     return states[:, 0], states[:, 1]
 

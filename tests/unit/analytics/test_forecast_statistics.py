@@ -81,6 +81,17 @@ def test_scores_leave_the_scaled_error_out_where_every_week_is_the_same() -> Non
     assert (scores.points, scores.coverage_80) == (7, 1.0)
 
 
+def test_days_that_are_sure_to_be_nothing_are_no_merit_of_an_interval() -> None:
+    """Two days sure to be 0, of which one is not; two open days, of which one is covered."""
+    sure, open_day = np.zeros(5), np.array([0.0, 1.0, 2.0, 4.0, 5.0])
+    quantiles = np.stack([sure, sure, open_day, open_day])
+    scores = judge(np.arange(28.0), np.array([0.0, 3.0, 3.0, 5.0]), quantiles)
+    assert (scores.points, scores.coverage_80) == (4, pytest.approx(1 / 3))
+    assert scores.coverage_95 == pytest.approx(2 / 3)
+    nothing = judge(np.arange(28.0), np.zeros(2), np.zeros((2, 5)))
+    assert (nothing.coverage_80, nothing.coverage_95) == (None, None)
+
+
 def test_weighted_quantiles_follow_their_weights() -> None:
     values = np.arange(1001, dtype=np.float64)
     assert weighted_quantiles(values, np.ones(1001)) == pytest.approx(LEVELS * 1000, abs=1)
