@@ -18,6 +18,7 @@ from gen.campaigns.analytics.v1 import forecasts_pb2 as pb
 from gen.campaigns.analytics.v1 import operations_service_pb2 as jobs_pb
 from services.analytics.commands import COMMANDS
 from services.analytics.domain.forecasts import METRICS, PORTFOLIO, MetricForecast
+from services.analytics.forecasting.__main__ import main
 from services.analytics.forecasting.run import RunSummary, run_forecasts
 from services.analytics.forecasting_process import ForecastingProcess
 from services.analytics.operations.forecasts import ForecastKeeper
@@ -25,6 +26,7 @@ from services.analytics.store import forecasts as store
 from services.common.database import Connection, Database
 from services.common.errors import DeadlineExceededError, DomainError, InternalError, UnavailableError
 from tests.analytics_factories import Stubs, running_server, settings_for
+from tests.conftest import run_in_own_loop
 from tests.forecast_factories import add_days, daily_values
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -199,6 +201,32 @@ async def test_the_command_makes_them_anew_and_tells_how_far_it_is(
     assert told[-1].startswith("forecasts of 1 campaigns and 1 portfolios; of 6 metrics")
     async with opened(database.analytics) as opened_database:
         assert len(await read(opened_database, PORTFOLIO)) == 3
+
+
+def test_the_report_reads_the_database_and_keeps_nothing(
+    database: DatabaseAddresses, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    run_in_own_loop(add_days(database.analytics, "c", daily_values(40, mean=100.0, seed=1), yesterday))
+    monkeypatch.setenv("ANALYTICS_DATABASE_URL", database.analytics)
+    assert main(["backtest"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told[:8]] == ["series", *["portfolio"] * 3, *["c"] * 3, "mean"]
+    assert run_in_own_loop(count_forecasts(database.analytics)) == 0
+
+
+def test_a_report_of_a_database_that_does_not_answer_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALYTICS_DATABASE_URL", "postgresql://analytics:wrong@127.0.0.1:1/merchants_db")
+    assert main(["backtest"]) == 3
+    assert "database" in capsys.readouterr().err
+
+
+async def count_forecasts(url: str) -> int:
+    async with opened(url) as opened_database, opened_database.acquire() as connection:
+        count: int = await connection.fetchval("select count(*) from forecasts")
+        return count
 
 
 async def test_a_service_that_finds_no_forecast_has_it_made_by_itself(database: DatabaseAddresses) -> None:
