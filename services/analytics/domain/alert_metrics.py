@@ -44,8 +44,9 @@ class AlertCounts:
 class Life:
     """Everything a campaign ever did, or all campaigns: counts, users, and sums of products over users.
 
-    `products` has them by the names of both factors, such as `views_conversions`. Of a portfolio, a user of
-    two campaigns counts as two users.
+    `products` has them by the names of both factors, such as `views_conversions`. Of a portfolio, each user
+    counts once, with the sums over all campaigns; before a job has added those up, it is empty, and nothing
+    has an interval.
     """
 
     users: int = 0

@@ -8,15 +8,18 @@ JRSS A 159, 1996. Revenue is counted in mean conversions, which makes it a count
 
 1. The season (the weekday of days; the hour of the day, and with four weeks of the week, of hours) is the
    mean distance from the running median, without those over three standard deviations from their median.
-2. Lasting changes are found in what is left, see `change_points.py`; between them the level is a mean,
-   outliers pulled in to three standard deviations.
+2. Lasting changes are found in what is left, see `change_points.py`, on the scale of its long-run variance:
+   neighbours that are alike make a level that wanders, not one that changes. Between changes the level is a
+   mean, outliers pulled in to three standard deviations.
 3. The spread is 1.4826 times the median absolute residual, at least 1 (Poisson).
 4. A period is an anomaly where it lies outside the negative binomial's quantiles at 5 % divided by twice the
    number of periods and measures looked at (Bonferroni). The distribution has the expected mean and the
    spread, widened as much as Student's t is wider than the normal with as many degrees of freedom as a median
    absolute deviation is worth (0.37 of those of the residuals, its efficiency: P. J. Rousseeuw and C. Croux,
-   "Alternatives to the median absolute deviation", JASA 88, 1993). Of answers about a campaign that only
-   varies as it always does, at most 5 % hold any anomaly.
+   "Alternatives to the median absolute deviation", JASA 88, 1993). High revenue must lie beyond
+   a Pareto tail through the other periods' largest as well: amounts are spread wider than counts. Where
+   periods are independent given their season, at most 5 % of answers hold any anomaly. What recurs
+   otherwise, such as paydays, is out of the ordinary.
 
 A measure with fewer than `MINIMUM_MEAN` per period on average, or with nothing in more than a third of its
 periods, is too sparse for that: there only excesses are found, by the negative binomial with the mean of the
@@ -27,9 +30,9 @@ does not forecast.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import sqrt
+from math import exp, sqrt
 from typing import Literal
 
 import numpy as np
@@ -52,6 +55,9 @@ _FAR = 0.75
 _LEAST_EXPECTED = 1.3
 """On Anscombe's scale, where 2 sqrt(3/8) is a count of 0."""
 _NEAR_POISSON = 1e-9
+_MAXIMUM_CORRELATION = 0.9
+_TAIL = 0.2
+"""Part of the periods whose amounts tell how the largest are spread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +107,8 @@ def find_unusual(
         if _is_dense(values):
             model = _fit(values, hot, shortest)
             found = _list_outliers(values, model, rate)
+            if metric in units:
+                found = _keep_beyond_heavy_tail(found, values, model, rate)
             changes += _list_changes(values * units.get(metric, 1.0), model.changes, metric)
         elif metric not in units:
             found = _list_excesses(values, rate)
@@ -143,7 +151,7 @@ def _fit(values: Floats, hot: Floats, shortest: int) -> _Model:
     noise = max(1.4826 / sqrt(2) * float(np.median(np.abs(np.diff(rest)))), 1.0)
     middle = _running_median(rest, shortest)
     calm = middle + np.clip(rest - middle, -_FAR_AWAY * noise, _FAR_AWAY * noise)
-    changes = find_change_points(calm / noise, shortest=shortest)
+    changes = find_change_points(calm / (noise * _estimate_inflation(calm)), shortest=shortest)
     level = np.empty(values.size)
     for begin, end in _list_parts(changes, values.size):
         part = rest[begin:end]
@@ -160,6 +168,21 @@ def _fit(values: Floats, hot: Floats, shortest: int) -> _Model:
         parameters=parameters,
         changes=changes,
     )
+
+
+def _estimate_inflation(calm: Floats) -> float:
+    """Return by how much a lasting mean varies more than it would among independent periods.
+
+    Half the mean square of differences at a lag estimates s^2 (1 - rho) at one and s^2 (1 - rho^2) at two,
+    whatever the level does now and then; a mean over many periods has a long-run variance of
+    s^2 (1 + rho) / (1 - rho) (AR(1); D. W. K. Andrews, "Heteroskedasticity and autocorrelation consistent
+    covariance matrix estimation", Econometrica 59, 1991). The caller's spread is that of differences at one.
+    """
+    near, far = (float(np.mean((calm[lag:] - calm[:-lag]) ** 2)) for lag in (1, 2))
+    if near <= 0:
+        return 1.0
+    correlation = float(np.clip(far / near - 1, 0.0, _MAXIMUM_CORRELATION))
+    return sqrt(1 + correlation) / (1 - correlation)
 
 
 def _find_medians(values: Floats, hot: Floats) -> Floats:
@@ -212,6 +235,29 @@ def _list_outliers(values: Floats, model: _Model, rate: float) -> list[_Outlier]
             is_high = bool(values[place] > upper)
             found.append(_Outlier(place=place, is_high=is_high, expected=expected, lower=lower, upper=upper))
     return found
+
+
+def _keep_beyond_heavy_tail(
+    found: Sequence[_Outlier], values: Floats, model: _Model, rate: float
+) -> list[_Outlier]:
+    """Return what is low, or beyond a Pareto tail through the largest of the other periods.
+
+    The largest fifth of value / expected is taken for Pareto (B. M. Hill, "A simple general approach to
+    inference about the tail of a distribution", Ann. Statist. 3, 1975): its logarithms exceed their smallest
+    by exponential amounts, of which the next exceeds k others' mean c times with the chance (1 + c / k)^-k.
+    """
+    expected = np.maximum(model.expected, _LEAST_EXPECTED) ** 2 / 4 - _ANSCOMBE
+    logs = np.log(np.maximum(values / expected, 1e-9))
+    kept = []
+    for one in found:
+        largest = np.sort(np.delete(logs, one.place))[::-1]
+        count = max(int(_TAIL * largest.size), 1)
+        excess = float(largest[:count].mean() - largest[count])
+        times = count * ((count / largest.size / rate) ** (1 / count) - 1)
+        upper = max(one.expected * exp(min(float(largest[count]) + times * excess, 300.0)), one.upper)
+        if not one.is_high or values[one.place] > upper:
+            kept.append(replace(one, upper=upper))
+    return kept
 
 
 def _widen(rate: float, freedom: float) -> float:

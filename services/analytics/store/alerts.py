@@ -148,7 +148,7 @@ async def fetch_alert_hours(
 
 
 async def fetch_alert_life(connection: Connection, rule: AlertRule) -> Life:
-    """Return the life of a rule's campaign, or of all campaigns."""
+    """Return the life of a rule's campaign, or of all campaigns; empty where nobody has added it up."""
     if rule.campaign_id is None:
         statement, whose = "fetch_alert_portfolio_life", rule.currency_code
     else:

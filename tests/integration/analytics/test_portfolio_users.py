@@ -1,13 +1,18 @@
 """The users of all campaigns, added up by the job, and the portfolio's intervals by them."""
 
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from math import sqrt
 from typing import Any, cast
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.analytics.v1 import catalog_service_pb2
+from services.analytics.domain.alert_metrics import METRICS
+from services.analytics.domain.alerts import AlertRule, judge
 from services.analytics.operations.portfolio_users import PortfolioUsers, build_portfolio_users_job
 from services.analytics.server import open_database
+from services.analytics.store import alerts as alerts_store
 from services.analytics.store import metrics as metrics_store
 from services.common.jobs import JobContext
 from tests.analytics_factories import (
@@ -81,6 +86,48 @@ async def test_users_of_many_campaigns_count_once(database: DatabaseAddresses) -
         (dollars,) = answer.currencies
         assert dollars.totals.conversion_rate_interval == interval
         assert answer.change.totals.conversions == 0
+
+
+async def test_a_rule_of_the_portfolio_counts_a_user_once(database: DatabaseAddresses) -> None:
+    """Two campaigns with the same 30 users: nothing is known before the job, and 30 users after it."""
+    watching = AlertRule(
+        rule_id="r",
+        campaign_id=None,
+        currency_code="USD",
+        metric=METRICS["conversion_rate"],
+        kind="above",
+        threshold=0.1,
+        days=1,
+        minimum_volume=1,
+        requires_significance=True,
+        created_at=datetime(2026, 3, 1, tzinfo=UTC),
+    )
+    async with running_server(database.analytics) as stubs:
+        await add_catalog(stubs, campaign("c1"), campaign("c2"))
+        await add_users(stubs, "c1", range(30))
+        await add_users(stubs, "c2", range(30))
+    async with open_database(settings_for(database.analytics)) as own:
+        async with own.acquire() as connection:
+            window = await alerts_store.fetch_alert_days(
+                connection, watching, date(2026, 3, 1), date(2026, 3, 1)
+            )
+            nothing = await alerts_store.fetch_alert_life(connection, watching)
+        await PortfolioUsers(own).refresh()
+        async with own.acquire() as connection:
+            life = await alerts_store.fetch_alert_life(connection, watching)
+            everything = await alerts_store.fetch_alert_life(
+                connection, replace(watching, currency_code=None)
+            )
+    assert (window.views, window.conversions) == (60, 20)
+    unknown = judge(watching, window=window, before=None, life=nothing)
+    assert unknown is not None
+    assert (unknown.is_beyond, unknown.is_sure, unknown.interval) == (True, False, None)
+    assert (life.users, life.counts.views, life.products["views_views"]) == (30, 60, 30 * 2 * 2)
+    assert everything.users == 30
+    assert everything.counts.revenue_micros == 0
+    known = judge(watching, window=window, before=None, life=life)
+    assert known is not None
+    assert known.interval is not None
 
 
 async def test_currencies_have_users_of_their_own_and_share_no_money(database: DatabaseAddresses) -> None:

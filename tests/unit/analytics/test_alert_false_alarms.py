@@ -120,6 +120,43 @@ def test_nothing_changed_and_hardly_anybody_is_told() -> None:
     assert sum(alarms) > 0, "a world in which nothing can go wrong proves nothing"
 
 
+def miss(random: np.random.Generator, *, campaigns: int, per_campaign: bool) -> float:
+    """How often a portfolio's week lies beyond its true rate, its life being eight weeks of other users.
+
+    Of 300 users a week with four views in each campaign, who keep their inclination in all of them.
+    """
+    metric, repeats, missed = METRICS["conversion_rate"], 300, 0
+    for _ in range(repeats):
+        inclination = random.beta(2 * RATE, 2 * (1 - RATE), (8, 300, 1))
+        buys = random.binomial(4, np.broadcast_to(inclination, (8, 300, campaigns)))
+        views = np.full_like(buys, 4)
+        units = [a.reshape(-1) if per_campaign else a.sum(axis=2).reshape(-1) for a in (buys, views)]
+        y, x = units
+        life = Life(
+            users=y.size,
+            counts=AlertCounts(views=int(x.sum()), conversions=int(y.sum())),
+            products={
+                "conversions_conversions": int(y @ y),
+                "views_conversions": int(x @ y),
+                "views_views": int(x @ x),
+            },
+        )
+        window = AlertCounts(views=int(views[-1].sum()), conversions=int(buys[-1].sum()))
+        interval = metric.estimate(window, life, alerts.ALARM_CONFIDENCE_LEVEL)
+        assert interval is not None
+        missed += not interval.lower <= RATE <= interval.upper
+    return missed / repeats
+
+
+@pytest.mark.parametrize("campaigns", [1, 5, 20])
+def test_users_of_many_campaigns_make_no_false_alarms_of_the_portfolio(campaigns: int) -> None:
+    """Each user once, at 99.9 %; as so many users as campaigns they would make ten times what is promised."""
+    assert miss(np.random.default_rng(3), campaigns=campaigns, per_campaign=False) <= FALSE_ALARM_RATE
+    if campaigns > 1:
+        apart = miss(np.random.default_rng(3), campaigns=campaigns, per_campaign=True)
+        assert apart > 5 * FALSE_ALARM_RATE
+
+
 def test_the_usual_95_percent_would_tell_far_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "ALARM_CONFIDENCE_LEVEL", 0.95)
     random = np.random.default_rng(1)

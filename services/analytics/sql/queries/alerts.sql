@@ -182,38 +182,16 @@ from campaign_totals
 where campaign_id = $1::text;
 
 -- name: fetch_alert_portfolio_life :one
--- The whole life of all campaigns of the currency $1 (null: of all) with their sums over users.
+-- The whole life of all campaigns of the currency $1 (null: of all, without money) with their sums over users, each
+-- user once, as the job added them up; no row before it did.
 select
-    coalesce(sum(t.users), 0)::bigint as users,
-    coalesce(sum(t.paying_users), 0)::bigint as paying_users,
-    coalesce(sum(t.notified_users), 0)::bigint as notified_users,
-    coalesce(sum(t.impressions), 0)::bigint as impressions,
-    coalesce(sum(t.views), 0)::bigint as views,
-    coalesce(sum(t.clicks), 0)::bigint as clicks,
-    coalesce(sum(t.conversions), 0)::bigint as conversions,
-    coalesce(sum(t.revenue_micros), 0)::bigint as revenue_micros,
-    coalesce(sum(t.cost_micros), 0)::bigint as cost_micros,
-    coalesce(sum(t.notification_deliveries), 0)::bigint as notification_deliveries,
-    coalesce(sum(t.notification_opens), 0)::bigint as notification_opens,
-    coalesce(sum(t.unsubscribes), 0)::bigint as unsubscribes,
-    coalesce(sum(t.impressions_impressions), 0) as impressions_impressions,
-    coalesce(sum(t.impressions_views), 0) as impressions_views,
-    coalesce(sum(t.impressions_clicks), 0) as impressions_clicks,
-    coalesce(sum(t.views_views), 0) as views_views,
-    coalesce(sum(t.views_conversions), 0) as views_conversions,
-    coalesce(sum(t.clicks_clicks), 0) as clicks_clicks,
-    coalesce(sum(t.conversions_conversions), 0) as conversions_conversions,
-    coalesce(sum(t.impressions_revenue), 0) as impressions_revenue,
-    coalesce(sum(t.conversions_cost), 0) as conversions_cost,
-    coalesce(sum(t.revenue_revenue), 0) as revenue_revenue,
-    coalesce(sum(t.revenue_cost), 0) as revenue_cost,
-    coalesce(sum(t.cost_cost), 0) as cost_cost,
-    coalesce(sum(t.deliveries_deliveries), 0) as deliveries_deliveries,
-    coalesce(sum(t.deliveries_opens), 0) as deliveries_opens,
-    coalesce(sum(t.opens_opens), 0) as opens_opens
-from campaign_totals t
-left join campaigns c on c.campaign_id = t.campaign_id
-where $1::text is null or c.counted_currency_code = $1::text;
+    users, paying_users, notified_users, impressions, views, clicks, conversions, revenue_micros,
+    cost_micros, notification_deliveries, notification_opens, unsubscribes, impressions_impressions,
+    impressions_views, impressions_clicks, views_views, views_conversions, clicks_clicks,
+    conversions_conversions, impressions_revenue, conversions_cost, revenue_revenue, revenue_cost,
+    cost_cost, deliveries_deliveries, deliveries_opens, opens_opens
+from portfolio_users
+where currency_code = coalesce($1::text, '');
 
 -- name: fetch_alert_campaign :one
 -- The campaign $1, if there is one.
