@@ -135,7 +135,7 @@ def test_a_second_run_on_the_same_data_is_refused(running: LocalRun) -> None:
         assert second.wait() == 1
     (line,) = second.lines
     assert f"another run (process {running.process.pid}) uses {data_dir(running)}" in line
-    assert running.health() == 200
+    running.until_health(lambda status: status == 200)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
