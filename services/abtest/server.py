@@ -10,8 +10,12 @@ from datetime import UTC, datetime
 from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
 from gen.campaigns.abtest.v1 import abtest_service_pb2_grpc as pb_grpc
 from services.abtest.group_commit import GroupCommit
-from services.abtest.operations import COUNTER_SLOTS, TestOperations
-from services.abtest.servicer import ABTestServicer
+from services.abtest.operations.analysis import AnalysisOperations
+from services.abtest.operations.assignment import COUNTER_SLOTS, AssignmentOperations
+from services.abtest.operations.creation import CreationOperations
+from services.abtest.operations.history import HistoryOperations
+from services.abtest.operations.progress import ProgressOperations
+from services.abtest.servicer.abtest import ABTestServicer
 from services.abtest.settings import AbtestSettings
 from services.common import grpc_server
 from services.common.database import Database
@@ -35,11 +39,7 @@ async def open_service(
         statement_timeout_seconds=settings.statement_timeout_seconds,
     )
     try:
-        operations = TestOperations(
-            database, now=now, new_test_id=lambda: uuid.uuid4().hex, slot=secrets.randbelow(COUNTER_SLOTS)
-        )
-        assignments = GroupCommit(operations.assign_users, batch_size=settings.assignment_batch_size)
-        servicer = ABTestServicer(operations, assignments)
+        servicer = _build_servicer(settings, database, now)
         yield (
             Service(
                 name=SERVICE_NAME,
@@ -49,6 +49,20 @@ async def open_service(
         )
     finally:
         await database.close()
+
+
+def _build_servicer(
+    settings: AbtestSettings, database: Database, now: Callable[[], datetime]
+) -> ABTestServicer:
+    assignment = AssignmentOperations(database, now=now, slot=secrets.randbelow(COUNTER_SLOTS))
+    return ABTestServicer(
+        analysis=AnalysisOperations(database, now=now),
+        assignment=assignment,
+        group_commit=GroupCommit(assignment.assign_users, batch_size=settings.assignment_batch_size),
+        creation=CreationOperations(database, now=now, new_test_id=lambda: uuid.uuid4().hex),
+        history=HistoryOperations(database),
+        progress=ProgressOperations(database),
+    )
 
 
 async def serve(

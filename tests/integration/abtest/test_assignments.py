@@ -18,14 +18,12 @@ from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_campa
 ASSIGNER = """
 import asyncio, sys
 from datetime import UTC, datetime
-from services.abtest.operations import TestOperations
+from services.abtest.operations.assignment import AssignmentOperations
 from services.common.database import Database
 
 async def main(url, test_id, slot, users):
     database = await Database.open(url, application_name="test")
-    operations = TestOperations(
-        database, now=lambda: datetime.now(UTC), new_test_id=lambda: "unused", slot=slot
-    )
+    operations = AssignmentOperations(database, now=lambda: datetime.now(UTC), slot=slot)
     for start in range(0, users, 7):
         keys = [(test_id, f"user-{n}") for n in range(start, min(users, start + 7))]
         outcomes = await operations.assign_users(keys if slot % 2 else keys[::-1])

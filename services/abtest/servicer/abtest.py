@@ -1,0 +1,42 @@
+"""ABTestService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
+
+from services.abtest.group_commit import GroupCommit
+from services.abtest.operations.analysis import AnalysisOperations
+from services.abtest.operations.assignment import AssignmentOperations, AssignmentOutcome
+from services.abtest.operations.creation import CreationOperations
+from services.abtest.operations.history import HistoryOperations
+from services.abtest.operations.progress import ProgressOperations
+from services.abtest.servicer.analysis import AnalysisMethods
+from services.abtest.servicer.assignment import AssignmentMethods
+from services.abtest.servicer.creation import CreationMethods
+from services.abtest.servicer.history import HistoryMethods
+from services.abtest.servicer.planning import PlanningMethods
+from services.abtest.servicer.progress import ProgressMethods
+
+
+class ABTestServicer(
+    AnalysisMethods,
+    AssignmentMethods,
+    CreationMethods,
+    HistoryMethods,
+    PlanningMethods,
+    ProgressMethods,
+):
+    """campaigns.abtest.v1.ABTestService."""
+
+    def __init__(
+        self,
+        *,
+        analysis: AnalysisOperations,
+        assignment: AssignmentOperations,
+        group_commit: GroupCommit[tuple[str, str], AssignmentOutcome],
+        creation: CreationOperations,
+        history: HistoryOperations,
+        progress: ProgressOperations,
+    ) -> None:
+        self.analysis = analysis
+        self.assignment = assignment
+        self.group_commit = group_commit
+        self.creation = creation
+        self.history = history
+        self.progress = progress

@@ -1,0 +1,40 @@
+-- Who got which group.
+
+-- name: list_assignments :many
+-- The assignments that exist of these pairs of test and user.
+select
+    a.test_id, a.user_id, a.group_index, a.epoch, a.propensity, a.assigned_at, g.group_name, g.campaign_id
+from unnest($1::text[], $2::text[]) as wanted (test_id, user_id)
+join ab_test_assignments a on a.test_id = wanted.test_id and a.user_id = wanted.user_id
+join ab_test_groups g on g.test_id = a.test_id and g.group_index = a.group_index;
+
+-- name: insert_assignments :many
+-- Adds first assignments and counts them in one slot; returns the pairs that were added. A pair that another
+-- transaction has added, or is about to, is left out.
+with added as (
+    insert into ab_test_assignments (test_id, user_id, group_index, epoch, propensity, assigned_at)
+    -- One order everywhere, so that concurrent batches wait for each other and never in a circle.
+    select n.test_id, n.user_id, n.group_index, n.epoch, n.propensity, $6
+    from unnest($1::text[], $2::text[], $3::smallint[], $4::integer[], $5::double precision[])
+        as n (test_id, user_id, group_index, epoch, propensity)
+    order by n.test_id, n.user_id
+    on conflict on constraint ab_test_assignments_pkey do nothing
+    returning test_id, user_id, epoch, group_index
+),
+counted as (
+    insert into ab_test_group_counters as c (test_id, epoch, group_index, slot, users)
+    select test_id, epoch, group_index, $7::smallint, count(*)
+    from added
+    group by test_id, epoch, group_index
+    order by test_id, epoch, group_index
+    on conflict on constraint ab_test_group_counters_pkey do update set users = c.users + excluded.users
+)
+select test_id, user_id
+from added;
+
+-- name: list_group_users :many
+-- Assigned users per group of a test, from the counters; groups without users are left out.
+select group_index, sum(users)::bigint as users
+from ab_test_group_counters
+where test_id = $1
+group by group_index;
