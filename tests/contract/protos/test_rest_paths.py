@@ -94,6 +94,10 @@ ABTEST = {
     "ListTestHistory": [("GET", "/api/ab-tests/history")],
     "EstimateSampleSize": [("GET", "/api/ab-tests/sample-size")],
 }
+ABTEST_OPERATIONS = {
+    "ListJobs": [("GET", "/api/ab-tests/jobs")],
+    "RunJob": [("POST", "/api/ab-tests/jobs/{job_name}/run")],
+}
 OPTIMIZER = {
     "TrainModel": [("POST", "/api/optimize/train-model")],
     "TrainModelWithProgress": [],
@@ -116,6 +120,7 @@ SERVICES: dict[str, dict[str, list[tuple[str, str]]]] = {
     "campaigns.analytics.v1.OperationsService": OPERATIONS,
     "campaigns.analytics.v1.CatalogService": CATALOG,
     "campaigns.abtest.v1.ABTestService": ABTEST,
+    "campaigns.abtest.v1.ABTestOperationsService": ABTEST_OPERATIONS,
     "campaigns.optimizer.v1.OptimizerService": OPTIMIZER,
     "inference.GRPCInferenceService": {name: [] for name in INFERENCE},
 }
