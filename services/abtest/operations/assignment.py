@@ -1,14 +1,15 @@
 """Who gets which group: the first assignment, and looking it up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.abtest.domain.assignment import NotEnrolled, place_user
-from services.abtest.domain.model import ABTest, Assignment
+from services.abtest.domain.assignment import place_user
+from services.abtest.domain.enrolment import Enrolment, NotEnrolled
+from services.abtest.domain.model import Assignment
 from services.abtest.operations.lookup import require_test, unknown_test
-from services.abtest.store import assignments, definitions
+from services.abtest.store import assignments, enrolment
 from services.abtest.store.assignments import AssignmentKey
 from services.common.database import Connection, Database
 
@@ -54,12 +55,13 @@ class AssignmentOperations:
         self, connection: Connection, keys: Sequence[AssignmentKey], kept: dict[AssignmentKey, Assignment]
     ) -> dict[AssignmentKey, AssignmentOutcome | Exception]:
         """Add the first assignments of `keys` to `kept`; return what stays without one."""
-        tests = await definitions.share_tests(connection, sorted({test_id for test_id, _ in keys}))
+        tests = await enrolment.share_enrolments(connection, sorted({test_id for test_id, _ in keys}))
+        segments = await _list_segments(connection, keys, tests)
         now = self._now()
         placed: dict[AssignmentKey, Assignment] = {}
         refused: dict[AssignmentKey, AssignmentOutcome | Exception] = {}
         for key in keys:
-            outcome = _place(tests.get(key[0]), key, now)
+            outcome = _place(tests.get(key[0]), key, segments.get(key[1], ()), now)
             if isinstance(outcome, Assignment):
                 placed[key] = outcome
             else:
@@ -87,19 +89,28 @@ class AssignmentOperations:
         return kept.get((test_id, user_id))
 
 
+async def _list_segments(
+    connection: Connection, keys: Sequence[AssignmentKey], tests: Mapping[str, Enrolment]
+) -> Mapping[str, Sequence[str]]:
+    """Return the segments of the users for whose tests they matter."""
+    targeted = {test_id for test_id, test in tests.items() if test.is_targeted and test.closed is None}
+    users = {user_id for test_id, user_id in keys if test_id in targeted}
+    return await enrolment.list_user_segments(connection, sorted(users)) if users else {}
+
+
 def _place(
-    test: ABTest | None, key: AssignmentKey, now: datetime
+    test: Enrolment | None, key: AssignmentKey, segments: Sequence[str], now: datetime
 ) -> Assignment | AssignmentOutcome | Exception:
     if test is None:
         return unknown_test(key[0])
-    placement = place_user(test, key[1])
+    placement = place_user(test, key[1], segments)
     if placement.group_index is None or placement.propensity is None:
         return AssignmentOutcome(reason=placement.reason)
     return Assignment(
         test_id=key[0],
         user_id=key[1],
         group_index=placement.group_index,
-        group=test.design.groups[placement.group_index],
+        group=test.groups[placement.group_index],
         epoch=test.epoch.number,
         propensity=placement.propensity,
         assigned_at=now,

@@ -10,13 +10,16 @@ join ab_test_groups g on g.test_id = a.test_id and g.group_index = a.group_index
 
 -- name: insert_assignments :many
 -- Adds first assignments and counts them in one slot; returns the pairs that were added. A pair that another
--- transaction has added, or is about to, is left out.
+-- transaction has added, or is about to, is left out. The user's segments are stamped as they are by now.
 with added as (
-    insert into ab_test_assignments (test_id, user_id, group_index, epoch, propensity, assigned_at)
+    insert into ab_test_assignments (
+        test_id, user_id, group_index, epoch, propensity, assigned_at, segment_set_id
+    )
     -- One order everywhere, so that concurrent batches wait for each other and never in a circle.
-    select n.test_id, n.user_id, n.group_index, n.epoch, n.propensity, $6
+    select n.test_id, n.user_id, n.group_index, n.epoch, n.propensity, $6, u.segment_set_id
     from unnest($1::text[], $2::text[], $3::smallint[], $4::integer[], $5::double precision[])
         as n (test_id, user_id, group_index, epoch, propensity)
+    left join analytics_v1.users u on u.user_id = n.user_id
     order by n.test_id, n.user_id
     on conflict on constraint ab_test_assignments_pkey do nothing
     returning test_id, user_id, epoch, group_index

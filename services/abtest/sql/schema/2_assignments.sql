@@ -1,4 +1,5 @@
--- A user's group, decided once. Written only by insert: nothing updates or deletes a row.
+-- A user's group, decided once. Written only by insert: nothing updates or deletes a row. segment_set_id is the
+-- user's set of segments at that moment, as analytics_v1.segment_sets numbers it (null: none known).
 create table abtest.ab_test_assignments (
     user_id text not null,
     test_id text not null,
@@ -6,6 +7,7 @@ create table abtest.ab_test_assignments (
     propensity double precision not null,
     epoch integer not null,
     group_index smallint not null,
+    segment_set_id integer,
     constraint ab_test_assignments_pkey primary key (test_id, user_id),
     constraint ab_test_assignments_test_fkey foreign key (test_id) references abtest.ab_tests (test_id),
     constraint ab_test_assignments_user_id_check check (user_id <> ''),

@@ -16,9 +16,16 @@ select merchant_id, merchant_name, category, latitude, longitude, currency_code
 from analytics.merchants;
 
 create view analytics_v1.users as
-select u.user_id, u.sign_up_at, u.time_zone, coalesce(s.segments, '{}'::text[]) as segments
+select
+    u.user_id, u.sign_up_at, u.time_zone, coalesce(s.segments, '{}'::text[]) as segments, u.segment_set_id
 from analytics.users u
 left join analytics.segment_sets s using (segment_set_id);
+
+-- A set of segments by its number, so that a neighbour can keep the number with what it keeps of a user. Sets are
+-- only ever added.
+create view analytics_v1.segment_sets as
+select segment_set_id, segments
+from analytics.segment_sets;
 
 -- Events with a campaign, by their own time (a refund's too).
 create view analytics_v1.campaign_user_events as
@@ -50,5 +57,6 @@ group by campaign_id, day, offer_amount_micros;
 
 grant select on
     analytics_v1.reporting_settings, analytics_v1.campaigns, analytics_v1.merchants, analytics_v1.users,
-    analytics_v1.campaign_user_events, analytics_v1.purchases, analytics_v1.campaign_offer_daily
+    analytics_v1.campaign_user_events, analytics_v1.purchases, analytics_v1.campaign_offer_daily,
+    analytics_v1.segment_sets
     to analytics, analytics_reader, reporting;
