@@ -16,9 +16,12 @@ PUBLISHED = {
     "campaigns": "campaign_id campaign_name campaign_type merchant_id channel offer_amount_micros"
     " gross_margin_rate currency_code start_at end_at",
     "merchants": "merchant_id merchant_name category latitude longitude currency_code",
-    "users": "user_id sign_up_at time_zone segments",
+    "users": "user_id sign_up_at time_zone segments segment_set_id",
+    "segment_sets": "segment_set_id segments",
     "campaign_user_events": "campaign_id user_id event_id event_type event_at merchant_id revenue_micros"
-    " cost_micros offer_amount_micros channel is_machine_open custom_event_name propensity policy_version",
+    " cost_micros offer_amount_micros channel is_machine_open custom_event_name propensity policy_version"
+    " counted_at original_event_id",
+    "user_activity_daily": "user_id day currency_code events acts purchases revenue_micros cost_micros",
     "purchases": "user_id event_id merchant_id event_at revenue_micros",
     "campaign_offer_daily": "campaign_id day offer_amount_micros impressions views clicks conversions"
     " revenue_micros cost_micros",

@@ -27,11 +27,13 @@ create view analytics_v1.segment_sets as
 select segment_set_id, segments
 from analytics.segment_sets;
 
--- Events with a campaign, by their own time (a refund's too).
+-- Events with a campaign, by their own time (a refund's too). counted_at is the time an event counts at: its own,
+-- or for a refund its original's.
 create view analytics_v1.campaign_user_events as
 select
     campaign_id, user_id, event_id, event_type, event_at, merchant_id, revenue_micros, cost_micros,
-    offer_amount_micros, channel, is_machine_open, custom_event_name, propensity, policy_version
+    offer_amount_micros, channel, is_machine_open, custom_event_name, propensity, policy_version, counted_at,
+    original_event_id
 from analytics.events
 where campaign_id is not null;
 

@@ -132,6 +132,15 @@ grant select on
     to reporting;
 grant select on analytics_v1.user_rfm to analytics, analytics_reader, reporting;
 
+-- What a user did on a day of the reporting zone, in campaigns and outside; a job adds what came in since its
+-- last run. acts are events that the user caused; purchases wholly refunded are taken away, and money is on the
+-- day of the original.
+create view analytics_v1.user_activity_daily as
+select user_id, day, currency_code, events, acts, purchases, revenue_micros, cost_micros
+from analytics.user_activity_daily;
+
+grant select on analytics_v1.user_activity_daily to analytics, analytics_reader, reporting;
+
 -- For count_user_activity: events by when they came in, which is the order in which they lie.
 create index events_received_idx on analytics.events using brin (received_at)
     with (pages_per_range = 32, autosummarize = on);
