@@ -108,7 +108,7 @@ async def end_holdout(connection: Connection, holdout_id: str, ended_at: datetim
 
 
 async def list_holdouts(connection: Connection, holdout_ids: Sequence[str] | None = None) -> list[Holdout]:
-    """Return all holdouts, or those of some names that exist, the newest first."""
+    """Return all holdouts, or those of some names that exist, by name."""
     wanted = None if holdout_ids is None else list(holdout_ids)
     rows = await connection.fetch(STATEMENTS["list_holdouts"].sql, wanted)
     return [

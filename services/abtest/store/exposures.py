@@ -31,3 +31,10 @@ async def list_exposed_users(connection: Connection, test_id: str) -> dict[str, 
     for row in await connection.fetch(STATEMENTS["list_exposed_users"].sql, test_id):
         found.setdefault(row["source"], {})[row["group_index"]] = row["users"]
     return found
+
+
+async def list_known_tests(connection: Connection, test_ids: Sequence[str]) -> set[str]:
+    """Return those of `test_ids` that exist."""
+    return {
+        row["test_id"] for row in await connection.fetch(STATEMENTS["list_known_tests"].sql, list(test_ids))
+    }

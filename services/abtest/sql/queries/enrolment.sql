@@ -75,8 +75,8 @@ set ended_at = $2
 where holdout_id = $1 and ended_at is null;
 
 -- name: list_holdouts :many
--- All holdouts, or those of these names ($1 not null), the newest first.
+-- All holdouts, or those of these names ($1 not null).
 select holdout_id, share, is_global, created_at, ended_at
 from ab_holdouts
 where $1::text[] is null or holdout_id = any($1)
-order by created_at desc, holdout_id;
+order by holdout_id;

@@ -38,3 +38,9 @@ from ab_test_exposure_counters
 where test_id = $1
 group by source, group_index
 order by source, group_index;
+
+-- name: list_known_tests :many
+-- Which of these tests exist.
+select test_id
+from ab_tests
+where test_id = any($1::text[]);
