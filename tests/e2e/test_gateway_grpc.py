@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2, abtest_service_pb2_grpc
+from gen.campaigns.abtest.v1 import abtest_service_pb2_grpc, progress_pb2
 from gen.campaigns.analytics.v1 import (
     analytics_service_pb2,
     analytics_service_pb2_grpc,
@@ -55,7 +55,7 @@ class TestGrpc:
 
         for call in (
             catalog.ListUsers(catalog_service_pb2.ListUsersRequest()),
-            abtest.GetTestStatus(abtest_service_pb2.GetTestStatusRequest(test_id="t1")),
+            abtest.GetTestStatus(progress_pb2.GetTestStatusRequest(test_id="t1")),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import results_pb2 as pb
 from gen.campaigns.type.v1 import range_pb2
 from services.abtest.domain.analysis import Analysis, Comparison, GroupResult
 from services.abtest.domain.model import ABTest

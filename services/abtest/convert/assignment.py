@@ -1,6 +1,6 @@
 """Assignments on the wire."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import assignments_pb2 as pb
 from services.abtest.convert.violations import Violations
 from services.abtest.domain.model import Assignment
 from services.abtest.operations.assignment import AssignmentOutcome

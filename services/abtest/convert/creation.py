@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import tests_pb2 as pb
 from services.abtest.convert.groups import groups_to_proto
 from services.abtest.convert.violations import (
     DEFAULT_CONFIDENCE_LEVEL,

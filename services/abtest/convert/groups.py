@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import tests_pb2 as pb
 from services.abtest.domain.model import ABTest
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import history_pb2, results_pb2
 from services.abtest.convert.analysis import result_fields
 from services.abtest.domain.analysis import Analysis
 from services.abtest.domain.model import ABTest
@@ -16,7 +16,7 @@ DEFAULT_HISTORY_LIMIT: Final = 10
 _LARGEST_HISTORY_LIMIT = 1000
 
 
-def history_limit_from_proto(request: pb.ListTestHistoryRequest) -> int:
+def history_limit_from_proto(request: history_pb2.ListTestHistoryRequest) -> int:
     """Return how many tests a page has."""
     limit = request.limit if request.HasField("limit") else DEFAULT_HISTORY_LIMIT
     if not 1 <= limit <= _LARGEST_HISTORY_LIMIT:
@@ -24,7 +24,7 @@ def history_limit_from_proto(request: pb.ListTestHistoryRequest) -> int:
     return limit
 
 
-def history_start_from_proto(request: pb.ListTestHistoryRequest) -> tuple[datetime, str] | None:
+def history_start_from_proto(request: history_pb2.ListTestHistoryRequest) -> tuple[datetime, str] | None:
     """Return after which test a page starts, None for the first."""
     cursor = decode_page_token(request.page_token)
     if not cursor:
@@ -43,23 +43,23 @@ def _foreign_token() -> DomainError:
     return invalid_field("page_token", "is not a token of an earlier page of this list", "PAGE_TOKEN_INVALID")
 
 
-def history_to_proto(page: HistoryPage) -> pb.ListTestHistoryResponse:
+def history_to_proto(page: HistoryPage) -> history_pb2.ListTestHistoryResponse:
     """Return a page of tests."""
     token = ""
     if page.next_before is not None:
         created_at, test_id = page.next_before
         token = encode_page_token({"created_at": created_at.isoformat(), "test_id": test_id})
-    return pb.ListTestHistoryResponse(
+    return history_pb2.ListTestHistoryResponse(
         tests=[_summary_to_proto(test, result) for test, result in page.tests], next_page_token=token
     )
 
 
-def _summary_to_proto(test: ABTest, result: Analysis | None) -> pb.TestSummary:
-    return pb.TestSummary(
+def _summary_to_proto(test: ABTest, result: Analysis | None) -> history_pb2.TestSummary:
+    return history_pb2.TestSummary(
         test_id=test.test_id,
         test_name=test.design.test_name,
         is_active=test.is_active,
         start_time=datetime_to_timestamp(test.created_at),
         end_time=datetime_to_timestamp(test.ended_at) if test.ended_at else None,
-        result=pb.TestResult(**result_fields(test, result)) if result else None,
+        result=results_pb2.TestResult(**result_fields(test, result)) if result else None,
     )

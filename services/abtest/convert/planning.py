@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import planning_pb2 as pb
 from services.abtest.convert.violations import DEFAULT_CONFIDENCE_LEVEL, Violations
 from services.abtest.domain.power import FORMULA
 

@@ -1,6 +1,6 @@
 """How far a test is, on the wire."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import progress_pb2 as pb
 from services.abtest.convert.groups import groups_to_proto
 from services.abtest.domain.progress import TestProgress
 from services.common.wire import datetime_to_timestamp

@@ -1,6 +1,6 @@
 """The methods of what tests show."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import results_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceServicer
 from services.abtest.convert import analysis as convert
 from services.abtest.convert.violations import checked_test_id

@@ -1,6 +1,6 @@
 """The methods of assignments."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import assignments_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceServicer
 from services.abtest.convert import assignment as convert
 from services.abtest.group_commit import GroupCommit

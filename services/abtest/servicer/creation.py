@@ -1,6 +1,6 @@
 """The methods that create and change tests."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import tests_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceServicer
 from services.abtest.convert import creation as convert
 from services.abtest.operations.creation import CreationOperations

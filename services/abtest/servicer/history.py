@@ -1,6 +1,6 @@
 """The methods of tests of the past and present."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import history_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceServicer
 from services.abtest.convert import history as convert
 from services.abtest.operations.history import HistoryOperations

@@ -1,6 +1,6 @@
 """The methods of planning."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import planning_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceServicer
 from services.abtest.convert import planning as convert
 from services.abtest.operations.planning import estimate_sample_size

@@ -1,6 +1,6 @@
 """The method of how far tests are."""
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import progress_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceServicer
 from services.abtest.convert.progress import progress_to_proto
 from services.abtest.convert.violations import checked_test_id

@@ -9,7 +9,14 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import (
+    assignments_pb2,
+    history_pb2,
+    planning_pb2,
+    progress_pb2,
+    results_pb2,
+    tests_pb2,
+)
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.common.paging import encode_page_token
 from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_events
@@ -17,7 +24,7 @@ from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_event
 NAN = float("nan")
 
 
-def a_test(**fields: Any) -> pb.CreateTestRequest:  # noqa: ANN401 (a request's fields)
+def a_test(**fields: Any) -> tests_pb2.CreateTestRequest:  # noqa: ANN401 (a request's fields)
     values: dict[str, Any] = {
         "test_name": "Offer Amount A/B Test",
         "control_campaign_id": CONTROL_CAMPAIGN,
@@ -25,7 +32,7 @@ def a_test(**fields: Any) -> pb.CreateTestRequest:  # noqa: ANN401 (a request's 
         "target_sample_size": 1000,
         "confidence_level": 0.95,
     }
-    return pb.CreateTestRequest(**(values | fields))
+    return tests_pb2.CreateTestRequest(**(values | fields))
 
 
 async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
@@ -51,7 +58,7 @@ async def assign(abtest: ABTestServiceStub, test_id: str, users: int) -> dict[st
     groups: dict[str, list[str]] = {"control": [], "variant": []}
     for number in range(users):
         user_id = f"user_{number}"
-        answer = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id=user_id))
+        answer = await abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id=user_id))
         groups[answer.assigned_group].append(user_id)
     return groups
 
@@ -90,7 +97,7 @@ async def test_the_same_request_creates_one_test(abtest: ABTestServiceStub) -> N
     )
     assert (code, reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_CONFLICT")
     assert set(fields) == {"request_id"}
-    history = await abtest.ListTestHistory(pb.ListTestHistoryRequest())
+    history = await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest())
     assert len(history.tests) == 2
 
 
@@ -131,14 +138,14 @@ async def test_a_wrong_field_is_named_and_nothing_is_created(
     code, _, found = await refusal(abtest.CreateTest(a_test(**fields)))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert set(found) == violated
-    assert not (await abtest.ListTestHistory(pb.ListTestHistoryRequest())).tests
+    assert not (await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest())).tests
 
 
 async def test_an_unknown_campaign_is_named_and_nothing_is_created(abtest: ABTestServiceStub) -> None:
     code, reason, fields = await refusal(abtest.CreateTest(a_test(variant_campaign_id="nowhere")))
     assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "CAMPAIGN_UNKNOWN")
     assert set(fields) == {"variant_campaign_id"}
-    assert not (await abtest.ListTestHistory(pb.ListTestHistoryRequest())).tests
+    assert not (await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest())).tests
 
 
 async def test_a_method_that_is_not_built_is_refused_by_name(abtest: ABTestServiceStub) -> None:
@@ -149,26 +156,26 @@ async def test_a_method_that_is_not_built_is_refused_by_name(abtest: ABTestServi
 
 async def test_a_user_keeps_the_group_of_the_first_call(abtest: ABTestServiceStub) -> None:
     created = await abtest.CreateTest(a_test(hash_seed="seed"))
-    request = pb.AssignUserRequest(test_id=created.test_id, user_id="a")
+    request = assignments_pb2.AssignUserRequest(test_id=created.test_id, user_id="a")
     answer = await abtest.AssignUser(request)
     # GrowthBook's vector ["seed", "a", 2, 0.0505]: the first half is control's.
     assert (answer.assigned_group, answer.campaign_id) == ("control", CONTROL_CAMPAIGN)
     assert not answer.HasField("reason")
     assert await abtest.AssignUser(request) == answer
-    status = await abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=created.test_id))
+    status = await abtest.GetTestStatus(progress_pb2.GetTestStatusRequest(test_id=created.test_id))
     assert [group.users for group in status.groups] == [1, 0]
 
 
 async def test_asking_for_a_group_never_assigns(abtest: ABTestServiceStub) -> None:
     test_id = (await abtest.CreateTest(a_test())).test_id
-    request = pb.GetUserTestGroupRequest(test_id=test_id, user_id="u")
+    request = assignments_pb2.GetUserTestGroupRequest(test_id=test_id, user_id="u")
     assert not (await abtest.GetUserTestGroup(request)).HasField("assigned_group")
-    assigned = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="u"))
+    assigned = await abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id="u"))
     answer = await abtest.GetUserTestGroup(request)
     assert (answer.assigned_group, answer.campaign_id) == (assigned.assigned_group, assigned.campaign_id)
     assert answer.HasField("assigned_time")
     code, reason, _ = await refusal(
-        abtest.GetUserTestGroup(pb.GetUserTestGroupRequest(test_id="no", user_id="u"))
+        abtest.GetUserTestGroup(assignments_pb2.GetUserTestGroupRequest(test_id="no", user_id="u"))
     )
     assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "TEST_UNKNOWN")
 
@@ -176,10 +183,12 @@ async def test_asking_for_a_group_never_assigns(abtest: ABTestServiceStub) -> No
 async def test_users_beyond_the_coverage_get_a_reason(abtest: ABTestServiceStub) -> None:
     # GrowthBook's vectors: ["seed", "b", 2, 0.2696] lies beyond control's covered quarter of [0, 0.5).
     created = await abtest.CreateTest(a_test(hash_seed="seed", coverage=0.5))
-    answer = await abtest.AssignUser(pb.AssignUserRequest(test_id=created.test_id, user_id="b"))
+    answer = await abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=created.test_id, user_id="b"))
     assert not answer.HasField("assigned_group")
     assert answer.reason == "coverage"
-    enrolled = await abtest.AssignUser(pb.AssignUserRequest(test_id=created.test_id, user_id="a"))
+    enrolled = await abtest.AssignUser(
+        assignments_pb2.AssignUserRequest(test_id=created.test_id, user_id="a")
+    )
     assert enrolled.assigned_group == "control"
 
 
@@ -187,8 +196,8 @@ async def test_users_beyond_the_coverage_get_a_reason(abtest: ABTestServiceStub)
 async def test_user_ids_that_cannot_be_are_refused(abtest: ABTestServiceStub, user_id: str) -> None:
     test_id = (await abtest.CreateTest(a_test())).test_id
     for call in (
-        abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id=user_id)),
-        abtest.GetUserTestGroup(pb.GetUserTestGroupRequest(test_id=test_id, user_id=user_id)),
+        abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id=user_id)),
+        abtest.GetUserTestGroup(assignments_pb2.GetUserTestGroupRequest(test_id=test_id, user_id=user_id)),
     ):
         code, _, fields = await refusal(call)
         assert (code, set(fields)) == (grpc.StatusCode.INVALID_ARGUMENT, {"user_id"})
@@ -197,10 +206,10 @@ async def test_user_ids_that_cannot_be_are_refused(abtest: ABTestServiceStub, us
 async def test_every_rpc_refuses_an_unknown_and_an_empty_test(abtest: ABTestServiceStub) -> None:
     for test_id, expected in (("no", grpc.StatusCode.NOT_FOUND), ("", grpc.StatusCode.INVALID_ARGUMENT)):
         for call in (
-            abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="u")),
-            abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id)),
-            abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id)),
-            abtest.EndTest(pb.EndTestRequest(test_id=test_id)),
+            abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id="u")),
+            abtest.GetTestStatus(progress_pb2.GetTestStatusRequest(test_id=test_id)),
+            abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id)),
+            abtest.EndTest(results_pb2.EndTestRequest(test_id=test_id)),
         ):
             code, _, fields = await refusal(call)
             assert (code, set(fields)) == (expected, {"test_id"})
@@ -209,7 +218,7 @@ async def test_every_rpc_refuses_an_unknown_and_an_empty_test(abtest: ABTestServ
 async def test_status_tells_progress_and_why_it_can_end(abtest: ABTestServiceStub) -> None:
     test_id = (await abtest.CreateTest(a_test(target_sample_size=10))).test_id
     groups = await assign(abtest, test_id, 6)
-    request = pb.GetTestStatusRequest(test_id=test_id)
+    request = progress_pb2.GetTestStatusRequest(test_id=test_id)
     status = await abtest.GetTestStatus(request)
     assert [group.users for group in status.groups] == [len(groups["control"]), len(groups["variant"])]
     assert status.progress == pytest.approx(min(len(ids) for ids in groups.values()) / 10)
@@ -243,7 +252,7 @@ async def test_only_conversions_on_the_own_campaign_after_the_assignment_count(
         ],
     )
     await add_events(database.admin, [(VARIANT_CAMPAIGN, five, later)], event_type=3)  # a click
-    result = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    result = await abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id))
     assert [(group.group, group.users, group.conversions) for group in result.groups] == [
         ("control", len(groups["control"]), 1),
         ("variant", len(groups["variant"]), 1),
@@ -262,7 +271,7 @@ async def test_an_effect_is_found_and_kept_when_the_test_ends(
         [(CONTROL_CAMPAIGN, user, later) for user in groups["control"][:12]]
         + [(VARIANT_CAMPAIGN, user, later) for user in groups["variant"][:60]],
     )
-    running = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    running = await abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id))
     assert running.verdict == "ship"
     assert running.winner == "variant"
     assert running.recommendation == "Deploy variant campaign"
@@ -275,29 +284,31 @@ async def test_an_effect_is_found_and_kept_when_the_test_ends(
     assert 0 < running.power < 1
     assert running.reasons
 
-    ended = await abtest.EndTest(pb.EndTestRequest(test_id=test_id))
+    ended = await abtest.EndTest(results_pb2.EndTestRequest(test_id=test_id))
     assert not ended.is_active
     assert ended.HasField("end_time")
     assert (ended.winner, ended.p_value, ended.groups) == ("variant", running.p_value, running.groups)
 
     await add_events(database.admin, [(CONTROL_CAMPAIGN, user, later) for user in groups["control"][12:90]])
-    assert await abtest.EndTest(pb.EndTestRequest(test_id=test_id)) == ended
-    kept = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    assert await abtest.EndTest(results_pb2.EndTestRequest(test_id=test_id)) == ended
+    kept = await abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id))
     assert kept == running
-    history = await abtest.ListTestHistory(pb.ListTestHistoryRequest())
+    history = await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest())
     assert history.tests[0].result.p_value == running.p_value
     assert history.tests[0].end_time == ended.end_time
 
 
 async def test_an_ended_test_enrols_nobody_and_keeps_who_was(abtest: ABTestServiceStub) -> None:
     test_id = (await abtest.CreateTest(a_test())).test_id
-    before = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="early"))
-    await abtest.EndTest(pb.EndTestRequest(test_id=test_id))
-    late = await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="late"))
+    before = await abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id="early"))
+    await abtest.EndTest(results_pb2.EndTestRequest(test_id=test_id))
+    late = await abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id="late"))
     assert not late.HasField("assigned_group")
     assert late.reason == "ended"
-    assert await abtest.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id="early")) == before
-    status = await abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id))
+    assert (
+        await abtest.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id="early")) == before
+    )
+    status = await abtest.GetTestStatus(progress_pb2.GetTestStatusRequest(test_id=test_id))
     assert not status.is_active
     assert status.can_end
     assert status.HasField("end_time")
@@ -305,7 +316,7 @@ async def test_an_ended_test_enrols_nobody_and_keeps_who_was(abtest: ABTestServi
 
 async def test_a_test_without_users_says_so(abtest: ABTestServiceStub) -> None:
     test_id = (await abtest.CreateTest(a_test())).test_id
-    result = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    result = await abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id))
     assert {field.name for field, _ in result.ListFields()} == {
         "test_id",
         "groups",
@@ -320,9 +331,9 @@ async def test_a_test_without_users_says_so(abtest: ABTestServiceStub) -> None:
     assert result.verdict == "continue"
     assert result.method == ""
     assert "group control has no users yet" in result.warnings
-    ended = await abtest.EndTest(pb.EndTestRequest(test_id=test_id))
+    ended = await abtest.EndTest(results_pb2.EndTestRequest(test_id=test_id))
     assert ended.verdict == "stop"
-    assert await abtest.EndTest(pb.EndTestRequest(test_id=test_id)) == ended
+    assert await abtest.EndTest(results_pb2.EndTestRequest(test_id=test_id)) == ended
 
 
 async def test_a_fixed_horizon_names_no_winner_before_its_target(
@@ -333,12 +344,12 @@ async def test_a_fixed_horizon_names_no_winner_before_its_target(
     groups = await assign(abtest, test_id, 80)
     later = datetime.now(UTC) + timedelta(hours=1)
     await add_events(database.admin, [(VARIANT_CAMPAIGN, user, later) for user in groups["variant"]])
-    early = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    early = await abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id))
     assert early.p_value < 1e-6
     assert (early.verdict, early.HasField("winner")) == ("continue", False)
-    assert not (await abtest.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id))).can_end
+    assert not (await abtest.GetTestStatus(progress_pb2.GetTestStatusRequest(test_id=test_id))).can_end
     await assign(abtest, test_id, 200)
-    reached = await abtest.AnalyzeTest(pb.AnalyzeTestRequest(test_id=test_id))
+    reached = await abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id))
     assert (reached.verdict, reached.winner) == ("ship", "variant")
     assert any("were assigned after every group had its target" in text for text in reached.warnings)
 
@@ -348,17 +359,17 @@ async def test_history_comes_in_pages_the_newest_first(abtest: ABTestServiceStub
     seen: list[str] = []
     token = ""
     for _ in range(3):
-        page = await abtest.ListTestHistory(pb.ListTestHistoryRequest(limit=2, page_token=token))
+        page = await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest(limit=2, page_token=token))
         seen += [test.test_id for test in page.tests]
         token = page.next_page_token
     assert seen == created[::-1]
     assert token == ""
-    assert len((await abtest.ListTestHistory(pb.ListTestHistoryRequest())).tests) == 5
+    assert len((await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest())).tests) == 5
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
 async def test_a_limit_out_of_range_is_refused(abtest: ABTestServiceStub, limit: int) -> None:
-    code, _, fields = await refusal(abtest.ListTestHistory(pb.ListTestHistoryRequest(limit=limit)))
+    code, _, fields = await refusal(abtest.ListTestHistory(history_pb2.ListTestHistoryRequest(limit=limit)))
     assert (code, set(fields)) == (grpc.StatusCode.INVALID_ARGUMENT, {"limit"})
 
 
@@ -372,12 +383,16 @@ async def test_a_limit_out_of_range_is_refused(abtest: ABTestServiceStub, limit:
     ],
 )
 async def test_a_foreign_page_token_is_refused(abtest: ABTestServiceStub, token: str) -> None:
-    code, _, fields = await refusal(abtest.ListTestHistory(pb.ListTestHistoryRequest(page_token=token)))
+    code, _, fields = await refusal(
+        abtest.ListTestHistory(history_pb2.ListTestHistoryRequest(page_token=token))
+    )
     assert (code, set(fields)) == (grpc.StatusCode.INVALID_ARGUMENT, {"page_token"})
 
 
 async def test_the_sample_size_names_its_formula(abtest: ABTestServiceStub) -> None:
-    request = pb.EstimateSampleSizeRequest(baseline_conversion_rate=0.10, minimum_detectable_effect=0.2)
+    request = planning_pb2.EstimateSampleSizeRequest(
+        baseline_conversion_rate=0.10, minimum_detectable_effect=0.2
+    )
     answer = await abtest.EstimateSampleSize(request)
     assert answer.required_sample_size_per_variant == 3841
     assert answer.required_sample_size_total == 7682
@@ -414,5 +429,7 @@ async def test_the_sample_size_names_its_formula(abtest: ABTestServiceStub) -> N
 async def test_a_sample_size_of_nothing_possible_is_refused(
     abtest: ABTestServiceStub, fields: dict[str, Any], violated: set[str]
 ) -> None:
-    code, _, found = await refusal(abtest.EstimateSampleSize(pb.EstimateSampleSizeRequest(**fields)))
+    code, _, found = await refusal(
+        abtest.EstimateSampleSize(planning_pb2.EstimateSampleSizeRequest(**fields))
+    )
     assert (code, set(found)) == (grpc.StatusCode.INVALID_ARGUMENT, violated)

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 
 from deploy.envoy.contract import load_rpcs
-from gen.campaigns.abtest.v1 import abtest_service_pb2
+from gen.campaigns.abtest.v1 import assignments_pb2, progress_pb2, results_pb2, tests_pb2
 from gen.campaigns.analytics.v1 import (
     analytics_service_pb2,
     analytics_service_pb2_grpc,
@@ -86,14 +86,37 @@ CATALOG = {
 }
 ABTEST = {
     "CreateTest": [("POST", "/api/ab-tests/create")],
+    "GetTest": [("GET", "/api/ab-tests/{test_id}/definition")],
+    "UpdateTest": [("POST", "/api/ab-tests/{test_id}/update")],
+    "StartTest": [("POST", "/api/ab-tests/{test_id}/start")],
+    "PauseTest": [("POST", "/api/ab-tests/{test_id}/pause")],
+    "ResumeTest": [("POST", "/api/ab-tests/{test_id}/resume")],
+    "ArchiveTest": [("POST", "/api/ab-tests/{test_id}/archive")],
+    "ListTestChanges": [("GET", "/api/ab-tests/{test_id}/changes")],
     "GetTestStatus": [("GET", "/api/ab-tests/{test_id}/status")],
     "AnalyzeTest": [("POST", "/api/ab-tests/{test_id}/analyze")],
     "EndTest": [("POST", "/api/ab-tests/{test_id}/end")],
+    "ListTestResults": [("GET", "/api/ab-tests/{test_id}/results")],
     "AssignUser": [("GET", "/api/ab-tests/assign-user/{test_id}/{user_id}")],
+    "AssignUsers": [("POST", "/api/ab-tests/{test_id}/assign-users")],
     "GetUserTestGroup": [("GET", "/api/ab-tests/{test_id}/user-group/{user_id}")],
+    "RecordExposures": [("POST", "/api/ab-tests/exposures")],
+    "ListExposures": [("GET", "/api/ab-tests/{test_id}/exposures")],
+    "CreateHoldout": [("POST", "/api/ab-tests/holdouts")],
+    "EndHoldout": [("POST", "/api/ab-tests/holdouts/{holdout_id}/end")],
+    "ListHoldouts": [("GET", "/api/ab-tests/holdouts")],
+    "ListExclusionGroups": [("GET", "/api/ab-tests/exclusion-groups")],
     "ListTestHistory": [("GET", "/api/ab-tests/history")],
     "EstimateSampleSize": [("GET", "/api/ab-tests/sample-size")],
+    "EstimateMinimumDetectableEffect": [("GET", "/api/ab-tests/minimum-detectable-effect")],
+    "EstimatePower": [("GET", "/api/ab-tests/power")],
+    "EstimateTestDuration": [("GET", "/api/ab-tests/duration")],
+    "SimulateTest": [("POST", "/api/ab-tests/simulate")],
+    "ListOverlappingTests": [("GET", "/api/ab-tests/overlaps")],
+    "GetBandit": [("GET", "/api/ab-tests/{test_id}/bandit")],
+    "ListBanditSteps": [("GET", "/api/ab-tests/{test_id}/bandit/steps")],
 }
+ABTEST_EXPORT = {"ExportTestResults": [("GET", "/api/ab-tests/{test_id}/export")]}
 ABTEST_OPERATIONS = {
     "ListJobs": [("GET", "/api/ab-tests/jobs")],
     "RunJob": [("POST", "/api/ab-tests/jobs/{job_name}/run")],
@@ -120,6 +143,7 @@ SERVICES: dict[str, dict[str, list[tuple[str, str]]]] = {
     "campaigns.analytics.v1.OperationsService": OPERATIONS,
     "campaigns.analytics.v1.CatalogService": CATALOG,
     "campaigns.abtest.v1.ABTestService": ABTEST,
+    "campaigns.abtest.v1.ABTestExportService": ABTEST_EXPORT,
     "campaigns.abtest.v1.ABTestOperationsService": ABTEST_OPERATIONS,
     "campaigns.optimizer.v1.OptimizerService": OPTIMIZER,
     "inference.GRPCInferenceService": {name: [] for name in INFERENCE},
@@ -182,17 +206,17 @@ FIELDS: dict[Descriptor, tuple[str, ...]] = {
         *("merchant_id", "merchant_name", "category", "latitude", "longitude", "currency_code"),
     ),
     catalog_service_pb2.User.DESCRIPTOR: ("user_id", "sign_up_time", "time_zone", "segments"),
-    abtest_service_pb2.CreateTestRequest.DESCRIPTOR: (
+    tests_pb2.CreateTestRequest.DESCRIPTOR: (
         *("test_name", "control_campaign_id", "variant_campaign_id", "target_sample_size"),
         *("confidence_level", "decision_method", "request_id"),
     ),
-    abtest_service_pb2.CreateTestResponse.DESCRIPTOR: ("test_id", "is_active"),
-    abtest_service_pb2.GetTestStatusResponse.DESCRIPTOR: ("progress", "groups", "can_end"),
-    abtest_service_pb2.AnalyzeTestResponse.DESCRIPTOR: RESULT_FIELDS,
-    abtest_service_pb2.EndTestResponse.DESCRIPTOR: RESULT_FIELDS,
-    abtest_service_pb2.GroupResult.DESCRIPTOR: ("group", "users", "conversions", "conversion_rate"),
-    abtest_service_pb2.AssignUserResponse.DESCRIPTOR: ("assigned_group",),
-    abtest_service_pb2.GetUserTestGroupResponse.DESCRIPTOR: ("assigned_group",),
+    tests_pb2.CreateTestResponse.DESCRIPTOR: ("test_id", "is_active"),
+    progress_pb2.GetTestStatusResponse.DESCRIPTOR: ("progress", "groups", "can_end"),
+    results_pb2.AnalyzeTestResponse.DESCRIPTOR: RESULT_FIELDS,
+    results_pb2.EndTestResponse.DESCRIPTOR: RESULT_FIELDS,
+    results_pb2.GroupResult.DESCRIPTOR: ("group", "users", "conversions", "conversion_rate"),
+    assignments_pb2.AssignUserResponse.DESCRIPTOR: ("assigned_group",),
+    assignments_pb2.GetUserTestGroupResponse.DESCRIPTOR: ("assigned_group",),
     optimizer_service_pb2.TrainModelRequest.DESCRIPTOR: ("as_of",),
     optimizer_service_pb2.TrainModelResponse.DESCRIPTOR: ("status", "r2_score", "mae", "samples", "version"),
     optimizer_service_pb2.OptimizeOfferRequest.DESCRIPTOR: (
@@ -272,8 +296,8 @@ def test_enum_values_keep_their_numbers() -> None:
     ("flat", "shared"),
     [
         (analytics_service_pb2.GetCampaignMetricsResponse.DESCRIPTOR, metrics_pb2.CampaignMetrics.DESCRIPTOR),
-        (abtest_service_pb2.AnalyzeTestResponse.DESCRIPTOR, abtest_service_pb2.TestResult.DESCRIPTOR),
-        (abtest_service_pb2.EndTestResponse.DESCRIPTOR, abtest_service_pb2.TestResult.DESCRIPTOR),
+        (results_pb2.AnalyzeTestResponse.DESCRIPTOR, results_pb2.TestResult.DESCRIPTOR),
+        (results_pb2.EndTestResponse.DESCRIPTOR, results_pb2.TestResult.DESCRIPTOR),
         (
             analytics_service_pb2.IngestEventStreamResponse.DESCRIPTOR,
             analytics_service_pb2.IngestEventsResponse.DESCRIPTOR,
@@ -289,7 +313,10 @@ def test_twins_have_the_same_fields_under_the_same_numbers(flat: Descriptor, sha
 
 @pytest.mark.parametrize("rpc", RPCS.values(), ids=lambda rpc: rpc.path)
 def test_only_rpcs_that_rest_has_as_get_may_be_sent_twice(rpc: object) -> None:
-    once = ("Ingest", "Import", "Upsert", "Create", "Delete", "Run", "Analyze", "End", "Train")
+    once = (
+        *("Ingest", "Import", "Upsert", "Create", "Delete", "Run", "Analyze", "End", "Train", "Update"),
+        *("Start", "Pause", "Resume", "Archive", "AssignUsers", "Record", "Simulate"),
+    )
     streams = ("Watch", "Reconcile", "Export")
     path = getattr(rpc, "path", "")
     expected = path.startswith("/campaigns.") and not path.rsplit("/", 1)[1].startswith(once + streams)

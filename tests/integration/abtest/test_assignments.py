@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
+from gen.campaigns.abtest.v1 import assignments_pb2, history_pb2, progress_pb2, results_pb2, tests_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.abtest.domain.hashing import hash_bucket
 from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_campaigns, running_server
@@ -45,7 +45,7 @@ async def admin(database: DatabaseAddresses) -> AsyncIterator["asyncpg.Connectio
 
 async def create(stub: ABTestServiceStub, *, seed: str | None = None, coverage: float = 1.0) -> str:
     created = await stub.CreateTest(
-        pb.CreateTestRequest(
+        tests_pb2.CreateTestRequest(
             test_name="t",
             control_campaign_id=CONTROL_CAMPAIGN,
             variant_campaign_id=VARIANT_CAMPAIGN,
@@ -59,7 +59,7 @@ async def create(stub: ABTestServiceStub, *, seed: str | None = None, coverage: 
 
 async def assign(stub: ABTestServiceStub, test_id: str, users: Sequence[str]) -> list[str]:
     answers = await asyncio.gather(
-        *(stub.AssignUser(pb.AssignUserRequest(test_id=test_id, user_id=user)) for user in users)
+        *(stub.AssignUser(assignments_pb2.AssignUserRequest(test_id=test_id, user_id=user)) for user in users)
     )
     return [answer.assigned_group for answer in answers]
 
@@ -128,7 +128,7 @@ async def test_concurrent_calls_share_commits_and_agree(
             assign(first, test_id, users), assign(second, test_id, users[::-1]), assign(first, test_id, users)
         )
         assert answers[0] == answers[1][::-1] == answers[2]
-        status = await first.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id))
+        status = await first.GetTestStatus(progress_pb2.GetTestStatusRequest(test_id=test_id))
     assert [group.users for group in status.groups] == [
         answers[0].count("control"),
         answers[0].count("variant"),
@@ -186,8 +186,8 @@ async def test_no_assignment_slips_past_the_end(
         assigning = asyncio.create_task(assign(first, test_id, [f"user-{number}" for number in range(300)]))
         await asyncio.sleep(0)
         ended, again = await asyncio.gather(
-            second.EndTest(pb.EndTestRequest(test_id=test_id)),
-            first.EndTest(pb.EndTestRequest(test_id=test_id)),
+            second.EndTest(results_pb2.EndTestRequest(test_id=test_id)),
+            first.EndTest(results_pb2.EndTestRequest(test_id=test_id)),
         )
         answers = await assigning
     assert ended == again
@@ -216,7 +216,7 @@ async def test_a_stream_of_assignments_does_not_keep_a_test_from_ending(
             asyncio.create_task(keep_assigning(stub, str(index))) for index, stub in enumerate(servers[:2])
         ]
         await assign(servers[2], test_id, ["someone"])
-        await asyncio.wait_for(servers[2].EndTest(pb.EndTestRequest(test_id=test_id)), timeout=10)
+        await asyncio.wait_for(servers[2].EndTest(results_pb2.EndTestRequest(test_id=test_id)), timeout=10)
         ended.set()
         assert min(await asyncio.gather(*streams)) > 0
     assert await counters_equal_a_recount(admin)
@@ -230,7 +230,9 @@ async def test_emoji_and_other_alphabets_are_users_too(
         test_id = await create(stub, seed="s")
         groups = await assign(stub, test_id, users)
         assert groups == ["control" if hash_bucket("s", user) < 5000 else "variant" for user in users]
-        kept = await stub.GetUserTestGroup(pb.GetUserTestGroupRequest(test_id=test_id, user_id="😀"))
+        kept = await stub.GetUserTestGroup(
+            assignments_pb2.GetUserTestGroupRequest(test_id=test_id, user_id="😀")
+        )
     assert kept.assigned_group == groups[0]
     assert await admin.fetchval("select count(*) from abtest.ab_test_assignments") == 5
 
@@ -243,20 +245,20 @@ async def test_a_crash_between_end_and_result_is_made_good(
         await assign(stub, test_id, ["a", "b", "c"])
         ended_at = datetime.now(UTC) - timedelta(minutes=1)
         await admin.execute("update abtest.ab_tests set status = 2, ended_at = $1", ended_at)
-        history = await stub.ListTestHistory(pb.ListTestHistoryRequest())
+        history = await stub.ListTestHistory(history_pb2.ListTestHistoryRequest())
         assert not history.tests[0].HasField("result")
-        ended = await stub.EndTest(pb.EndTestRequest(test_id=test_id))
+        ended = await stub.EndTest(results_pb2.EndTestRequest(test_id=test_id))
         assert ended.end_time.ToDatetime(UTC) == ended_at
         assert sum(group.users for group in ended.groups) == 3
-        assert await stub.EndTest(pb.EndTestRequest(test_id=test_id)) == ended
-        history = await stub.ListTestHistory(pb.ListTestHistoryRequest())
+        assert await stub.EndTest(results_pb2.EndTestRequest(test_id=test_id)) == ended
+        history = await stub.ListTestHistory(history_pb2.ListTestHistoryRequest())
         assert history.tests[0].HasField("result")
 
 
 async def test_two_simultaneous_creations_make_one_test(
     admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
 ) -> None:
-    request = pb.CreateTestRequest(
+    request = tests_pb2.CreateTestRequest(
         test_name="t",
         control_campaign_id=CONTROL_CAMPAIGN,
         variant_campaign_id=VARIANT_CAMPAIGN,
@@ -285,7 +287,7 @@ async def test_the_status_costs_the_same_at_any_size(
         # One process counts in one slot: a row per group, however many users.
         assert rows == 2
         await admin.execute("revoke select on abtest.ab_test_assignments from abtest")
-        status = await stub.GetTestStatus(pb.GetTestStatusRequest(test_id=test_id))
+        status = await stub.GetTestStatus(progress_pb2.GetTestStatusRequest(test_id=test_id))
     assert sum(group.users for group in status.groups) == 50
 
 
@@ -296,7 +298,7 @@ async def test_neighbours_read_the_results_of_ended_tests(
         test_id = await create(stub)
         await create(stub)
         await assign(stub, test_id, [f"user-{number}" for number in range(30)])
-        await stub.EndTest(pb.EndTestRequest(test_id=test_id))
+        await stub.EndTest(results_pb2.EndTestRequest(test_id=test_id))
     neighbour = await asyncpg.connect(database.optimizer)
     try:
         tests = await neighbour.fetch("select * from abtest_v1.ended_tests")

@@ -3,7 +3,19 @@
 import grpc
 import warnings
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2
+from gen.campaigns.abtest.v1 import assignments_pb2 as campaigns_dot_abtest_dot_v1_dot_assignments__pb2
+from gen.campaigns.abtest.v1 import audit_pb2 as campaigns_dot_abtest_dot_v1_dot_audit__pb2
+from gen.campaigns.abtest.v1 import bandit_pb2 as campaigns_dot_abtest_dot_v1_dot_bandit__pb2
+from gen.campaigns.abtest.v1 import duration_pb2 as campaigns_dot_abtest_dot_v1_dot_duration__pb2
+from gen.campaigns.abtest.v1 import exclusion_pb2 as campaigns_dot_abtest_dot_v1_dot_exclusion__pb2
+from gen.campaigns.abtest.v1 import exposures_pb2 as campaigns_dot_abtest_dot_v1_dot_exposures__pb2
+from gen.campaigns.abtest.v1 import history_pb2 as campaigns_dot_abtest_dot_v1_dot_history__pb2
+from gen.campaigns.abtest.v1 import overlaps_pb2 as campaigns_dot_abtest_dot_v1_dot_overlaps__pb2
+from gen.campaigns.abtest.v1 import planning_pb2 as campaigns_dot_abtest_dot_v1_dot_planning__pb2
+from gen.campaigns.abtest.v1 import progress_pb2 as campaigns_dot_abtest_dot_v1_dot_progress__pb2
+from gen.campaigns.abtest.v1 import results_pb2 as campaigns_dot_abtest_dot_v1_dot_results__pb2
+from gen.campaigns.abtest.v1 import simulation_pb2 as campaigns_dot_abtest_dot_v1_dot_simulation__pb2
+from gen.campaigns.abtest.v1 import tests_pb2 as campaigns_dot_abtest_dot_v1_dot_tests__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -26,8 +38,13 @@ if _version_not_supported:
 
 
 class ABTestServiceStub:
-    """Runs tests of one campaign against another: who sees which, and what that shows. A user converts by at least one
+    """Runs tests of campaigns against one another: who sees which, and what that shows. A user converts by at least one
     conversion on the campaign of their group after they were assigned to it.
+
+    A test is `draft`, `scheduled`, `running`, `paused`, `ended` or `archived`: StartTest leads from draft to running (or
+    scheduled) and from scheduled to running, PauseTest from running to paused, ResumeTest back, EndTest from either to
+    ended, ArchiveTest from draft, scheduled or ended to archived; times that come start and end tests by themselves. Any
+    other step fails with FAILED_PRECONDITION, reason TEST_STATUS_CONFLICT. Only a running test enrols users.
 
     Every rpc fails with INVALID_ARGUMENT where a field breaks its rule (BadRequest names it), with UNAVAILABLE
     while the database does not answer, and with DEADLINE_EXCEEDED where the work takes too long.
@@ -41,57 +58,222 @@ class ABTestServiceStub:
         """
         self.CreateTest = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/CreateTest',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.CreateTestRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.CreateTestResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.CreateTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.CreateTestResponse.FromString,
+                _registered_method=True)
+        self.GetTest = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/GetTest',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.GetTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.GetTestResponse.FromString,
+                _registered_method=True)
+        self.UpdateTest = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/UpdateTest',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.UpdateTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.UpdateTestResponse.FromString,
+                _registered_method=True)
+        self.StartTest = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/StartTest',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.StartTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.StartTestResponse.FromString,
+                _registered_method=True)
+        self.PauseTest = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/PauseTest',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.PauseTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.PauseTestResponse.FromString,
+                _registered_method=True)
+        self.ResumeTest = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ResumeTest',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ResumeTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ResumeTestResponse.FromString,
+                _registered_method=True)
+        self.ArchiveTest = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ArchiveTest',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ArchiveTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ArchiveTestResponse.FromString,
+                _registered_method=True)
+        self.ListTestChanges = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ListTestChanges',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_audit__pb2.ListTestChangesRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_audit__pb2.ListTestChangesResponse.FromString,
                 _registered_method=True)
         self.GetTestStatus = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/GetTestStatus',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetTestStatusRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetTestStatusResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_progress__pb2.GetTestStatusRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_progress__pb2.GetTestStatusResponse.FromString,
                 _registered_method=True)
         self.AnalyzeTest = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/AnalyzeTest',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AnalyzeTestRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AnalyzeTestResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.AnalyzeTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.AnalyzeTestResponse.FromString,
                 _registered_method=True)
         self.EndTest = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/EndTest',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EndTestRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EndTestResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.EndTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.EndTestResponse.FromString,
+                _registered_method=True)
+        self.ListTestResults = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ListTestResults',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.ListTestResultsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.ListTestResultsResponse.FromString,
                 _registered_method=True)
         self.AssignUser = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/AssignUser',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AssignUserRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AssignUserResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUserRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUserResponse.FromString,
+                _registered_method=True)
+        self.AssignUsers = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/AssignUsers',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUsersRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUsersResponse.FromString,
                 _registered_method=True)
         self.GetUserTestGroup = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/GetUserTestGroup',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetUserTestGroupRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetUserTestGroupResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.GetUserTestGroupRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.GetUserTestGroupResponse.FromString,
+                _registered_method=True)
+        self.RecordExposures = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/RecordExposures',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.RecordExposuresRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.RecordExposuresResponse.FromString,
+                _registered_method=True)
+        self.ListExposures = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ListExposures',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.ListExposuresRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.ListExposuresResponse.FromString,
+                _registered_method=True)
+        self.CreateHoldout = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/CreateHoldout',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.CreateHoldoutRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.CreateHoldoutResponse.FromString,
+                _registered_method=True)
+        self.EndHoldout = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/EndHoldout',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.EndHoldoutRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.EndHoldoutResponse.FromString,
+                _registered_method=True)
+        self.ListHoldouts = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ListHoldouts',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListHoldoutsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListHoldoutsResponse.FromString,
+                _registered_method=True)
+        self.ListExclusionGroups = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ListExclusionGroups',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListExclusionGroupsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListExclusionGroupsResponse.FromString,
                 _registered_method=True)
         self.ListTestHistory = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/ListTestHistory',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.ListTestHistoryRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.ListTestHistoryResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_history__pb2.ListTestHistoryRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_history__pb2.ListTestHistoryResponse.FromString,
                 _registered_method=True)
         self.EstimateSampleSize = channel.unary_unary(
                 '/campaigns.abtest.v1.ABTestService/EstimateSampleSize',
-                request_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EstimateSampleSizeRequest.SerializeToString,
-                response_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EstimateSampleSizeResponse.FromString,
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateSampleSizeRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateSampleSizeResponse.FromString,
+                _registered_method=True)
+        self.EstimateMinimumDetectableEffect = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/EstimateMinimumDetectableEffect',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateMinimumDetectableEffectRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateMinimumDetectableEffectResponse.FromString,
+                _registered_method=True)
+        self.EstimatePower = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/EstimatePower',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimatePowerRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimatePowerResponse.FromString,
+                _registered_method=True)
+        self.EstimateTestDuration = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/EstimateTestDuration',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_duration__pb2.EstimateTestDurationRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_duration__pb2.EstimateTestDurationResponse.FromString,
+                _registered_method=True)
+        self.SimulateTest = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/SimulateTest',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_simulation__pb2.SimulateTestRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_simulation__pb2.SimulateTestResponse.FromString,
+                _registered_method=True)
+        self.ListOverlappingTests = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ListOverlappingTests',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_overlaps__pb2.ListOverlappingTestsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_overlaps__pb2.ListOverlappingTestsResponse.FromString,
+                _registered_method=True)
+        self.GetBandit = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/GetBandit',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.GetBanditRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.GetBanditResponse.FromString,
+                _registered_method=True)
+        self.ListBanditSteps = channel.unary_unary(
+                '/campaigns.abtest.v1.ABTestService/ListBanditSteps',
+                request_serializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.ListBanditStepsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.ListBanditStepsResponse.FromString,
                 _registered_method=True)
 
 
 class ABTestServiceServicer:
-    """Runs tests of one campaign against another: who sees which, and what that shows. A user converts by at least one
+    """Runs tests of campaigns against one another: who sees which, and what that shows. A user converts by at least one
     conversion on the campaign of their group after they were assigned to it.
+
+    A test is `draft`, `scheduled`, `running`, `paused`, `ended` or `archived`: StartTest leads from draft to running (or
+    scheduled) and from scheduled to running, PauseTest from running to paused, ResumeTest back, EndTest from either to
+    ended, ArchiveTest from draft, scheduled or ended to archived; times that come start and end tests by themselves. Any
+    other step fails with FAILED_PRECONDITION, reason TEST_STATUS_CONFLICT. Only a running test enrols users.
 
     Every rpc fails with INVALID_ARGUMENT where a field breaks its rule (BadRequest names it), with UNAVAILABLE
     while the database does not answer, and with DEADLINE_EXCEEDED where the work takes too long.
     """
 
     def CreateTest(self, request, context):
-        """Creates a test and starts it. The same request_id with the same content answers with the test that was
+        """Creates a test, and starts it unless it is a draft or starts later. The same request_id with the same content answers with the test that was
         created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTest(self, request, context):
+        """Returns a test as it is defined now. NOT_FOUND for an unknown test.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTest(self, request, context):
+        """Changes a test; every difference is in the audit log. NOT_FOUND for an unknown test; FAILED_PRECONDITION where a field
+        may not change in the test's status.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartTest(self, request, context):
+        """Starts a draft, or a scheduled test now. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseTest(self, request, context):
+        """Stops enrolling; who has a group keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTest(self, request, context):
+        """Goes on enrolling. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ArchiveTest(self, request, context):
+        """Takes a test that is over, or never began, out of the history. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTestChanges(self, request, context):
+        """Lists what was changed of a test, by whom and when. NOT_FOUND for an unknown test.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +287,7 @@ class ABTestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AnalyzeTest(self, request, context):
-        """Returns what a test shows by now. NOT_FOUND for an unknown test.
+        """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,7 +295,14 @@ class ABTestServiceServicer:
 
     def EndTest(self, request, context):
         """Ends a test, keeps its result and returns it. A test that has ended answers with the result that was kept.
-        NOT_FOUND for an unknown test.
+        NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTestResults(self, request, context):
+        """Lists the kept analyses of a test. NOT_FOUND for an unknown test.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,8 +316,57 @@ class ABTestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssignUsers(self, request, context):
+        """Does as AssignUser for many users, all in one transaction. NOT_FOUND for an unknown test.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUserTestGroup(self, request, context):
         """Returns the group that a user was assigned to. Never assigns. NOT_FOUND for an unknown test.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordExposures(self, request, context):
+        """Keeps that users saw what their groups see. The same exposure sent again is a duplicate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExposures(self, request, context):
+        """Counts who was exposed, by source and group. NOT_FOUND for an unknown test.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateHoldout(self, request, context):
+        """Creates a holdout. The same again answers the same; with other content it fails with ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndHoldout(self, request, context):
+        """Ends a holdout: its users may be enrolled from then on. NOT_FOUND for an unknown one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHoldouts(self, request, context):
+        """Lists the holdouts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExclusionGroups(self, request, context):
+        """Lists the exclusion groups and the tests in them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,8 +380,57 @@ class ABTestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EstimateSampleSize(self, request, context):
-        """Returns how many users a test needs that is looked at once, at its end (`fixed_horizon`). A test that may be looked
-        at any time (`anytime`) needs more for the same power.
+        """Returns how many users a test needs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateMinimumDetectableEffect(self, request, context):
+        """Returns the least effect that a number of users shows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimatePower(self, request, context):
+        """Returns how likely a number of users shows an effect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateTestDuration(self, request, context):
+        """Returns how long a test would take on the traffic that campaigns have. NOT_FOUND for an unknown campaign.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulateTest(self, request, context):
+        """Tries a design on simulated users, without an effect and with one: error rates, power and duration before a user is
+        risked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOverlappingTests(self, request, context):
+        """Lists tests on the same campaign side by side, and the users they share. NOT_FOUND for an unknown test or campaign.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBandit(self, request, context):
+        """Returns how a bandit stands. NOT_FOUND for an unknown test; FAILED_PRECONDITION for one without a bandit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBanditSteps(self, request, context):
+        """Lists what a bandit did. NOT_FOUND for an unknown test; FAILED_PRECONDITION for one without a bandit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,43 +441,153 @@ def add_ABTestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'CreateTest': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTest,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.CreateTestRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.CreateTestResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.CreateTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.CreateTestResponse.SerializeToString,
+            ),
+            'GetTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTest,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.GetTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.GetTestResponse.SerializeToString,
+            ),
+            'UpdateTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTest,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.UpdateTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.UpdateTestResponse.SerializeToString,
+            ),
+            'StartTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartTest,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.StartTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.StartTestResponse.SerializeToString,
+            ),
+            'PauseTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseTest,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.PauseTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.PauseTestResponse.SerializeToString,
+            ),
+            'ResumeTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeTest,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ResumeTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ResumeTestResponse.SerializeToString,
+            ),
+            'ArchiveTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveTest,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ArchiveTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_tests__pb2.ArchiveTestResponse.SerializeToString,
+            ),
+            'ListTestChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTestChanges,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_audit__pb2.ListTestChangesRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_audit__pb2.ListTestChangesResponse.SerializeToString,
             ),
             'GetTestStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTestStatus,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetTestStatusRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetTestStatusResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_progress__pb2.GetTestStatusRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_progress__pb2.GetTestStatusResponse.SerializeToString,
             ),
             'AnalyzeTest': grpc.unary_unary_rpc_method_handler(
                     servicer.AnalyzeTest,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AnalyzeTestRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AnalyzeTestResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.AnalyzeTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.AnalyzeTestResponse.SerializeToString,
             ),
             'EndTest': grpc.unary_unary_rpc_method_handler(
                     servicer.EndTest,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EndTestRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EndTestResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.EndTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.EndTestResponse.SerializeToString,
+            ),
+            'ListTestResults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTestResults,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.ListTestResultsRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_results__pb2.ListTestResultsResponse.SerializeToString,
             ),
             'AssignUser': grpc.unary_unary_rpc_method_handler(
                     servicer.AssignUser,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AssignUserRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AssignUserResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUserRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUserResponse.SerializeToString,
+            ),
+            'AssignUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignUsers,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUsersRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUsersResponse.SerializeToString,
             ),
             'GetUserTestGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUserTestGroup,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetUserTestGroupRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetUserTestGroupResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.GetUserTestGroupRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_assignments__pb2.GetUserTestGroupResponse.SerializeToString,
+            ),
+            'RecordExposures': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordExposures,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.RecordExposuresRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.RecordExposuresResponse.SerializeToString,
+            ),
+            'ListExposures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExposures,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.ListExposuresRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_exposures__pb2.ListExposuresResponse.SerializeToString,
+            ),
+            'CreateHoldout': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateHoldout,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.CreateHoldoutRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.CreateHoldoutResponse.SerializeToString,
+            ),
+            'EndHoldout': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndHoldout,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.EndHoldoutRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.EndHoldoutResponse.SerializeToString,
+            ),
+            'ListHoldouts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHoldouts,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListHoldoutsRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListHoldoutsResponse.SerializeToString,
+            ),
+            'ListExclusionGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExclusionGroups,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListExclusionGroupsRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListExclusionGroupsResponse.SerializeToString,
             ),
             'ListTestHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTestHistory,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.ListTestHistoryRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.ListTestHistoryResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_history__pb2.ListTestHistoryRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_history__pb2.ListTestHistoryResponse.SerializeToString,
             ),
             'EstimateSampleSize': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateSampleSize,
-                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EstimateSampleSizeRequest.FromString,
-                    response_serializer=campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EstimateSampleSizeResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateSampleSizeRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateSampleSizeResponse.SerializeToString,
+            ),
+            'EstimateMinimumDetectableEffect': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateMinimumDetectableEffect,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateMinimumDetectableEffectRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateMinimumDetectableEffectResponse.SerializeToString,
+            ),
+            'EstimatePower': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimatePower,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimatePowerRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimatePowerResponse.SerializeToString,
+            ),
+            'EstimateTestDuration': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateTestDuration,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_duration__pb2.EstimateTestDurationRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_duration__pb2.EstimateTestDurationResponse.SerializeToString,
+            ),
+            'SimulateTest': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateTest,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_simulation__pb2.SimulateTestRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_simulation__pb2.SimulateTestResponse.SerializeToString,
+            ),
+            'ListOverlappingTests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOverlappingTests,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_overlaps__pb2.ListOverlappingTestsRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_overlaps__pb2.ListOverlappingTestsResponse.SerializeToString,
+            ),
+            'GetBandit': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBandit,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.GetBanditRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.GetBanditResponse.SerializeToString,
+            ),
+            'ListBanditSteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBanditSteps,
+                    request_deserializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.ListBanditStepsRequest.FromString,
+                    response_serializer=campaigns_dot_abtest_dot_v1_dot_bandit__pb2.ListBanditStepsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -201,8 +598,13 @@ def add_ABTestServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ABTestService:
-    """Runs tests of one campaign against another: who sees which, and what that shows. A user converts by at least one
+    """Runs tests of campaigns against one another: who sees which, and what that shows. A user converts by at least one
     conversion on the campaign of their group after they were assigned to it.
+
+    A test is `draft`, `scheduled`, `running`, `paused`, `ended` or `archived`: StartTest leads from draft to running (or
+    scheduled) and from scheduled to running, PauseTest from running to paused, ResumeTest back, EndTest from either to
+    ended, ArchiveTest from draft, scheduled or ended to archived; times that come start and end tests by themselves. Any
+    other step fails with FAILED_PRECONDITION, reason TEST_STATUS_CONFLICT. Only a running test enrols users.
 
     Every rpc fails with INVALID_ARGUMENT where a field breaks its rule (BadRequest names it), with UNAVAILABLE
     while the database does not answer, and with DEADLINE_EXCEEDED where the work takes too long.
@@ -223,8 +625,197 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/CreateTest',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.CreateTestRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.CreateTestResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.CreateTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.CreateTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/GetTest',
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.GetTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.GetTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/UpdateTest',
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.UpdateTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.UpdateTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/StartTest',
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.StartTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.StartTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/PauseTest',
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.PauseTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.PauseTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ResumeTest',
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.ResumeTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.ResumeTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ArchiveTest',
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.ArchiveTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_tests__pb2.ArchiveTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTestChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ListTestChanges',
+            campaigns_dot_abtest_dot_v1_dot_audit__pb2.ListTestChangesRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_audit__pb2.ListTestChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -250,8 +841,8 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/GetTestStatus',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetTestStatusRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetTestStatusResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_progress__pb2.GetTestStatusRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_progress__pb2.GetTestStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -277,8 +868,8 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/AnalyzeTest',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AnalyzeTestRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AnalyzeTestResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_results__pb2.AnalyzeTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_results__pb2.AnalyzeTestResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -304,8 +895,35 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/EndTest',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EndTestRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EndTestResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_results__pb2.EndTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_results__pb2.EndTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTestResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ListTestResults',
+            campaigns_dot_abtest_dot_v1_dot_results__pb2.ListTestResultsRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_results__pb2.ListTestResultsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -331,8 +949,35 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/AssignUser',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AssignUserRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.AssignUserResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUserRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/AssignUsers',
+            campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUsersRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_assignments__pb2.AssignUsersResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -358,8 +1003,170 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/GetUserTestGroup',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetUserTestGroupRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.GetUserTestGroupResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_assignments__pb2.GetUserTestGroupRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_assignments__pb2.GetUserTestGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordExposures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/RecordExposures',
+            campaigns_dot_abtest_dot_v1_dot_exposures__pb2.RecordExposuresRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_exposures__pb2.RecordExposuresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExposures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ListExposures',
+            campaigns_dot_abtest_dot_v1_dot_exposures__pb2.ListExposuresRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_exposures__pb2.ListExposuresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateHoldout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/CreateHoldout',
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.CreateHoldoutRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.CreateHoldoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndHoldout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/EndHoldout',
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.EndHoldoutRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.EndHoldoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHoldouts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ListHoldouts',
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListHoldoutsRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListHoldoutsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExclusionGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ListExclusionGroups',
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListExclusionGroupsRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_exclusion__pb2.ListExclusionGroupsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -385,8 +1192,8 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/ListTestHistory',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.ListTestHistoryRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.ListTestHistoryResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_history__pb2.ListTestHistoryRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_history__pb2.ListTestHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -412,8 +1219,197 @@ class ABTestService:
             request,
             target,
             '/campaigns.abtest.v1.ABTestService/EstimateSampleSize',
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EstimateSampleSizeRequest.SerializeToString,
-            campaigns_dot_abtest_dot_v1_dot_abtest__service__pb2.EstimateSampleSizeResponse.FromString,
+            campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateSampleSizeRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateSampleSizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateMinimumDetectableEffect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/EstimateMinimumDetectableEffect',
+            campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateMinimumDetectableEffectRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimateMinimumDetectableEffectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimatePower(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/EstimatePower',
+            campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimatePowerRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_planning__pb2.EstimatePowerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateTestDuration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/EstimateTestDuration',
+            campaigns_dot_abtest_dot_v1_dot_duration__pb2.EstimateTestDurationRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_duration__pb2.EstimateTestDurationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateTest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/SimulateTest',
+            campaigns_dot_abtest_dot_v1_dot_simulation__pb2.SimulateTestRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_simulation__pb2.SimulateTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOverlappingTests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ListOverlappingTests',
+            campaigns_dot_abtest_dot_v1_dot_overlaps__pb2.ListOverlappingTestsRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_overlaps__pb2.ListOverlappingTestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBandit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/GetBandit',
+            campaigns_dot_abtest_dot_v1_dot_bandit__pb2.GetBanditRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_bandit__pb2.GetBanditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBanditSteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.abtest.v1.ABTestService/ListBanditSteps',
+            campaigns_dot_abtest_dot_v1_dot_bandit__pb2.ListBanditStepsRequest.SerializeToString,
+            campaigns_dot_abtest_dot_v1_dot_bandit__pb2.ListBanditStepsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,19 @@
 isort:skip_file
 """
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as _abtest_service_pb2
+from gen.campaigns.abtest.v1 import assignments_pb2 as _assignments_pb2
+from gen.campaigns.abtest.v1 import audit_pb2 as _audit_pb2
+from gen.campaigns.abtest.v1 import bandit_pb2 as _bandit_pb2
+from gen.campaigns.abtest.v1 import duration_pb2 as _duration_pb2
+from gen.campaigns.abtest.v1 import exclusion_pb2 as _exclusion_pb2
+from gen.campaigns.abtest.v1 import exposures_pb2 as _exposures_pb2
+from gen.campaigns.abtest.v1 import history_pb2 as _history_pb2
+from gen.campaigns.abtest.v1 import overlaps_pb2 as _overlaps_pb2
+from gen.campaigns.abtest.v1 import planning_pb2 as _planning_pb2
+from gen.campaigns.abtest.v1 import progress_pb2 as _progress_pb2
+from gen.campaigns.abtest.v1 import results_pb2 as _results_pb2
+from gen.campaigns.abtest.v1 import simulation_pb2 as _simulation_pb2
+from gen.campaigns.abtest.v1 import tests_pb2 as _tests_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 
@@ -12,42 +24,98 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ABTestServiceStub:
-    """Runs tests of one campaign against another: who sees which, and what that shows. A user converts by at least one
+    """Runs tests of campaigns against one another: who sees which, and what that shows. A user converts by at least one
     conversion on the campaign of their group after they were assigned to it.
+
+    A test is `draft`, `scheduled`, `running`, `paused`, `ended` or `archived`: StartTest leads from draft to running (or
+    scheduled) and from scheduled to running, PauseTest from running to paused, ResumeTest back, EndTest from either to
+    ended, ArchiveTest from draft, scheduled or ended to archived; times that come start and end tests by themselves. Any
+    other step fails with FAILED_PRECONDITION, reason TEST_STATUS_CONFLICT. Only a running test enrols users.
 
     Every rpc fails with INVALID_ARGUMENT where a field breaks its rule (BadRequest names it), with UNAVAILABLE
     while the database does not answer, and with DEADLINE_EXCEEDED where the work takes too long.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateTest: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.CreateTestRequest, _abtest_service_pb2.CreateTestResponse]
-    """Creates a test and starts it. The same request_id with the same content answers with the test that was
+    CreateTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.CreateTestRequest, _tests_pb2.CreateTestResponse]
+    """Creates a test, and starts it unless it is a draft or starts later. The same request_id with the same content answers with the test that was
     created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign.
     """
-    GetTestStatus: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.GetTestStatusRequest, _abtest_service_pb2.GetTestStatusResponse]
-    """Returns how far a test is. NOT_FOUND for an unknown test."""
-    AnalyzeTest: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.AnalyzeTestRequest, _abtest_service_pb2.AnalyzeTestResponse]
-    """Returns what a test shows by now. NOT_FOUND for an unknown test."""
-    EndTest: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.EndTestRequest, _abtest_service_pb2.EndTestResponse]
-    """Ends a test, keeps its result and returns it. A test that has ended answers with the result that was kept.
-    NOT_FOUND for an unknown test.
+    GetTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.GetTestRequest, _tests_pb2.GetTestResponse]
+    """Returns a test as it is defined now. NOT_FOUND for an unknown test."""
+    UpdateTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.UpdateTestRequest, _tests_pb2.UpdateTestResponse]
+    """Changes a test; every difference is in the audit log. NOT_FOUND for an unknown test; FAILED_PRECONDITION where a field
+    may not change in the test's status.
     """
-    AssignUser: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.AssignUserRequest, _abtest_service_pb2.AssignUserResponse]
+    StartTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.StartTestRequest, _tests_pb2.StartTestResponse]
+    """Starts a draft, or a scheduled test now. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+    PauseTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.PauseTestRequest, _tests_pb2.PauseTestResponse]
+    """Stops enrolling; who has a group keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+    ResumeTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.ResumeTestRequest, _tests_pb2.ResumeTestResponse]
+    """Goes on enrolling. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+    ArchiveTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.ArchiveTestRequest, _tests_pb2.ArchiveTestResponse]
+    """Takes a test that is over, or never began, out of the history. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+    ListTestChanges: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListTestChangesRequest, _audit_pb2.ListTestChangesResponse]
+    """Lists what was changed of a test, by whom and when. NOT_FOUND for an unknown test."""
+    GetTestStatus: _aio.UnaryUnaryMultiCallable[_progress_pb2.GetTestStatusRequest, _progress_pb2.GetTestStatusResponse]
+    """Returns how far a test is. NOT_FOUND for an unknown test."""
+    AnalyzeTest: _aio.UnaryUnaryMultiCallable[_results_pb2.AnalyzeTestRequest, _results_pb2.AnalyzeTestResponse]
+    """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start."""
+    EndTest: _aio.UnaryUnaryMultiCallable[_results_pb2.EndTestRequest, _results_pb2.EndTestResponse]
+    """Ends a test, keeps its result and returns it. A test that has ended answers with the result that was kept.
+    NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+    """
+    ListTestResults: _aio.UnaryUnaryMultiCallable[_results_pb2.ListTestResultsRequest, _results_pb2.ListTestResultsResponse]
+    """Lists the kept analyses of a test. NOT_FOUND for an unknown test."""
+    AssignUser: _aio.UnaryUnaryMultiCallable[_assignments_pb2.AssignUserRequest, _assignments_pb2.AssignUserResponse]
     """Returns a user's group, and assigns one at the first call. The group never changes within the test, and the
     answer comes after it is durable. NOT_FOUND for an unknown test.
     """
-    GetUserTestGroup: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.GetUserTestGroupRequest, _abtest_service_pb2.GetUserTestGroupResponse]
+    AssignUsers: _aio.UnaryUnaryMultiCallable[_assignments_pb2.AssignUsersRequest, _assignments_pb2.AssignUsersResponse]
+    """Does as AssignUser for many users, all in one transaction. NOT_FOUND for an unknown test."""
+    GetUserTestGroup: _aio.UnaryUnaryMultiCallable[_assignments_pb2.GetUserTestGroupRequest, _assignments_pb2.GetUserTestGroupResponse]
     """Returns the group that a user was assigned to. Never assigns. NOT_FOUND for an unknown test."""
-    ListTestHistory: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.ListTestHistoryRequest, _abtest_service_pb2.ListTestHistoryResponse]
+    RecordExposures: _aio.UnaryUnaryMultiCallable[_exposures_pb2.RecordExposuresRequest, _exposures_pb2.RecordExposuresResponse]
+    """Keeps that users saw what their groups see. The same exposure sent again is a duplicate."""
+    ListExposures: _aio.UnaryUnaryMultiCallable[_exposures_pb2.ListExposuresRequest, _exposures_pb2.ListExposuresResponse]
+    """Counts who was exposed, by source and group. NOT_FOUND for an unknown test."""
+    CreateHoldout: _aio.UnaryUnaryMultiCallable[_exclusion_pb2.CreateHoldoutRequest, _exclusion_pb2.CreateHoldoutResponse]
+    """Creates a holdout. The same again answers the same; with other content it fails with ALREADY_EXISTS."""
+    EndHoldout: _aio.UnaryUnaryMultiCallable[_exclusion_pb2.EndHoldoutRequest, _exclusion_pb2.EndHoldoutResponse]
+    """Ends a holdout: its users may be enrolled from then on. NOT_FOUND for an unknown one."""
+    ListHoldouts: _aio.UnaryUnaryMultiCallable[_exclusion_pb2.ListHoldoutsRequest, _exclusion_pb2.ListHoldoutsResponse]
+    """Lists the holdouts."""
+    ListExclusionGroups: _aio.UnaryUnaryMultiCallable[_exclusion_pb2.ListExclusionGroupsRequest, _exclusion_pb2.ListExclusionGroupsResponse]
+    """Lists the exclusion groups and the tests in them."""
+    ListTestHistory: _aio.UnaryUnaryMultiCallable[_history_pb2.ListTestHistoryRequest, _history_pb2.ListTestHistoryResponse]
     """Lists tests, the newest first."""
-    EstimateSampleSize: _aio.UnaryUnaryMultiCallable[_abtest_service_pb2.EstimateSampleSizeRequest, _abtest_service_pb2.EstimateSampleSizeResponse]
-    """Returns how many users a test needs that is looked at once, at its end (`fixed_horizon`). A test that may be looked
-    at any time (`anytime`) needs more for the same power.
+    EstimateSampleSize: _aio.UnaryUnaryMultiCallable[_planning_pb2.EstimateSampleSizeRequest, _planning_pb2.EstimateSampleSizeResponse]
+    """Returns how many users a test needs."""
+    EstimateMinimumDetectableEffect: _aio.UnaryUnaryMultiCallable[_planning_pb2.EstimateMinimumDetectableEffectRequest, _planning_pb2.EstimateMinimumDetectableEffectResponse]
+    """Returns the least effect that a number of users shows."""
+    EstimatePower: _aio.UnaryUnaryMultiCallable[_planning_pb2.EstimatePowerRequest, _planning_pb2.EstimatePowerResponse]
+    """Returns how likely a number of users shows an effect."""
+    EstimateTestDuration: _aio.UnaryUnaryMultiCallable[_duration_pb2.EstimateTestDurationRequest, _duration_pb2.EstimateTestDurationResponse]
+    """Returns how long a test would take on the traffic that campaigns have. NOT_FOUND for an unknown campaign."""
+    SimulateTest: _aio.UnaryUnaryMultiCallable[_simulation_pb2.SimulateTestRequest, _simulation_pb2.SimulateTestResponse]
+    """Tries a design on simulated users, without an effect and with one: error rates, power and duration before a user is
+    risked.
     """
+    ListOverlappingTests: _aio.UnaryUnaryMultiCallable[_overlaps_pb2.ListOverlappingTestsRequest, _overlaps_pb2.ListOverlappingTestsResponse]
+    """Lists tests on the same campaign side by side, and the users they share. NOT_FOUND for an unknown test or campaign."""
+    GetBandit: _aio.UnaryUnaryMultiCallable[_bandit_pb2.GetBanditRequest, _bandit_pb2.GetBanditResponse]
+    """Returns how a bandit stands. NOT_FOUND for an unknown test; FAILED_PRECONDITION for one without a bandit."""
+    ListBanditSteps: _aio.UnaryUnaryMultiCallable[_bandit_pb2.ListBanditStepsRequest, _bandit_pb2.ListBanditStepsResponse]
+    """Lists what a bandit did. NOT_FOUND for an unknown test; FAILED_PRECONDITION for one without a bandit."""
 
 class ABTestServiceServicer:
-    """Runs tests of one campaign against another: who sees which, and what that shows. A user converts by at least one
+    """Runs tests of campaigns against one another: who sees which, and what that shows. A user converts by at least one
     conversion on the campaign of their group after they were assigned to it.
+
+    A test is `draft`, `scheduled`, `running`, `paused`, `ended` or `archived`: StartTest leads from draft to running (or
+    scheduled) and from scheduled to running, PauseTest from running to paused, ResumeTest back, EndTest from either to
+    ended, ArchiveTest from draft, scheduled or ended to archived; times that come start and end tests by themselves. Any
+    other step fails with FAILED_PRECONDITION, reason TEST_STATUS_CONFLICT. Only a running test enrols users.
 
     Every rpc fails with INVALID_ARGUMENT where a field breaks its rule (BadRequest names it), with UNAVAILABLE
     while the database does not answer, and with DEADLINE_EXCEEDED where the work takes too long.
@@ -55,66 +123,222 @@ class ABTestServiceServicer:
 
     def CreateTest(
         self,
-        request: _abtest_service_pb2.CreateTestRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.CreateTestRequest, _abc.Awaitable[_abtest_service_pb2.CreateTestResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.CreateTestResponse]:
-        """Creates a test and starts it. The same request_id with the same content answers with the test that was
+        request: _tests_pb2.CreateTestRequest,
+        context: _aio.ServicerContext[_tests_pb2.CreateTestRequest, _abc.Awaitable[_tests_pb2.CreateTestResponse]],
+    ) -> _abc.Awaitable[_tests_pb2.CreateTestResponse]:
+        """Creates a test, and starts it unless it is a draft or starts later. The same request_id with the same content answers with the test that was
         created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign.
         """
 
+    def GetTest(
+        self,
+        request: _tests_pb2.GetTestRequest,
+        context: _aio.ServicerContext[_tests_pb2.GetTestRequest, _abc.Awaitable[_tests_pb2.GetTestResponse]],
+    ) -> _abc.Awaitable[_tests_pb2.GetTestResponse]:
+        """Returns a test as it is defined now. NOT_FOUND for an unknown test."""
+
+    def UpdateTest(
+        self,
+        request: _tests_pb2.UpdateTestRequest,
+        context: _aio.ServicerContext[_tests_pb2.UpdateTestRequest, _abc.Awaitable[_tests_pb2.UpdateTestResponse]],
+    ) -> _abc.Awaitable[_tests_pb2.UpdateTestResponse]:
+        """Changes a test; every difference is in the audit log. NOT_FOUND for an unknown test; FAILED_PRECONDITION where a field
+        may not change in the test's status.
+        """
+
+    def StartTest(
+        self,
+        request: _tests_pb2.StartTestRequest,
+        context: _aio.ServicerContext[_tests_pb2.StartTestRequest, _abc.Awaitable[_tests_pb2.StartTestResponse]],
+    ) -> _abc.Awaitable[_tests_pb2.StartTestResponse]:
+        """Starts a draft, or a scheduled test now. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+
+    def PauseTest(
+        self,
+        request: _tests_pb2.PauseTestRequest,
+        context: _aio.ServicerContext[_tests_pb2.PauseTestRequest, _abc.Awaitable[_tests_pb2.PauseTestResponse]],
+    ) -> _abc.Awaitable[_tests_pb2.PauseTestResponse]:
+        """Stops enrolling; who has a group keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+
+    def ResumeTest(
+        self,
+        request: _tests_pb2.ResumeTestRequest,
+        context: _aio.ServicerContext[_tests_pb2.ResumeTestRequest, _abc.Awaitable[_tests_pb2.ResumeTestResponse]],
+    ) -> _abc.Awaitable[_tests_pb2.ResumeTestResponse]:
+        """Goes on enrolling. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+
+    def ArchiveTest(
+        self,
+        request: _tests_pb2.ArchiveTestRequest,
+        context: _aio.ServicerContext[_tests_pb2.ArchiveTestRequest, _abc.Awaitable[_tests_pb2.ArchiveTestResponse]],
+    ) -> _abc.Awaitable[_tests_pb2.ArchiveTestResponse]:
+        """Takes a test that is over, or never began, out of the history. NOT_FOUND for an unknown test; FAILED_PRECONDITION where its status forbids it."""
+
+    def ListTestChanges(
+        self,
+        request: _audit_pb2.ListTestChangesRequest,
+        context: _aio.ServicerContext[_audit_pb2.ListTestChangesRequest, _abc.Awaitable[_audit_pb2.ListTestChangesResponse]],
+    ) -> _abc.Awaitable[_audit_pb2.ListTestChangesResponse]:
+        """Lists what was changed of a test, by whom and when. NOT_FOUND for an unknown test."""
+
     def GetTestStatus(
         self,
-        request: _abtest_service_pb2.GetTestStatusRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.GetTestStatusRequest, _abc.Awaitable[_abtest_service_pb2.GetTestStatusResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.GetTestStatusResponse]:
+        request: _progress_pb2.GetTestStatusRequest,
+        context: _aio.ServicerContext[_progress_pb2.GetTestStatusRequest, _abc.Awaitable[_progress_pb2.GetTestStatusResponse]],
+    ) -> _abc.Awaitable[_progress_pb2.GetTestStatusResponse]:
         """Returns how far a test is. NOT_FOUND for an unknown test."""
 
     def AnalyzeTest(
         self,
-        request: _abtest_service_pb2.AnalyzeTestRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.AnalyzeTestRequest, _abc.Awaitable[_abtest_service_pb2.AnalyzeTestResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.AnalyzeTestResponse]:
-        """Returns what a test shows by now. NOT_FOUND for an unknown test."""
+        request: _results_pb2.AnalyzeTestRequest,
+        context: _aio.ServicerContext[_results_pb2.AnalyzeTestRequest, _abc.Awaitable[_results_pb2.AnalyzeTestResponse]],
+    ) -> _abc.Awaitable[_results_pb2.AnalyzeTestResponse]:
+        """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start."""
 
     def EndTest(
         self,
-        request: _abtest_service_pb2.EndTestRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.EndTestRequest, _abc.Awaitable[_abtest_service_pb2.EndTestResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.EndTestResponse]:
+        request: _results_pb2.EndTestRequest,
+        context: _aio.ServicerContext[_results_pb2.EndTestRequest, _abc.Awaitable[_results_pb2.EndTestResponse]],
+    ) -> _abc.Awaitable[_results_pb2.EndTestResponse]:
         """Ends a test, keeps its result and returns it. A test that has ended answers with the result that was kept.
-        NOT_FOUND for an unknown test.
+        NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
         """
+
+    def ListTestResults(
+        self,
+        request: _results_pb2.ListTestResultsRequest,
+        context: _aio.ServicerContext[_results_pb2.ListTestResultsRequest, _abc.Awaitable[_results_pb2.ListTestResultsResponse]],
+    ) -> _abc.Awaitable[_results_pb2.ListTestResultsResponse]:
+        """Lists the kept analyses of a test. NOT_FOUND for an unknown test."""
 
     def AssignUser(
         self,
-        request: _abtest_service_pb2.AssignUserRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.AssignUserRequest, _abc.Awaitable[_abtest_service_pb2.AssignUserResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.AssignUserResponse]:
+        request: _assignments_pb2.AssignUserRequest,
+        context: _aio.ServicerContext[_assignments_pb2.AssignUserRequest, _abc.Awaitable[_assignments_pb2.AssignUserResponse]],
+    ) -> _abc.Awaitable[_assignments_pb2.AssignUserResponse]:
         """Returns a user's group, and assigns one at the first call. The group never changes within the test, and the
         answer comes after it is durable. NOT_FOUND for an unknown test.
         """
 
+    def AssignUsers(
+        self,
+        request: _assignments_pb2.AssignUsersRequest,
+        context: _aio.ServicerContext[_assignments_pb2.AssignUsersRequest, _abc.Awaitable[_assignments_pb2.AssignUsersResponse]],
+    ) -> _abc.Awaitable[_assignments_pb2.AssignUsersResponse]:
+        """Does as AssignUser for many users, all in one transaction. NOT_FOUND for an unknown test."""
+
     def GetUserTestGroup(
         self,
-        request: _abtest_service_pb2.GetUserTestGroupRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.GetUserTestGroupRequest, _abc.Awaitable[_abtest_service_pb2.GetUserTestGroupResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.GetUserTestGroupResponse]:
+        request: _assignments_pb2.GetUserTestGroupRequest,
+        context: _aio.ServicerContext[_assignments_pb2.GetUserTestGroupRequest, _abc.Awaitable[_assignments_pb2.GetUserTestGroupResponse]],
+    ) -> _abc.Awaitable[_assignments_pb2.GetUserTestGroupResponse]:
         """Returns the group that a user was assigned to. Never assigns. NOT_FOUND for an unknown test."""
+
+    def RecordExposures(
+        self,
+        request: _exposures_pb2.RecordExposuresRequest,
+        context: _aio.ServicerContext[_exposures_pb2.RecordExposuresRequest, _abc.Awaitable[_exposures_pb2.RecordExposuresResponse]],
+    ) -> _abc.Awaitable[_exposures_pb2.RecordExposuresResponse]:
+        """Keeps that users saw what their groups see. The same exposure sent again is a duplicate."""
+
+    def ListExposures(
+        self,
+        request: _exposures_pb2.ListExposuresRequest,
+        context: _aio.ServicerContext[_exposures_pb2.ListExposuresRequest, _abc.Awaitable[_exposures_pb2.ListExposuresResponse]],
+    ) -> _abc.Awaitable[_exposures_pb2.ListExposuresResponse]:
+        """Counts who was exposed, by source and group. NOT_FOUND for an unknown test."""
+
+    def CreateHoldout(
+        self,
+        request: _exclusion_pb2.CreateHoldoutRequest,
+        context: _aio.ServicerContext[_exclusion_pb2.CreateHoldoutRequest, _abc.Awaitable[_exclusion_pb2.CreateHoldoutResponse]],
+    ) -> _abc.Awaitable[_exclusion_pb2.CreateHoldoutResponse]:
+        """Creates a holdout. The same again answers the same; with other content it fails with ALREADY_EXISTS."""
+
+    def EndHoldout(
+        self,
+        request: _exclusion_pb2.EndHoldoutRequest,
+        context: _aio.ServicerContext[_exclusion_pb2.EndHoldoutRequest, _abc.Awaitable[_exclusion_pb2.EndHoldoutResponse]],
+    ) -> _abc.Awaitable[_exclusion_pb2.EndHoldoutResponse]:
+        """Ends a holdout: its users may be enrolled from then on. NOT_FOUND for an unknown one."""
+
+    def ListHoldouts(
+        self,
+        request: _exclusion_pb2.ListHoldoutsRequest,
+        context: _aio.ServicerContext[_exclusion_pb2.ListHoldoutsRequest, _abc.Awaitable[_exclusion_pb2.ListHoldoutsResponse]],
+    ) -> _abc.Awaitable[_exclusion_pb2.ListHoldoutsResponse]:
+        """Lists the holdouts."""
+
+    def ListExclusionGroups(
+        self,
+        request: _exclusion_pb2.ListExclusionGroupsRequest,
+        context: _aio.ServicerContext[_exclusion_pb2.ListExclusionGroupsRequest, _abc.Awaitable[_exclusion_pb2.ListExclusionGroupsResponse]],
+    ) -> _abc.Awaitable[_exclusion_pb2.ListExclusionGroupsResponse]:
+        """Lists the exclusion groups and the tests in them."""
 
     def ListTestHistory(
         self,
-        request: _abtest_service_pb2.ListTestHistoryRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.ListTestHistoryRequest, _abc.Awaitable[_abtest_service_pb2.ListTestHistoryResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.ListTestHistoryResponse]:
+        request: _history_pb2.ListTestHistoryRequest,
+        context: _aio.ServicerContext[_history_pb2.ListTestHistoryRequest, _abc.Awaitable[_history_pb2.ListTestHistoryResponse]],
+    ) -> _abc.Awaitable[_history_pb2.ListTestHistoryResponse]:
         """Lists tests, the newest first."""
 
     def EstimateSampleSize(
         self,
-        request: _abtest_service_pb2.EstimateSampleSizeRequest,
-        context: _aio.ServicerContext[_abtest_service_pb2.EstimateSampleSizeRequest, _abc.Awaitable[_abtest_service_pb2.EstimateSampleSizeResponse]],
-    ) -> _abc.Awaitable[_abtest_service_pb2.EstimateSampleSizeResponse]:
-        """Returns how many users a test needs that is looked at once, at its end (`fixed_horizon`). A test that may be looked
-        at any time (`anytime`) needs more for the same power.
+        request: _planning_pb2.EstimateSampleSizeRequest,
+        context: _aio.ServicerContext[_planning_pb2.EstimateSampleSizeRequest, _abc.Awaitable[_planning_pb2.EstimateSampleSizeResponse]],
+    ) -> _abc.Awaitable[_planning_pb2.EstimateSampleSizeResponse]:
+        """Returns how many users a test needs."""
+
+    def EstimateMinimumDetectableEffect(
+        self,
+        request: _planning_pb2.EstimateMinimumDetectableEffectRequest,
+        context: _aio.ServicerContext[_planning_pb2.EstimateMinimumDetectableEffectRequest, _abc.Awaitable[_planning_pb2.EstimateMinimumDetectableEffectResponse]],
+    ) -> _abc.Awaitable[_planning_pb2.EstimateMinimumDetectableEffectResponse]:
+        """Returns the least effect that a number of users shows."""
+
+    def EstimatePower(
+        self,
+        request: _planning_pb2.EstimatePowerRequest,
+        context: _aio.ServicerContext[_planning_pb2.EstimatePowerRequest, _abc.Awaitable[_planning_pb2.EstimatePowerResponse]],
+    ) -> _abc.Awaitable[_planning_pb2.EstimatePowerResponse]:
+        """Returns how likely a number of users shows an effect."""
+
+    def EstimateTestDuration(
+        self,
+        request: _duration_pb2.EstimateTestDurationRequest,
+        context: _aio.ServicerContext[_duration_pb2.EstimateTestDurationRequest, _abc.Awaitable[_duration_pb2.EstimateTestDurationResponse]],
+    ) -> _abc.Awaitable[_duration_pb2.EstimateTestDurationResponse]:
+        """Returns how long a test would take on the traffic that campaigns have. NOT_FOUND for an unknown campaign."""
+
+    def SimulateTest(
+        self,
+        request: _simulation_pb2.SimulateTestRequest,
+        context: _aio.ServicerContext[_simulation_pb2.SimulateTestRequest, _abc.Awaitable[_simulation_pb2.SimulateTestResponse]],
+    ) -> _abc.Awaitable[_simulation_pb2.SimulateTestResponse]:
+        """Tries a design on simulated users, without an effect and with one: error rates, power and duration before a user is
+        risked.
         """
+
+    def ListOverlappingTests(
+        self,
+        request: _overlaps_pb2.ListOverlappingTestsRequest,
+        context: _aio.ServicerContext[_overlaps_pb2.ListOverlappingTestsRequest, _abc.Awaitable[_overlaps_pb2.ListOverlappingTestsResponse]],
+    ) -> _abc.Awaitable[_overlaps_pb2.ListOverlappingTestsResponse]:
+        """Lists tests on the same campaign side by side, and the users they share. NOT_FOUND for an unknown test or campaign."""
+
+    def GetBandit(
+        self,
+        request: _bandit_pb2.GetBanditRequest,
+        context: _aio.ServicerContext[_bandit_pb2.GetBanditRequest, _abc.Awaitable[_bandit_pb2.GetBanditResponse]],
+    ) -> _abc.Awaitable[_bandit_pb2.GetBanditResponse]:
+        """Returns how a bandit stands. NOT_FOUND for an unknown test; FAILED_PRECONDITION for one without a bandit."""
+
+    def ListBanditSteps(
+        self,
+        request: _bandit_pb2.ListBanditStepsRequest,
+        context: _aio.ServicerContext[_bandit_pb2.ListBanditStepsRequest, _abc.Awaitable[_bandit_pb2.ListBanditStepsResponse]],
+    ) -> _abc.Awaitable[_bandit_pb2.ListBanditStepsResponse]:
+        """Lists what a bandit did. NOT_FOUND for an unknown test; FAILED_PRECONDITION for one without a bandit."""
 
 def add_ABTestServiceServicer_to_server(servicer: ABTestServiceServicer, server: _aio.Server) -> None: ...

@@ -154,6 +154,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TOO_MANY_RULES: _ErrorReason.ValueType  # 62
     """As many alert rules are kept as may be; delete one first. Example: a program that makes one per offer."""
+    ERROR_REASON_TEST_STATUS_CONFLICT: _ErrorReason.ValueType  # 63
+    """The status of a test forbids it; the metadata has it as `status`. Example: a test that has ended is to be paused."""
+    ERROR_REASON_TEST_FIELD_FIXED: _ErrorReason.ValueType  # 64
+    """A field of a test may not change any more. Example: `target_sample_size` of a running test."""
+    ERROR_REASON_BANDIT_OWNS_WEIGHTS: _ErrorReason.ValueType  # 65
+    """A bandit has the weights of the test. Example: `traffic_weights` by hand while it does."""
+    ERROR_REASON_BANDIT_UNKNOWN: _ErrorReason.ValueType  # 66
+    """The test has no bandit. Example: the steps of a test with fixed weights."""
+    ERROR_REASON_EXCLUSION_GROUP_FULL: _ErrorReason.ValueType  # 67
+    """An exclusion group has too little left; the metadata has its `free_share`. Example: a third test that wants half."""
+    ERROR_REASON_HOLDOUT_UNKNOWN: _ErrorReason.ValueType  # 68
+    """No such holdout. Example: `holdout_ids` names one that was never created."""
+    ERROR_REASON_HOLDOUT_CONFLICT: _ErrorReason.ValueType  # 69
+    """The holdout exists with other content. Example: the same `holdout_id` with another `share`."""
+    ERROR_REASON_WEIGHTS_UNREACHABLE: _ErrorReason.ValueType  # 70
+    """Weights and coverage leave a group without any of the 10,000 buckets. Example: a weight of 0.0001 at a coverage of 0.1."""
+    ERROR_REASON_NOT_ASSIGNED: _ErrorReason.ValueType  # 71
+    """The user has no group in the test. Example: an exposure before the assignment."""
+    ERROR_REASON_EXPOSURE_GROUP_MISMATCH: _ErrorReason.ValueType  # 72
+    """The user was shown another group than the own one. Example: an exposure of `variant` for a user of `control`."""
+    ERROR_REASON_SIMULATION_TOO_LARGE: _ErrorReason.ValueType  # 73
+    """The design is too large to simulate at once. Example: 20,000 simulations of 400 looks at ten groups."""
+    ERROR_REASON_METRIC_INVALID: _ErrorReason.ValueType  # 74
+    """A metric is not wholly described, or has what its type does not take. Example: a `ratio` without `denominator`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -293,4 +317,28 @@ ERROR_REASON_EVENTS_SEALED: ErrorReason.ValueType  # 61
 """
 ERROR_REASON_TOO_MANY_RULES: ErrorReason.ValueType  # 62
 """As many alert rules are kept as may be; delete one first. Example: a program that makes one per offer."""
+ERROR_REASON_TEST_STATUS_CONFLICT: ErrorReason.ValueType  # 63
+"""The status of a test forbids it; the metadata has it as `status`. Example: a test that has ended is to be paused."""
+ERROR_REASON_TEST_FIELD_FIXED: ErrorReason.ValueType  # 64
+"""A field of a test may not change any more. Example: `target_sample_size` of a running test."""
+ERROR_REASON_BANDIT_OWNS_WEIGHTS: ErrorReason.ValueType  # 65
+"""A bandit has the weights of the test. Example: `traffic_weights` by hand while it does."""
+ERROR_REASON_BANDIT_UNKNOWN: ErrorReason.ValueType  # 66
+"""The test has no bandit. Example: the steps of a test with fixed weights."""
+ERROR_REASON_EXCLUSION_GROUP_FULL: ErrorReason.ValueType  # 67
+"""An exclusion group has too little left; the metadata has its `free_share`. Example: a third test that wants half."""
+ERROR_REASON_HOLDOUT_UNKNOWN: ErrorReason.ValueType  # 68
+"""No such holdout. Example: `holdout_ids` names one that was never created."""
+ERROR_REASON_HOLDOUT_CONFLICT: ErrorReason.ValueType  # 69
+"""The holdout exists with other content. Example: the same `holdout_id` with another `share`."""
+ERROR_REASON_WEIGHTS_UNREACHABLE: ErrorReason.ValueType  # 70
+"""Weights and coverage leave a group without any of the 10,000 buckets. Example: a weight of 0.0001 at a coverage of 0.1."""
+ERROR_REASON_NOT_ASSIGNED: ErrorReason.ValueType  # 71
+"""The user has no group in the test. Example: an exposure before the assignment."""
+ERROR_REASON_EXPOSURE_GROUP_MISMATCH: ErrorReason.ValueType  # 72
+"""The user was shown another group than the own one. Example: an exposure of `variant` for a user of `control`."""
+ERROR_REASON_SIMULATION_TOO_LARGE: ErrorReason.ValueType  # 73
+"""The design is too large to simulate at once. Example: 20,000 simulations of 400 looks at ten groups."""
+ERROR_REASON_METRIC_INVALID: ErrorReason.ValueType  # 74
+"""A metric is not wholly described, or has what its type does not take. Example: a `ratio` without `denominator`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
