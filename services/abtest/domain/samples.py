@@ -7,13 +7,19 @@ mean; those about the mean do not, add up as exactly, and PostgreSQL gives them 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.abtest.domain.model import GroupCounts
 
 SampleT_co = TypeVar("SampleT_co", covariant=True)
+Values = Sequence[float] | NDArray[np.float64]
+ExactSum = int | Decimal | Fraction
+"""A sum that lost no digit, such as PostgreSQL's of integers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,18 @@ class MeanSample:
         )
 
     @classmethod
+    def from_sums(cls, *, users: int, total: ExactSum, squares: ExactSum, unit: int = 1) -> "MeanSample":
+        """Return the sample with these exact sums of values and of their squares.
+
+        Values count `unit` parts: with money in micros, 1,000,000 gives the sample in currency units.
+        """
+        return cls(
+            users=users,
+            total=float(Fraction(total) / unit),
+            squared_deviations=exact_deviations(users, total, total, squares, unit * unit),
+        )
+
+    @classmethod
     def from_counts(cls, counts: GroupCounts) -> "MeanSample":
         """Return the sample in which a converting user has the value 1 and any other 0."""
         others = counts.users - counts.conversions
@@ -61,7 +79,7 @@ class MeanSample:
         )
 
     @classmethod
-    def from_values(cls, values: Sequence[float]) -> "MeanSample":
+    def from_values(cls, values: Values) -> "MeanSample":
         """Return the sample of these values, one per user."""
         array = np.asarray(values, dtype=np.float64)
         if not array.size:
@@ -101,7 +119,7 @@ class CovariateSample:
         )
 
     @classmethod
-    def from_values(cls, outcome: Sequence[float], covariate: Sequence[float]) -> "CovariateSample":
+    def from_values(cls, outcome: Values, covariate: Values) -> "CovariateSample":
         """Return the sample of these values, one of each per user."""
         return cls(
             outcome=MeanSample.from_values(outcome),
@@ -143,7 +161,7 @@ class RatioSample:
         )
 
     @classmethod
-    def from_values(cls, numerator: Sequence[float], denominator: Sequence[float]) -> "RatioSample":
+    def from_values(cls, numerator: Values, denominator: Values) -> "RatioSample":
         """Return the sample of these values, one of each per user."""
         return cls(
             numerator=MeanSample.from_values(numerator),
@@ -179,7 +197,19 @@ def between_products(
     return n * m / (n + m) * first_distance * second_distance
 
 
-def sum_cross_deviations(first: Sequence[float], second: Sequence[float]) -> float:
+def exact_deviations(
+    users: int, first_total: ExactSum, second_total: ExactSum, products: ExactSum, unit: int = 1
+) -> float:
+    """Return the cross deviations from the exact sums of two values and of their products; 0 without users.
+
+    `unit` is the product of both values' units.
+    """
+    if not users:
+        return 0.0
+    return float((Fraction(products) - Fraction(first_total) * Fraction(second_total) / users) / unit)
+
+
+def sum_cross_deviations(first: Values, second: Values) -> float:
     """Return the sum over users of the products of both values' deviations from their means."""
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     return float(((x - x.mean()) * (y - y.mean())).sum()) if x.size else 0.0

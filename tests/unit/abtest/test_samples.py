@@ -1,12 +1,14 @@
 """Samples add up to the sample of all their values, and lose no digits on the way."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.abtest.domain.model import GroupCounts
-from services.abtest.domain.samples import CovariateSample, MeanSample, RatioSample
+from services.abtest.domain.samples import CovariateSample, MeanSample, RatioSample, exact_deviations
 
 VALUES = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e3, 1e3)), max_size=30)
 
@@ -50,6 +52,18 @@ def test_a_small_spread_beside_a_large_mean_keeps_its_digits() -> None:
     # Raw sums of squares would be 1e20, with 16384 between neighbouring doubles.
     near, far = MeanSample.from_values([1e10, 1e10 + 1]), MeanSample.from_values([1e10 + 2, 1e10 + 3])
     assert (near + far).squared_deviations == 5.0
+
+
+def test_exact_sums_give_the_sample_of_the_values() -> None:
+    # Purchases in micros: $10,000,000.000001 and the like, whose raw squares need 43 digits.
+    micros = [10**13 + 1, 10**13 + 3, 10**13 + 5]
+    sample = MeanSample.from_sums(
+        users=3, total=sum(micros), squares=Decimal(sum(value**2 for value in micros)), unit=1_000_000
+    )
+    assert sample.mean == pytest.approx(10_000_000.000003, rel=1e-15)
+    assert sample.squared_deviations == pytest.approx(8e-12, rel=1e-12)
+    assert MeanSample.from_sums(users=0, total=0, squares=0) == MeanSample()
+    assert exact_deviations(2, 3, 5, 1 * 2 + 2 * 3) == 0.5  # (1, 2) and (2, 3)
 
 
 def test_what_too_few_users_cannot_tell_is_none() -> None:
