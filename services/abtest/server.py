@@ -13,6 +13,8 @@ from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.assignment import COUNTER_SLOTS, AssignmentOperations
 from services.abtest.operations.creation import CreationOperations
+from services.abtest.operations.enrolment import EnrolmentOperations
+from services.abtest.operations.exposures import ExposureOperations
 from services.abtest.operations.history import HistoryOperations
 from services.abtest.operations.progress import ProgressOperations
 from services.abtest.servicer.abtest import ABTestServicer
@@ -54,12 +56,15 @@ async def open_service(
 def _build_servicer(
     settings: AbtestSettings, database: Database, now: Callable[[], datetime]
 ) -> ABTestServicer:
-    assignment = AssignmentOperations(database, now=now, slot=secrets.randbelow(COUNTER_SLOTS))
+    slot = secrets.randbelow(COUNTER_SLOTS)
+    assignment = AssignmentOperations(database, now=now, slot=slot)
     return ABTestServicer(
         analysis=AnalysisOperations(database, now=now),
         assignment=assignment,
         group_commit=GroupCommit(assignment.assign_users, batch_size=settings.assignment_batch_size),
         creation=CreationOperations(database, now=now, new_test_id=lambda: uuid.uuid4().hex),
+        enrolment=EnrolmentOperations(database, now=now),
+        exposures=ExposureOperations(database, now=now, slot=slot),
         history=HistoryOperations(database),
         progress=ProgressOperations(database),
     )

@@ -1,10 +1,16 @@
 """Assignments on the wire."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from gen.campaigns.abtest.v1 import assignments_pb2 as pb
 from services.abtest.convert.violations import Violations
 from services.abtest.domain.model import Assignment
 from services.abtest.operations.assignment import AssignmentOutcome
+from services.common.errors import invalid_field
 from services.common.wire import datetime_to_timestamp
+
+LARGEST_BATCH: Final = 1000
 
 
 def assignment_key_from_proto(request: pb.AssignUserRequest | pb.GetUserTestGroupRequest) -> tuple[str, str]:
@@ -16,18 +22,37 @@ def assignment_key_from_proto(request: pb.AssignUserRequest | pb.GetUserTestGrou
     return request.test_id, request.user_id
 
 
+def batch_from_proto(request: pb.AssignUsersRequest) -> tuple[str, list[str]]:
+    """Return the test_id and the users of a batch; a user may stand there twice."""
+    if not request.user_ids:
+        raise invalid_field("user_ids", "must hold at least one user", "FIELD_REQUIRED")
+    if len(request.user_ids) > LARGEST_BATCH:
+        raise invalid_field("user_ids", f"must hold at most {LARGEST_BATCH} users", "BATCH_TOO_LARGE")
+    violations = Violations()
+    violations.check_id(request.test_id, "test_id")
+    for index, user_id in enumerate(request.user_ids):
+        violations.check_id(user_id, f"user_ids[{index}]")
+    violations.raise_any()
+    return request.test_id, list(request.user_ids)
+
+
 def assigned_user_to_proto(
     request: pb.AssignUserRequest, outcome: AssignmentOutcome
 ) -> pb.AssignUserResponse:
     """Return a user's group, or the reason why there is none."""
-    assignment = outcome.assignment
-    return pb.AssignUserResponse(
-        test_id=request.test_id,
-        user_id=request.user_id,
-        assigned_group=assignment.group.name if assignment else None,
-        campaign_id=assignment.group.campaign_id if assignment else None,
-        reason=outcome.reason,
-    )
+    response = pb.AssignUserResponse(test_id=request.test_id, user_id=request.user_id)
+    _fill(response, outcome)
+    return response
+
+
+def assigned_users_to_proto(
+    request: pb.AssignUsersRequest, outcomes: Sequence[AssignmentOutcome]
+) -> pb.AssignUsersResponse:
+    """Return the users' groups, or the reasons why there is none, in the request's order."""
+    response = pb.AssignUsersResponse(test_id=request.test_id)
+    for user_id, outcome in zip(request.user_ids, outcomes, strict=True):
+        _fill(response.assignments.add(user_id=user_id), outcome)
+    return response
 
 
 def user_group_to_proto(
@@ -36,7 +61,22 @@ def user_group_to_proto(
     """Return the group that a user has."""
     response = pb.GetUserTestGroupResponse(test_id=request.test_id, user_id=request.user_id)
     if assignment is not None:
-        response.assigned_group = assignment.group.name
-        response.campaign_id = assignment.group.campaign_id
-        response.assigned_time.CopyFrom(datetime_to_timestamp(assignment.assigned_at))
+        _fill_assignment(response, assignment)
     return response
+
+
+def _fill(message: pb.AssignUserResponse | pb.UserAssignment, outcome: AssignmentOutcome) -> None:
+    if outcome.assignment is not None:
+        _fill_assignment(message, outcome.assignment)
+    elif outcome.reason is not None:
+        message.reason = outcome.reason
+
+
+def _fill_assignment(
+    message: pb.AssignUserResponse | pb.UserAssignment | pb.GetUserTestGroupResponse, assignment: Assignment
+) -> None:
+    message.assigned_group = assignment.group.name
+    message.campaign_id = assignment.group.campaign_id
+    message.propensity = assignment.propensity
+    message.weight_epoch = assignment.epoch
+    message.assigned_time.CopyFrom(datetime_to_timestamp(assignment.assigned_at))

@@ -51,6 +51,18 @@ class AssignmentOperations:
             refused = await self._assign_first(connection, unassigned, kept) if unassigned else {}
         return [AssignmentOutcome(assignment=kept[key]) if key in kept else refused[key] for key in keys]
 
+    async def assign_batch(self, test_id: str, user_ids: Sequence[str]) -> list[AssignmentOutcome]:
+        """Return the outcome of each user of one test, in order, after all of them are durable.
+
+        Raises:
+            NotFoundError: there is no such test.
+        """
+        outcomes = await self.assign_users([(test_id, user_id) for user_id in user_ids])
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, AssignmentOutcome)]
+
     async def _assign_first(
         self, connection: Connection, keys: Sequence[AssignmentKey], kept: dict[AssignmentKey, Assignment]
     ) -> dict[AssignmentKey, AssignmentOutcome | Exception]:
@@ -61,7 +73,7 @@ class AssignmentOperations:
         placed: dict[AssignmentKey, Assignment] = {}
         refused: dict[AssignmentKey, AssignmentOutcome | Exception] = {}
         for key in keys:
-            outcome = _place(tests.get(key[0]), key, segments.get(key[1], ()), now)
+            outcome = place(tests.get(key[0]), key, segments.get(key[1], ()), now)
             if isinstance(outcome, Assignment):
                 placed[key] = outcome
             else:
@@ -98,9 +110,10 @@ async def _list_segments(
     return await enrolment.list_user_segments(connection, sorted(users)) if users else {}
 
 
-def _place(
+def place(
     test: Enrolment | None, key: AssignmentKey, segments: Sequence[str], now: datetime
 ) -> Assignment | AssignmentOutcome | Exception:
+    """Return the first assignment of a (test_id, user_id), or why there is none."""
     if test is None:
         return unknown_test(key[0])
     placement = place_user(test, key[1], segments)

@@ -37,7 +37,7 @@ class ExposureOperations:
 
     def __init__(self, database: Database, *, now: Callable[[], datetime], slot: int) -> None:
         self._database = database
-        self._now = now
+        self.now = now
         self._slot = slot
 
     async def record_exposures(self, batch: Sequence[Exposure]) -> RecordedExposures:
@@ -51,7 +51,7 @@ class ExposureOperations:
             assigned = await assignments.list_assignments(connection, keys)
             unassigned = {exposure.test_id for exposure in batch} - {test_id for test_id, _ in assigned}
             known = await exposures.list_known_tests(connection, sorted(unassigned)) if unassigned else set()
-            now = self._now()
+            now = self.now()
             judged = [
                 judge_exposure(
                     index,

@@ -4,11 +4,15 @@ from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.assignment import AssignmentOperations, AssignmentOutcome
 from services.abtest.operations.creation import CreationOperations
+from services.abtest.operations.enrolment import EnrolmentOperations
+from services.abtest.operations.exposures import ExposureOperations
 from services.abtest.operations.history import HistoryOperations
 from services.abtest.operations.progress import ProgressOperations
 from services.abtest.servicer.analysis import AnalysisMethods
 from services.abtest.servicer.assignment import AssignmentMethods
 from services.abtest.servicer.creation import CreationMethods
+from services.abtest.servicer.enrolment import EnrolmentMethods
+from services.abtest.servicer.exposures import ExposureMethods
 from services.abtest.servicer.history import HistoryMethods
 from services.abtest.servicer.planning import PlanningMethods
 from services.abtest.servicer.progress import ProgressMethods
@@ -18,6 +22,8 @@ class ABTestServicer(
     AnalysisMethods,
     AssignmentMethods,
     CreationMethods,
+    EnrolmentMethods,
+    ExposureMethods,
     HistoryMethods,
     PlanningMethods,
     ProgressMethods,
@@ -31,6 +37,8 @@ class ABTestServicer(
         assignment: AssignmentOperations,
         group_commit: GroupCommit[tuple[str, str], AssignmentOutcome],
         creation: CreationOperations,
+        enrolment: EnrolmentOperations,
+        exposures: ExposureOperations,
         history: HistoryOperations,
         progress: ProgressOperations,
     ) -> None:
@@ -38,5 +46,7 @@ class ABTestServicer(
         self.assignment = assignment
         self.group_commit = group_commit
         self.creation = creation
+        self.enrolment = enrolment
+        self.exposures = exposures
         self.history = history
         self.progress = progress

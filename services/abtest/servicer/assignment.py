@@ -19,6 +19,11 @@ class AssignmentMethods(ABTestServiceServicer):
         outcome = await self.group_commit.submit(convert.assignment_key_from_proto(request))
         return convert.assigned_user_to_proto(request, outcome)
 
+    async def AssignUsers(self, request: pb.AssignUsersRequest, context: Context) -> pb.AssignUsersResponse:
+        """Return the groups of many users of one test, assigning them at the first call."""
+        outcomes = await self.assignment.assign_batch(*convert.batch_from_proto(request))
+        return convert.assigned_users_to_proto(request, outcomes)
+
     async def GetUserTestGroup(
         self, request: pb.GetUserTestGroupRequest, context: Context
     ) -> pb.GetUserTestGroupResponse:

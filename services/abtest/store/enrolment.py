@@ -75,6 +75,19 @@ async def insert_enrolment_rules(
     )
 
 
+async def upsert_targeting(
+    connection: Connection,
+    test_id: str,
+    *,
+    include_segments: Sequence[str],
+    exclude_segments: Sequence[str],
+) -> None:
+    """Set the segments that a test includes and excludes; its other rules stay."""
+    await connection.execute(
+        STATEMENTS["upsert_targeting"].sql, test_id, list(include_segments), list(exclude_segments)
+    )
+
+
 async def list_enrolment_rules(connection: Connection, test_ids: Sequence[str]) -> dict[str, EnrolmentRules]:
     """Return whom those tests are for that say so."""
     rows = await connection.fetch(STATEMENTS["list_enrolment_rules"].sql, list(test_ids))

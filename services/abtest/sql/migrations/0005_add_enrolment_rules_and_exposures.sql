@@ -61,9 +61,9 @@ create table abtest.ab_test_exposure_counters (
     constraint ab_test_exposure_counters_test_fkey foreign key (test_id) references abtest.ab_tests (test_id)
 );
 
-grant select, insert, update on abtest.ab_holdouts, abtest.ab_test_exposures, abtest.ab_test_exposure_counters
+grant select, insert, update on
+    abtest.ab_holdouts, abtest.ab_test_enrolment_rules, abtest.ab_test_exposures, abtest.ab_test_exposure_counters
     to abtest;
-grant select, insert on abtest.ab_test_enrolment_rules to abtest;
 grant select on
     abtest.ab_holdouts, abtest.ab_test_enrolment_rules, abtest.ab_test_exposures, abtest.ab_test_exposure_counters
     to reporting;

@@ -55,6 +55,15 @@ insert into ab_test_enrolment_rules (
 )
 values ($1, $2, $3, $4, $5, $6, $7, $8);
 
+-- name: upsert_targeting :exec
+-- Sets the segments that a test includes and excludes; its other rules stay.
+insert into ab_test_enrolment_rules (
+    test_id, include_segments, exclude_segments, exclusion_firsts, exclusion_ends, holdout_ids
+)
+values ($1, $2, $3, '{}', '{}', '{}')
+on conflict on constraint ab_test_enrolment_rules_pkey do update
+    set include_segments = excluded.include_segments, exclude_segments = excluded.exclude_segments;
+
 -- name: list_enrolment_rules :many
 -- Whom these tests are for, of those that say so.
 select test_id, include_segments, exclude_segments, exclusion_group, exclusion_share, holdout_ids
