@@ -22,9 +22,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class BanditSettings(_message.Message):
-    """How a bandit moves traffic between groups: Thompson sampling in batches. At each refresh a group's weight becomes
-    the posterior probability that it converts best, but never less than the floor; each change opens a weight epoch, and
-    every assignment keeps the propensity it was made with.
+    """How a bandit moves traffic between groups: Thompson sampling in batches. At each refresh every group's weight becomes
+    the floor and, of what is left, the posterior probability that the group converts best. Each change opens a weight
+    epoch, and every assignment keeps the propensity it was made with.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -219,7 +219,7 @@ class BanditGroup(_message.Message):
     drift while weights change do not pass for an effect.
     """
     probability_best: _builtins.float
-    """Probability that no other group converts better."""
+    """Probability that no other group converts better. Unset where leader is."""
     next_traffic_weight: _builtins.float
     """The weight that a refresh now would give it."""
     @_builtins.property
@@ -236,14 +236,16 @@ class BanditGroup(_message.Message):
         conversions: _builtins.int = ...,
         conversion_rate: _builtins.float = ...,
         credible_interval: _range_pb2.ConfidenceInterval | None = ...,
-        probability_best: _builtins.float = ...,
+        probability_best: _builtins.float | None = ...,
         next_traffic_weight: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credible_interval", b"credible_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "credible_interval", b"credible_interval", "probability_best", b"probability_best"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "conversion_rate", b"conversion_rate", "conversions", b"conversions", "credible_interval", b"credible_interval", "group", b"group", "next_traffic_weight", b"next_traffic_weight", "probability_best", b"probability_best", "traffic_weight", b"traffic_weight", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "campaign_id", b"campaign_id", "conversion_rate", b"conversion_rate", "conversions", b"conversions", "credible_interval", b"credible_interval", "group", b"group", "next_traffic_weight", b"next_traffic_weight", "probability_best", b"probability_best", "traffic_weight", b"traffic_weight", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__probability_best: _TypeAlias = _typing.Literal["probability_best"]  # noqa: Y015
+    _WhichOneofArgType__probability_best: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__probability_best) -> _WhichOneofReturnType__probability_best | None: ...
 
 Global___BanditGroup: _TypeAlias = BanditGroup  # noqa: Y015
 
