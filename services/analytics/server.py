@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -50,12 +50,14 @@ from services.analytics.operations.segments import SegmentOperations
 from services.analytics.operations.trends import TrendOperations
 from services.analytics.operations.watch_hub import WatchHub
 from services.analytics.servicer.alerts import AlertServicer
-from services.analytics.servicer.analytics import AnalyticsServicer
+from services.analytics.servicer.analytics import KEPT_METHODS, AnalyticsServicer
 from services.analytics.servicer.catalog import CatalogServicer
 from services.analytics.servicer.export import ExportServicer
 from services.analytics.servicer.operations import OperationsServicer
 from services.analytics.settings import AnalyticsSettings
+from services.analytics.store.data_version import MARK_WRITE, fetch_data_version
 from services.common import grpc_server
+from services.common.answers import Answers
 from services.common.database import Database
 from services.common.jobs import Job, JobRunner
 
@@ -82,6 +84,7 @@ async def open_database(
         application_name="analytics",
         max_size=connections or settings.database_connections,
         statement_timeout_seconds=statement_timeout_seconds or settings.statement_timeout_seconds,
+        mark_write=MARK_WRITE,
     )
     try:
         yield database
@@ -156,12 +159,25 @@ def _build_services(
         }
     )
     return [
-        _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
+        replace(
+            _service(ANALYTICS_SERVICE, add_AnalyticsServiceServicer_to_server, analytics),
+            answers=dict.fromkeys(KEPT_METHODS, _build_answers(around.settings, database)),
+        ),
         _service(ALERT_SERVICE, add_AlertServiceServicer_to_server, alerts),
         _service(CATALOG_SERVICE, add_CatalogServiceServicer_to_server, catalog),
         _service(OPERATIONS_SERVICE, add_OperationsServiceServicer_to_server, operations),
         _service(EXPORT_SERVICE, add_ExportServiceServicer_to_server, exports),
     ]
+
+
+def _build_answers(settings: AnalyticsSettings, database: Database) -> Answers:
+    async def read_version() -> int:
+        async with database.acquire() as connection:
+            return await fetch_data_version(connection)
+
+    return Answers(
+        read_version, seconds=settings.kept_answer_seconds, maximum_bytes=settings.kept_answer_bytes
+    )
 
 
 def _build_analytics(around: Surroundings, database: Database) -> AnalyticsServicer:

@@ -37,6 +37,15 @@ class AnalyticsSettings(ServiceSettings):
     waiting_batches: int = Field(
         64, ge=0, description="batches that may wait before further ones are refused"
     )
+    kept_answer_seconds: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="longest time that an answer is kept while the data stand still (0: not at all)",
+    )
+    kept_answer_bytes: int = Field(
+        32 << 20, ge=0, description="memory for kept answers; the oldest make room for the newest"
+    )
     portfolio_slots: int = Field(16, ge=1, le=1000, description="rows among which a portfolio day is split")
     jobs_enabled: bool = Field(
         True, description="whether this replica runs jobs; others run them if it does not"

@@ -22,11 +22,6 @@ from services.common.telemetry import configure_logging
 
 Result = TypeVar("Result")
 
-# No gRPC call of ours crosses a fork. With its fork handlers gRPC warns at every child that a service starts,
-# and now and then kills the child (SIGSEGV). It reads this when it is imported, so a service that starts
-# children imports this module before its server.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Generic[SettingsType]):

@@ -104,11 +104,20 @@ class Database:
         application_name: shown in pg_stat_activity.
         min_size, max_size: connections kept and allowed; a request over `max_size` waits for one.
         statement_timeout_seconds: the longest one statement may take.
+        mark_write: a statement that ends every transaction that may write; the last, so that what it locks is
+            locked only while the transaction commits.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        options: Mapping[str, Any],
+        *,
+        mark_write: str | None = None,
+    ) -> None:
         self._pool = pool
         self._options = options
+        self._mark_write = mark_write
         # Connections that were given back whole, for the next to take; the pool counts them as lent.
         self._at_hand: list[Connection] = []
         self._waiting = 0
@@ -122,6 +131,7 @@ class Database:
         min_size: int = 1,
         max_size: int = 8,
         statement_timeout_seconds: float = 30.0,
+        mark_write: str | None = None,
     ) -> "Database":
         """Connect; raises UNAVAILABLE or FAILED_PRECONDITION where the database cannot be used."""
         options: dict[str, Any] = {
@@ -137,7 +147,7 @@ class Database:
             pool = await asyncpg.create_pool(
                 min_size=min_size, max_size=max_size, reset=_keep_session, **options
             )
-        return cls(pool, options)
+        return cls(pool, options, mark_write=mark_write)
 
     async def close(self) -> None:
         """Wait for work under way and close every connection."""
@@ -157,13 +167,20 @@ class Database:
     async def transaction(
         self, *, isolation: IsolationLevel = "read_committed", readonly: bool = False
     ) -> AsyncIterator[Connection]:
-        """Yield a connection in a transaction that commits at the end of the block, or rolls back."""
+        """Yield a connection in a transaction that commits at the end of the block, or rolls back.
+
+        Beyond `read_committed` a write is marked after the commit, because the mark changes while such a
+        transaction runs.
+        """
+        mark = None if readonly else self._mark_write
         with translate_driver_errors():
-            async with (
-                self._borrow() as connection,
-                connection.transaction(isolation=isolation, readonly=readonly),
-            ):
-                yield connection
+            async with self._borrow() as connection:
+                async with connection.transaction(isolation=isolation, readonly=readonly):
+                    yield connection
+                    if mark is not None and isolation == "read_committed":
+                        await connection.fetch(mark)
+                if mark is not None and isolation != "read_committed":
+                    await connection.fetch(mark)
 
     @asynccontextmanager
     async def _borrow(self) -> AsyncIterator[Connection]:

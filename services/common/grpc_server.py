@@ -2,15 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from services.common.answers import Answers
 from services.common.errors import DomainError, FailedPreconditionError
 from services.common.interceptors import RequestInterceptor
 from services.common.settings import ServiceSettings
@@ -28,16 +29,22 @@ Ready = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """One proto service of a server: its full name, and what adds its servicer."""
+    """One proto service of a server: its full name, what adds its servicer, and who keeps which answers."""
 
     name: str
     register: Callable[[grpc.aio.Server], None]
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
 
 def build_server(*, settings: ServiceSettings, services: Sequence[Service]) -> grpc.aio.Server:
     """Return a server with the interceptor and `services`; not bound, not started."""
+    answers = {
+        f"/{service.name}/{method}": keeper
+        for service in services
+        for method, keeper in service.answers.items()
+    }
     server = grpc.aio.server(
-        interceptors=[RequestInterceptor(services[0].name)],
+        interceptors=[RequestInterceptor(services[0].name, answers)],
         options=[
             ("grpc.so_reuseport", 0),  # otherwise a second process shares a taken port without a word
             ("grpc.max_receive_message_length", settings.max_message_bytes),

@@ -2,17 +2,18 @@
 
 import asyncio
 import inspect
+import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeAlias, cast
-from uuid import uuid4
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from random import getrandbits
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from services.common.answers import Answers
 from services.common.errors import (
     DomainError,
     InternalError,
@@ -40,6 +41,7 @@ _MESSAGE_BUDGET = 1024
 _DETAILS_BUDGET = 2048
 """What of an error is sent, in bytes: clients take 8 KiB of trailers, base64 and percent signs included."""
 _log = get_logger("rpc")
+_rpc_logger = logging.getLogger("rpc")
 
 
 def to_status(error: DomainError, domain: str) -> status_pb2.Status:
@@ -87,10 +89,12 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
     Args:
         domain: the name in ErrorInfo.domain, the server's main proto service.
+        answers: who keeps the answers of a method, by the method's path; unary methods only.
     """
 
-    def __init__(self, domain: str) -> None:
+    def __init__(self, domain: str, answers: Mapping[str, Answers] | None = None) -> None:
         self._domain = domain
+        self._answers = answers or {}
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -105,49 +109,33 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:  # an unknown method: gRPC itself answers UNIMPLEMENTED
                 return None
-            wrapped = self._wrapped[method] = _wrap(handler, _Call(method, self._domain))
+            call = _Call(method, self._domain, self._answers.get(method))
+            wrapped = self._wrapped[method] = _wrap(handler, call)
         return wrapped
 
 
 class _Call:
-    """What all calls of one method share: names and metrics."""
+    """What all calls of one method share: names, metrics, and who keeps its answers, if anybody does."""
 
-    def __init__(self, method: str, domain: str) -> None:
+    def __init__(self, method: str, domain: str, answers: Answers | None) -> None:
+        self.path = method
+        self.answers = answers
         _, self.service, self.method = method.split("/", 2)
         self._domain = domain
-        self._started = RPC_STARTED.labels(self.service, self.method)
-        self._seconds = RPC_SECONDS.labels(self.service, self.method)
-        self._in_flight = RPC_IN_FLIGHT.labels(self.service, self.method)
-        self._handled = {
+        self.is_told = self.service not in _QUIET_SERVICES
+        self.started = RPC_STARTED.labels(self.service, self.method)
+        self.seconds = RPC_SECONDS.labels(self.service, self.method)
+        self.in_flight = RPC_IN_FLIGHT.labels(self.service, self.method)
+        self.handled = {
             code.value[0]: RPC_HANDLED.labels(self.service, self.method, code.name)
             for code in grpc.StatusCode
         }
 
-    @contextmanager
-    def observe(self, context: Context) -> Iterator[None]:
-        """Count and time the call in this block, and log its end."""
-        identity = _request_id_of(context)
-        request_id.set(identity)
-        context.set_trailing_metadata(((REQUEST_ID_KEY, identity),))
-        self._started.inc()
-        self._in_flight.inc()
-        start = time.perf_counter()
-        cancelled = False
-        try:
-            yield
-        except asyncio.CancelledError:
-            cancelled = True
-            raise
-        finally:
-            seconds = time.perf_counter() - start
-            self._in_flight.dec()
-            self._seconds.observe(seconds)
-            code = grpc.StatusCode.CANCELLED.value[0] if cancelled else _code_of(context)
-            self._handled[code].inc()
-            if self.service not in _QUIET_SERVICES:
-                _log.debug("call", method=self.method, code=code, milliseconds=round(seconds * 1000, 2))
+    def observe(self, context: Context) -> "_Observed":
+        """Count, time and log the call in the block."""
+        return _Observed(self, context)
 
-    async def fail(self, error: Exception, context: Context) -> None:
+    async def fail(self, error: Exception, context: Context) -> NoReturn:
         """End the call with the status of `error`; only a `DomainError` is told to the client."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
@@ -178,6 +166,35 @@ class _Call:
         )
 
 
+class _Observed:
+    """One call, from its begin to its end."""
+
+    __slots__ = ("_begun", "_call", "_context")
+
+    def __init__(self, call: _Call, context: Context) -> None:
+        self._call = call
+        self._context = context
+
+    def __enter__(self) -> None:
+        identity = _request_id_of(self._context)
+        request_id.set(identity)
+        self._context.set_trailing_metadata(((REQUEST_ID_KEY, identity),))
+        self._call.started.inc()
+        self._call.in_flight.inc()
+        self._begun = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _traceback: object) -> None:
+        seconds = time.perf_counter() - self._begun
+        call = self._call
+        call.in_flight.dec()
+        call.seconds.observe(seconds)
+        is_cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        code = grpc.StatusCode.CANCELLED.value[0] if is_cancelled else _code_of(self._context)
+        call.handled[code].inc()
+        if call.is_told and _rpc_logger.isEnabledFor(logging.DEBUG):
+            _log.debug("call", method=call.method, code=code, milliseconds=round(seconds * 1000, 2))
+
+
 def _forget_frames(error: BaseException | None) -> None:
     """Forget where an error and those behind it were raised, once that is logged.
 
@@ -193,7 +210,7 @@ def _request_id_of(context: Context) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.match(value):
             return value
-    return str(uuid4())
+    return f"{getrandbits(128):032x}"
 
 
 def _code_of(context: Context) -> int:
@@ -229,6 +246,8 @@ def _reader(handler: Handler, call: _Call) -> Callable[[Any], Any]:
 def _wrap(handler: Handler, call: _Call) -> Handler:
     behaviour: Any
     read = _reader(handler, call)
+    if call.answers is not None:
+        return _wrap_kept(handler, call, call.answers)
     if not handler.response_streaming:
         behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
@@ -266,3 +285,21 @@ def _wrap(handler: Handler, call: _Call) -> Handler:
         else grpc.unary_stream_rpc_method_handler
     )
     return cast("Handler", make_stream(stream, None, handler.response_serializer))
+
+
+def _wrap_kept(handler: Handler, call: _Call, answers: Answers) -> Handler:
+    read = _reader(handler, call)
+    behaviour: Any = handler.unary_unary
+    serialize: Any = handler.response_serializer
+
+    async def unary(request: bytes, context: Context) -> bytes:
+        async def make() -> bytes:
+            return bytes(serialize(await behaviour(read(request), context)))
+
+        with call.observe(context):
+            try:
+                return await answers.get((call.path, request), make)
+            except Exception as error:  # noqa: BLE001 (the one place that meets every error)
+                await call.fail(error, context)
+
+    return grpc.unary_unary_rpc_method_handler(unary)

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from services.analytics.attributing.refresh import AttributionRefresh, RefreshSummary
 from services.analytics.settings import AnalyticsSettings
+from services.analytics.store.data_version import MARK_WRITE
 from services.common.database import Database
 from services.common.errors import DomainError
 from services.common.settings import load_settings
@@ -32,6 +33,7 @@ async def refresh(settings: AnalyticsSettings) -> RefreshSummary:
         application_name="analytics-attributing",
         max_size=1,
         statement_timeout_seconds=_STATEMENT_SECONDS,
+        mark_write=MARK_WRITE,
     )
     try:
         return await AttributionRefresh(

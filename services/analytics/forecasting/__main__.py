@@ -26,6 +26,7 @@ from services.analytics.forecasting.history import campaign_subjects, portfolio_
 from services.analytics.forecasting.report import Row, judge_series, judge_subjects, print_report, read_csv
 from services.analytics.forecasting.run import RunSummary, run_forecasts
 from services.analytics.settings import AnalyticsSettings
+from services.analytics.store.data_version import MARK_WRITE
 from services.common.database import Database
 from services.common.errors import DomainError
 from services.common.settings import load_settings
@@ -67,6 +68,7 @@ async def _open(settings: AnalyticsSettings) -> Database:
         application_name="analytics-forecasting",
         max_size=1,
         statement_timeout_seconds=_STATEMENT_SECONDS,
+        mark_write=MARK_WRITE,
     )
 
 

@@ -31,6 +31,27 @@ from services.analytics.servicer.rfm import RfmMethods
 from services.analytics.servicer.segments import SegmentMethods
 from services.analytics.servicer.trends import TrendMethods
 
+KEPT_METHODS = (
+    "CompareCampaigns",
+    "GetAttribution",
+    "GetCampaignChannels",
+    "GetCampaignForecast",
+    "GetCampaignMetrics",
+    "GetCampaignRoi",
+    "GetCampaignSegments",
+    "GetCampaignTrend",
+    "GetCohortPerformance",
+    "GetMerchantPerformance",
+    "GetPortfolioAttribution",
+    "GetPortfolioForecast",
+    "GetPortfolioPerformance",
+    "ListCohorts",
+    "ListCosts",
+    "ListRfmSegments",
+    "ListTopCampaigns",
+)
+"""The reads, whose answers are kept while the data stand still."""
+
 
 class AnalyticsServicer(
     AttributionMethods,

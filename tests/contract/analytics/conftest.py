@@ -12,3 +12,11 @@ async def stubs(database: DatabaseAddresses) -> AsyncIterator[Stubs]:
     async with running_server(database.analytics, max_batch_events=50) as running:
         await add_catalog(running)
         yield running
+
+
+@pytest.fixture
+async def unkept_stubs(database: DatabaseAddresses) -> AsyncIterator[Stubs]:
+    """The same, for tests that change behind the server's back what it answers from: it keeps no answer."""
+    async with running_server(database.analytics, max_batch_events=50, kept_answer_seconds=0) as running:
+        await add_catalog(running)
+        yield running

@@ -87,12 +87,12 @@ async def test_the_only_channel_has_the_intervals_of_the_campaign(stubs: Stubs) 
 
 
 async def test_a_channels_intervals_are_those_of_a_campaign_of_its_events_alone(
-    stubs: Stubs, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+    unkept_stubs: Stubs, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few users with many views by push beside many with one by e-mail: c2 has what c1 has by push."""
     for n in range(40):
         mail: dict[str, Any] = {"user_id": f"m{n}", "channel": CHANNEL_EMAIL}
-        await ingest(stubs, event("d", cost=1, **mail), event("v", "VIEWED", **mail))
+        await ingest(unkept_stubs, event("d", cost=1, **mail), event("v", "VIEWED", **mail))
     for n in range(6):
         for name in ("c1", "c2"):
             common: dict[str, Any] = {"user_id": f"p{n}", "channel": CHANNEL_PUSH, "campaign_id": name}
@@ -111,18 +111,18 @@ async def test_a_channels_intervals_are_those_of_a_campaign_of_its_events_alone(
                 events.append(
                     event(f"{name}r", "REFUNDED", revenue=3, original_event_id=f"{name}s0", **refund)
                 )
-            await ingest(stubs, *events)
-    answer = await channels_of(stubs)
+            await ingest(unkept_stubs, *events)
+    answer = await channels_of(unkept_stubs)
     assert answer.interval_method == "user_delta_method"
     push, mail_alone = answer.channels
-    alone = await stubs.analytics.GetCampaignMetrics(pb.GetCampaignMetricsRequest(campaign_id="c2"))
+    alone = await unkept_stubs.analytics.GetCampaignMetrics(pb.GetCampaignMetricsRequest(campaign_id="c2"))
     for name in ("view_rate", "ctr", "conversion_rate", "notification_open_rate", "roas"):
         assert getattr(push, name) == getattr(alone, name)
         assert getattr(push, f"{name}_interval") == getattr(alone, f"{name}_interval"), name
     assert mail_alone.conversion_rate == 0
 
     monkeypatch.setattr(operations, "MAXIMUM_EXACT_EVENTS", 10)
-    borrowed = await channels_of(stubs)
+    borrowed = await channels_of(unkept_stubs)
     assert borrowed.interval_method == "design_effect"
     assert borrowed.channels[0].views == push.views
     assert borrowed.channels[0].view_rate_interval != push.view_rate_interval
@@ -132,8 +132,8 @@ async def test_a_channels_intervals_are_those_of_a_campaign_of_its_events_alone(
         await connection.execute("update analytics.reporting_settings set sealed_through = '2026-02-20'")
     finally:
         await connection.close()
-    assert (await channels_of(stubs)).interval_method == "design_effect"
-    kept = await channels_of(stubs, start_date="2026-02-21")
+    assert (await channels_of(unkept_stubs)).interval_method == "design_effect"
+    kept = await channels_of(unkept_stubs, start_date="2026-02-21")
     assert kept.interval_method == "user_delta_method"
     assert kept.channels[0].view_rate_interval == push.view_rate_interval
 

@@ -81,17 +81,17 @@ async def test_roi_without_events_is_zero_and_undefined(stubs: Stubs) -> None:
 
 
 async def test_an_imported_cost_moves_the_profit_and_does_not_widen_it(
-    stubs: Stubs, database: DatabaseAddresses
+    unkept_stubs: Stubs, database: DatabaseAddresses
 ) -> None:
-    await add_buyers(stubs)
-    before = await roi_of(stubs)
+    await add_buyers(unkept_stubs)
+    before = await roi_of(unkept_stubs)
     await import_cost(database, 10_000_000)
-    after = await roi_of(stubs)
+    after = await roi_of(unkept_stubs)
     assert (after.total_cost, after.profit, after.breakeven.is_reached) == (16.0, -2.0, False)
     assert after.profit_interval.lower == pytest.approx(before.profit_interval.lower - 10)
     assert after.profit_interval.upper == pytest.approx(before.profit_interval.upper - 10)
     assert after.roas_interval.lower < 14 / 16 < after.roas_interval.upper
-    first_days = await metrics_of(stubs, start_date="2026-03-01", end_date="2026-03-02")
+    first_days = await metrics_of(unkept_stubs, start_date="2026-03-01", end_date="2026-03-02")
     assert (first_days.cost, first_days.revenue) == (11.0, 2.0)
 
 
@@ -155,12 +155,12 @@ async def test_users_of_a_range_are_added_up_as_those_of_a_life(stubs: Stubs) ->
 
 
 async def test_a_range_of_very_many_events_has_intervals_by_the_design_effect(
-    stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+    unkept_stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await add_buyers(stubs)
-    exact = await metrics_of(stubs, start_date="2026-03-01", end_date="2026-03-06")
+    await add_buyers(unkept_stubs)
+    exact = await metrics_of(unkept_stubs, start_date="2026-03-01", end_date="2026-03-06")
     monkeypatch.setattr(operations, "MAXIMUM_EXACT_EVENTS", 3)
-    quick = await metrics_of(stubs, start_date="2026-03-01", end_date="2026-03-06")
+    quick = await metrics_of(unkept_stubs, start_date="2026-03-01", end_date="2026-03-06")
     assert (exact.interval_method, quick.interval_method) == ("user_delta_method", "design_effect")
     assert exact.reached_users == 6
     for name in ("reached_users", "converting_users", "user_conversion_rate"):
@@ -175,15 +175,15 @@ async def test_a_range_of_very_many_events_has_intervals_by_the_design_effect(
 
 
 async def test_notifications_count_among_the_events_of_a_range(
-    stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+    unkept_stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are read as well where users are added up: many of them are no reason to read for seconds."""
     kinds = ("NOTIFICATION_DELIVERED", "NOTIFICATION_OPENED", "GEOFENCE_ENTERED", "UNSUBSCRIBED")
-    await ingest(stubs, *(event(kind, kind) for kind in kinds))
-    await ingest(stubs, event("later", event_time="2026-03-02T10:00:00+00:00"))
+    await ingest(unkept_stubs, *(event(kind, kind) for kind in kinds))
+    await ingest(unkept_stubs, event("later", event_time="2026-03-02T10:00:00+00:00"))
     for maximum, method in ((4, "user_delta_method"), (3, "design_effect")):
         monkeypatch.setattr(operations, "MAXIMUM_EXACT_EVENTS", maximum)
-        answer = await metrics_of(stubs, start_date="2026-03-01", end_date="2026-03-01")
+        answer = await metrics_of(unkept_stubs, start_date="2026-03-01", end_date="2026-03-01")
         assert answer.interval_method == method
 
 

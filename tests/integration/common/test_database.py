@@ -88,7 +88,7 @@ async def test_a_lost_connection_is_unavailable_and_the_pool_recovers(pool: Data
     with pytest.raises(UnavailableError):
         async with pool.acquire() as victim, pool.acquire() as killer:
             await killer.execute(
-                "select pg_terminate_backend($1)", await victim.fetchval("select pg_backend_pid()")
+                "select pg_terminate_backend($1, 5000)", await victim.fetchval("select pg_backend_pid()")
             )
             await victim.fetchval("select 1")
     await pool.ping()
@@ -202,3 +202,34 @@ def test_driver_errors_change_vocabulary_once(raised: Exception, translated: typ
 def test_a_defect_of_ours_stays_what_it_is(defect: Exception) -> None:
     with pytest.raises(type(defect)), translate_driver_errors():
         raise defect
+
+
+async def test_every_write_is_marked_and_no_read(database: DatabaseAddresses, pool: Database) -> None:
+    """Beyond read committed the mark follows the commit: it would collide with every other one."""
+    async with pool.acquire() as connection:
+        await connection.execute("create table public.marks (n int); insert into public.marks values (0)")
+    marking = await Database.open(
+        database.admin, application_name="test", mark_write="update public.marks set n = n + 1"
+    )
+
+    async def marks() -> int:
+        async with pool.acquire() as connection:
+            return int(await connection.fetchval("select n from public.marks"))
+
+    async with marking.transaction(readonly=True) as connection:
+        await connection.fetchval("select count(*) from public.things")
+    async with marking.acquire() as connection:
+        await connection.fetchval("select 1")
+    with pytest.raises(RuntimeError):
+        async with marking.transaction() as connection:
+            raise RuntimeError
+    assert await marks() == 0
+    async with marking.transaction() as connection:
+        await connection.execute("insert into public.things values (1, 1)")
+    assert await marks() == 1
+    async with marking.transaction(isolation="repeatable_read") as connection:
+        await connection.execute("insert into public.things values (2, 1)")
+        async with marking.transaction() as other:
+            await other.execute("insert into public.things values (3, 1)")
+    assert await marks() == 3
+    await marking.close()

@@ -4,8 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
-import services.optimizer.__main__  # imports as the service does, and serves nothing under this name
+import importlib
+import sys
+
+importlib.import_module(sys.argv[1])  # imports as the service does, and serves nothing under this name
 
 import asyncio
 import grpc
@@ -42,10 +47,11 @@ with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 """
 
 
-def test_children_start_without_grpcs_fork_handlers() -> None:
+@pytest.mark.parametrize("service", ["analytics", "abtest", "optimizer"])
+def test_children_start_without_grpcs_fork_handlers(service: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_ENABLE_FORK_SUPPORT"}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, f"services.{service}.__main__"],
         env=environment,
         capture_output=True,
         text=True,
