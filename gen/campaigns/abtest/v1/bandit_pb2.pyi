@@ -23,8 +23,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class BanditSettings(_message.Message):
     """How a bandit moves traffic between groups: Thompson sampling in batches. At each refresh every group's weight becomes
-    the floor and, of what is left, the posterior probability that the group converts best. Each change opens a weight
-    epoch, and every assignment keeps the propensity it was made with.
+    the floor and, of what is left, the posterior probability that the group does best by the primary metric. Each change
+    opens a weight epoch, and every assignment keeps the propensity it was made with.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -43,7 +43,7 @@ class BanditSettings(_message.Message):
     minimum_users_per_group: _builtins.int
     """Users that every group has before weights move: 1 to 1,000,000,000. Unset: 100."""
     stopping_gain: _builtins.float
-    """The gain that is not worth looking for any longer, relative to the leader's conversion rate: above 0, at most 1.
+    """The gain that is not worth looking for any longer, relative to the leader's value: above 0, at most 1.
     Unset: 0.01.
     """
     stopping_probability: _builtins.float
@@ -123,6 +123,7 @@ class GetBanditResponse(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     LAST_REFRESH_TIME_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
     test_id: _builtins.str
     """The test."""
     is_active: _builtins.bool
@@ -130,7 +131,7 @@ class GetBanditResponse(_message.Message):
     leader: _builtins.str
     """Name of the group that is most probably the best. Unset before every group has minimum_users_per_group."""
     probability_gain_is_small: _builtins.float
-    """Probability that no group converts better than the leader by more than stopping_gain. Unset where leader is."""
+    """Probability that no group does better than the leader by more than stopping_gain. Unset where leader is."""
     remaining_gain: _builtins.float
     """The relative gain over the leader that is left with probability stopping_probability at most: 0.02 is 2 %. Unset
     where leader is, or where it is more than 100.
@@ -140,9 +141,11 @@ class GetBanditResponse(_message.Message):
     reason: _builtins.str
     """Why weights move or not, for a person."""
     method: _builtins.str
-    """What a beta posterior over rates post-stratified by weight epoch is called in all answers:
-    `thompson_beta_post_stratified`.
+    """How weights are reached: `thompson_post_stratified`, by beta posteriors of rates and normal ones of means and ratios,
+    post-stratified over weight epochs.
     """
+    metric: _builtins.str
+    """The name of the primary metric."""
     @_builtins.property
     def settings(self) -> Global___BanditSettings:
         """Its settings, with no default left out."""
@@ -169,10 +172,11 @@ class GetBanditResponse(_message.Message):
         reason: _builtins.str = ...,
         last_refresh_time: _timestamp_pb2.Timestamp | None = ...,
         method: _builtins.str = ...,
+        metric: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "_probability_gain_is_small", b"_probability_gain_is_small", "_remaining_gain", b"_remaining_gain", "last_refresh_time", b"last_refresh_time", "leader", b"leader", "probability_gain_is_small", b"probability_gain_is_small", "remaining_gain", b"remaining_gain", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "_probability_gain_is_small", b"_probability_gain_is_small", "_remaining_gain", b"_remaining_gain", "groups", b"groups", "is_active", b"is_active", "last_refresh_time", b"last_refresh_time", "leader", b"leader", "method", b"method", "probability_gain_is_small", b"probability_gain_is_small", "reason", b"reason", "remaining_gain", b"remaining_gain", "settings", b"settings", "stopping_rule_is_met", b"stopping_rule_is_met", "test_id", b"test_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "_probability_gain_is_small", b"_probability_gain_is_small", "_remaining_gain", b"_remaining_gain", "groups", b"groups", "is_active", b"is_active", "last_refresh_time", b"last_refresh_time", "leader", b"leader", "method", b"method", "metric", b"metric", "probability_gain_is_small", b"probability_gain_is_small", "reason", b"reason", "remaining_gain", b"remaining_gain", "settings", b"settings", "stopping_rule_is_met", b"stopping_rule_is_met", "test_id", b"test_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__leader: _TypeAlias = _typing.Literal["leader"]  # noqa: Y015
     _WhichOneofArgType__leader: _TypeAlias = _typing.Literal["_leader", b"_leader"]  # noqa: Y015
@@ -199,8 +203,7 @@ class BanditGroup(_message.Message):
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     TRAFFIC_WEIGHT_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
-    CONVERSIONS_FIELD_NUMBER: _builtins.int
-    CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     CREDIBLE_INTERVAL_FIELD_NUMBER: _builtins.int
     PROBABILITY_BEST_FIELD_NUMBER: _builtins.int
     NEXT_TRAFFIC_WEIGHT_FIELD_NUMBER: _builtins.int
@@ -212,19 +215,17 @@ class BanditGroup(_message.Message):
     """Its weight now."""
     users: _builtins.int
     """Users assigned to it by now."""
-    conversions: _builtins.int
-    """Users of it who converted."""
-    conversion_rate: _builtins.float
-    """Mean of the posterior of its conversion rate, each weight epoch counted alike for all groups, so that rates that
-    drift while weights change do not pass for an effect.
+    value: _builtins.float
+    """Mean of the posterior of the primary metric, each weight epoch counted alike for all groups, so that values that
+    drift while weights change do not pass for an effect. Unset before every group has users.
     """
     probability_best: _builtins.float
-    """Probability that no other group converts better. Unset where leader is."""
+    """Probability that no other group does better. Unset where leader is."""
     next_traffic_weight: _builtins.float
     """The weight that a refresh now would give it."""
     @_builtins.property
     def credible_interval(self) -> _range_pb2.ConfidenceInterval:
-        """The rate lies here with 95 % probability (equal tails)."""
+        """The value lies here with 95 % probability (equal tails). Unset where value is."""
 
     def __init__(
         self,
@@ -233,19 +234,23 @@ class BanditGroup(_message.Message):
         campaign_id: _builtins.str = ...,
         traffic_weight: _builtins.float = ...,
         users: _builtins.int = ...,
-        conversions: _builtins.int = ...,
-        conversion_rate: _builtins.float = ...,
+        value: _builtins.float | None = ...,
         credible_interval: _range_pb2.ConfidenceInterval | None = ...,
         probability_best: _builtins.float | None = ...,
         next_traffic_weight: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "credible_interval", b"credible_interval", "probability_best", b"probability_best"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "_value", b"_value", "credible_interval", b"credible_interval", "probability_best", b"probability_best", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "campaign_id", b"campaign_id", "conversion_rate", b"conversion_rate", "conversions", b"conversions", "credible_interval", b"credible_interval", "group", b"group", "next_traffic_weight", b"next_traffic_weight", "probability_best", b"probability_best", "traffic_weight", b"traffic_weight", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "_value", b"_value", "campaign_id", b"campaign_id", "credible_interval", b"credible_interval", "group", b"group", "next_traffic_weight", b"next_traffic_weight", "probability_best", b"probability_best", "traffic_weight", b"traffic_weight", "users", b"users", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__probability_best: _TypeAlias = _typing.Literal["probability_best"]  # noqa: Y015
     _WhichOneofArgType__probability_best: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__probability_best) -> _WhichOneofReturnType__probability_best | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___BanditGroup: _TypeAlias = BanditGroup  # noqa: Y015
 
@@ -333,7 +338,7 @@ class BanditStep(_message.Message):
     leader: _builtins.str
     """Name of the group that was most probably the best. Unset while a group had too few users."""
     probability_gain_is_small: _builtins.float
-    """Probability that no group converted better than the leader by more than stopping_gain. Unset where leader is."""
+    """Probability that no group did better than the leader by more than stopping_gain. Unset where leader is."""
     stopped: _builtins.bool
     """Whether it ended the test."""
     reason: _builtins.str
@@ -382,17 +387,17 @@ class BanditStepGroup(_message.Message):
 
     GROUP_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
-    CONVERSIONS_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     PROBABILITY_BEST_FIELD_NUMBER: _builtins.int
     TRAFFIC_WEIGHT_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group's name."""
     users: _builtins.int
     """Users assigned to it."""
-    conversions: _builtins.int
-    """Users of it who had converted."""
+    value: _builtins.float
+    """Mean of the posterior of the primary metric. Unset before every group had users."""
     probability_best: _builtins.float
-    """Probability that no other group converts better. Unset while a group had too few users."""
+    """Probability that no other group does better. Unset while a group had too few users."""
     traffic_weight: _builtins.float
     """Its weight from then on: the propensity of who is assigned next."""
     def __init__(
@@ -400,16 +405,21 @@ class BanditStepGroup(_message.Message):
         *,
         group: _builtins.str = ...,
         users: _builtins.int = ...,
-        conversions: _builtins.int = ...,
+        value: _builtins.float | None = ...,
         probability_best: _builtins.float | None = ...,
         traffic_weight: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "probability_best", b"probability_best"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "_value", b"_value", "probability_best", b"probability_best", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "conversions", b"conversions", "group", b"group", "probability_best", b"probability_best", "traffic_weight", b"traffic_weight", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best", "_value", b"_value", "group", b"group", "probability_best", b"probability_best", "traffic_weight", b"traffic_weight", "users", b"users", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__probability_best: _TypeAlias = _typing.Literal["probability_best"]  # noqa: Y015
     _WhichOneofArgType__probability_best: _TypeAlias = _typing.Literal["_probability_best", b"_probability_best"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__probability_best) -> _WhichOneofReturnType__probability_best | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___BanditStepGroup: _TypeAlias = BanditStepGroup  # noqa: Y015
