@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.abtest.domain.decision import (
-    Decision,
+    TestEvidence,
+    count_conversions,
     decide,
     gather_anytime_evidence,
-    target_is_reached,
 )
 from services.abtest.domain.model import DecisionMethod, EpochCounts, GroupCounts, TestDesign, total_by_group
 from services.abtest.domain.power import power_of_comparison
@@ -21,6 +21,7 @@ from services.abtest.domain.proportions import (
 )
 from services.abtest.domain.sample_ratio import SampleRatioCheck, check_sample_ratio
 from services.abtest.domain.sequential import AnytimeEvidence
+from services.abtest.domain.verdicts import Decision
 
 _COVERED_CONVERSIONS = 5
 
@@ -94,10 +95,12 @@ def analyze(
         sample_ratio=sample_ratio,
         decision=decide(
             design,
-            counted=epochs if horizon is None else horizon,
-            target_reached=target_is_reached(design, [counts.users for counts in totals]),
-            ended=ended,
-            ratio_mismatch=sample_ratio is not None and sample_ratio.alarms,
+            TestEvidence(
+                metrics=(count_conversions(epochs if horizon is None else horizon),),
+                users=tuple(counts.users for counts in totals),
+                ended=ended,
+                ratio_mismatch=sample_ratio is not None and sample_ratio.alarms,
+            ),
         ),
         warnings=(
             *_warn_of_groups(design, totals),

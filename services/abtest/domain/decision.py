@@ -1,46 +1,59 @@
-"""The verdict of a test, always by the decision method fixed at its creation, in words a marketer reads."""
+"""The verdict of a test, always by the decision method fixed at its creation."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
-from services.abtest.domain.model import DecisionMethod, EpochCounts, TestDesign
-from services.abtest.domain.proportions import (
-    HypothesisTest,
-    Interval,
-    compare_proportions,
-    one_degree_test,
+from services.abtest.domain import reasons
+from services.abtest.domain.assessment import (
+    AnytimeAssessor,
+    Assessor,
+    Contrasts,
+    LooksAssessor,
+    MetricEvidence,
+    step_down,
+    take_look,
 )
-from services.abtest.domain.sequential import SMALL_EXPECTED_COUNT as ANYTIME_SMALL_EXPECTED_COUNT
-from services.abtest.domain.sequential import (
-    AnytimeEvidence,
-    anytime_evidence,
-    estimate_log_ratio,
-    smallest_stratified_expected_count,
-    strata,
+from services.abtest.domain.contrasts import contrast_rates
+from services.abtest.domain.looks import Look, is_look_due, smallest_progress
+from services.abtest.domain.metrics import CONVERSION_RATE, Metric, MetricRole
+from services.abtest.domain.model import DecisionMethod, EpochCounts, GroupCounts, TestDesign
+from services.abtest.domain.multiplicity import adjust_by_holm
+from services.abtest.domain.samples import Stratum
+from services.abtest.domain.sequential import AnytimeEvidence, anytime_evidence
+from services.abtest.domain.verdicts import (
+    Decision,
+    GuardrailDecision,
+    GuardrailState,
+    PrimaryState,
+    VariantDecision,
+    Verdict,
 )
 
 VARIANT = 1
 
 
-class Verdict(IntEnum):
-    """What to do with the test; the numbers are the stored ones."""
-
-    SHIP = 1
-    STOP = 2
-    CONTINUE = 3
-    INVALID = 4
-
-
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """A verdict with its reasons; `winner` is the winning group's name, None where none may be named."""
+class TestEvidence:
+    """All that a verdict rests on.
 
-    verdict: Verdict
-    winner: str | None
-    recommendation: str
-    reasons: tuple[str, ...]
+    Attributes:
+        metrics: the primary metric first, then others; only guardrails among them count. Where looks are
+            planned, from the target on: the samples of the users who were assigned until every group had it.
+        users: all users of each group.
+        ended: whether no user is enrolled any more.
+        matured: whether every user in `metrics` has had the whole of each metric's window.
+        ratio_mismatch: whether the groups' shares are not those that were promised.
+        looks: those that were taken before, by number.
+    """
+
+    __test__ = False  # no test case, whatever its name says to pytest
+
+    metrics: tuple[MetricEvidence, ...]
+    users: tuple[int, ...]
+    ended: bool
+    matured: bool = True
+    ratio_mismatch: bool = False
+    looks: tuple[Look, ...] = ()
 
 
 def target_is_reached(design: TestDesign, users: Sequence[int]) -> bool:
@@ -48,148 +61,173 @@ def target_is_reached(design: TestDesign, users: Sequence[int]) -> bool:
     return all(count >= design.target_sample_size for count in users)
 
 
-def gather_anytime_evidence(design: TestDesign, epochs: Sequence[EpochCounts]) -> AnytimeEvidence | None:
-    """Return what the confidence sequence says; None while too few users could have converted."""
-    if smallest_stratified_expected_count(epochs, VARIANT) < ANYTIME_SMALL_EXPECTED_COUNT:
-        return None
-    log_ratio = estimate_log_ratio(epochs, VARIANT)
-    if log_ratio is None:
+def as_strata(epochs: Sequence[EpochCounts]) -> list[Stratum[GroupCounts]]:
+    """Return weight epochs as strata."""
+    return [Stratum(label=str(epoch.epoch), groups=epoch.groups) for epoch in epochs]
+
+
+def count_conversions(epochs: Sequence[EpochCounts]) -> MetricEvidence:
+    """Return the evidence of the metric that a test has where it names none."""
+    return MetricEvidence(metric=CONVERSION_RATE, strata=as_strata(epochs))
+
+
+def gather_anytime_evidence(
+    design: TestDesign, epochs: Sequence[EpochCounts], variant: int = VARIANT
+) -> AnytimeEvidence | None:
+    """Return what the confidence sequence says of conversions; None while too few could have happened."""
+    made = contrast_rates(as_strata(epochs), variant)
+    if made.contrast is None or not made.is_ready:
         return None
     return anytime_evidence(
-        log_ratio,
+        made.contrast,
         significance_level=design.significance_level,
         target_sample_size=design.target_sample_size,
     )
 
 
-def compare_stratified(epochs: Sequence[EpochCounts]) -> HypothesisTest | None:
-    """Return the test of equal rates within every weight epoch; in a single epoch, Pearson's or Fisher's.
-
-    None where it is undefined, as in `compare_proportions`.
-
-    Source: W. G. Cochran (1954), Biometrics 10, 417-451: the sum over strata of observed minus expected
-    conversions, over its standard deviation. With one stratum its square is Pearson's chi-squared.
-    """
-    usable = strata(epochs)
-    if len(usable) == 1:
-        return compare_proportions(*usable[0].groups)
-    excess = variance = 0.0
-    for epoch in usable:
-        control, variant = epoch.groups
-        total, converted = control.users + variant.users, control.conversions + variant.conversions
-        excess += variant.conversions - variant.users * converted / total
-        variance += control.users * variant.users * converted * (total - converted) / total**3
-    if variance == 0.0:
-        return None
-    return one_degree_test(excess**2 / variance, method="cochran_stratified")
-
-
-def decide(
-    design: TestDesign,
-    *,
-    counted: Sequence[EpochCounts],
-    target_reached: bool,
-    ended: bool,
-    ratio_mismatch: bool,
-) -> Decision:
+def decide(design: TestDesign, evidence: TestEvidence) -> Decision:
     """Return the verdict.
 
-    Args:
-        design: fixes method, level and target.
-        counted: the outcomes the method may use: all of them, or for a fixed horizon those of the users who
-            were assigned until every group had its target.
-        target_reached: whether every group has its target.
-        ended: whether no user is enrolled any more.
-        ratio_mismatch: whether the groups' shares are not those that were promised.
+    A variant ships that the primary metric proves better (Holm over the variants) and to which no guardrail
+    objects; of several, the one with the largest lift. The test stops where no variant can ship any more, or
+    nothing was found until the target or the end.
     """
-    if ratio_mismatch:
+    if evidence.ratio_mismatch:
         return Decision(
             verdict=Verdict.INVALID,
             winner=None,
             recommendation="Do not use this test: find out which users are missing, then start anew",
             reasons=("the groups' sizes do not fit their weights (sample-ratio mismatch)",),
         )
-    if design.decision_method is DecisionMethod.FIXED_HORIZON and not target_reached:
-        return _undecided(
-            design,
-            target_reached=False,
-            ended=ended,
-            reasons=("a fixed horizon names no winner before every group has its target sample size",),
-        )
-    lift, reason = _find_effect(design, counted)
-    if lift is None:
-        return _undecided(design, target_reached=target_reached, ended=ended, reasons=(reason,))
-    return _winner(design, variant_is_better=lift > 0, reason=reason)
-
-
-def _find_effect(design: TestDesign, counted: Sequence[EpochCounts]) -> tuple[float | None, str]:
-    """Return the log ratio where the design's method is sure of its sign, else None; and why."""
-    log_ratio = estimate_log_ratio(counted, VARIANT)
-    level = f"{100 * design.confidence_level:g} %"
+    primary, guardrails = _sort_metrics(evidence.metrics)
+    contrasts = Contrasts(evidence.metrics)
+    look = None
+    assessor: Assessor
     if design.decision_method is DecisionMethod.ANYTIME:
-        evidence = gather_anytime_evidence(design, counted)
-        if evidence is None or log_ratio is None:
-            return None, (
-                "too few conversions to judge: at equal rates each group should expect at least "
-                f"{ANYTIME_SMALL_EXPECTED_COUNT:g} users who convert and as many who do not"
-            )
-        interval = describe_lift(evidence.relative_lift_interval)
-        if evidence.p_value < design.significance_level:
-            return log_ratio.point_estimate, f"at every look, with {level} confidence, the lift is {interval}"
-        return None, f"no evidence of a difference yet: with {level} confidence the lift is {interval}"
-    test = compare_stratified(counted)
-    if test is None or log_ratio is None:
-        return None, "nobody or everybody converted, so there is nothing to compare"
-    if test.p_value < design.significance_level:
-        return log_ratio.point_estimate, f"at the target sample size p = {test.p_value:.4g} ({test.method})"
-    return (
-        None,
-        f"no evidence of a difference: at the target sample size p = {test.p_value:.4g} ({test.method})",
+        assessor = AnytimeAssessor(design, contrasts)
+    else:
+        look = _look_if_due(design, evidence, [primary, *guardrails], contrasts)
+        assessor = LooksAssessor(design, [*evidence.looks, *([look] if look else [])])
+    variants = _assess_variants(design, assessor, primary, guardrails)
+    return _conclude(design, evidence, primary, variants, look)
+
+
+def _sort_metrics(metrics: Sequence[MetricEvidence]) -> tuple[Metric, list[Metric]]:
+    guardrails = [each.metric for each in metrics[1:] if each.metric.role is MetricRole.GUARDRAIL]
+    return metrics[0].metric, guardrails
+
+
+def _look_if_due(
+    design: TestDesign, evidence: TestEvidence, metrics: Sequence[Metric], contrasts: Contrasts
+) -> Look | None:
+    progress = smallest_progress(design, evidence.users)
+    due = is_look_due(
+        design, looks=evidence.looks, progress=progress, matured=evidence.matured, ended=evidence.ended
     )
+    return take_look(design, metrics, contrasts, looks=evidence.looks, progress=progress) if due else None
 
 
-def describe_lift(interval: Interval) -> str:
-    """Return an interval of lifts in words.
+def _assess_variants(
+    design: TestDesign, assessor: Assessor, primary: Metric, guardrails: Sequence[Metric]
+) -> list[VariantDecision]:
+    indices = range(1, len(design.groups))
+    signs = step_down(
+        indices, design.significance_level, lambda index, level: assessor.sign(primary, index, level)
+    )
+    p_values = [assessor.p_value(primary, index) for index in indices]
+    adjusted = adjust_by_holm(p_values)
+    return [
+        VariantDecision(
+            group=design.groups[index].name,
+            finding=assessor.describe(primary, index),
+            state=_primary_state(primary, signs[index]),
+            relative_lift=assessor.relative_lift(primary, index),
+            lift_interval=assessor.lift_interval(primary, index),
+            p_value=p_values[index - 1],
+            adjusted_p_value=adjusted[index - 1],
+            guardrails=tuple(_assess_guardrail(design, assessor, metric, index) for metric in guardrails),
+        )
+        for index in indices
+    ]
 
-    >>> describe_lift(Interval(lower=-0.05, upper=0.123))
-    'between -5.0 % and +12.3 %'
+
+def _primary_state(primary: Metric, sign: int) -> PrimaryState:
+    if not sign:
+        return PrimaryState.UNKNOWN
+    return PrimaryState.BETTER if (sign > 0) is primary.higher_is_better else PrimaryState.WORSE
+
+
+def _assess_guardrail(
+    design: TestDesign, assessor: Assessor, metric: Metric, variant: int
+) -> GuardrailDecision:
+    """Return what a guardrail says, each at the design's own level.
+
+    Shipping asks all of them to be safe, so that proving each is proof of all: no adjustment for being
+    several (M. Schultzberg, S. Ankargren, M. Franberg 2024, "Risk-aware product decisions in A/B tests with
+    multiple metrics").
     """
-    if not math.isfinite(interval.upper):
-        return f"above {100 * interval.lower:+.1f} %"
-    return f"between {100 * interval.lower:+.1f} % and {100 * interval.upper:+.1f} %"
-
-
-def _winner(design: TestDesign, *, variant_is_better: bool, reason: str) -> Decision:
-    control, variant = design.groups
-    if variant_is_better:
-        return Decision(
-            verdict=Verdict.SHIP,
-            winner=variant.name,
-            recommendation=f"Deploy {variant.name} campaign",
-            reasons=(f"{variant.name} converts better: {reason}",),
-        )
-    return Decision(
-        verdict=Verdict.STOP,
-        winner=control.name,
-        recommendation=f"Keep {control.name} campaign",
-        reasons=(f"{control.name} converts better: {reason}",),
+    level = design.significance_level
+    test = assessor.sign if metric.non_inferiority_margin is None else assessor.sign_at_margin
+    sign = test(metric, variant, level)
+    state = GuardrailState.UNKNOWN
+    if sign:
+        state = GuardrailState.SAFE if (sign > 0) is metric.higher_is_better else GuardrailState.BREACHED
+    return GuardrailDecision(
+        metric=metric.name,
+        state=state,
+        margin=metric.non_inferiority_margin,
+        lift_interval=assessor.lift_interval(metric, variant),
     )
 
 
-def _undecided(
-    design: TestDesign, *, target_reached: bool, ended: bool, reasons: tuple[str, ...]
+def _conclude(
+    design: TestDesign,
+    evidence: TestEvidence,
+    primary: Metric,
+    variants: Sequence[VariantDecision],
+    look: Look | None,
 ) -> Decision:
-    if not ended and not target_reached:
-        return Decision(
-            verdict=Verdict.CONTINUE,
-            winner=None,
-            recommendation="Continue the test",
-            reasons=(*reasons, "the target sample size is not reached"),
-        )
-    stop = "the test has ended" if ended else "the target sample size is reached"
+    control = design.groups[0].name
+    shippable = [variant for variant in variants if variant.is_shippable]
+    told = [reason for variant in variants for reason in reasons.tell_of_variant(primary, control, variant)]
+    winner, advice = None, "Continue the test"
+    verdict = Verdict.CONTINUE
+    if shippable:
+        best = max(shippable, key=lambda variant: _gain(primary, variant))
+        verdict, winner, advice = Verdict.SHIP, best.group, f"Deploy {best.group} campaign"
+        if len(shippable) > 1:
+            told.append(f"of the better ones {best.group} has the largest lift; that is not tested")
+    elif all(variant.is_out for variant in variants):
+        verdict, advice = Verdict.STOP, f"Keep {control} campaign"
+        if all(variant.state is PrimaryState.WORSE for variant in variants):
+            winner = control
+    elif _is_finished(design, evidence, look):
+        verdict = Verdict.STOP
+        advice = f"Keep {control} campaign: the test found no evidence for another"
+        told.append("the test has ended" if evidence.ended else "the target sample size is reached")
+        told.extend(reasons.tell_of_no_evidence(design, variants))
+    elif target_is_reached(design, evidence.users):
+        told.append("the last counted users' time to convert has not passed yet")
+    else:
+        told.append("the target sample size is not reached")
     return Decision(
-        verdict=Verdict.STOP,
-        winner=None,
-        recommendation=f"Keep {design.groups[0].name} campaign: the test found no evidence for the other",
-        reasons=(*reasons, stop, "no evidence of a difference is not evidence of no difference"),
+        verdict=verdict,
+        winner=winner,
+        recommendation=advice,
+        reasons=tuple(told),
+        variants=tuple(variants),
+        look=look,
     )
+
+
+def _gain(primary: Metric, variant: VariantDecision) -> float:
+    lift = variant.relative_lift or 0.0
+    return lift if primary.higher_is_better else -lift
+
+
+def _is_finished(design: TestDesign, evidence: TestEvidence, look: Look | None) -> bool:
+    """Return whether nothing more will be found by the design."""
+    if evidence.ended or design.decision_method is DecisionMethod.ANYTIME:
+        return evidence.ended or target_is_reached(design, evidence.users)
+    last = look or (evidence.looks[-1] if evidence.looks else None)
+    return last is not None and last.progress >= 1.0

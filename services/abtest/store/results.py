@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.abtest.domain.analysis import Analysis, Comparison, describe_group
-from services.abtest.domain.decision import Decision, Verdict
 from services.abtest.domain.model import ABTest, GroupCounts, TestDesign
 from services.abtest.domain.proportions import HypothesisTest, Interval
 from services.abtest.domain.sample_ratio import SampleRatioCheck
 from services.abtest.domain.sequential import AnytimeEvidence
+from services.abtest.domain.verdicts import Decision, Verdict
 from services.abtest.store.statements import STATEMENTS, Connection, Record
 
 

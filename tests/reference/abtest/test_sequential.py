@@ -7,13 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from services.abtest.domain.contrasts import SMALL_EXPECTED_COUNT
 from services.abtest.domain.decision import gather_anytime_evidence
 from services.abtest.domain.sample_ratio import check_sample_ratio, log_bayes_factor
-from services.abtest.domain.sequential import (
-    SMALL_EXPECTED_COUNT,
-    estimate_log_ratio,
-    tightest_mixing_precision,
-)
+from services.abtest.domain.sequential import tightest_mixing_precision
+from services.abtest.domain.stratified_rates import estimate_log_ratio
 from tests.abtest_factories import design, epoch
 
 Counts = NDArray[np.int64]
