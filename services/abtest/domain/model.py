@@ -7,6 +7,7 @@ from enum import IntEnum
 
 CONTROL = "control"
 VARIANT = "variant"
+DEFAULT_PLANNED_LOOKS = 10
 
 
 class Status(IntEnum):
@@ -21,6 +22,7 @@ class DecisionMethod(IntEnum):
 
     ANYTIME = 1
     FIXED_HORIZON = 2
+    GROUP_SEQUENTIAL = 3
 
     @property
     def label(self) -> str:
@@ -54,7 +56,8 @@ class TestDesign:
     """What is fixed when a test is created.
 
     `target_sample_size` is users per group. `minimum_detectable_effect` is relative to the control's
-    conversion rate (0.2 is from 10 % to 12 %), or None where the caller planned none.
+    conversion rate (0.2 is from 10 % to 12 %), or None where the caller planned none. `planned_looks` is in how
+    many steps a group-sequential test goes to its target.
     """
 
     __test__ = False  # no test case, whatever its name says to pytest
@@ -66,6 +69,7 @@ class TestDesign:
     decision_method: DecisionMethod
     minimum_detectable_effect: float | None
     seed: str
+    planned_looks: int = DEFAULT_PLANNED_LOOKS
 
     @property
     def significance_level(self) -> float:
