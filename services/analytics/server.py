@@ -34,7 +34,7 @@ from services.analytics.operations.forecasts import (
     build_forecast_job,
 )
 from services.analytics.operations.ingestion import IngestionOperations
-from services.analytics.operations.jobs import JobOperations, build_jobs
+from services.analytics.operations.jobs import build_jobs
 from services.analytics.operations.live import LiveOperations
 from services.analytics.operations.merchants import MerchantOperations
 from services.analytics.operations.metrics import MetricsOperations
@@ -59,6 +59,7 @@ from services.analytics.store.data_version import MARK_WRITE, fetch_data_version
 from services.common import grpc_server
 from services.common.answers import Answers
 from services.common.database import Database
+from services.common.job_operations import JobOperations
 from services.common.jobs import Job, JobRunner
 
 ALERT_SERVICE = "campaigns.analytics.v1.AlertService"

@@ -5,8 +5,8 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gen.campaigns.analytics.v1 import operations_service_pb2 as pb
-from services.analytics.operations.jobs import JobState, JobStatus
 from services.common.errors import invalid_field
+from services.common.job_operations import JobState, JobStatus
 from services.common.wire import datetime_to_timestamp
 
 _STATES: dict[JobState, pb.JobState.ValueType] = {

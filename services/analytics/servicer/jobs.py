@@ -3,8 +3,8 @@
 from gen.campaigns.analytics.v1 import operations_service_pb2 as pb
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import OperationsServiceServicer
 from services.analytics.convert import jobs as convert_jobs
-from services.analytics.operations.jobs import JobOperations
 from services.analytics.servicer.context import Context
+from services.common.job_operations import JobOperations
 
 
 class JobMethods(OperationsServiceServicer):

@@ -1,9 +1,9 @@
 """OperationsService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
 
-from services.analytics.operations.jobs import JobOperations
 from services.analytics.operations.recount import RecountOperations
 from services.analytics.servicer.jobs import JobMethods
 from services.analytics.servicer.recount import RecountMethods
+from services.common.job_operations import JobOperations
 
 
 class OperationsServicer(JobMethods, RecountMethods):
