@@ -1,4 +1,4 @@
-"""A bandit: traffic moves to the groups that convert best, by Thompson sampling, until enough is known.
+"""A bandit: traffic moves to the groups that do best, by Thompson sampling, until enough is known.
 
 The weights of the next users are the posterior probabilities that each group is the best one, mixed with a
 floor. Everything is integrated, nothing is drawn: the same counts give the same weights.
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
-from scipy import special
 
-from services.abtest.domain.model import EpochCounts, total_by_group
+from services.abtest.domain.contrasts import Sample
+from services.abtest.domain.metrics import Metric
+from services.abtest.domain.posteriors import Floats, Posterior, stratified_posteriors
+from services.abtest.domain.samples import Stratum
 
-METHOD = "thompson_beta_post_stratified"
-"""How posteriors are reached, as answers carry it."""
+METHOD = "thompson_post_stratified"
+"""How weights are reached, as answers carry it."""
 SMALLEST_CHANGE = 0.01
 """Weights that would change by less are left: each change opens a weight epoch."""
 LARGEST_GAIN = 100.0
@@ -24,17 +25,14 @@ _WEIGHT_DIGITS = 4
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(512)
 _LEVELS = (_NODES + 1.0) / 2.0
 _LEVEL_WEIGHTS = _NODE_WEIGHTS / 2.0
-_INTERVAL_TAILS = (0.025, 0.975)
 _BISECTIONS = 40
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BanditDesign:
     """How a bandit moves traffic, fixed at creation.
 
-    `exploration_floor` is the least weight of a group. `stopping_gain` is relative to the leader's rate.
+    `exploration_floor` is the least weight of a group. `stopping_gain` is relative to the leader's value.
     """
 
     exploration_floor: float
@@ -42,25 +40,6 @@ class BanditDesign:
     minimum_users_per_group: int
     stopping_gain: float
     stopping_probability: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Posterior:
-    """A beta posterior of a conversion rate."""
-
-    alpha: float
-    beta: float
-
-    @property
-    def mean(self) -> float:
-        """The rate expected."""
-        return self.alpha / (self.alpha + self.beta)
-
-    @property
-    def credible_interval(self) -> tuple[float, float]:
-        """Where the rate lies with 95 % probability, equal tails."""
-        lower, upper = special.betaincinv(self.alpha, self.beta, _INTERVAL_TAILS)
-        return float(lower), float(upper)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +60,11 @@ class Leader:
 class BanditState:
     """What a bandit knows and would do now.
 
-    `probabilities_best` and `leader` are None while some group has too few users. `next_weights` sum to 1.
+    `posteriors` is None while some group's value is undefined, `probabilities_best` and `leader` also while
+    some group has too few users. `next_weights` sum to 1.
     """
 
-    posteriors: tuple[Posterior, ...]
+    posteriors: tuple[Posterior, ...] | None
     probabilities_best: tuple[float, ...] | None
     leader: Leader | None
     next_weights: tuple[float, ...]
@@ -96,8 +76,9 @@ class BanditState:
 class BanditStep:
     """One refresh as it was kept; tuples are in the groups' order.
 
-    `weights` are the propensities of who is assigned from then on, in `epoch`. `probabilities_best`,
-    `leader_index` and `probability_gain_is_small` are None while some group had too few users.
+    `weights` are the propensities of who is assigned from then on, in `epoch`. `values` are the posterior
+    means of the primary metric, None while undefined; `probabilities_best`, `leader_index` and
+    `probability_gain_is_small` are None while some group had too few users.
     """
 
     number: int
@@ -106,7 +87,7 @@ class BanditStep:
     weights_changed: bool
     weights: tuple[float, ...]
     users: tuple[int, ...]
-    conversions: tuple[int, ...]
+    values: tuple[float, ...] | None
     probabilities_best: tuple[float, ...] | None
     leader_index: int | None
     probability_gain_is_small: float | None
@@ -114,35 +95,40 @@ class BanditStep:
     reason: str
 
 
-def judge_bandit(
-    design: BanditDesign,
-    epochs: Sequence[EpochCounts],
-    *,
-    weights: Sequence[float],
-    ratio_mismatch: bool,
-) -> BanditState:
+@dataclass(frozen=True, kw_only=True)
+class BanditEvidence:
+    """What a bandit goes by: its metric's samples by weight epoch, and what else bears on its weights.
+
+    `users` are all assigned users per group, and `weights` those in force. `ratio_mismatch` tells that groups
+    have other shares than promised; nothing follows from their values then.
+    """
+
+    metric: Metric
+    strata: Sequence[Stratum[Sample]]
+    users: tuple[int, ...]
+    weights: tuple[float, ...]
+    ratio_mismatch: bool
+
+
+def judge_bandit(design: BanditDesign, evidence: BanditEvidence) -> BanditState:
     """Return what is known of each group, the weights that follow, and whether the search is over.
 
-    Args:
-        design: what was fixed at creation.
-        epochs: users and converting users of each group by weight epoch.
-        weights: those in force, which stay where nothing may be learned.
-        ratio_mismatch: whether groups have other shares than promised; nothing follows from their rates then.
+    Weights stay where nothing may be learned.
     """
-    posteriors = stratified_posteriors(epochs, len(weights))
-    fewest = min(counts.users for counts in total_by_group(epochs, len(weights)))
-    held = _reason_to_hold(design, fewest, ratio_mismatch)
-    if held is not None:
+    posteriors = stratified_posteriors(evidence.metric, evidence.strata)
+    held = _reason_to_hold(design, evidence)
+    if posteriors is None or held is not None:
         return BanditState(
             posteriors=posteriors,
             probabilities_best=None,
             leader=None,
-            next_weights=tuple(weights),
+            next_weights=evidence.weights,
             stops=False,
-            reason=held,
+            reason=held or "weights stay until every group's value is known to some extent",
         )
-    probabilities = probabilities_best(posteriors)
-    leader = find_leader(posteriors, probabilities, design)
+    sign = 1.0 if evidence.metric.higher_is_better else -1.0
+    probabilities = probabilities_best(posteriors, sign=sign)
+    leader = find_leader(posteriors, probabilities, design, sign=sign)
     stops = leader.probability_gain_is_small >= design.stopping_probability
     said = f"{100 * leader.probability_gain_is_small:.1f} % sure that no group gains more than"
     return BanditState(
@@ -156,73 +142,46 @@ def judge_bandit(
     )
 
 
-def _reason_to_hold(design: BanditDesign, fewest: int, ratio_mismatch: bool) -> str | None:
-    if ratio_mismatch:
+def _reason_to_hold(design: BanditDesign, evidence: BanditEvidence) -> str | None:
+    fewest = min(evidence.users)
+    if evidence.ratio_mismatch:
         return "the groups' sizes do not fit their weights (sample-ratio mismatch), so weights stay"
     if fewest < design.minimum_users_per_group:
         return f"weights stay until every group has {design.minimum_users_per_group} users; one has {fewest}"
     return None
 
 
-def stratified_posteriors(epochs: Sequence[EpochCounts], groups: int) -> tuple[Posterior, ...]:
-    """Return each group's posterior under a uniform prior, post-stratified over weight epochs.
+def probabilities_best(posteriors: Sequence[Posterior], *, sign: float = 1.0) -> tuple[float, ...]:
+    """Return for each group the probability that no other does better; they sum to 1.
 
-    A bandit's weights follow its outcomes, so rates pooled over epochs mix up groups and times: whoever had
-    more traffic on a good day looks better, and users assigned just now, who had no time to convert, pull the
-    leader down. So every epoch weighs alike for all groups, by the harmonic mean of the groups' users, and a
-    group counts as many users as give the stratified rate's variance. With one epoch it is the beta-binomial
-    posterior itself.
-
-    Source: A. Gelman et al. (2013), Bayesian Data Analysis, 3rd ed., section 2.4 (beta-binomial); weights
-    as W. G. Cochran (1954), Biometrics 10, 417-451; effective users as L. Kish (1965), Survey Sampling,
-    section 11.7.
-
-    >>> from services.abtest.domain.model import GroupCounts
-    >>> counts = (GroupCounts(users=100, conversions=10), GroupCounts(users=50, conversions=9))
-    >>> stratified_posteriors([EpochCounts(epoch=1, weights=(0.7, 0.3), groups=counts)], 2)[1]
-    Posterior(alpha=10.0, beta=42.0)
-    """
-    users = np.array([[counts.users for counts in epoch.groups] for epoch in epochs], dtype=np.float64)
-    conversions = np.array([[counts.conversions for counts in epoch.groups] for epoch in epochs], dtype=float)
-    usable = users.all(axis=1) if users.size else np.zeros(0, dtype=bool)
-    if not usable.any():
-        return (Posterior(alpha=1.0, beta=1.0),) * groups
-    users, conversions = users[usable], conversions[usable]
-    shares = 1.0 / (1.0 / users).sum(axis=1)
-    shares = (shares / shares.sum())[:, None]
-    rates = (shares * conversions / users).sum(axis=0)
-    effective = 1.0 / (shares**2 / users).sum(axis=0)
-    return tuple(
-        Posterior(alpha=round(1.0 + rate * size, 9), beta=round(1.0 + (1.0 - rate) * size, 9))
-        for rate, size in zip(rates.tolist(), effective.tolist(), strict=True)
-    )
-
-
-def probabilities_best(posteriors: Sequence[Posterior]) -> tuple[float, ...]:
-    """Return for each group the probability that no other converts better; they sum to 1.
+    `sign` is -1 where lower values are better.
 
     Source: S. L. Scott (2010), Applied Stochastic Models in Business and Industry 26, 639-658, equation 5:
     the integral of the group's density times the others' distribution functions, here by Gauss-Legendre over
     the group's own quantiles.
     """
-    raw = [_probability_unbeaten(posteriors, index, 0.0) for index in range(len(posteriors))]
+    raw = [_Rivals(posteriors, index, sign).unbeaten(0.0) for index in range(len(posteriors))]
     return tuple(value / sum(raw) for value in raw)
 
 
 def find_leader(
-    posteriors: Sequence[Posterior], probabilities: Sequence[float], design: BanditDesign
+    posteriors: Sequence[Posterior],
+    probabilities: Sequence[float],
+    design: BanditDesign,
+    *,
+    sign: float = 1.0,
 ) -> Leader:
     """Return the group that is most probably the best, and what is left to gain over it.
 
     Source: S. L. Scott (2015), Applied Stochastic Models in Business and Industry 31, 37-45, section 3.3: the
-    value remaining, (best rate - leader's rate) / leader's rate.
+    value remaining, (best value - leader's value) / leader's value.
     """
     index = max(range(len(probabilities)), key=lambda each: probabilities[each])
-    small = _probability_unbeaten(posteriors, index, design.stopping_gain)
+    rivals = _Rivals(posteriors, index, sign)
     return Leader(
         group_index=index,
-        probability_gain_is_small=small,
-        remaining_gain=_find_remaining_gain(posteriors, index, design.stopping_probability),
+        probability_gain_is_small=rivals.unbeaten(design.stopping_gain),
+        remaining_gain=_find_remaining_gain(rivals, design.stopping_probability),
     )
 
 
@@ -246,36 +205,34 @@ def differ(weights: Sequence[float], others: Sequence[float]) -> bool:
     return max(abs(a - b) for a, b in zip(weights, others, strict=True)) >= SMALLEST_CHANGE
 
 
-def _probability_unbeaten(posteriors: Sequence[Posterior], index: int, gain: float) -> float:
-    """Return the probability that no other rate exceeds the one at `index` by more than the relative gain."""
-    return _integrate(posteriors, index, _quantiles(posteriors[index]), gain)
+class _Rivals:
+    """A group against all others, over the quantiles of its own value."""
+
+    def __init__(self, posteriors: Sequence[Posterior], index: int, sign: float) -> None:
+        self._quantiles = posteriors[index].quantiles(_LEVELS)
+        self._others = [posterior for other, posterior in enumerate(posteriors) if other != index]
+        self._sign = sign
+
+    def unbeaten(self, gain: float) -> float:
+        """Return the probability that no other value is better by more than this relative gain."""
+        bounds: Floats = self._quantiles + self._sign * gain * np.abs(self._quantiles)
+        product = np.ones_like(bounds)
+        for other in self._others:
+            below = other.distribution(bounds)
+            product *= below if self._sign > 0.0 else 1.0 - below
+        return min(1.0, float(_LEVEL_WEIGHTS @ product))
 
 
-def _quantiles(posterior: Posterior) -> Floats:
-    quantiles: Floats = special.betaincinv(posterior.alpha, posterior.beta, _LEVELS)
-    return quantiles
-
-
-def _integrate(posteriors: Sequence[Posterior], index: int, quantiles: Floats, gain: float) -> float:
-    bounds = np.minimum(1.0, quantiles * (1.0 + gain))
-    unbeaten = np.ones_like(bounds)
-    for other, posterior in enumerate(posteriors):
-        if other != index:
-            unbeaten *= special.betainc(posterior.alpha, posterior.beta, bounds)
-    return min(1.0, float(_LEVEL_WEIGHTS @ unbeaten))
-
-
-def _find_remaining_gain(posteriors: Sequence[Posterior], index: int, probability: float) -> float | None:
+def _find_remaining_gain(rivals: _Rivals, probability: float) -> float | None:
     """Return the least gain that is not exceeded with `probability`, by bisection."""
-    quantiles = _quantiles(posteriors[index])
-    if _integrate(posteriors, index, quantiles, LARGEST_GAIN) < probability:
+    if rivals.unbeaten(LARGEST_GAIN) < probability:
         return None
-    if _integrate(posteriors, index, quantiles, 0.0) >= probability:
+    if rivals.unbeaten(0.0) >= probability:
         return 0.0
     lower, upper = 0.0, LARGEST_GAIN
     for _ in range(_BISECTIONS):
         middle = (lower + upper) / 2.0
-        if _integrate(posteriors, index, quantiles, middle) >= probability:
+        if rivals.unbeaten(middle) >= probability:
             upper = middle
         else:
             lower = middle

@@ -18,8 +18,8 @@ create table abtest.ab_test_bandits (
 );
 
 -- What a bandit saw and decided at each refresh, kept as it was; arrays are in the groups' order. The weights are the
--- propensities of who is assigned from then on. probabilities_best and leader_index are null while a group had too few
--- users.
+-- propensities of who is assigned from then on. metric_values are null while
+-- undefined, probabilities_best and leader_index while a group had too few users.
 create table abtest.ab_test_bandit_steps (
     test_id text not null,
     step_number integer not null,
@@ -28,7 +28,7 @@ create table abtest.ab_test_bandit_steps (
     weights_changed boolean not null,
     weights double precision[] not null,
     users bigint[] not null,
-    conversions bigint[] not null,
+    metric_values double precision[],
     probabilities_best double precision[],
     leader_index smallint,
     probability_gain_is_small double precision,

@@ -34,7 +34,7 @@ returning step_number;
 -- name: insert_bandit_step :exec
 -- Keeps what a refresh saw and decided.
 insert into ab_test_bandit_steps (
-    test_id, step_number, decided_at, epoch, weights_changed, weights, users, conversions, probabilities_best,
+    test_id, step_number, decided_at, epoch, weights_changed, weights, users, metric_values, probabilities_best,
     leader_index, probability_gain_is_small, stopped, reason
 )
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
@@ -42,7 +42,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 -- name: list_bandit_steps :many
 -- A page of a bandit's refreshes, the newest first, before the step numbered $2.
 select
-    step_number, decided_at, epoch, weights_changed, weights, users, conversions, probabilities_best, leader_index,
+    step_number, decided_at, epoch, weights_changed, weights, users, metric_values, probabilities_best, leader_index,
     probability_gain_is_small, stopped, reason
 from ab_test_bandit_steps
 where test_id = $1 and step_number < $2
