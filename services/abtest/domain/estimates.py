@@ -5,7 +5,7 @@ sample; here two of them become an `Effect`. What nothing supports is None.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.abtest.domain.proportions import HypothesisTest, Interval, lift_from_log
@@ -102,21 +102,41 @@ def compare_estimates(
 
 
 def combine_estimates(terms: Iterable[tuple[float, GroupEstimate]]) -> Estimate | None:
-    """Return the weighted sum of independent values; None where one is unknown, or nothing varies.
-
-    Source: F. E. Satterthwaite (1946), Biometrics Bulletin 2, 110-114 (degrees of freedom).
-    """
-    value = variance = squares = 0.0
+    """Return the weighted sum of independent groups' values; None where one is unknown, or nothing varies."""
+    value = 0.0
+    parts: list[tuple[float, float]] = []
     for weight, group in terms:
         if group.value is None or group.squared_standard_error is None or not group.degrees_of_freedom:
             return None
-        part = weight**2 * group.squared_standard_error
         value += weight * group.value
-        variance += part
-        squares += part**2 / group.degrees_of_freedom
-    if not squares:
+        parts.append((weight**2 * group.squared_standard_error, group.degrees_of_freedom))
+    return _estimate_with_spread(value, parts)
+
+
+def combine_effects(terms: Iterable[tuple[float, Estimate]]) -> Estimate | None:
+    """Return the weighted sum of independent estimates; None where all weights are 0."""
+    value = 0.0
+    parts: list[tuple[float, float]] = []
+    for weight, estimate in terms:
+        value += weight * estimate.value
+        parts.append(((weight * estimate.standard_error) ** 2, estimate.degrees_of_freedom))
+    return _estimate_with_spread(value, parts)
+
+
+def _estimate_with_spread(value: float, parts: Sequence[tuple[float, float]]) -> Estimate | None:
+    """Return a sum whose parts have these variances and degrees of freedom; None where nothing varies.
+
+    Source: F. E. Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
+    """
+    variance = sum(part for part, _ in parts)
+    if variance <= 0.0:
         return None
-    return Estimate(value=value, standard_error=math.sqrt(variance), degrees_of_freedom=variance**2 / squares)
+    inverse_degrees = sum((part / variance) ** 2 / degrees for part, degrees in parts)
+    return Estimate(
+        value=value,
+        standard_error=math.sqrt(variance),
+        degrees_of_freedom=1.0 / inverse_degrees if inverse_degrees else math.inf,
+    )
 
 
 def _estimate_log_ratio(control: GroupEstimate, variant: GroupEstimate) -> Estimate | None:

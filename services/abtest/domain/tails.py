@@ -6,6 +6,7 @@ Infinite degrees of freedom give the normal (of t) and chi-squared (of F).
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from scipy import special
 
@@ -42,7 +43,9 @@ def f_test(
 ) -> HypothesisTest:
     """Return the test of a statistic that is F under its hypothesis; large values speak against it."""
     if math.isinf(denominator_degrees_of_freedom):
-        return chi_squared_tail_test(statistic * degrees, degrees, method=method)
+        return replace(
+            chi_squared_tail_test(statistic * degrees, degrees, method=method), statistic=statistic
+        )
     tail = float(special.fdtrc(degrees, denominator_degrees_of_freedom, statistic))
     if tail > _TRUSTED_ABOVE:
         return _as_test(statistic, math.log(tail), method)
