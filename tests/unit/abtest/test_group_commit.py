@@ -12,9 +12,11 @@ class Committer:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.go = asyncio.Event()
+        self.began = asyncio.Event()
 
     async def __call__(self, batch: Sequence[int]) -> list[int | Exception]:
         self.batches.append(list(batch))
+        self.began.set()
         await self.go.wait()
         return [ValueError(number) if number < 0 else 2 * number for number in batch]
 
@@ -23,14 +25,40 @@ async def test_what_waits_during_a_batch_becomes_the_next_one() -> None:
     committer = Committer()
     group: GroupCommit[int, int] = GroupCommit(committer, batch_size=3)
     first = asyncio.create_task(group.submit(1))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await committer.began.wait()
     others = [asyncio.create_task(group.submit(number)) for number in range(2, 7)]
     await asyncio.sleep(0)
     assert not first.done()
     committer.go.set()
     assert await asyncio.gather(first, *others) == [2, 4, 6, 8, 10, 12]
     assert committer.batches == [[1], [2, 3, 4], [5, 6]]
+
+
+async def test_requests_of_neighbouring_turns_of_the_loop_are_one_batch() -> None:
+    committer = Committer()
+    committer.go.set()
+    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=100)
+    tasks: list[asyncio.Task[int]] = []
+    for number in range(20):
+        tasks.append(asyncio.create_task(group.submit(number)))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*tasks) == [2 * number for number in range(20)]
+    assert committer.batches == [list(range(20))]
+
+
+async def test_endless_arrivals_do_not_hold_up_a_batch() -> None:
+    committer = Committer()
+    committer.go.set()
+    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=1_000_000)
+    first = asyncio.create_task(group.submit(0))
+    others: list[asyncio.Task[int]] = []
+    while not first.done():  # every turn of the loop brings one more
+        others.append(asyncio.create_task(group.submit(len(others) + 1)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*others)
+    assert committer.batches[0][0] == 0
+    assert sum(len(batch) for batch in committer.batches) == len(others) + 1
+    assert len(committer.batches) > 1
 
 
 async def test_an_outcome_that_is_an_error_reaches_its_own_caller_only() -> None:
