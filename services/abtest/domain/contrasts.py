@@ -129,13 +129,19 @@ def contrast_metric(
     estimates, method = estimate_strata(metric, strata)
     pairs = [(stratum.groups[0], stratum.groups[variant]) for stratum in estimates]
     effect = compare_strata(estimates, variant, confidence_level=confidence_level, method=method)
-    contrast = _linear_contrast([pair for pair in pairs if all(each.degrees_of_freedom for each in pair)])
+    contrast = _linear_contrast(_comparable_pairs(estimates, variant))
     return MetricContrast(
         contrast=contrast,
         fixed=effect.test,
         information=sum(_score_variance(*pair) for pair in pairs),
         is_ready=contrast is not None and smallest_contributors(strata, variant) >= SMALL_CONTRIBUTORS,
     )
+
+
+def contrast_linear(metric: Metric, strata: Sequence[Stratum[Sample]], variant: int) -> LinearContrast | None:
+    """Return group `variant` against control by the values' difference; None where nothing varies."""
+    estimates, _ = estimate_strata(metric, strata)
+    return _linear_contrast(_comparable_pairs(estimates, variant))
 
 
 def contrast_rates(strata: Sequence[Stratum[GroupCounts]], variant: int) -> MetricContrast:
@@ -216,6 +222,13 @@ def _only(strata: Sequence[Stratum[Sample]], kind: type[SampleT]) -> list[Stratu
             return None
         found.append(Stratum(label=stratum.label, groups=groups))
     return found
+
+
+def _comparable_pairs(
+    strata: Sequence[Stratum[GroupEstimate]], variant: int
+) -> list[tuple[GroupEstimate, GroupEstimate]]:
+    pairs = [(stratum.groups[0], stratum.groups[variant]) for stratum in strata]
+    return [pair for pair in pairs if all(group.degrees_of_freedom for group in pair)]
 
 
 def _linear_contrast(pairs: Sequence[tuple[GroupEstimate, GroupEstimate]]) -> LinearContrast | None:
