@@ -12,10 +12,12 @@ from gen.campaigns.abtest.v1 import abtest_service_pb2_grpc as pb_grpc
 from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.assignment import COUNTER_SLOTS, AssignmentOperations
+from services.abtest.operations.changes import ChangeOperations
 from services.abtest.operations.creation import CreationOperations
 from services.abtest.operations.enrolment import EnrolmentOperations
 from services.abtest.operations.exposures import ExposureOperations
 from services.abtest.operations.history import HistoryOperations
+from services.abtest.operations.lifecycle import LifecycleOperations
 from services.abtest.operations.progress import ProgressOperations
 from services.abtest.servicer.abtest import ABTestServicer
 from services.abtest.settings import AbtestSettings
@@ -62,10 +64,12 @@ def _build_servicer(
         analysis=AnalysisOperations(database, now=now),
         assignment=assignment,
         group_commit=GroupCommit(assignment.assign_users, batch_size=settings.assignment_batch_size),
+        changes=ChangeOperations(database, now=now),
         creation=CreationOperations(database, now=now, new_test_id=lambda: uuid.uuid4().hex),
         enrolment=EnrolmentOperations(database, now=now),
         exposures=ExposureOperations(database, now=now, slot=slot),
         history=HistoryOperations(database),
+        lifecycle=LifecycleOperations(database, now=now),
         progress=ProgressOperations(database),
     )
 

@@ -1,29 +1,36 @@
-"""A test that is asked for, and as it was created."""
+"""A test that is asked for."""
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
 from gen.campaigns.abtest.v1 import tests_pb2 as pb
-from services.abtest.convert.groups import groups_to_proto
+from services.abtest.convert.bandit import bandit_from_proto
+from services.abtest.convert.changes import check_duration
+from services.abtest.convert.enrolment import enrolment_rules_from_proto
+from services.abtest.convert.metrics import metrics_from_proto
+from services.abtest.convert.shares import MOST_GROUPS, check_coverage, check_target, check_weights
 from services.abtest.convert.violations import (
     DEFAULT_CONFIDENCE_LEVEL,
+    LONGEST_HYPOTHESIS,
     LONGEST_ID,
     LONGEST_NAME,
     Violations,
 )
-from services.abtest.domain.model import CONTROL, VARIANT, ABTest, DecisionMethod, Group, TestDesign
+from services.abtest.domain.assignment import check_reachable
+from services.abtest.domain.bandit import BanditDesign
+from services.abtest.domain.changes import ChangeNote
+from services.abtest.domain.model import (
+    CONTROL,
+    DEFAULT_PLANNED_LOOKS,
+    VARIANT,
+    DecisionMethod,
+    Group,
+    TestDesign,
+)
 from services.abtest.operations.creation import NewTest
-from services.common.errors import FieldViolation, UnimplementedError
-from services.common.wire import datetime_to_timestamp
+from services.common.wire import timestamp_to_datetime
 
-GROUPS: Final = 2
-"""A test has a control and one variant."""
-_LARGEST_TARGET = 1_000_000_000
-_SMALLEST_WEIGHT = 0.0001
-_WEIGHT_SUM_TOLERANCE = 1e-9
-_MORE_THAN_A_SHARE = 1e9
-_NOT_BUILT_METHODS = frozenset({"group_sequential"})
+MOST_LOOKS: Final = 100
 
 
 def new_test_from_proto(request: pb.CreateTestRequest) -> NewTest:
@@ -31,86 +38,116 @@ def new_test_from_proto(request: pb.CreateTestRequest) -> NewTest:
 
     Raises:
         InvalidArgumentError: naming every field that is wrong.
-        UnimplementedError: a decision method that the contract names and this version lacks.
     """
-    level = request.confidence_level if request.HasField("confidence_level") else DEFAULT_CONFIDENCE_LEVEL
-    coverage = request.coverage if request.HasField("coverage") else 1.0
-    effect = request.minimum_detectable_effect if request.HasField("minimum_detectable_effect") else None
-    weights = tuple(request.traffic_weights) or (1.0 / GROUPS,) * GROUPS
     violations = Violations()
-    violations.check_text(request.test_name, "test_name", longest=LONGEST_NAME)
-    _check_campaigns(request, violations)
-    _check_target(request.target_sample_size, violations)
-    violations.check_confidence_level(level)
-    _check_weights(weights, violations)
-    violations.check(0.0 < coverage <= 1.0, "coverage", "must be above 0 and at most 1", "VALUE_OUT_OF_RANGE")
-    violations.check_text(request.hash_seed, "hash_seed", longest=LONGEST_ID, required=False)
+    groups, campaign_fields = _groups(request, violations)
+    weights = tuple(request.traffic_weights) or (1.0 / len(groups),) * len(groups)
+    coverage = request.coverage if request.HasField("coverage") else 1.0
+    check_weights(weights, len(groups), violations)
+    check_coverage(coverage, violations)
+    design = _design(request, groups, violations)
+    rules = enrolment_rules_from_proto(request, violations)
+    bandit = _bandit(request, len(groups), violations)
     violations.check_text(request.request_id, "request_id", longest=LONGEST_ID, required=False)
+    violations.check_text(request.actor, "actor", longest=LONGEST_ID, required=False)
+    violations.raise_any()
+    check_reachable(weights, coverage, field="traffic_weights")
+    return NewTest(
+        design=design,
+        weights=weights,
+        coverage=coverage,
+        request_id=request.request_id or None,
+        campaign_fields=campaign_fields,
+        rules=rules,
+        bandit=bandit,
+        starts_at=timestamp_to_datetime(request.start_time, "start_time")
+        if request.HasField("start_time")
+        else None,
+        ends_at=timestamp_to_datetime(request.end_time, "end_time") if request.HasField("end_time") else None,
+        is_draft=request.is_draft,
+        note=ChangeNote(actor=request.actor),
+    )
+
+
+def _design(request: pb.CreateTestRequest, groups: tuple[Group, ...], violations: Violations) -> TestDesign:
+    level = request.confidence_level if request.HasField("confidence_level") else DEFAULT_CONFIDENCE_LEVEL
+    effect = request.minimum_detectable_effect if request.HasField("minimum_detectable_effect") else None
+    days = request.planned_duration_days if request.HasField("planned_duration_days") else None
+    violations.check_text(request.test_name, "test_name", longest=LONGEST_NAME)
+    violations.check_text(request.hypothesis, "hypothesis", longest=LONGEST_HYPOTHESIS, required=False)
+    violations.check_text(request.hash_seed, "hash_seed", longest=LONGEST_ID, required=False)
+    violations.check_confidence_level(level)
+    check_target(request.target_sample_size, violations)
     if effect is not None:
         violations.check_effect(effect)
+    if days is not None:
+        check_duration(days, violations)
     method = _decision_method(request.decision_method, violations)
-    violations.raise_any()
-    design = TestDesign(
+    return TestDesign(
         test_name=request.test_name,
-        groups=(
-            Group(name=CONTROL, campaign_id=request.control_campaign_id),
-            Group(name=VARIANT, campaign_id=request.variant_campaign_id),
-        ),
+        groups=groups,
         target_sample_size=request.target_sample_size,
         confidence_level=level,
         decision_method=method,
         minimum_detectable_effect=effect,
         seed=request.hash_seed,
+        planned_looks=_planned_looks(request, method, violations),
+        metrics=metrics_from_proto(request, violations),
+        hypothesis=request.hypothesis,
+        planned_duration_days=days,
     )
-    return NewTest(design=design, weights=weights, coverage=coverage, request_id=request.request_id or None)
 
 
-def _check_campaigns(request: pb.CreateTestRequest, violations: Violations) -> None:
-    violations.check_id(request.control_campaign_id, "control_campaign_id")
-    violations.check_id(request.variant_campaign_id, "variant_campaign_id")
-    if request.control_campaign_id:
+def _groups(
+    request: pb.CreateTestRequest, violations: Violations
+) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """Return the groups, control first, and the fields that name their campaigns."""
+    listed = list(request.variant_campaign_ids)
+    violations.check(
+        len(listed) < MOST_GROUPS,
+        "variant_campaign_ids",
+        f"must be at most {MOST_GROUPS - 1}",
+        "VALUE_OUT_OF_RANGE",
+    )
+    violations.check(
+        not (listed and request.variant_campaign_id),
+        "variant_campaign_ids",
+        "excludes variant_campaign_id",
+        "FIELDS_CONFLICT",
+    )
+    variants = listed or [request.variant_campaign_id]
+    campaigns = [request.control_campaign_id, *variants]
+    fields = [
+        "control_campaign_id",
+        *(
+            [f"variant_campaign_ids[{index}]" for index in range(len(listed))]
+            if listed
+            else ["variant_campaign_id"]
+        ),
+    ]
+    _check_campaigns(campaigns, fields, violations)
+    names = [VARIANT] if len(variants) == 1 else [f"{VARIANT}_{n}" for n in range(1, len(variants) + 1)]
+    groups = tuple(
+        Group(name=name, campaign_id=campaign_id)
+        for name, campaign_id in zip([CONTROL, *names], campaigns, strict=True)
+    )
+    return groups, tuple(fields)
+
+
+def _check_campaigns(campaigns: Sequence[str], fields: Sequence[str], violations: Violations) -> None:
+    first: dict[str, str] = {}
+    for campaign_id, field in zip(campaigns, fields, strict=True):
+        violations.check_id(campaign_id, field)
+        other = first.setdefault(campaign_id, field)
         violations.check(
-            request.variant_campaign_id != request.control_campaign_id,
-            "variant_campaign_id",
-            "must be another campaign than control_campaign_id",
+            not campaign_id or other == field,
+            field,
+            f"must be another campaign than {other}",
             "DUPLICATE_ENTRY",
         )
 
 
-def _check_target(target: int, violations: Violations) -> None:
-    violations.check(
-        GROUPS <= target <= _LARGEST_TARGET,
-        "target_sample_size",
-        f"must lie between 2 and {_LARGEST_TARGET} users per group",
-        "VALUE_OUT_OF_RANGE",
-    )
-
-
-def _check_weights(weights: Sequence[float], violations: Violations) -> None:
-    field = "traffic_weights"
-    violations.check(len(weights) == GROUPS, field, "must be one per group, control first", "WEIGHTS_INVALID")
-    for index, weight in enumerate(weights):
-        violations.check(
-            weight >= _SMALLEST_WEIGHT,  # false for NaN too
-            f"{field}[{index}]",
-            f"must be at least {_SMALLEST_WEIGHT}, one bucket of 10,000",
-            "VALUE_OUT_OF_RANGE",
-        )
-    summable = all(
-        abs(weight) < _MORE_THAN_A_SHARE for weight in weights
-    )  # a double may not hold others' sum
-    total = math.fsum(weights) if summable else math.nan
-    violations.check(abs(total - 1.0) <= _WEIGHT_SUM_TOLERANCE, field, "must sum to 1", "WEIGHTS_INVALID")
-
-
 def _decision_method(name: str, violations: Violations) -> DecisionMethod:
-    if name in _NOT_BUILT_METHODS:
-        raise UnimplementedError(
-            f"decision_method: {name} is not offered yet; use anytime or fixed_horizon",
-            reason="METHOD_NOT_OFFERED",
-            violations=[FieldViolation(field="decision_method", description="use anytime or fixed_horizon")],
-            metadata={"decision_method": name},
-        )
     methods = {method.label: method for method in DecisionMethod}
     violations.check(
         not name or name in methods,
@@ -121,18 +158,23 @@ def _decision_method(name: str, violations: Violations) -> DecisionMethod:
     return methods.get(name, DecisionMethod.ANYTIME)
 
 
-def created_test_to_proto(test: ABTest) -> pb.CreateTestResponse:
-    """Return a test as it was created."""
-    return pb.CreateTestResponse(
-        test_id=test.test_id,
-        is_active=test.is_active,
-        test_name=test.design.test_name,
-        groups=groups_to_proto(test, (0,) * len(test.design.groups)),
-        target_sample_size=test.design.target_sample_size,
-        confidence_level=test.design.confidence_level,
-        decision_method=test.design.decision_method.label,
-        coverage=test.epoch.coverage,
-        hash_seed=test.design.seed,
-        start_time=datetime_to_timestamp(test.created_at),
-        minimum_detectable_effect=test.design.minimum_detectable_effect,
+def _planned_looks(request: pb.CreateTestRequest, method: DecisionMethod, violations: Violations) -> int:
+    if not request.HasField("planned_looks"):
+        return DEFAULT_PLANNED_LOOKS
+    violations.check(
+        method is DecisionMethod.GROUP_SEQUENTIAL,
+        "planned_looks",
+        "belongs to the decision method group_sequential",
+        "FIELDS_CONFLICT",
     )
+    violations.check(
+        1 <= request.planned_looks <= MOST_LOOKS,
+        "planned_looks",
+        f"must lie between 1 and {MOST_LOOKS}",
+        "VALUE_OUT_OF_RANGE",
+    )
+    return request.planned_looks
+
+
+def _bandit(request: pb.CreateTestRequest, groups: int, violations: Violations) -> BanditDesign | None:
+    return bandit_from_proto(request.bandit, groups, violations) if request.HasField("bandit") else None

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
+from services.abtest.domain.metrics import CONVERSION_RATE, Metric
+
 CONTROL = "control"
 VARIANT = "variant"
 DEFAULT_PLANNED_LOOKS = 10
@@ -15,6 +17,15 @@ class Status(IntEnum):
 
     RUNNING = 1
     ENDED = 2
+    DRAFT = 3
+    SCHEDULED = 4
+    PAUSED = 5
+    ARCHIVED = 6
+
+    @property
+    def label(self) -> str:
+        """The status's name on the wire."""
+        return self.name.lower()
 
 
 class DecisionMethod(IntEnum):
@@ -53,11 +64,14 @@ class WeightEpoch:
 
 @dataclass(frozen=True, kw_only=True)
 class TestDesign:
-    """What is fixed when a test is created.
+    """What a test is to find out, and how.
+
+    Groups, decision method, metrics, looks and seed are fixed at creation; what else is here may change until
+    the test starts, its name, hypothesis and planned duration at any time.
 
     `target_sample_size` is users per group. `minimum_detectable_effect` is relative to the control's
-    conversion rate (0.2 is from 10 % to 12 %), or None where the caller planned none. `planned_looks` is in how
-    many steps a group-sequential test goes to its target.
+    conversion rate (0.2 is from 10 % to 12 %), or None where the caller planned none. `planned_looks` is in
+    how many steps a group-sequential test goes to its target. `metrics` has the primary one first.
     """
 
     __test__ = False  # no test case, whatever its name says to pytest
@@ -70,6 +84,14 @@ class TestDesign:
     minimum_detectable_effect: float | None
     seed: str
     planned_looks: int = DEFAULT_PLANNED_LOOKS
+    metrics: tuple[Metric, ...] = (CONVERSION_RATE,)
+    hypothesis: str = ""
+    planned_duration_days: int | None = None
+
+    @property
+    def primary_metric(self) -> Metric:
+        """What decides."""
+        return self.metrics[0]
 
     @property
     def significance_level(self) -> float:
@@ -79,7 +101,11 @@ class TestDesign:
 
 @dataclass(frozen=True, kw_only=True)
 class ABTest:
-    """A test as it stands: `epoch` is the current one."""
+    """A test as it stands: `epoch` is the current one.
+
+    `starts_at` and `ends_at` are when it is to start and end by itself, None where it is not; `started_at` and
+    `ended_at` when it did.
+    """
 
     test_id: str
     design: TestDesign
@@ -87,10 +113,13 @@ class ABTest:
     epoch: WeightEpoch
     created_at: datetime
     ended_at: datetime | None
+    starts_at: datetime | None = None
+    started_at: datetime | None = None
+    ends_at: datetime | None = None
 
     @property
     def is_active(self) -> bool:
-        """Whether the test still enrols users."""
+        """Whether the test still enrols users, unless its time is over."""
         return self.status is Status.RUNNING
 
 

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.abtest.domain.analysis import Analysis, analyze
+from services.abtest.domain.changes import ChangeNote
+from services.abtest.domain.lifecycle import require_started
 from services.abtest.domain.model import ABTest, DecisionMethod
+from services.abtest.operations.lifecycle import close_test
 from services.abtest.operations.lookup import require_test
-from services.abtest.store import definitions, outcomes, results
+from services.abtest.store import outcomes, results
 from services.common.database import Connection, Database
 
 
@@ -30,11 +33,12 @@ class AnalysisOperations:
         """
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             test = await require_test(connection, test_id)
+            require_started(test)
             kept = await results.list_final_results(connection, [test])
             analysis = kept.get(test_id) or await _analyze(connection, test)
         return test, analysis
 
-    async def end_test(self, test_id: str) -> tuple[ABTest, Analysis]:
+    async def end_test(self, test_id: str, note: ChangeNote) -> tuple[ABTest, Analysis]:
         """End a test and keep its final result; of an ended test, return the result that was kept.
 
         Two transactions, so that assignments wait only for the first: a process that dies between them
@@ -42,9 +46,10 @@ class AnalysisOperations:
 
         Raises:
             NotFoundError: there is no such test.
+            FailedPreconditionError: it has never begun.
         """
         async with self._database.transaction() as connection:
-            await definitions.end_test(connection, test_id, self._now())
+            await close_test(connection, test_id, note=note, now=self._now())
         async with self._database.transaction() as connection:
             test = await require_test(connection, test_id)
             kept = await results.list_final_results(connection, [test])

@@ -4,9 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from services.abtest.domain.bandit import BanditDesign
+from services.abtest.domain.changes import (
+    ChangeNote,
+    DefinedTest,
+    Difference,
+    compare_with_nothing,
+    describe_test,
+)
+from services.abtest.domain.enrolment import EnrolmentRules
+from services.abtest.domain.lifecycle import Action, check_times, start_test
 from services.abtest.domain.model import ABTest, Status, TestDesign, WeightEpoch
-from services.abtest.operations.lookup import require_test
-from services.abtest.store import definitions
+from services.abtest.operations.enrolment import reserve_enrolment
+from services.abtest.operations.lookup import define, require_test
+from services.abtest.store import bandits, changes, definitions
 from services.common.database import Connection, Database
 from services.common.errors import (
     AlreadyExistsError,
@@ -18,12 +29,22 @@ from services.common.errors import (
 
 @dataclass(frozen=True, kw_only=True)
 class NewTest:
-    """A test that is asked for; its design's seed is empty where the test_id shall be the seed."""
+    """A test that is asked for; its design's seed is empty where the test_id shall be the seed.
+
+    `campaign_fields` are the request's fields that name the groups' campaigns, in the groups' order.
+    """
 
     design: TestDesign
     weights: tuple[float, ...]
     coverage: float
     request_id: str | None
+    campaign_fields: tuple[str, ...]
+    rules: EnrolmentRules
+    bandit: BanditDesign | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+    is_draft: bool
+    note: ChangeNote
 
 
 class CreationOperations:
@@ -42,22 +63,19 @@ class CreationOperations:
         self._now = now
         self._new_test_id = new_test_id
 
-    async def create_test(self, wanted: NewTest) -> ABTest:
-        """Create a running test, or return the one that the same request created before.
+    async def create_test(self, wanted: NewTest) -> DefinedTest:
+        """Create a test, or return the one that the same request created before, as it is now.
 
         Raises:
             AlreadyExistsError: the request_id created a test with other content.
-            NotFoundError: the catalog lacks a campaign.
+            NotFoundError: the catalog lacks a campaign, or there is no such holdout.
+            InvalidArgumentError: it would end before it starts, or has ended already.
+            FailedPreconditionError: the exclusion group has not enough left.
         """
         try:
             async with self._database.transaction() as connection:
                 earlier = await _fetch_earlier(connection, wanted)
-                if earlier is not None:
-                    return earlier
-                await _require_campaigns(connection, wanted.design)
-                test = self._build_test(wanted)
-                await definitions.insert_test(connection, test, wanted.request_id)
-                return test
+                return earlier or await self._create(connection, wanted)
         except ConstraintViolation as violation:
             if violation.constraint != definitions.REQUEST_ID_CONSTRAINT:
                 raise
@@ -68,41 +86,71 @@ class CreationOperations:
             raise NotFoundError("the test of this request is gone", reason="TEST_UNKNOWN")
         return earlier
 
-    def _build_test(self, wanted: NewTest) -> ABTest:
-        test_id = self._new_test_id()
-        return ABTest(
-            test_id=test_id,
-            design=replace(wanted.design, seed=wanted.design.seed or test_id),
-            status=Status.RUNNING,
-            epoch=WeightEpoch(number=1, weights=wanted.weights, coverage=wanted.coverage),
-            created_at=self._now(),
-            ended_at=None,
+    async def _create(self, connection: Connection, wanted: NewTest) -> DefinedTest:
+        created = _build(wanted, self._new_test_id(), self._now())
+        test = created.test
+        check_times(test, test.created_at)
+        await _require_campaigns(connection, wanted)
+        await definitions.insert_test(connection, test, wanted.request_id)
+        await reserve_enrolment(connection, test.test_id, wanted.rules)
+        if wanted.bandit is not None:
+            await bandits.insert_bandit(connection, test.test_id, wanted.bandit)
+        await changes.insert_change(
+            connection,
+            test.test_id,
+            changed_at=test.created_at,
+            note=wanted.note,
+            action=Action.CREATE,
+            differences=_as_asked(created),
         )
+        return created
 
 
-async def _fetch_earlier(connection: Connection, wanted: NewTest) -> ABTest | None:
+def _build(wanted: NewTest, test_id: str, now: datetime) -> DefinedTest:
+    """Return the test that is asked for as it is at its creation."""
+    draft = ABTest(
+        test_id=test_id,
+        design=replace(wanted.design, seed=wanted.design.seed or test_id),
+        status=Status.DRAFT,
+        epoch=WeightEpoch(number=1, weights=wanted.weights, coverage=wanted.coverage),
+        created_at=now,
+        ended_at=None,
+        starts_at=wanted.starts_at,
+        ends_at=wanted.ends_at,
+    )
+    return DefinedTest(
+        test=draft if wanted.is_draft else start_test(draft, now), rules=wanted.rules, bandit=wanted.bandit
+    )
+
+
+def _as_asked(created: DefinedTest) -> tuple[Difference, ...]:
+    return compare_with_nothing(describe_test(created))
+
+
+async def _fetch_earlier(connection: Connection, wanted: NewTest) -> DefinedTest | None:
     """Return the test that this request created; raise where its content was another."""
-    earlier = await definitions.fetch_request(connection, wanted.request_id) if wanted.request_id else None
-    if earlier is None:
+    kept = await definitions.fetch_request(connection, wanted.request_id) if wanted.request_id else None
+    if kept is None:
         return None
-    test_id, epoch = earlier
+    test_id, content = kept
     test = await require_test(connection, test_id)
-    design = replace(wanted.design, seed=wanted.design.seed or test_id)
-    if test.design != design or (epoch.weights, epoch.coverage) != (wanted.weights, wanted.coverage):
+    asked = _as_asked(_build(wanted, test_id, test.created_at))
+    if content is not None and content != changes.as_kept(asked):
         raise AlreadyExistsError(
             f"request_id: created test {test_id} with other content",
             reason="REQUEST_ID_CONFLICT",
             violations=[FieldViolation(field="request_id", description="was used with other content")],
             metadata={"test_id": test_id},
         )
-    return test
+    return await define(connection, test)
 
 
-async def _require_campaigns(connection: Connection, design: TestDesign) -> None:
-    known = await definitions.list_known_campaigns(connection, [group.campaign_id for group in design.groups])
+async def _require_campaigns(connection: Connection, wanted: NewTest) -> None:
+    groups = wanted.design.groups
+    known = await definitions.list_known_campaigns(connection, [group.campaign_id for group in groups])
     unknown = [
-        FieldViolation(field=f"{group.name}_campaign_id", description=f"no campaign {group.campaign_id!r}")
-        for group in design.groups
+        FieldViolation(field=field, description=f"no campaign {group.campaign_id!r}")
+        for field, group in zip(wanted.campaign_fields, groups, strict=True)
         if group.campaign_id not in known
     ]
     if unknown:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.abtest.domain.analysis import Analysis
+from services.abtest.domain.history import HistoryFilters
 from services.abtest.domain.model import ABTest
 from services.abtest.store import definitions, results
 from services.common.database import Database
@@ -27,10 +28,12 @@ class HistoryOperations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list_tests(self, *, before: tuple[datetime, str] | None, limit: int) -> HistoryPage:
-        """Return at most `limit` tests, the newest first, after the one that `before` names."""
+    async def list_tests(
+        self, filters: HistoryFilters, *, before: tuple[datetime, str] | None, limit: int
+    ) -> HistoryPage:
+        """Return at most `limit` tests that pass the filters, the newest first, after the one of `before`."""
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            tests = await definitions.list_tests(connection, before or AFTER_EVERYTHING, limit + 1)
+            tests = await definitions.list_tests(connection, filters, before or AFTER_EVERYTHING, limit + 1)
             kept = await results.list_final_results(connection, tests[:limit])
         more = len(tests) > limit
         return HistoryPage(

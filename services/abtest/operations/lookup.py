@@ -1,7 +1,9 @@
 """Finding the test that a request names."""
 
+from services.abtest.domain.changes import DefinedTest
 from services.abtest.domain.model import ABTest
-from services.abtest.store import definitions
+from services.abtest.operations.enrolment import fetch_enrolment_rules
+from services.abtest.store import bandits, definitions
 from services.common.database import Connection
 from services.common.errors import DomainError, FieldViolation, NotFoundError
 
@@ -12,6 +14,26 @@ async def require_test(connection: Connection, test_id: str) -> ABTest:
     if test_id not in tests:
         raise unknown_test(test_id)
     return tests[test_id]
+
+
+async def lock_test(connection: Connection, test_id: str) -> ABTest:
+    """Return a test that nothing changes or assigns to until the transaction is over.
+
+    Raises:
+        NotFoundError: there is no such test.
+    """
+    await definitions.lock_test(connection, test_id)
+    return await require_test(connection, test_id)
+
+
+async def define(connection: Connection, test: ABTest) -> DefinedTest:
+    """Return a test with all that was said of it."""
+    bandit = await bandits.fetch_bandit(connection, test.test_id)
+    return DefinedTest(
+        test=test,
+        rules=await fetch_enrolment_rules(connection, test.test_id),
+        bandit=None if bandit is None else bandit.design,
+    )
 
 
 def unknown_test(test_id: str) -> DomainError:

@@ -17,5 +17,7 @@ class HistoryMethods(ABTestServiceServicer):
     ) -> pb.ListTestHistoryResponse:
         """Return a page of tests."""
         limit = convert.history_limit_from_proto(request)
-        before = convert.history_start_from_proto(request)
-        return convert.history_to_proto(await self.history.list_tests(before=before, limit=limit))
+        filters = convert.history_filters_from_proto(request)
+        before = convert.history_start_from_proto(request, filters)
+        page = await self.history.list_tests(filters, before=before, limit=limit)
+        return convert.history_to_proto(page, filters)

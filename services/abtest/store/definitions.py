@@ -1,9 +1,19 @@
 """Statements of tests as they are defined."""
 
+import json
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
+from services.abtest.domain.history import HistoryFilters
+from services.abtest.domain.metrics import (
+    CONVERSION_RATE,
+    Measure,
+    MeasureSource,
+    Metric,
+    MetricKind,
+    MetricRole,
+)
 from services.abtest.domain.model import ABTest, DecisionMethod, Group, Status, TestDesign, WeightEpoch
 from services.abtest.store.statements import STATEMENTS, Connection, Record
 
@@ -18,7 +28,7 @@ async def list_known_campaigns(connection: Connection, campaign_ids: Sequence[st
 
 
 async def insert_test(connection: Connection, test: ABTest, request_id: str | None) -> None:
-    """Add a running test, its groups and its first weight epoch."""
+    """Add a test, its groups, its metrics and its first weight epoch."""
     design = test.design
     await connection.execute(
         STATEMENTS["insert_test"].sql,
@@ -33,6 +43,12 @@ async def insert_test(connection: Connection, test: ABTest, request_id: str | No
         test.epoch.number,
         request_id,
         test.created_at,
+        design.hypothesis,
+        design.planned_duration_days,
+        design.planned_looks,
+        test.starts_at,
+        test.started_at,
+        test.ends_at,
     )
     await connection.execute(
         STATEMENTS["insert_groups"].sql,
@@ -40,14 +56,49 @@ async def insert_test(connection: Connection, test: ABTest, request_id: str | No
         [group.name for group in design.groups],
         [group.campaign_id for group in design.groups],
     )
+    columns = zip(*(_metric_columns(metric) for metric in design.metrics), strict=True)
+    await connection.execute(
+        STATEMENTS["insert_metrics"].sql, test.test_id, *(list(column) for column in columns)
+    )
+    await insert_weight_epoch(connection, test, test.created_at)
+
+
+async def insert_weight_epoch(connection: Connection, test: ABTest, started_at: datetime) -> None:
+    """Add a test's current weight epoch."""
     await connection.execute(
         STATEMENTS["insert_weight_epoch"].sql,
         test.test_id,
         test.epoch.number,
         test.epoch.weights,
         test.epoch.coverage,
-        test.created_at,
+        started_at,
     )
+
+
+async def update_test(connection: Connection, test: ABTest) -> None:
+    """Write what of a test may change; needs lock_test."""
+    design = test.design
+    await connection.execute(
+        STATEMENTS["update_test"].sql,
+        test.test_id,
+        design.test_name,
+        design.hypothesis,
+        design.planned_duration_days,
+        design.target_sample_size,
+        design.confidence_level,
+        design.minimum_detectable_effect,
+        test.starts_at,
+        test.ends_at,
+        test.status,
+        test.started_at,
+        test.ended_at,
+        test.epoch.number,
+    )
+
+
+async def lock_test(connection: Connection, test_id: str) -> None:
+    """Wait for assignments under way, and hold up later ones and changes until the transaction is over."""
+    await connection.execute(STATEMENTS["lock_test"].sql, test_id)
 
 
 async def list_tests_by_id(connection: Connection, test_ids: Sequence[str]) -> dict[str, ABTest]:
@@ -63,23 +114,53 @@ async def share_tests(connection: Connection, test_ids: Sequence[str]) -> dict[s
     return await list_tests_by_id(connection, test_ids)
 
 
-async def fetch_request(connection: Connection, request_id: str) -> tuple[str, WeightEpoch] | None:
-    """Return the test_id that `request_id` created and its first weight epoch."""
+async def fetch_request(connection: Connection, request_id: str) -> tuple[str, list[Any] | None] | None:
+    """Return the test_id that `request_id` created, and the differences kept of its creation, if any are."""
     row = await connection.fetchrow(STATEMENTS["fetch_request"].sql, request_id)
     if row is None:
         return None
-    return row["test_id"], WeightEpoch(number=1, weights=tuple(row["weights"]), coverage=row["coverage"])
+    return row["test_id"], None if row["differences"] is None else json.loads(row["differences"])
 
 
-async def list_tests(connection: Connection, before: tuple[datetime, str], limit: int) -> list[ABTest]:
+async def list_tests(
+    connection: Connection, filters: HistoryFilters, before: tuple[datetime, str], limit: int
+) -> list[ABTest]:
     """Return at most `limit` tests created before (time, test_id), the newest first."""
-    return [_test(row) for row in await connection.fetch(STATEMENTS["list_tests"].sql, *before, limit)]
+    rows = await connection.fetch(
+        STATEMENTS["list_tests"].sql,
+        *before,
+        limit,
+        list(filters.statuses),
+        filters.campaign_id,
+        filters.decision_method,
+        filters.verdict,
+        filters.created_from,
+        filters.created_until,
+        filters.name_contains,
+    )
+    return [_test(row) for row in rows]
 
 
-async def end_test(connection: Connection, test_id: str, ended_at: datetime) -> None:
-    """End a test unless it has ended, after the assignments under way; later ones see that it has."""
-    await connection.execute(STATEMENTS["lock_test"].sql, test_id)
-    await connection.execute(STATEMENTS["end_test"].sql, test_id, ended_at)
+async def list_weight_epochs(connection: Connection, test_id: str) -> list[tuple[WeightEpoch, datetime]]:
+    """Return a test's weight epochs and when they began, the first one first."""
+    rows = await connection.fetch(STATEMENTS["list_weight_epochs"].sql, test_id)
+    return [
+        (
+            WeightEpoch(number=row["epoch"], weights=tuple(row["weights"]), coverage=row["coverage"]),
+            row["started_at"],
+        )
+        for row in rows
+    ]
+
+
+async def list_due_starts(connection: Connection, now: datetime) -> list[str]:
+    """Return the scheduled tests whose start has come."""
+    return [row["test_id"] for row in await connection.fetch(STATEMENTS["list_due_starts"].sql, now)]
+
+
+async def list_due_ends(connection: Connection, now: datetime) -> list[str]:
+    """Return the running and paused tests whose end has come."""
+    return [row["test_id"] for row in await connection.fetch(STATEMENTS["list_due_ends"].sql, now)]
 
 
 def _test(row: Record) -> ABTest:
@@ -96,9 +177,55 @@ def _test(row: Record) -> ABTest:
             decision_method=DecisionMethod(row["decision_method"]),
             minimum_detectable_effect=row["minimum_detectable_effect"],
             seed=row["hash_seed"],
+            planned_looks=row["planned_looks"],
+            metrics=tuple(_metric(json.loads(text)) for text in row["metrics"]) or (CONVERSION_RATE,),
+            hypothesis=row["hypothesis"],
+            planned_duration_days=row["planned_duration_days"],
         ),
         status=Status(row["status"]),
         epoch=WeightEpoch(number=row["epoch"], weights=tuple(row["weights"]), coverage=row["coverage"]),
         created_at=row["created_at"],
         ended_at=row["ended_at"],
+        starts_at=row["starts_at"],
+        started_at=row["started_at"],
+        ends_at=row["ends_at"],
     )
+
+
+def _metric_columns(metric: Metric) -> tuple[str | int | float | bool | None, ...]:
+    """Return the columns of insert_metrics."""
+    window, denominator = metric.window, metric.denominator
+    return (
+        metric.name,
+        metric.role,
+        metric.kind,
+        metric.numerator.source,
+        metric.numerator.custom_event_name,
+        None if denominator is None else denominator.source,
+        None if denominator is None else denominator.custom_event_name,
+        None if window is None else window // timedelta(hours=1),
+        metric.winsorize_quantile,
+        metric.covariate_days,
+        metric.non_inferiority_margin,
+        metric.higher_is_better,
+    )
+
+
+def _metric(kept: dict[str, Any]) -> Metric:
+    window, denominator = kept["window_hours"], kept["denominator_source"]
+    return Metric(
+        name=kept["name"],
+        role=MetricRole(kept["role"]),
+        kind=MetricKind(kept["kind"]),
+        numerator=_measure(kept["numerator_source"], kept["numerator_event_name"]),
+        denominator=None if denominator is None else _measure(denominator, kept["denominator_event_name"]),
+        window=None if window is None else timedelta(hours=window),
+        winsorize_quantile=kept["winsorize_quantile"],
+        covariate_days=kept["covariate_days"],
+        non_inferiority_margin=kept["non_inferiority_margin"],
+        higher_is_better=kept["higher_is_better"],
+    )
+
+
+def _measure(source: int, custom_event_name: str | None) -> Measure:
+    return Measure(source=MeasureSource(source), custom_event_name=custom_event_name)

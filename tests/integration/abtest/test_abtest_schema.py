@@ -52,7 +52,7 @@ async def test_every_statement_is_valid_for_the_services_role(database: Database
     [
         ("list_assignments", "array['t'], array['u']", "ab_test_assignments_pkey"),
         ("list_group_users", "'t'", "ab_test_group_counters_pkey"),
-        ("list_tests", "now(), 't', 10", "ab_tests_created_idx"),
+        ("list_tests", "now(), 't', 10, '{1,2}', null, null, null, null, null, null", "ab_tests_created_idx"),
         ("fetch_request", "'r'", "ab_tests_request_id_key"),
         ("list_final_results", "array['t']", "ab_test_results_final_key"),
         ("list_outcomes", "'t', null", "events_campaign_time_idx"),
@@ -82,8 +82,8 @@ async def test_a_test_keeps_one_final_result(database: DatabaseAddresses) -> Non
     try:
         await connection.execute(
             "insert into ab_tests (test_id, test_name, status, decision_method, target_sample_size,"
-            " confidence_level, hash_seed, current_epoch, created_at)"
-            " values ('t', 't', 1, 1, 10, 0.95, 's', 1, now())"
+            " confidence_level, hash_seed, current_epoch, created_at, started_at)"
+            " values ('t', 't', 1, 1, 10, 0.95, 's', 1, now(), now())"
         )
         await connection.execute(result, 1)
         with pytest.raises(asyncpg.UniqueViolationError, match="ab_test_results_final_key"):

@@ -57,7 +57,7 @@ class EstimateSampleSizeRequest(_message.Message):
     by the mean of the denominator (the delta method's). Above 0. Required there, else unset.
     """
     variants: _builtins.int
-    """Variants beside control: 1 to 19. Unset: 1. The significance level is divided among their comparisons (Bonferroni, the
+    """Variants beside control: 1 to 9. Unset: 1. The significance level is divided among their comparisons (Bonferroni, the
     first step of Holm).
     """
     decision_method: _builtins.str
@@ -65,7 +65,7 @@ class EstimateSampleSizeRequest(_message.Message):
     need more users for the same power.
     """
     planned_looks: _builtins.int
-    """Of `group_sequential`: looks planned: 1 to 100. Unset: 5."""
+    """Of `group_sequential`: looks planned: 1 to 100. Unset: 10."""
     variance: _builtins.str
     """`pooled` (default) or `unpooled`: whether the variance under no difference is that of both groups together. Of
     `conversion` only.
@@ -219,7 +219,7 @@ class EstimateMinimumDetectableEffectRequest(_message.Message):
     by the mean of the denominator (the delta method's). Above 0. Required there, else unset.
     """
     variants: _builtins.int
-    """Variants beside control: 1 to 19. Unset: 1. The significance level is divided among their comparisons (Bonferroni, the
+    """Variants beside control: 1 to 9. Unset: 1. The significance level is divided among their comparisons (Bonferroni, the
     first step of Holm).
     """
     decision_method: _builtins.str
@@ -227,7 +227,7 @@ class EstimateMinimumDetectableEffectRequest(_message.Message):
     need more users for the same power.
     """
     planned_looks: _builtins.int
-    """Of `group_sequential`: looks planned: 1 to 100. Unset: 5."""
+    """Of `group_sequential`: looks planned: 1 to 100. Unset: 10."""
     @_builtins.property
     def traffic_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Shares of the groups, `control` first, each at least 0.0001, summing to 1. Empty: equal."""
@@ -369,7 +369,7 @@ class EstimatePowerRequest(_message.Message):
     by the mean of the denominator (the delta method's). Above 0. Required there, else unset.
     """
     variants: _builtins.int
-    """Variants beside control: 1 to 19. Unset: 1. The significance level is divided among their comparisons (Bonferroni, the
+    """Variants beside control: 1 to 9. Unset: 1. The significance level is divided among their comparisons (Bonferroni, the
     first step of Holm).
     """
     decision_method: _builtins.str
@@ -377,7 +377,7 @@ class EstimatePowerRequest(_message.Message):
     need more users for the same power.
     """
     planned_looks: _builtins.int
-    """Of `group_sequential`: looks planned: 1 to 100. Unset: 5."""
+    """Of `group_sequential`: looks planned: 1 to 100. Unset: 10."""
     @_builtins.property
     def traffic_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Shares of the groups, `control` first, each at least 0.0001, summing to 1. Empty: equal."""

@@ -144,7 +144,7 @@ class TestResult(_message.Message):
     """What to do, for a person."""
     method: _builtins.str
     """The test behind p_value: for shares of users `pearson_chi_squared` (`pearson_chi_squared_yates` where that was asked
-    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_z`. Empty
+    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_t`. Empty
     where p_value is unset.
     """
     decision_method: _builtins.str
@@ -477,7 +477,7 @@ class AnalyzeTestResponse(_message.Message):
     """What to do, for a person."""
     method: _builtins.str
     """The test behind p_value: for shares of users `pearson_chi_squared` (`pearson_chi_squared_yates` where that was asked
-    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_z`. Empty
+    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_t`. Empty
     where p_value is unset.
     """
     decision_method: _builtins.str
@@ -810,7 +810,7 @@ class EndTestResponse(_message.Message):
     """What to do, for a person."""
     method: _builtins.str
     """The test behind p_value: for shares of users `pearson_chi_squared` (`pearson_chi_squared_yates` where that was asked
-    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_z`. Empty
+    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_t`. Empty
     where p_value is unset.
     """
     decision_method: _builtins.str

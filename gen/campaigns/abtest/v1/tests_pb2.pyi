@@ -157,7 +157,7 @@ class CreateTestRequest(_message.Message):
     planned_duration_days: _builtins.int
     """Days that it is planned to run: 1 to 366. Unset: not planned."""
     planned_looks: _builtins.int
-    """Of `group_sequential`: looks planned, the last one at target_sample_size: 1 to 100. Unset: 5. Unset for the other
+    """Of `group_sequential`: looks planned, the last one at target_sample_size: 1 to 100. Unset: 10. Unset for the other
     methods.
     """
     actor: _builtins.str
@@ -168,7 +168,7 @@ class CreateTestRequest(_message.Message):
 
     @_builtins.property
     def variant_campaign_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The campaigns of the variants, all different, at most 19, instead of variant_campaign_id: one is the group `variant`,
+        """The campaigns of the variants, all different, at most 9, instead of variant_campaign_id: one is the group `variant`,
         several are `variant_1`, `variant_2`, ... in this order.
         """
 

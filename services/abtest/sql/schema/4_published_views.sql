@@ -1,11 +1,11 @@
 -- What neighbours may read, version 1: columns may be added at the end, nothing else may change.
 
--- The result kept of each ended test. decision_method: 1 anytime, 2 fixed horizon; verdict: 1 ship, 2 stop,
--- 4 invalid; winner_campaign_id is null where none may be named.
+-- The result kept of each ended test. decision_method: 1 anytime, 2 fixed horizon, 3 group
+-- sequential; verdict: 1 ship, 2 stop, 4 invalid; winner_campaign_id is null where none may be named.
 create view abtest_v1.ended_tests as
 select
-    t.test_id, t.test_name, t.decision_method, t.confidence_level, t.target_sample_size, t.created_at as started_at,
-    t.ended_at, r.verdict, winner.campaign_id as winner_campaign_id
+    t.test_id, t.test_name, t.decision_method, t.confidence_level, t.target_sample_size, t.started_at, t.ended_at,
+    r.verdict, winner.campaign_id as winner_campaign_id
 from abtest.ab_tests t
 join abtest.ab_test_results r on r.test_id = t.test_id and r.is_final
 left join abtest.ab_test_groups winner on winner.test_id = r.test_id and winner.group_index = r.winner_index;
