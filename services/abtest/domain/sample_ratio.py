@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from services.abtest.domain.model import EpochCounts
@@ -71,16 +73,21 @@ def chi_squared_statistic(users: Sequence[int], weights: Sequence[float]) -> flo
 
 
 def log_bayes_factor(users: Sequence[int], weights: Sequence[float]) -> float:
+    """Return `log_bayes_factors` of one test's groups."""
+    return float(log_bayes_factors(np.asarray(users), weights))
+
+
+def log_bayes_factors(users: NDArray[np.int64], weights: Sequence[float]) -> NDArray[np.float64]:
     """Return the log Bayes factor of any shares against the promised ones: a martingale under the latter.
 
-    The alternative is a Dirichlet prior around `weights` with total concentration 20: it finds 48/52 at
-    28,000 users in over 95 % of tests, and an empty group of two after 30 users.
+    The last axis of `users` is the groups; one factor is returned for each place on the other axes. The
+    alternative is a Dirichlet prior around `weights` with total concentration 20: it finds 48/52 at 28,000
+    users in over 95 % of tests, and an empty group of two after 30 users.
 
     Source: M. Lindon, A. Malek (2022), Anytime-valid inference for multinomial count data, NeurIPS 35.
     """
-    total = sum(users)
-    value = float(special.gammaln(_PRIOR_CONCENTRATION) - special.gammaln(_PRIOR_CONCENTRATION + total))
-    for seen, weight in zip(users, weights, strict=True):
-        prior = _PRIOR_CONCENTRATION * weight
-        value += float(special.gammaln(prior + seen) - special.gammaln(prior)) - seen * math.log(weight)
-    return value
+    promised = np.asarray(weights)
+    prior = _PRIOR_CONCENTRATION * promised
+    by_group = special.gammaln(prior + users) - special.gammaln(prior) - users * np.log(promised)
+    total = special.gammaln(_PRIOR_CONCENTRATION + users.sum(axis=-1))
+    return np.asarray(special.gammaln(_PRIOR_CONCENTRATION) - total + by_group.sum(axis=-1))
