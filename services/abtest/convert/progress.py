@@ -1,9 +1,9 @@
 """How far a test is, on the wire."""
 
 from gen.campaigns.abtest.v1 import progress_pb2 as pb
+from services.abtest.convert.definition import optional_time, start_time
 from services.abtest.convert.groups import groups_to_proto
 from services.abtest.domain.progress import TestProgress
-from services.common.wire import datetime_to_timestamp
 
 
 def progress_to_proto(progress: TestProgress) -> pb.GetTestStatusResponse:
@@ -19,6 +19,9 @@ def progress_to_proto(progress: TestProgress) -> pb.GetTestStatusResponse:
         can_end=progress.can_end,
         can_end_reason=progress.can_end_reason,
         decision_method=test.design.decision_method.label,
-        start_time=datetime_to_timestamp(test.created_at),
-        end_time=datetime_to_timestamp(test.ended_at) if test.ended_at else None,
+        start_time=start_time(test),
+        end_time=optional_time(test.ended_at),
+        status=test.status.label,
+        planned_end_time=optional_time(None if test.ended_at else test.ends_at),
+        weight_epoch=test.epoch.number,
     )

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from services.abtest.domain.decision import target_is_reached
 from services.abtest.domain.model import ABTest, DecisionMethod
 
+_BEFORE_TARGET = {
+    DecisionMethod.ANYTIME: "an analysis may find enough evidence before",
+    DecisionMethod.FIXED_HORIZON: "a fixed horizon gives no verdict before",
+    DecisionMethod.GROUP_SEQUENTIAL: "one of its planned looks may find enough evidence before",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TestProgress:
@@ -31,7 +37,9 @@ def measure_progress(test: ABTest, users: Sequence[int]) -> TestProgress:
 
 
 def _can_end(test: ABTest, users: Sequence[int]) -> tuple[bool, str]:
-    if not test.is_active:
+    if test.started_at is None:
+        return False, f"the test is {test.status.label} and has not started"
+    if test.ended_at is not None:
         return True, "the test has ended"
     target = test.design.target_sample_size
     if target_is_reached(test.design, users):
@@ -41,6 +49,4 @@ def _can_end(test: ABTest, users: Sequence[int]) -> tuple[bool, str]:
         for group, count in zip(test.design.groups, users, strict=True)
         if count < target
     )
-    if test.design.decision_method is DecisionMethod.ANYTIME:
-        return False, f"{behind}; an analysis may find enough evidence before"
-    return False, f"{behind}; a fixed horizon gives no verdict before"
+    return False, f"{behind}; {_BEFORE_TARGET[test.design.decision_method]}"
