@@ -10,9 +10,9 @@ from datetime import datetime
 
 import numpy as np
 
+from services.abtest.domain.bandit_posteriors import Floats, Posterior, stratified_posteriors
 from services.abtest.domain.contrasts import Sample
 from services.abtest.domain.metrics import Metric
-from services.abtest.domain.posteriors import Floats, Posterior, stratified_posteriors
 from services.abtest.domain.samples import Stratum
 
 METHOD = "thompson_post_stratified"

@@ -15,15 +15,15 @@ from services.abtest.domain.bandit import (
     judge_bandit,
     probabilities_best,
 )
-from services.abtest.domain.metrics import CONVERSION_RATE, REVENUE, Metric, MetricKind, MetricRole
-from services.abtest.domain.model import GroupCounts
-from services.abtest.domain.posteriors import (
+from services.abtest.domain.bandit_posteriors import (
     BetaPosterior,
     NormalPosterior,
     Posterior,
     credible_interval,
     stratified_posteriors,
 )
+from services.abtest.domain.metrics import CONVERSION_RATE, REVENUE, Metric, MetricKind, MetricRole
+from services.abtest.domain.model import GroupCounts
 from services.abtest.domain.samples import MeanSample, Stratum
 
 DESIGN = BanditDesign(
