@@ -38,17 +38,24 @@ def tightest_mixing_precision(significance_level: float) -> float:
 
 
 def anytime_boundaries(
-    effective_users: NDArray[np.float64], *, significance_level: float, target_sample_size: float
+    effective_users: NDArray[np.float64],
+    *,
+    significance_level: float,
+    target_sample_size: float,
+    tuning_level: float | None = None,
 ) -> NDArray[np.float64]:
-    """Return the standard errors at which each look is sure; tightest at the target.
+    """Return the standard errors at which each look is sure at `significance_level`.
 
     With x = rho^2 t: sqrt((1 + 1 / x) (log(1 + x) - 2 log(alpha))). Time is `effective_users`: users per
-    group of an even split with the same standard error.
+    group of an even split with the same standard error. The sequence is tightest at the target for
+    `tuning_level` (unset: the same level). One that serves several levels, as comparisons adjusted for being
+    several do, has to keep its tuning.
 
     Source: Waudby-Smith et al. (2024), theorem 2.2 (asymptotic confidence sequences); H. Robbins (1970),
     Annals of Mathematical Statistics 41, 1397-1409 (the normal mixture).
     """
-    x = tightest_mixing_precision(significance_level) * effective_users / target_sample_size
+    precision = tightest_mixing_precision(tuning_level or significance_level)
+    x = precision * effective_users / target_sample_size
     return np.asarray(np.sqrt((1.0 + 1.0 / x) * (np.log1p(x) - 2.0 * math.log(significance_level))))
 
 
@@ -59,11 +66,7 @@ def anytime_boundary(
     target_sample_size: int,
     tuning_level: float | None = None,
 ) -> float:
-    """Return the standard errors at which this look is sure at `significance_level`.
-
-    The sequence is tightest at the target for `tuning_level` (unset: the same level). One that serves several
-    levels, as comparisons adjusted for being several do, has to keep its tuning.
-    """
+    """Return the standard errors at which this look is sure; see `anytime_boundaries`."""
     x = _mixing(contrast, tuning_level or significance_level, target_sample_size)
     return math.sqrt((1.0 + 1.0 / x) * (math.log1p(x) - 2.0 * math.log(significance_level)))
 
