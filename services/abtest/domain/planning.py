@@ -139,7 +139,8 @@ def _required_control_users(plan: Plan, effect: float, power: float, ratio: floa
     """Return control's users where the variant has `ratio` times as many, at one look."""
     threshold, quantile = normal_quantile(1.0 - plan.level), float(special.ndtri(power))
     null_error, error = _unit_errors(plan, effect, ratio)
-    return ((threshold * null_error + quantile * error) / (effect * plan.baseline)) ** 2
+    difference = plan.baseline * (1.0 + effect) - plan.baseline
+    return ((threshold * null_error + quantile * error) / difference) ** 2
 
 
 def _fixed_power(plan: Plan, effect: float, control_users: float, variant_users: float) -> float:
