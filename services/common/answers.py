@@ -13,6 +13,12 @@ from typing import Any, TypeAlias
 
 from cachetools import TTLCache
 
+READING_SECONDS = 1.0
+"""How long the next reading of the version waits for one under way, whose connection may be lost."""
+_ENTRY_BYTES = 500
+"""About what keeping an answer takes beside its bytes and those of its request."""
+GATHERING_SECONDS = 0.001
+"""How long a reading waits for more calls while they overlap, as commits do by PostgreSQL's commit_delay."""
 Key: TypeAlias = tuple[str, bytes]
 """A method's path and the bytes of its request."""
 
@@ -21,6 +27,7 @@ Key: TypeAlias = tuple[str, bytes]
 class _Kept:
     version: int
     answer: bytes
+    size: int
 
 
 @dataclass(slots=True)
@@ -37,7 +44,7 @@ class Answers:
             answers are made of, and comes from a snapshot no older than the call.
         seconds: how long an answer is kept at most. Answers may depend on the clock; they are as of a moment
             at most so long ago.
-        maximum_bytes: of all kept answers together; the oldest go first.
+        maximum_bytes: of all kept answers and their requests together; the oldest go first.
     """
 
     def __init__(
@@ -46,8 +53,10 @@ class Answers:
         self._read_version = read_version
         self._kept: TTLCache[Key, _Kept] = TTLCache(maximum_bytes, seconds, getsizeof=_size_of)
         self._making: dict[tuple[Key, int], _Making] = {}
-        self._reading = asyncio.Lock()
-        self._next_version: asyncio.Task[int] | None = None
+        self._reading: asyncio.Task[int] | None = None
+        self._next_reading: asyncio.Task[int] | None = None
+        self._asking = 0
+        self._was_shared = False
 
     async def get(self, key: Key, make: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
         """Return the kept answer, or what `make` makes; calls for the same one at the same time share it."""
@@ -67,20 +76,28 @@ class Answers:
                 making.task.cancel()
                 del self._making[key, version]
         with suppress(ValueError):  # larger than all that may be kept
-            self._kept[key] = _Kept(version, answer)
+            self._kept[key] = _Kept(version, answer, len(answer) + len(key[1]) + _ENTRY_BYTES)
         return answer
 
     async def _current_version(self) -> int:
         """Return a version whose reading began after this call."""
-        if self._next_version is None:
-            self._next_version = asyncio.create_task(self._read_next_version())
-        return await asyncio.shield(self._next_version)
+        if self._next_reading is None:
+            self._next_reading = asyncio.create_task(self._read_next_version(self._reading))
+        self._asking += 1
+        return await asyncio.shield(self._next_reading)
 
-    async def _read_next_version(self) -> int:
-        async with self._reading:
-            self._next_version = None
-            return await self._read_version()
+    async def _read_next_version(self, before: asyncio.Task[int] | None) -> int:
+        """Read for all who ask until the reading begins: at once, unless calls overlap."""
+        is_busy = self._was_shared
+        if before is not None and not before.done():
+            is_busy = True
+            await asyncio.wait([before], timeout=READING_SECONDS)
+        if is_busy:
+            await asyncio.sleep(GATHERING_SECONDS)
+        self._reading, self._next_reading = self._next_reading, None
+        self._was_shared, self._asking = self._asking > 1, 0
+        return await self._read_version()
 
 
 def _size_of(kept: _Kept) -> int:
-    return len(kept.answer) + 1  # an empty answer takes a place, too
+    return kept.size

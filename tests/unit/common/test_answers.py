@@ -7,10 +7,17 @@ from typing import Any
 
 import pytest
 
+from services.common import answers as answers_module
 from services.common.answers import Answers
 from services.common.errors import UnavailableError
 
 KEY = ("/a.B/C", b"request")
+
+
+@pytest.fixture(autouse=True)
+def gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for others to come, so that nothing here takes time."""
+    monkeypatch.setattr(answers_module, "GATHERING_SECONDS", 0)
 
 
 @dataclass
@@ -92,6 +99,25 @@ async def test_a_version_read_before_the_call_does_not_count() -> None:
     assert data.version_reads == 3  # the last two shared one
 
 
+async def test_only_calls_that_overlap_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Data()
+    answers = keeping(data)
+    monkeypatch.setattr(answers_module, "GATHERING_SECONDS", 3600)
+    for _ in range(5):
+        await answers.get(KEY, data.make)
+    assert data.version_reads == 5
+    data.held.clear()
+    first = asyncio.create_task(answers.get(KEY, data.make))
+    await until(lambda: data.version_reads == 6)
+    second = asyncio.create_task(answers.get(KEY, data.make))
+    await settle()
+    data.held.set()
+    assert await first == b"0"
+    await settle()
+    assert (second.done(), data.version_reads) == (False, 6)  # it gathers
+    second.cancel()
+
+
 async def test_calls_at_the_same_time_share_the_making() -> None:
     data = Data()
     answers = keeping(data)
@@ -166,9 +192,46 @@ async def test_nothing_is_kept_beyond_its_limits(limits: dict[str, Any], made: i
     assert data.made == made
 
 
+async def test_what_was_asked_counts_as_kept_too() -> None:
+    """Large requests with small answers fill the memory as large answers do."""
+    data = Data()
+    answers = keeping(data, maximum_bytes=10_000)
+    for number in range(100):
+        await answers.get(("/a.B/C", bytes(1000) + b"%d" % number), data.make)
+    assert data.made == 100
+    await answers.get(("/a.B/C", bytes(1000) + b"99"), data.make)
+    assert data.made == 100
+    await answers.get(("/a.B/C", bytes(1000) + b"0"), data.make)
+    assert data.made == 101
+
+
+async def test_a_version_that_does_not_come_holds_up_those_who_wait_for_it_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection may be lost without a word; others answer."""
+    monkeypatch.setattr("services.common.answers.READING_SECONDS", 0.01)
+    data = Data()
+    lost: list[asyncio.Future[int]] = []
+
+    async def read_version() -> int:
+        if not lost:
+            lost.append(asyncio.get_running_loop().create_future())
+            return await lost[0]
+        return await data.read_version()
+
+    answers = Answers(read_version, seconds=60.0, maximum_bytes=1000)
+    unlucky = asyncio.create_task(answers.get(KEY, data.make))
+    await until(lambda: bool(lost))
+    async with asyncio.timeout(5):
+        assert await answers.get(KEY, data.make) == b"0"
+    assert not unlucky.done()
+    lost[0].set_result(0)
+    assert await unlucky == b"0"
+
+
 async def test_the_oldest_answers_make_room() -> None:
     data = Data()
-    answers = keeping(data, maximum_bytes=10)
+    answers = keeping(data, maximum_bytes=1300)  # two of 600
 
     def making(size: int) -> Callable[[], Coroutine[Any, Any, bytes]]:
         async def make() -> bytes:
@@ -178,9 +241,9 @@ async def test_the_oldest_answers_make_room() -> None:
         return make
 
     for name in (b"a", b"b", b"c"):
-        await answers.get(("/", name), making(4))
+        await answers.get(("/", name), making(100))
     assert data.made == 3
-    await answers.get(("/", b"c"), making(4))
+    await answers.get(("/", b"c"), making(100))
     assert data.made == 3
-    await answers.get(("/", b"a"), making(4))
+    await answers.get(("/", b"a"), making(100))
     assert data.made == 4
