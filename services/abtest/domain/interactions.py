@@ -8,6 +8,12 @@ from services.abtest.domain.estimates import Estimate
 from services.abtest.domain.model import GroupCounts
 from services.abtest.domain.multiplicity import adjust_by_holm
 from services.abtest.domain.proportions import SMALL_EXPECTED_COUNT, HypothesisTest, smallest_expected_count
+from services.abtest.domain.stratified_rates import (
+    Counted,
+    estimate_log_ratio,
+    smallest_stratified_expected_count,
+    usable_pairs,
+)
 from services.abtest.domain.tails import f_test
 
 WELCH_ANOVA = "welch_anova"
@@ -83,6 +89,28 @@ def compare_effects(effects: Sequence[Estimate]) -> HypothesisTest | None:
         count - 1.0,
         (count**2 - 1) / (3.0 * unsure) if unsure else math.inf,
         method=WELCH_ANOVA,
+    )
+
+
+def estimate_log_rate_ratio_within(strata: Sequence[Counted], variant: int) -> Estimate | None:
+    """Return the log rate ratio of group `variant` within strata; None where too few are expected.
+
+    Weight epochs of other weights would otherwise pass for an effect, in one segment more than in another.
+
+    Source: `estimate_log_ratio` of `stratified_rates`.
+    """
+    pairs = usable_pairs(strata, variant)
+    if len(pairs) == 1:
+        return estimate_log_rate_ratio(*pairs[0])
+    if smallest_stratified_expected_count(strata, variant) < SMALL_EXPECTED_COUNT:
+        return None
+    log_ratio = estimate_log_ratio(strata, variant)
+    if log_ratio is None:
+        return None
+    return Estimate(
+        value=log_ratio.point_estimate,
+        standard_error=log_ratio.standard_error,
+        degrees_of_freedom=math.inf,
     )
 
 

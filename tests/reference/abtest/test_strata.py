@@ -17,6 +17,7 @@ from services.abtest.domain.interactions import (
     compare_effects,
     compare_segments,
     estimate_log_rate_ratio,
+    estimate_log_rate_ratio_within,
 )
 from services.abtest.domain.means import WELCH, estimate_mean
 from services.abtest.domain.model import GroupCounts
@@ -438,3 +439,21 @@ def test_the_pre_exposure_check_keeps_its_level_over_segments_and_variants() -> 
         checks = check_pre_exposure(samples, variants=2, confidence_level=0.95)
         warned += any(check.warns for check in checks)
     assert warned / tests <= band(0.01, tests)[1]
+
+
+def test_a_log_rate_ratio_within_epochs_is_not_fooled_by_their_weights() -> None:
+    # Equal rates in each of the two weeks; pooled, the variant's are lower.
+    weeks = [
+        counts_stratum("1", (800, 10_000), (7200, 90_000)),
+        counts_stratum("2", (5000, 50_000), (5000, 50_000)),
+    ]
+    within = estimate_log_rate_ratio_within(weeks, 1)
+    pooled = estimate_log_rate_ratio(*counts_stratum("", (5800, 60_000), (12_200, 140_000)).groups)
+    assert within is not None
+    assert pooled is not None
+    assert within.value == pytest.approx(0.0, abs=1e-4)
+    assert abs(pooled.value / pooled.standard_error) > 5
+    assert estimate_log_rate_ratio_within(weeks[:1], 1) == estimate_log_rate_ratio(*weeks[0].groups)
+    thin = [counts_stratum(str(week), (1, 50), (0, 50)) for week in range(2)]
+    assert estimate_log_rate_ratio_within(thin, 1) is None
+    assert estimate_log_rate_ratio_within([], 1) is None
