@@ -1,12 +1,16 @@
 """What tests of abtest build: a catalog, conversions, and a server in this process with a real stub."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
 
+from gen.campaigns.abtest.v1 import tests_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.abtest.domain.model import DecisionMethod, EpochCounts, Group, GroupCounts, TestDesign
 from services.abtest.server import open_service
@@ -102,3 +106,33 @@ async def running_server(
                 yield ABTestServiceStub(channel)
         finally:
             await server.stop(grace=None)
+
+
+def a_test(**fields: Any) -> tests_pb2.CreateTestRequest:  # noqa: ANN401 (a request's fields)
+    values: dict[str, Any] = {
+        "test_name": "Offer Amount A/B Test",
+        "control_campaign_id": CONTROL_CAMPAIGN,
+        "variant_campaign_id": VARIANT_CAMPAIGN,
+        "target_sample_size": 1000,
+        "confidence_level": 0.95,
+    }
+    return tests_pb2.CreateTestRequest(**(values | fields))
+
+
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    """Return the code, the reason, and the violations by field of a call that fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    details = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    status = status_pb2.Status.FromString(details)
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        if not detail.Unpack(info):
+            detail.Unpack(request)
+    assert info.domain == "campaigns.abtest.v1.ABTestService"
+    return (
+        caught.value.code(),
+        info.reason,
+        {violation.field: violation.description for violation in request.field_violations},
+    )

@@ -1,12 +1,10 @@
 """ABTestService over the wire: answers and errors as the contract has them."""
 
-from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import (
@@ -15,43 +13,12 @@ from gen.campaigns.abtest.v1 import (
     planning_pb2,
     progress_pb2,
     results_pb2,
-    tests_pb2,
 )
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.common.paging import encode_page_token
-from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_events
+from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, a_test, add_events, refusal
 
 NAN = float("nan")
-
-
-def a_test(**fields: Any) -> tests_pb2.CreateTestRequest:  # noqa: ANN401 (a request's fields)
-    values: dict[str, Any] = {
-        "test_name": "Offer Amount A/B Test",
-        "control_campaign_id": CONTROL_CAMPAIGN,
-        "variant_campaign_id": VARIANT_CAMPAIGN,
-        "target_sample_size": 1000,
-        "confidence_level": 0.95,
-    }
-    return tests_pb2.CreateTestRequest(**(values | fields))
-
-
-async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
-    """Return the code, the reason, and the violations by field of a call that fails."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    details = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert isinstance(details, bytes)
-    status = status_pb2.Status.FromString(details)
-    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        if not detail.Unpack(info):
-            detail.Unpack(request)
-    assert info.domain == "campaigns.abtest.v1.ABTestService"
-    return (
-        caught.value.code(),
-        info.reason,
-        {violation.field: violation.description for violation in request.field_violations},
-    )
 
 
 async def assign(abtest: ABTestServiceStub, test_id: str, users: int) -> dict[str, list[str]]:
