@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
@@ -111,15 +112,16 @@ def check_reachable(weights: tuple[float, ...], coverage: float, *, field: str) 
         )
 
 
-def place_user(enrolment: Enrolment, user_id: str, segments: Sequence[str]) -> Placement:
+def place_user(enrolment: Enrolment, user_id: str, segments: Sequence[str], now: datetime) -> Placement:
     """Decide the group of a user who has none yet, by the test's current epoch.
 
     Args:
         enrolment: who may enrol.
         user_id: the user.
         segments: the user's segments by now; read only where the test is targeted.
+        now: the time.
     """
-    reason = reason_to_refuse(enrolment, user_id, segments)
+    reason = reason_to_refuse(enrolment, user_id, segments, now)
     if reason is not None:
         return Placement(reason=reason)
     epoch = enrolment.epoch

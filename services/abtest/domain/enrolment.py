@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.abtest.domain.hashing import BUCKETS, hash_bucket
-from services.abtest.domain.model import Group, WeightEpoch
+from services.abtest.domain.model import Group, Status, WeightEpoch
 
 LARGEST_HOLDOUT_SHARE: Final = 0.5
 BucketSpan = tuple[int, int]
@@ -28,6 +28,15 @@ class NotEnrolled(StrEnum):
     TARGETING = "targeting"
     EXCLUSION = "exclusion"
     COVERAGE = "coverage"
+
+
+_REASONS_BY_STATUS: Final = {
+    Status.DRAFT: NotEnrolled.NOT_STARTED,
+    Status.SCHEDULED: NotEnrolled.NOT_STARTED,
+    Status.PAUSED: NotEnrolled.PAUSED,
+    Status.ENDED: NotEnrolled.ENDED,
+    Status.ARCHIVED: NotEnrolled.ENDED,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +71,16 @@ class Holdout:
 class Enrolment:
     """What decides over a user who has no group yet.
 
-    `closed` tells why the test enrols nobody now, None where it does. `exclusion_spans` are the test's
-    buckets in `exclusion_group`. `holdouts` are (holdout_id, share) of those that hold for it now.
+    `ends_at` is when the test is to end by itself. `exclusion_spans` are the test's buckets in
+    `exclusion_group`. `holdouts` are (holdout_id, share) of those that hold for it now.
     """
 
     test_id: str
     groups: tuple[Group, ...]
     seed: str
     epoch: WeightEpoch
-    closed: NotEnrolled | None
+    status: Status
+    ends_at: datetime | None = None
     include_segments: tuple[str, ...] = ()
     exclude_segments: tuple[str, ...] = ()
     exclusion_group: str | None = None
@@ -78,18 +88,28 @@ class Enrolment:
     holdouts: tuple[tuple[str, float], ...] = ()
 
     @property
-    def is_targeted(self) -> bool:
+    def needs_segments(self) -> bool:
         """Whether a user's segments matter."""
-        return bool(self.include_segments or self.exclude_segments)
+        return self.status is Status.RUNNING and bool(self.include_segments or self.exclude_segments)
+
+    def reason_closed(self, now: datetime) -> NotEnrolled | None:
+        """Return why the test enrols nobody now, None where it does."""
+        if self.status is Status.RUNNING:
+            is_over = self.ends_at is not None and self.ends_at <= now
+            return NotEnrolled.ENDED if is_over else None
+        return _REASONS_BY_STATUS[self.status]
 
 
-def reason_to_refuse(enrolment: Enrolment, user_id: str, segments: Sequence[str]) -> NotEnrolled | None:
+def reason_to_refuse(
+    enrolment: Enrolment, user_id: str, segments: Sequence[str], now: datetime
+) -> NotEnrolled | None:
     """Return why a user may not enrol whatever the hash of the test itself says; None where nothing does.
 
     The first that holds of: the test's state, a holdout, targeting, the exclusion group.
     """
-    if enrolment.closed is not None:
-        return enrolment.closed
+    closed = enrolment.reason_closed(now)
+    if closed is not None:
+        return closed
     if any(is_held_out(holdout_id, share, user_id) for holdout_id, share in enrolment.holdouts):
         return NotEnrolled.HOLDOUT
     if not is_targeted(enrolment.include_segments, enrolment.exclude_segments, segments):

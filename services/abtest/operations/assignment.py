@@ -105,7 +105,7 @@ async def _list_segments(
     connection: Connection, keys: Sequence[AssignmentKey], tests: Mapping[str, Enrolment]
 ) -> Mapping[str, Sequence[str]]:
     """Return the segments of the users for whose tests they matter."""
-    targeted = {test_id for test_id, test in tests.items() if test.is_targeted and test.closed is None}
+    targeted = {test_id for test_id, test in tests.items() if test.needs_segments}
     users = {user_id for test_id, user_id in keys if test_id in targeted}
     return await enrolment.list_user_segments(connection, sorted(users)) if users else {}
 
@@ -116,7 +116,7 @@ def place(
     """Return the first assignment of a (test_id, user_id), or why there is none."""
     if test is None:
         return unknown_test(key[0])
-    placement = place_user(test, key[1], segments)
+    placement = place_user(test, key[1], segments, now)
     if placement.group_index is None or placement.propensity is None:
         return AssignmentOutcome(reason=placement.reason)
     return Assignment(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.abtest.domain.enrolment import BucketSpan, Enrolment, EnrolmentRules, Holdout, NotEnrolled
+from services.abtest.domain.enrolment import BucketSpan, Enrolment, EnrolmentRules, Holdout
 from services.abtest.domain.model import Group, Status, WeightEpoch
 from services.abtest.store.statements import STATEMENTS, Connection, Record
 
@@ -145,7 +145,8 @@ def _enrolment(row: Record) -> Enrolment:
         ),
         seed=row["hash_seed"],
         epoch=WeightEpoch(number=row["epoch"], weights=tuple(row["weights"]), coverage=row["coverage"]),
-        closed=None if Status(row["status"]) is Status.RUNNING else NotEnrolled.ENDED,
+        status=Status(row["status"]),
+        ends_at=row["ends_at"],
         include_segments=tuple(row["include_segments"]),
         exclude_segments=tuple(row["exclude_segments"]),
         exclusion_group=row["exclusion_group"],

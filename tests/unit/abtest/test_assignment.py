@@ -1,6 +1,7 @@
 """Placing users: shares, coverage, and what 10,000 buckets make of them."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -17,28 +18,30 @@ from services.abtest.domain.assignment import (
 )
 from services.abtest.domain.enrolment import Enrolment, NotEnrolled
 from services.abtest.domain.hashing import BUCKETS
-from services.abtest.domain.model import EpochCounts, GroupCounts, WeightEpoch
+from services.abtest.domain.model import EpochCounts, GroupCounts, Status, WeightEpoch
 from services.abtest.domain.sample_ratio import check_sample_ratio
 from services.common.errors import InvalidArgumentError
 from tests.abtest_factories import design
 
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
 
 def a_test(
-    *, weights: tuple[float, ...] = (0.5, 0.5), coverage: float = 1.0, closed: NotEnrolled | None = None
+    *, weights: tuple[float, ...] = (0.5, 0.5), coverage: float = 1.0, status: Status = Status.RUNNING
 ) -> Enrolment:
     return Enrolment(
         test_id="t",
         groups=design().groups,
         seed="seed",
         epoch=WeightEpoch(number=1, weights=weights, coverage=coverage),
-        closed=closed,
+        status=status,
     )
 
 
 @pytest.mark.parametrize(("weights", "coverage"), [((0.5, 0.5), 1.0), ((0.9, 0.1), 1.0), ((0.2, 0.8), 0.3)])
 def test_groups_get_their_shares(weights: tuple[float, float], coverage: float) -> None:
     test = a_test(weights=weights, coverage=coverage)
-    placed = Counter(place_user(test, f"user-{number}", ()).group_index for number in range(20_000))
+    placed = Counter(place_user(test, f"user-{number}", (), NOW).group_index for number in range(20_000))
     enrolled = placed[0] + placed[1]
     # Within 4 standard errors of what is promised.
     assert enrolled / 20_000 == pytest.approx(
@@ -50,18 +53,18 @@ def test_groups_get_their_shares(weights: tuple[float, float], coverage: float) 
 
 
 def test_the_propensity_is_the_groups_weight_among_the_enrolled() -> None:
-    placement = place_user(a_test(weights=(0.9, 0.1), coverage=0.999), "a", ())
+    placement = place_user(a_test(weights=(0.9, 0.1), coverage=0.999), "a", (), NOW)
     assert placement.group_index == 0
     assert placement.propensity == pytest.approx(0.9, abs=1e-4)
 
 
 def test_an_ended_test_places_nobody() -> None:
-    placement = place_user(a_test(closed=NotEnrolled.ENDED), "a", ())
+    placement = place_user(a_test(status=Status.ENDED), "a", (), NOW)
     assert (placement.group_index, placement.reason) == (None, NotEnrolled.ENDED)
 
 
 def test_a_user_beyond_the_coverage_is_placed_nowhere() -> None:
-    placement = place_user(a_test(coverage=0.01), "a", ())
+    placement = place_user(a_test(coverage=0.01), "a", (), NOW)
     assert (placement.group_index, placement.reason) == (None, NotEnrolled.COVERAGE)
 
 

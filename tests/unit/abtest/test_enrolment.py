@@ -1,6 +1,7 @@
 """Who may enrol: targeting, holdouts, and parts of an exclusion group, each by a hash of its own."""
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -23,16 +24,18 @@ from services.abtest.domain.enrolment import (
     is_targeted,
 )
 from services.abtest.domain.hashing import BUCKETS, hash_bucket
-from services.abtest.domain.model import WeightEpoch
+from services.abtest.domain.model import Status, WeightEpoch
 from tests.abtest_factories import design
 
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 USERS = [f"user-{number}" for number in range(20_000)]
 
 
 def enrolment(
     *,
     seed: str = "seed",
-    closed: NotEnrolled | None = None,
+    status: Status = Status.RUNNING,
+    ends_at: datetime | None = None,
     include_segments: tuple[str, ...] = (),
     exclude_segments: tuple[str, ...] = (),
     exclusion_spans: tuple[BucketSpan, ...] | None = None,
@@ -43,7 +46,8 @@ def enrolment(
         groups=design().groups,
         seed=seed,
         epoch=WeightEpoch(number=1, weights=(0.5, 0.5), coverage=1.0),
-        closed=closed,
+        status=status,
+        ends_at=ends_at,
         include_segments=include_segments,
         exclude_segments=exclude_segments,
         exclusion_group=None if exclusion_spans is None else "g",
@@ -76,13 +80,13 @@ def test_the_first_reason_that_holds_is_told() -> None:
     held = next(user for user in USERS if is_held_out("h", 0.5, user))
     free = next(user for user in USERS if not is_held_out("h", 0.5, user))
 
-    def reason(user: str, segments: tuple[str, ...], closed: NotEnrolled | None = None) -> str | None:
+    def reason(user: str, segments: tuple[str, ...], status: Status = Status.RUNNING) -> str | None:
         test = enrolment(
-            closed=closed, include_segments=("gold",), exclusion_spans=((0, 0),), holdouts=(("h", 0.5),)
+            status=status, include_segments=("gold",), exclusion_spans=((0, 0),), holdouts=(("h", 0.5),)
         )
-        return place_user(test, user, segments).reason
+        return place_user(test, user, segments, NOW).reason
 
-    assert reason(held, (), NotEnrolled.PAUSED) == "paused"
+    assert reason(held, (), Status.PAUSED) == "paused"
     assert reason(held, ()) == "holdout"
     assert reason(free, ()) == "targeting"
     assert reason(free, ("gold",)) == "exclusion"
@@ -118,7 +122,7 @@ def test_tests_of_one_exclusion_group_share_no_user() -> None:
     assert allocate_spans([*first, *second], 0.0001) is None
     tests = [enrolment(seed="a", exclusion_spans=first), enrolment(seed="b", exclusion_spans=second)]
     placed = [
-        {user for user in USERS if place_user(test, user, ()).group_index is not None} for test in tests
+        {user for user in USERS if place_user(test, user, (), NOW).group_index is not None} for test in tests
     ]
     assert not placed[0] & placed[1]
     assert len(placed[0]) + len(placed[1]) == len(USERS)
@@ -168,8 +172,29 @@ def test_rules_do_not_touch_who_is_in_which_group() -> None:
     plain = enrolment()
     ruled = enrolment(exclusion_spans=((0, 5000),), holdouts=(("h", 0.3),), exclude_segments=("new",))
     for user in USERS[:2000]:
-        placement = place_user(ruled, user, ())
+        placement = place_user(ruled, user, (), NOW)
         if placement.group_index is not None:
-            assert placement == place_user(plain, user, ())
+            assert placement == place_user(plain, user, (), NOW)
         else:
             assert placement.reason in {NotEnrolled.HOLDOUT, NotEnrolled.EXCLUSION}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (Status.DRAFT, NotEnrolled.NOT_STARTED),
+        (Status.SCHEDULED, NotEnrolled.NOT_STARTED),
+        (Status.PAUSED, NotEnrolled.PAUSED),
+        (Status.ENDED, NotEnrolled.ENDED),
+        (Status.ARCHIVED, NotEnrolled.ENDED),
+        (Status.RUNNING, None),
+    ],
+)
+def test_only_a_running_test_enrols(status: Status, reason: NotEnrolled | None) -> None:
+    assert enrolment(status=status).reason_closed(NOW) is reason
+
+
+def test_a_test_whose_time_is_over_enrols_nobody_though_nothing_has_ended_it_yet() -> None:
+    running = enrolment(ends_at=NOW)
+    assert running.reason_closed(NOW - timedelta(microseconds=1)) is None
+    assert running.reason_closed(NOW) is NotEnrolled.ENDED

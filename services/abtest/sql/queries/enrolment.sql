@@ -4,7 +4,7 @@
 -- What decides over users who have no group yet, of these tests: their state, hash, current weights, rules, and the
 -- holdouts that hold for them now.
 select
-    t.test_id, t.status, t.hash_seed, w.epoch, w.weights, w.coverage,
+    t.test_id, t.status, t.ends_at, t.hash_seed, w.epoch, w.weights, w.coverage,
     array(
         select g.group_name from ab_test_groups g where g.test_id = t.test_id order by g.group_index
     ) as group_names,
@@ -40,11 +40,12 @@ where user_id = any($1::text[]);
 select pg_advisory_xact_lock(hashtextextended('abtest.exclusion_groups/' || $1::text, 0));
 
 -- name: list_exclusion_members :many
--- The tests that hold a part of an exclusion group (null: of any), with what they hold; ended ones hold nothing.
+-- The tests that hold a part of an exclusion group (null: of any), with what they hold; ended (2) and archived (6)
+-- ones hold nothing.
 select r.exclusion_group, r.test_id, t.test_name, r.exclusion_share, r.exclusion_firsts, r.exclusion_ends
 from ab_test_enrolment_rules r
 join ab_tests t on t.test_id = r.test_id
-where r.exclusion_group is not null and ($1::text is null or r.exclusion_group = $1) and t.ended_at is null
+where r.exclusion_group is not null and ($1::text is null or r.exclusion_group = $1) and t.status not in (2, 6)
 order by r.exclusion_group, t.created_at, r.test_id;
 
 -- name: insert_enrolment_rules :exec
