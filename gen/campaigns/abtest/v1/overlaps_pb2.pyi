@@ -101,6 +101,7 @@ class ComparedTest(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     WINNER_FIELD_NUMBER: _builtins.int
+    PRIMARY_METRIC_FIELD_NUMBER: _builtins.int
     test_id: _builtins.str
     """The test."""
     test_name: _builtins.str
@@ -113,6 +114,8 @@ class ComparedTest(_message.Message):
     """Its final verdict. Unset before its end."""
     winner: _builtins.str
     """The group that won. Unset where none has."""
+    primary_metric: _builtins.str
+    """The name of the metric that decides."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started. Unset before."""
@@ -137,10 +140,11 @@ class ComparedTest(_message.Message):
         groups: _abc.Iterable[Global___ComparedGroup] | None = ...,
         verdict: _builtins.str | None = ...,
         winner: _builtins.str | None = ...,
+        primary_metric: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_verdict", b"_verdict", "_winner", b"_winner", "end_time", b"end_time", "start_time", b"start_time", "verdict", b"verdict", "winner", b"winner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verdict", b"_verdict", "_winner", b"_winner", "decision_method", b"decision_method", "end_time", b"end_time", "groups", b"groups", "start_time", b"start_time", "status", b"status", "test_id", b"test_id", "test_name", b"test_name", "verdict", b"verdict", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verdict", b"_verdict", "_winner", b"_winner", "decision_method", b"decision_method", "end_time", b"end_time", "groups", b"groups", "primary_metric", b"primary_metric", "start_time", b"start_time", "status", b"status", "test_id", b"test_id", "test_name", b"test_name", "verdict", b"verdict", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verdict: _TypeAlias = _typing.Literal["verdict"]  # noqa: Y015
     _WhichOneofArgType__verdict: _TypeAlias = _typing.Literal["_verdict", b"_verdict"]  # noqa: Y015
@@ -178,7 +182,7 @@ class ComparedGroup(_message.Message):
     conversion_rate: _builtins.float
     """conversions over users, in the test's final result."""
     relative_lift: _builtins.float
-    """conversion_rate over control's, less 1. Unset for control."""
+    """Its value of the primary metric over control's, less 1. Unset for control, and where control's is 0."""
     @_builtins.property
     def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """Its interval at the test's confidence_level."""

@@ -60,7 +60,7 @@ class SimulateTestRequest(_message.Message):
     minimum_detectable_effect: _builtins.float
     """The effect the test is designed to find, as in CreateTest. Unset: the first of relative_lifts that is not 0."""
     planned_looks: _builtins.int
-    """Of `group_sequential`: looks planned, as in CreateTest: 1 to 100. Unset: 5. Unset for the other methods."""
+    """Of `group_sequential`: looks planned, as in CreateTest: 1 to 100. Unset: 10. Unset for the other methods."""
     @_builtins.property
     def relative_lifts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The true effect of each variant in the A/B simulations, relative to the baseline, in the variants' order: 0.2 is 10 %
