@@ -115,12 +115,6 @@ async def test_an_unknown_campaign_is_named_and_nothing_is_created(abtest: ABTes
     assert not (await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest())).tests
 
 
-async def test_a_method_that_is_not_built_is_refused_by_name(abtest: ABTestServiceStub) -> None:
-    code, reason, fields = await refusal(abtest.CreateTest(a_test(decision_method="group_sequential")))
-    assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_OFFERED")
-    assert set(fields) == {"decision_method"}
-
-
 async def test_a_user_keeps_the_group_of_the_first_call(abtest: ABTestServiceStub) -> None:
     created = await abtest.CreateTest(a_test(hash_seed="seed"))
     request = assignments_pb2.AssignUserRequest(test_id=created.test_id, user_id="a")
