@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -48,26 +49,31 @@ def boundaries(
     >>> [round(z, 4) for z in boundaries([0.2, 0.4, 0.6, 0.8, 1.0], [1, 2, 3, 4, 5], 0.05)]
     [4.8769, 3.3569, 2.6803, 2.2898, 2.031]
     """
-    return _boundaries(tuple(progress), tuple(_growing(informations)), significance_level)
+    return _boundaries(tuple(progress), tuple(_growing(informations)), significance_level).found
 
 
-@lru_cache(maxsize=512)
+@dataclass(frozen=True, kw_only=True)
+class _Boundaries:
+    """Boundaries so far, the level they spend, and the paths that none of them stopped."""
+
+    found: tuple[float, ...]
+    assigned: float
+    path: "_Path"
+
+
+@lru_cache(maxsize=1024)
 def _boundaries(
     progress: tuple[float, ...], informations: tuple[float, ...], significance_level: float
-) -> tuple[float, ...]:
-    found: list[float] = []
-    assigned = 0.0
-    path = _Path()
-    for share, information in zip(progress, informations, strict=True):
-        allowed = spent_level(share, significance_level)
-        path.advance(information)
-        boundary = NEVER
-        if allowed - assigned > _SMALLEST_SPENDING:
-            boundary = path.boundary(allowed - assigned)
-            assigned = allowed
-        path.stop_at(boundary)
-        found.append(boundary)
-    return tuple(found)
+) -> _Boundaries:
+    if not progress:
+        return _Boundaries(found=(), assigned=0.0, path=_Path.start())
+    # The looks before are those of the analysis before: only the new one is computed.
+    before = _boundaries(progress[:-1], informations[:-1], significance_level)
+    allowed = spent_level(progress[-1], significance_level)
+    path, boundary, assigned = before.path.advance(informations[-1]), NEVER, before.assigned
+    if allowed - assigned > _SMALLEST_SPENDING:
+        boundary, assigned = path.boundary(allowed - assigned), allowed
+    return _Boundaries(found=(*before.found, boundary), assigned=assigned, path=path.stop_at(boundary))
 
 
 def crossing_probabilities(
@@ -77,12 +83,12 @@ def crossing_probabilities(
 
     `drift` is the mean of z at information 1, so that its mean at information I is drift x sqrt(I).
     """
-    path = _Path(drift=drift)
+    path = _Path.start(drift)
     found = []
     for bound, information in zip(bounds, _growing(informations), strict=True):
-        path.advance(information)
+        path = path.advance(information)
         found.append(path.exit_probability(bound))
-        path.stop_at(bound)
+        path = path.stop_at(bound)
     return tuple(found)
 
 
@@ -93,33 +99,39 @@ def _growing(informations: Sequence[float]) -> list[float]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Path:
     """The score's sub-density among the paths that no look has stopped yet, at Gauss and Legendre's nodes.
 
     The score at information I is normal with mean drift x I and variance I, its increments independent.
+    `mass` is density times the node's weight, at the look before; `step` is what information grew since.
+
     Source: C. Jennison, B. W. Turnbull (2000), Group Sequential Methods, chapter 19.
     """
 
-    def __init__(self, *, drift: float = 0.0) -> None:
-        self._drift = drift
-        self._information = 0.0
-        self._step = 0.0
-        self._scores = np.zeros(1)
-        self._mass = np.ones(1)  # density times the node's weight
+    drift: float
+    information: float
+    step: float
+    scores: Array
+    mass: Array
 
-    def advance(self, information: float) -> None:
-        """Let information grow to this at the next look."""
-        self._step = information - self._information
-        self._information = information
+    @classmethod
+    def start(cls, drift: float = 0.0) -> "_Path":
+        """Return the single path before any look."""
+        return cls(drift=drift, information=0.0, step=0.0, scores=np.zeros(1), mass=np.ones(1))
+
+    def advance(self, information: float) -> "_Path":
+        """Return the paths as information has grown to this."""
+        return replace(self, information=information, step=information - self.information)
 
     def exit_probability(self, bound: float) -> float:
         """Return the probability to reach this look and have |z| at or beyond `bound` there."""
         if math.isinf(bound):
             return 0.0
-        edge, means = bound * math.sqrt(self._information), self._means()
-        spread = math.sqrt(self._step)
+        edge, means = bound * math.sqrt(self.information), self._means()
+        spread = math.sqrt(self.step)
         tails = special.ndtr((means - edge) / spread) + special.ndtr((-means - edge) / spread)
-        return float(self._mass @ tails)
+        return float(self.mass @ tails)
 
     def boundary(self, probability: float) -> float:
         """Return the bound whose exit probability this is; 0 where even that is less."""
@@ -132,24 +144,23 @@ class _Path:
 
         return float(optimize.brentq(excess, 0.0, _FARTHEST_Z, xtol=1e-12, rtol=1e-12))
 
-    def stop_at(self, bound: float) -> None:
-        """Leave out the paths that this look stops."""
-        spread = math.sqrt(self._step)
-        middle, deviation = self._drift * self._information, math.sqrt(self._information)
+    def stop_at(self, bound: float) -> "_Path":
+        """Return the paths that this look does not stop."""
+        spread = math.sqrt(self.step)
+        middle, deviation = self.drift * self.information, math.sqrt(self.information)
         edge = bound * deviation
         low = max(-edge, middle - _FARTHEST_Z * deviation)
         high = min(edge, middle + _FARTHEST_Z * deviation)
         if high <= low:
-            self._scores, self._mass = np.zeros(1), np.zeros(1)
-            return
+            return replace(self, scores=np.zeros(1), mass=np.zeros(1))
         nodes, weights = _nodes(math.ceil(_NODES_PER_DEVIATION * (high - low) / (2.0 * spread)) + 24)
         scores = low + (high - low) * (nodes + 1.0) / 2.0
         kernel = np.exp(-0.5 * ((scores[:, None] - self._means()[None, :]) / spread) ** 2)
-        density = kernel @ self._mass / (spread * math.sqrt(2.0 * math.pi))
-        self._scores, self._mass = scores, density * weights * (high - low) / 2.0
+        density = kernel @ self.mass / (spread * math.sqrt(2.0 * math.pi))
+        return replace(self, scores=scores, mass=density * weights * (high - low) / 2.0)
 
     def _means(self) -> Array:
-        return np.asarray(self._scores + self._drift * self._step)
+        return np.asarray(self.scores + self.drift * self.step)
 
 
 @lru_cache(maxsize=128)
