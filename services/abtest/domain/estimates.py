@@ -110,11 +110,11 @@ def combine_estimates(terms: Iterable[tuple[float, GroupEstimate]]) -> Estimate 
             return None
         value += weight * group.value
         parts.append((weight**2 * group.squared_standard_error, group.degrees_of_freedom))
-    return _estimate_with_spread(value, parts)
+    return _estimate_with_spread(value, parts) if any(variance for variance, _ in parts) else None
 
 
-def combine_effects(terms: Iterable[tuple[float, Estimate]]) -> Estimate | None:
-    """Return the weighted sum of independent estimates; None where all weights are 0."""
+def combine_effects(terms: Iterable[tuple[float, Estimate]]) -> Estimate:
+    """Return the weighted sum of independent estimates; the weights must not all be 0."""
     value = 0.0
     parts: list[tuple[float, float]] = []
     for weight, estimate in terms:
@@ -123,14 +123,12 @@ def combine_effects(terms: Iterable[tuple[float, Estimate]]) -> Estimate | None:
     return _estimate_with_spread(value, parts)
 
 
-def _estimate_with_spread(value: float, parts: Sequence[tuple[float, float]]) -> Estimate | None:
-    """Return a sum whose parts have these variances and degrees of freedom; None where nothing varies.
+def _estimate_with_spread(value: float, parts: Sequence[tuple[float, float]]) -> Estimate:
+    """Return a sum whose parts have these variances, not all 0, and degrees of freedom.
 
     Source: F. E. Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
     """
     variance = sum(part for part, _ in parts)
-    if variance <= 0.0:
-        return None
     inverse_degrees = sum((part / variance) ** 2 / degrees for part, degrees in parts)
     return Estimate(
         value=value,

@@ -102,10 +102,8 @@ def estimate_log_rate_ratio_within(strata: Sequence[Counted], variant: int) -> E
     pairs = usable_pairs(strata, variant)
     if len(pairs) == 1:
         return estimate_log_rate_ratio(*pairs[0])
-    if smallest_stratified_expected_count(strata, variant) < SMALL_EXPECTED_COUNT:
-        return None
     log_ratio = estimate_log_ratio(strata, variant)
-    if log_ratio is None:
+    if log_ratio is None or smallest_stratified_expected_count(strata, variant) < SMALL_EXPECTED_COUNT:
         return None
     return Estimate(
         value=log_ratio.point_estimate,

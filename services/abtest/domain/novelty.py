@@ -48,7 +48,7 @@ class NoveltyTrend:
 def estimate_trend(periods: Sequence[PeriodEffect], *, significance_level: float) -> NoveltyTrend | None:
     """Return the trend of the effect over the days since exposure.
 
-    None with fewer than three periods, or none but of one day.
+    None with fewer than three periods. No two are of the same days.
 
     Periods are taken for independent. First conversions among those who had not converted before are so
     (D. R. Cox 1972, JRSS B 34, 187-220: a user's parts in successive days are uncorrelated); repeated values
@@ -67,13 +67,9 @@ def estimate_trend(periods: Sequence[PeriodEffect], *, significance_level: float
     spread = sum(
         leverage * (period.middle - center) for leverage, period in zip(leverages, periods, strict=True)
     )
-    if spread <= 0.0:
-        return None
     effects = [period.effect for period in periods]
     average = combine_effects(zip((weight / total for weight in weights), effects, strict=True))
     slope = combine_effects(zip((leverage / spread for leverage in leverages), effects, strict=True))
-    if average is None or slope is None:
-        return None
     test = slope.test(method=TREND)
     pattern = STABLE
     if test.p_value < significance_level:

@@ -4,6 +4,7 @@ A double ends at 1e-308 and a large test does not, so below `_TRUSTED_ABOVE` con
 Infinite degrees of freedom give the normal (of t) and chi-squared (of F).
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,6 @@ _LN10 = math.log(10.0)
 _TRUSTED_ABOVE = 1e-280
 _TINY = 1e-300
 _PRECISION = 1e-15
-_MOST_TERMS = 100_000
 
 
 def student_quantile(confidence_level: float, degrees_of_freedom: float) -> float:
@@ -89,12 +89,12 @@ def _log_chi_squared(statistic: float, degrees_of_freedom: float) -> float:
     Source: NIST Digital Library of Mathematical Functions, 8.9.2, in its even part.
     """
     a, x = degrees_of_freedom / 2.0, statistic / 2.0
-    fraction = _continue(x + 1.0 - a, ((-m * (m - a), x + 2 * m + 1.0 - a) for m in range(1, _MOST_TERMS)))
+    fraction = _continue(x + 1.0 - a, ((-m * (m - a), x + 2 * m + 1.0 - a) for m in itertools.count(1)))
     return a * math.log(x) - x - float(special.gammaln(a)) - math.log(fraction)
 
 
 def _beta_steps(a: float, b: float, x: float) -> Iterator[tuple[float, float]]:
-    for term in range(1, _MOST_TERMS):
+    for term in itertools.count(1):
         m = term // 2
         if term % 2:
             yield -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)), 1.0
@@ -103,20 +103,19 @@ def _beta_steps(a: float, b: float, x: float) -> Iterator[tuple[float, float]]:
 
 
 def _continue(first: float, steps: Iterator[tuple[float, float]]) -> float:
-    """Return first + n1 / (d1 + n2 / (d2 + ...)) for steps (n, d).
+    """Return first + n1 / (d1 + n2 / (d2 + ...)) for endless steps (n, d), which must converge.
 
     Source: W. J. Lentz (1976), Applied Optics 15, 668-671, as modified by I. J. Thompson, A. R. Barnett
     (1986), Journal of Computational Physics 64, 490-509.
     """
     value = upper = first
-    lower = 0.0
-    for numerator, denominator in steps:
+    lower, change = 0.0, math.inf
+    while abs(change - 1.0) > _PRECISION:
+        numerator, denominator = next(steps)
         lower = 1.0 / _away_from_zero(denominator + numerator * lower)
         upper = _away_from_zero(denominator + numerator / upper)
         change = upper * lower
         value *= change
-        if abs(change - 1.0) < _PRECISION:
-            break
     return value
 
 

@@ -31,7 +31,7 @@ def adjusted(groups: list[tuple[Values, Values]]) -> tuple[CovariateAdjustment, 
     return adjustment, effect
 
 
-@pytest.mark.parametrize("users", [(8, 8), (200, 200), (30, 3000)])
+@pytest.mark.parametrize("users", [(8, 8), (200, 200), (30, 3000), (2000, 200_000)])
 def test_cuped_is_the_analysis_of_covariance(users: tuple[int, int]) -> None:
     generator = np.random.default_rng(sum(users))
     groups = [past_and_present(generator, size, slope=0.9, lift=0.3 * g) for g, size in enumerate(users)]

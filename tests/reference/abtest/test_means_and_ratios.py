@@ -162,7 +162,7 @@ def ratio_values(generator: np.random.Generator, users: int, rate: float) -> tup
     return generator.binomial(views, own_rates).astype(float), views.astype(float)
 
 
-@pytest.mark.parametrize("users", [(2, 2), (7, 40), (1500, 1500), (50, 5000)])
+@pytest.mark.parametrize("users", [(2, 2), (7, 40), (1500, 1500), (50, 5000), (10_000, 1_000_000)])
 def test_the_delta_method_is_welch_of_each_users_part(users: tuple[int, int]) -> None:
     generator = np.random.default_rng(sum(users))
     groups = [ratio_values(generator, size, 0.3) for size in users]

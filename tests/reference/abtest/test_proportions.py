@@ -46,8 +46,13 @@ LEVELS = (0.80, 0.95, 0.999)
 
 
 def tables() -> list[tuple[GroupCounts, GroupCounts]]:
-    """Zero cells, full cells, one-user arms, 1:100 imbalance, a million users."""
-    return [
+    """Zero cells, full cells, one-user arms, 1:100 imbalance, a million users, with few conversions."""
+    few = [
+        (GroupCounts(users=n0, conversions=x0), GroupCounts(users=n1, conversions=x1))
+        for n0, n1 in ((1_000_000, 1_000_000), (10_000, 1_000_000))
+        for x0, x1 in ((0, 1), (0, 4), (2, 7), (n0, n1 - 3), (n0 - 5, n1))
+    ]
+    return few + [
         (
             GroupCounts(users=n0, conversions=round(share0 * n0)),
             GroupCounts(users=n1, conversions=round(share1 * n1)),
@@ -59,6 +64,15 @@ def tables() -> list[tuple[GroupCounts, GroupCounts]]:
 def as_table(control: GroupCounts, variant: GroupCounts) -> NDArray[np.int64]:
     rows = [(counts.conversions, counts.users - counts.conversions) for counts in (control, variant)]
     return np.array(rows, dtype=np.int64)
+
+
+def test_nobody_is_compared_with_nobody() -> None:
+    nobody, somebody = GroupCounts(users=0), GroupCounts(users=10, conversions=3)
+    for control, variant in ((nobody, somebody), (somebody, nobody)):
+        assert smallest_expected_count(control, variant) is None
+        assert compare_proportions(control, variant) is None
+        assert difference_interval(control, variant, 0.95) is None
+        assert lift_interval(control, variant, 0.95) is None
 
 
 def test_chi_squared_agrees_with_scipy() -> None:
@@ -106,6 +120,17 @@ def test_fisher_agrees_with_scipy() -> None:
         assert ours.p_value == pytest.approx(theirs, rel=1e-9), (control, variant)
         checked += 1
     assert checked > 100
+
+
+def test_fishers_p_value_below_the_smallest_double_is_told_by_its_logarithm() -> None:
+    # All 400 of control convert and nobody of 40,000: a single table is as unlikely, one of C(40400, 400).
+    control, variant = GroupCounts(users=400, conversions=400), GroupCounts(users=40_000, conversions=0)
+    test = compare_proportions(control, variant)
+    assert test is not None
+    assert test.method == "fisher_exact"
+    assert test.p_value == SMALLEST_P_VALUE
+    assert test.log10_p_value == pytest.approx(-math.log10(math.comb(40_400, 400)), rel=1e-12)
+    assert test.log10_p_value < -900
 
 
 @given(n0=st.integers(1, 60), n1=st.integers(1, 60), share0=st.floats(0, 1), share1=st.floats(0, 1))

@@ -346,7 +346,6 @@ def test_the_trend_is_statsmodels_weighted_least_squares() -> None:
     assert trend.average.value == pytest.approx(np.average(table[:, 1], weights=1 / table[:, 2] ** 2))
     assert trend.pattern == NOVELTY
     assert estimate_trend(periods[:2], significance_level=0.05) is None
-    assert estimate_trend([periods[0]] * 3, significance_level=0.05) is None
 
 
 def exposed_days(
