@@ -1,13 +1,17 @@
 """GrowthBook's hash, version 2: which of 10,000 buckets a user falls into."""
 
+from functools import lru_cache
+
 BUCKETS = 10_000
 _OFFSET_BASIS = 0x811C9DC5
 _PRIME = 0x01000193
 _MASK = 0xFFFFFFFF
 
 
-def fnv1a32(text: str) -> int:
+def fnv1a32(text: str, start: int = _OFFSET_BASIS) -> int:
     """Return the 32-bit FNV-1a hash of `text`, taken over its UTF-16 code units as JavaScript sees them.
+
+    `start` is the hash of what comes before `text`.
 
     Source: G. Fowler, L. C. Noll, K.-P. Vo, draft-eastlake-fnv; GrowthBook's SDKs feed it code units, not
     bytes, so a character outside the Basic Multilingual Plane counts as its two surrogates.
@@ -15,7 +19,7 @@ def fnv1a32(text: str) -> int:
     >>> hex(fnv1a32("a"))
     '0xe40c292c'
     """
-    value = _OFFSET_BASIS
+    value = start
     for unit in memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H") if text else ():
         value = ((value ^ unit) * _PRIME) & _MASK
     return value
@@ -30,4 +34,10 @@ def hash_bucket(seed: str, user_id: str) -> int:
     >>> hash_bucket("seed", "a")
     505
     """
-    return fnv1a32(str(fnv1a32(seed + user_id))) % BUCKETS
+    return fnv1a32(str(fnv1a32(user_id, _hash_seed(seed)))) % BUCKETS
+
+
+@lru_cache(maxsize=1024)
+def _hash_seed(seed: str) -> int:
+    """Return the hash of a seed, which one test's users share."""
+    return fnv1a32(seed)

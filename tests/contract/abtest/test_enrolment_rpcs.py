@@ -7,26 +7,15 @@ from typing import Any
 import asyncpg
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import assignments_pb2, exclusion_pb2, exposures_pb2, results_pb2, tests_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.abtest.domain.assignment import bucket_ranges, bucket_shares, choose_group
 from services.abtest.domain.hashing import BUCKETS, hash_bucket
-from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_campaigns
+from tests.abtest_factories import VARIANT_CAMPAIGN, a_test, add_campaigns, refusal
 
 USERS = [f"user-{number}" for number in range(60)]
-
-
-def a_test(**fields: Any) -> tests_pb2.CreateTestRequest:  # noqa: ANN401 (a request's fields)
-    values: dict[str, Any] = {
-        "test_name": "t",
-        "control_campaign_id": CONTROL_CAMPAIGN,
-        "variant_campaign_id": VARIANT_CAMPAIGN,
-        "target_sample_size": 1000,
-    }
-    return tests_pb2.CreateTestRequest(**(values | fields))
 
 
 async def create(abtest: ABTestServiceStub, **fields: Any) -> str:  # noqa: ANN401 (a request's fields)
@@ -49,17 +38,10 @@ def reasons(answers: dict[str, assignments_pb2.UserAssignment]) -> set[str]:
     return {answer.reason for answer in answers.values() if answer.reason}
 
 
-async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str, set[str]]:
+async def refused(call: Awaitable[object]) -> tuple[grpc.StatusCode, str, set[str]]:
     """Return the code, the reason and the fields of a call that fails."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    details = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert isinstance(details, bytes)
-    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status_pb2.Status.FromString(details).details:
-        if not detail.Unpack(info):
-            detail.Unpack(request)
-    return caught.value.code(), info.reason, {violation.field for violation in request.field_violations}
+    code, reason, violations = await refusal(call)
+    return code, reason, set(violations)
 
 
 async def set_segments(admin_url: str, segments: dict[str, list[str]]) -> None:
@@ -114,7 +96,7 @@ async def test_tests_of_an_exclusion_group_share_no_user(abtest: ABTestServiceSt
 async def test_a_full_exclusion_group_takes_no_test_until_one_ends(abtest: ABTestServiceStub) -> None:
     first = await create(abtest, exclusion_group="banner", exclusion_share=0.7)
     third = a_test(exclusion_group="banner", exclusion_share=0.31, request_id="third")
-    assert await refusal(abtest.CreateTest(third)) == (
+    assert await refused(abtest.CreateTest(third)) == (
         grpc.StatusCode.FAILED_PRECONDITION,
         "EXCLUSION_GROUP_FULL",
         {"exclusion_share"},
@@ -161,12 +143,13 @@ async def test_a_holdout_that_is_not_global_holds_for_tests_that_name_it(abtest:
 
 async def test_holdouts_are_refused_with_the_field_at_fault(abtest: ABTestServiceStub) -> None:
     def holdout(**fields: Any) -> exclusion_pb2.CreateHoldoutRequest:  # noqa: ANN401 (a request's fields)
-        return exclusion_pb2.CreateHoldoutRequest(**({"holdout_id": "h", "share": 0.1} | fields))
+        values: dict[str, Any] = {"holdout_id": "h", "share": 0.1}
+        return exclusion_pb2.CreateHoldoutRequest(**(values | fields))
 
     await abtest.CreateHoldout(holdout())
     conflict = (grpc.StatusCode.ALREADY_EXISTS, "HOLDOUT_CONFLICT", {"holdout_id"})
-    assert await refusal(abtest.CreateHoldout(holdout(share=0.2))) == conflict
-    assert await refusal(abtest.CreateHoldout(holdout(is_global=True))) == conflict
+    assert await refused(abtest.CreateHoldout(holdout(share=0.2))) == conflict
+    assert await refused(abtest.CreateHoldout(holdout(is_global=True))) == conflict
     for wrong, field in (
         ({"holdout_id": ""}, "holdout_id"),
         ({"holdout_id": "x" * 129}, "holdout_id"),
@@ -174,17 +157,17 @@ async def test_holdouts_are_refused_with_the_field_at_fault(abtest: ABTestServic
         ({"share": 0.51}, "share"),
         ({"share": float("nan")}, "share"),
     ):
-        code, _, fields = await refusal(abtest.CreateHoldout(holdout(**wrong)))
+        code, _, fields = await refused(abtest.CreateHoldout(holdout(**wrong)))
         assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, {field})
     unknown = exclusion_pb2.EndHoldoutRequest(holdout_id="nobody")
-    assert await refusal(abtest.EndHoldout(unknown)) == (
+    assert await refused(abtest.EndHoldout(unknown)) == (
         grpc.StatusCode.NOT_FOUND,
         "HOLDOUT_UNKNOWN",
         {"holdout_id"},
     )
     await abtest.EndHoldout(exclusion_pb2.EndHoldoutRequest(holdout_id="h"))
-    assert await refusal(abtest.CreateHoldout(holdout())) == conflict
-    code, _, fields = await refusal(abtest.EndHoldout(exclusion_pb2.EndHoldoutRequest()))
+    assert await refused(abtest.CreateHoldout(holdout())) == conflict
+    code, _, fields = await refused(abtest.EndHoldout(exclusion_pb2.EndHoldoutRequest()))
     assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, {"holdout_id"})
 
 
@@ -236,7 +219,7 @@ async def test_impossible_rules_create_nothing(
     fields: dict[str, Any],
     expected: tuple[grpc.StatusCode, str, set[str]],
 ) -> None:
-    assert await refusal(abtest.CreateTest(a_test(**fields))) == expected
+    assert await refused(abtest.CreateTest(a_test(**fields))) == expected
     connection = await asyncpg.connect(database.admin)
     try:
         assert await connection.fetchval("select count(*) from abtest.ab_tests") == 0
@@ -273,7 +256,7 @@ async def test_a_wrong_batch_assigns_nobody(
 ) -> None:
     test_id = await create(abtest)
     request = assignments_pb2.AssignUsersRequest(test_id=test_id, user_ids=users)
-    code, _, fields = await refusal(abtest.AssignUsers(request))
+    code, _, fields = await refused(abtest.AssignUsers(request))
     assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, {field})
     connection = await asyncpg.connect(database.admin)
     try:
@@ -284,7 +267,7 @@ async def test_a_wrong_batch_assigns_nobody(
 
 async def test_a_batch_of_an_unknown_test_is_not_found(abtest: ABTestServiceStub) -> None:
     request = assignments_pb2.AssignUsersRequest(test_id="nobody", user_ids=["a"])
-    assert await refusal(abtest.AssignUsers(request)) == (
+    assert await refused(abtest.AssignUsers(request)) == (
         grpc.StatusCode.NOT_FOUND,
         "TEST_UNKNOWN",
         {"test_id"},
@@ -357,8 +340,13 @@ async def test_users_are_placed_as_growthbooks_sdks_place_them(
             assert answers[user].propensity == shares[group]
 
 
-def an_exposure(test_id: str, user_id: str, **fields: Any) -> exposures_pb2.Exposure:  # noqa: ANN401
-    return exposures_pb2.Exposure(**({"test_id": test_id, "user_id": user_id, "source": "ios_app"} | fields))
+def an_exposure(
+    test_id: str,
+    user_id: str,
+    **fields: Any,  # noqa: ANN401 (a message's fields)
+) -> exposures_pb2.Exposure:
+    values: dict[str, Any] = {"test_id": test_id, "user_id": user_id, "source": "ios_app"}
+    return exposures_pb2.Exposure(**(values | fields))
 
 
 async def record(
@@ -429,8 +417,8 @@ async def test_a_malformed_exposure_fails_the_request(
 ) -> None:
     test_id = await create(abtest)
     await assign(abtest, test_id, ["a"])
-    wrong = exposures_pb2.Exposure(**({"test_id": test_id, "user_id": "a", "source": "app"} | fields))
-    code, _, found = await refusal(record(abtest, an_exposure(test_id, "a"), wrong))
+    wrong = an_exposure(**({"test_id": test_id, "user_id": "a"} | fields))
+    code, _, found = await refused(record(abtest, an_exposure(test_id, "a"), wrong))
     assert (code, found) == (grpc.StatusCode.INVALID_ARGUMENT, {field})
     listed = await abtest.ListExposures(exposures_pb2.ListExposuresRequest(test_id=test_id))
     assert not listed.sources
@@ -438,10 +426,10 @@ async def test_a_malformed_exposure_fails_the_request(
 
 async def test_exposures_come_in_batches_of_1_to_1000(abtest: ABTestServiceStub) -> None:
     for batch in ([], [an_exposure("t", "a")] * 1001):
-        code, _, fields = await refusal(record(abtest, *batch))
+        code, _, fields = await refused(record(abtest, *batch))
         assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, {"exposures"})
 
 
 async def test_exposures_of_an_unknown_test_are_not_found(abtest: ABTestServiceStub) -> None:
     request = exposures_pb2.ListExposuresRequest(test_id="nobody")
-    assert (await refusal(abtest.ListExposures(request)))[:2] == (grpc.StatusCode.NOT_FOUND, "TEST_UNKNOWN")
+    assert (await refused(abtest.ListExposures(request)))[:2] == (grpc.StatusCode.NOT_FOUND, "TEST_UNKNOWN")

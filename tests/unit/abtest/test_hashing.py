@@ -126,6 +126,18 @@ def test_hash_is_fnv_1a_on_ascii(text: str, expected: int) -> None:
     assert fnv1a32(text) == expected
 
 
+@given(
+    seed=st.text(st.characters(codec=None), max_size=20),
+    user_id=st.text(st.characters(codec=None), max_size=20),
+)
+def test_the_bucket_is_that_of_seed_and_id_together(seed: str, user_id: str) -> None:
+    assert hash_bucket(seed, user_id) == fnv1a32(str(fnv1a32(seed + user_id))) % BUCKETS
+
+
+def test_a_seed_may_end_in_the_middle_of_a_character() -> None:
+    assert hash_bucket("s\ud83d", "\ude00") == hash_bucket("s", "\U0001f600")
+
+
 @given(seed=st.text(max_size=20), user_id=st.text(max_size=20))
 def test_buckets_stay_in_range(seed: str, user_id: str) -> None:
     assert 0 <= hash_bucket(seed, user_id) < BUCKETS
