@@ -47,7 +47,7 @@ def boundaries(
     another).
 
     >>> [round(z, 4) for z in boundaries([0.2, 0.4, 0.6, 0.8, 1.0], [1, 2, 3, 4, 5], 0.05)]
-    [4.8769, 3.3569, 2.6803, 2.2898, 2.031]
+    [4.8769, 3.357, 2.6803, 2.2898, 2.031]
     """
     return _boundaries(tuple(progress), tuple(_growing(informations)), significance_level).found
 
