@@ -9,6 +9,7 @@ from gen.campaigns.abtest.v1 import tests_pb2 as pb
 from services.abtest.convert.bandit import settings_to_proto
 from services.abtest.convert.groups import groups_to_proto
 from services.abtest.convert.metrics import metric_to_proto
+from services.abtest.domain.assignment import bucket_shares, enrolled_share
 from services.abtest.domain.changes import DefinedTest
 from services.abtest.domain.metrics import MetricRole
 from services.abtest.domain.model import ABTest, DecisionMethod, TestDesign
@@ -79,6 +80,8 @@ def history_of_test_to_proto(history: TestHistory) -> pb.GetTestResponse:
                 traffic_weights=epoch.weights,
                 coverage=epoch.coverage,
                 start_time=datetime_to_timestamp(started_at),
+                bucket_shares=bucket_shares(epoch.weights, epoch.coverage),
+                enrolled_share=enrolled_share(epoch.weights, epoch.coverage),
             )
             for epoch, started_at in history.epochs
         ],

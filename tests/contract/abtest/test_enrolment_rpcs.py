@@ -332,7 +332,11 @@ async def test_users_are_placed_as_growthbooks_sdks_place_them(
     answers = await assign(abtest, test_id, users)
     names = ["control", "variant_1", "variant_2"]
     ranges = bucket_ranges(weights, coverage)
+    test = await abtest.GetTest(tests_pb2.GetTestRequest(test_id=test_id))
+    [epoch] = test.weight_epochs
     shares = bucket_shares(weights, coverage)
+    assert tuple(epoch.bucket_shares) == shares
+    assert epoch.enrolled_share == pytest.approx(coverage, abs=3 / BUCKETS)
     for user in users:
         group = choose_group(hash_bucket("growthbook", user) / BUCKETS, ranges)
         assert answers[user].assigned_group == ("" if group is None else names[group])

@@ -563,10 +563,14 @@ class WeightEpoch(_message.Message):
     TRAFFIC_WEIGHTS_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    BUCKET_SHARES_FIELD_NUMBER: _builtins.int
+    ENROLLED_SHARE_FIELD_NUMBER: _builtins.int
     weight_epoch: _builtins.int
     """Counts from 1."""
     coverage: _builtins.float
     """Share of all users who were enrolled."""
+    enrolled_share: _builtins.float
+    """Share of all buckets that are enrolled: coverage as it really is."""
     @_builtins.property
     def traffic_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Shares of the groups, `control` first."""
@@ -575,6 +579,12 @@ class WeightEpoch(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
 
+    @_builtins.property
+    def bucket_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Shares that the groups really get, `control` first: those of the hash's 10,000 buckets that are enrolled, which cannot
+        hold every weight and coverage. These are the propensities, and what sample ratios are tested against.
+        """
+
     def __init__(
         self,
         *,
@@ -582,10 +592,12 @@ class WeightEpoch(_message.Message):
         traffic_weights: _abc.Iterable[_builtins.float] | None = ...,
         coverage: _builtins.float = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        bucket_shares: _abc.Iterable[_builtins.float] | None = ...,
+        enrolled_share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "start_time", b"start_time", "traffic_weights", b"traffic_weights", "weight_epoch", b"weight_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_shares", b"bucket_shares", "coverage", b"coverage", "enrolled_share", b"enrolled_share", "start_time", b"start_time", "traffic_weights", b"traffic_weights", "weight_epoch", b"weight_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
