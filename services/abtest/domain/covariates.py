@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.abtest.domain.estimates import GroupEstimate
-from services.abtest.domain.samples import CovariateSample, MeanSample, Stratum
+from services.abtest.domain.samples import CovariateSample, MeanSample, Stratum, residual_deviations
 
 CUPED = "cuped_welch_t"
 CUPED_WINSORIZED = "cuped_welch_t_winsorized"
@@ -74,14 +74,12 @@ def _adjust_group(
     if sample.users == 1:
         return GroupEstimate(users=1, value=value)
     degrees = sample.users - 1.0
-    deviations = (
-        sample.outcome.squared_deviations
-        - 2.0 * coefficient * sample.cross_deviations
-        + coefficient**2 * sample.covariate.squared_deviations
+    deviations = residual_deviations(
+        sample.outcome, sample.covariate, cross_deviations=sample.cross_deviations, slope=coefficient
     )
     return GroupEstimate(
         users=sample.users,
         value=value,
-        squared_standard_error=max(0.0, deviations) * inflation / degrees / sample.users,
+        squared_standard_error=deviations * inflation / degrees / sample.users,
         degrees_of_freedom=degrees,
     )

@@ -1,7 +1,7 @@
 """A sum over a sum, such as clicks over views, where the user was assigned and not the view."""
 
 from services.abtest.domain.estimates import Effect, GroupEstimate, compare_estimates
-from services.abtest.domain.samples import RatioSample
+from services.abtest.domain.samples import RatioSample, residual_deviations
 
 DELTA_METHOD = "delta_method_t"
 
@@ -21,14 +21,12 @@ def estimate_ratio(sample: RatioSample) -> GroupEstimate:
         return GroupEstimate(users=sample.users)
     if sample.users == 1:
         return GroupEstimate(users=1, value=ratio)
-    deviations = (
-        sample.numerator.squared_deviations
-        - 2.0 * ratio * sample.cross_deviations
-        + ratio**2 * sample.denominator.squared_deviations
+    deviations = residual_deviations(
+        sample.numerator, sample.denominator, cross_deviations=sample.cross_deviations, slope=ratio
     )
     degrees = sample.users - 1.0
-    # Sum over mean is users^2 / total^2; rounding may leave a little less than nothing.
-    squared_error = max(0.0, deviations) / degrees * sample.users / sample.denominator.total**2
+    # 1 / (users d^2) is users / total^2.
+    squared_error = deviations / degrees * sample.users / sample.denominator.total**2
     return GroupEstimate(
         users=sample.users, value=ratio, squared_standard_error=squared_error, degrees_of_freedom=degrees
     )

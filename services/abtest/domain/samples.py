@@ -20,6 +20,7 @@ SampleT_co = TypeVar("SampleT_co", covariant=True)
 Values = Sequence[float] | NDArray[np.float64]
 ExactSum = int | Decimal | Fraction
 """A sum that lost no digit, such as PostgreSQL's of integers."""
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +196,18 @@ def between_products(
     first_distance = first.total / n - other_first.total / m
     second_distance = second.total / n - other_second.total / m
     return n * m / (n + m) * first_distance * second_distance
+
+
+def residual_deviations(
+    first: MeanSample, second: MeanSample, *, cross_deviations: float, slope: float
+) -> float:
+    """Return the squared deviations of first less slope times second, both per user.
+
+    0 where rounding alone is left of them: a metric that another one determines does not vary by itself.
+    """
+    whole = first.squared_deviations + slope**2 * second.squared_deviations
+    residual = whole - 2.0 * slope * cross_deviations
+    return residual if residual > _ROUNDING * whole else 0.0
 
 
 def exact_deviations(
