@@ -128,7 +128,10 @@ def _as_asked(created: DefinedTest) -> tuple[Difference, ...]:
 
 
 async def _fetch_earlier(connection: Connection, wanted: NewTest) -> DefinedTest | None:
-    """Return the test that this request created; raise where its content was another."""
+    """Return the test that this request created; raise where its content was another.
+
+    Of a test that is older than the audit log the content is not kept, and nothing is compared.
+    """
     kept = await definitions.fetch_request(connection, wanted.request_id) if wanted.request_id else None
     if kept is None:
         return None
