@@ -1,148 +1,157 @@
 """Verdicts follow the method that the design names, and nothing else."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from services.abtest.domain.analysis import Analysis, analyze
-from services.abtest.domain.model import DecisionMethod, EpochCounts
+from services.abtest.domain.assessment import MetricEvidence
+from services.abtest.domain.decision import TestEvidence, as_strata, count_conversions, decide
+from services.abtest.domain.looks import Look, look_from_json, look_to_json
+from services.abtest.domain.metrics import CONVERSION_RATE, REVENUE, Metric, MetricKind, MetricRole
+from services.abtest.domain.model import DecisionMethod, EpochCounts, Group, GroupCounts, TestDesign
 from services.abtest.domain.proportions import Interval
 from services.abtest.domain.reasons import describe_lift
+from services.abtest.domain.samples import MeanSample, Stratum
 from services.abtest.domain.sequential import AnytimeEvidence, anytime_evidence, tightest_mixing_precision
 from services.abtest.domain.stratified_rates import LogRatio, estimate_log_ratio
-from services.abtest.domain.verdicts import Verdict
+from services.abtest.domain.verdicts import Decision, GuardrailState, PrimaryState, Verdict
 from tests.abtest_factories import design, epoch
 
+PLANNED = (DecisionMethod.FIXED_HORIZON, DecisionMethod.GROUP_SEQUENTIAL)
 
-def analyzed(
+
+def decided(
     *epochs: EpochCounts,
     target: int = 1000,
     method: DecisionMethod = DecisionMethod.ANYTIME,
     ended: bool = False,
-    horizon: list[EpochCounts] | None = None,
+    matured: bool = True,
+    mismatch: bool = False,
     effect: float | None = None,
-) -> Analysis:
-    return analyze(
+    looks: tuple[Look, ...] = (),
+) -> Decision:
+    users = tuple(sum(each.groups[index].users for each in epochs) for index in (0, 1))
+    return decide(
         design(target_sample_size=target, decision_method=method, minimum_detectable_effect=effect),
-        epochs,
-        ended=ended,
-        horizon=horizon,
+        TestEvidence(
+            metrics=(count_conversions(epochs),),
+            users=users,
+            ended=ended,
+            matured=matured,
+            ratio_mismatch=mismatch,
+            looks=looks,
+        ),
     )
 
 
+def outcome(decision: Decision) -> tuple[Verdict, str | None]:
+    return decision.verdict, decision.winner
+
+
 def test_a_better_variant_ships() -> None:
-    result = analyzed(epoch((100, 1000), (160, 1000)))
-    assert (result.decision.verdict, result.decision.winner) == (Verdict.SHIP, "variant")
-    assert result.decision.recommendation == "Deploy variant campaign"
+    decision = decided(epoch((100, 1000), (160, 1000)))
+    assert outcome(decision) == (Verdict.SHIP, "variant")
+    assert decision.recommendation == "Deploy variant campaign"
+    assert decision.look is None
 
 
 def test_a_worse_variant_stops() -> None:
-    result = analyzed(epoch((160, 1000), (100, 1000)))
-    assert (result.decision.verdict, result.decision.winner) == (Verdict.STOP, "control")
-    assert result.decision.recommendation == "Keep control campaign"
+    decision = decided(epoch((160, 1000), (100, 1000)))
+    assert outcome(decision) == (Verdict.STOP, "control")
+    assert decision.recommendation == "Keep control campaign"
 
 
 def test_what_is_significant_once_is_not_so_at_any_time() -> None:
-    # p = 0.0304 by chi-squared, yet a look at it proves nothing when looks are free.
-    result = analyzed(epoch((100, 1000), (131, 1000)), target=2000)
-    comparison = result.comparisons[0]
-    assert comparison.test is not None
-    assert comparison.anytime is not None
-    assert comparison.test.p_value < 0.05 < comparison.anytime.p_value
-    assert (result.decision.verdict, result.decision.winner) == (Verdict.CONTINUE, None)
-    assert any("holds for one planned look only" in warning for warning in result.warnings)
+    # p = 0.0301 by chi-squared, yet a look at it proves nothing when looks are free.
+    decision = decided(epoch((100, 1000), (131, 1000)), target=2000)
+    assert outcome(decision) == (Verdict.CONTINUE, None)
+    assert decision.variants[0].p_value is not None
+    assert decision.variants[0].p_value > 0.05
 
 
 def test_an_undecided_test_stops_at_its_target_without_a_winner() -> None:
-    result = analyzed(epoch((100, 1000), (103, 1000)))
-    assert (result.decision.verdict, result.decision.winner) == (Verdict.STOP, None)
-    assert "no evidence of a difference is not evidence of no difference" in result.decision.reasons
+    decision = decided(epoch((100, 1000), (103, 1000)))
+    assert outcome(decision) == (Verdict.STOP, None)
+    assert "no evidence of a difference is not evidence of no difference" in decision.reasons
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (epoch((100, 1000), (103, 1000)), "is not ruled out for variant: the test was too small to tell"),
+        (epoch((10_000, 100_000), (10_010, 100_000)), "is ruled out for variant"),
+    ],
+)
+def test_an_end_without_a_finding_says_whether_the_planned_effect_is_ruled_out(
+    counts: EpochCounts, said: str
+) -> None:
+    decision = decided(counts, effect=0.2)
+    assert outcome(decision) == (Verdict.STOP, None)
+    assert any(reason.endswith(said) for reason in decision.reasons)
 
 
 def test_an_ended_test_does_not_continue() -> None:
-    assert analyzed(epoch((5, 50), (6, 50)), ended=True).decision.verdict is Verdict.STOP
-    early = analyzed(epoch((0, 50), (50, 50)), ended=True, method=DecisionMethod.FIXED_HORIZON)
-    assert (early.decision.verdict, early.decision.winner) == (Verdict.STOP, None)
+    assert outcome(decided(epoch((5, 50), (6, 50)), ended=True)) == (Verdict.STOP, None)
+    for method in PLANNED:
+        assert outcome(decided(epoch((0, 50), (50, 50)), ended=True, method=method)) == (Verdict.STOP, None)
 
 
 def test_too_few_expected_conversions_decide_nothing() -> None:
-    result = analyzed(epoch((0, 10), (10, 10)), target=10)
-    assert result.comparisons[0].anytime is None
-    assert result.decision.winner is None
-    assert any("too few conversions" in reason for reason in result.decision.reasons)
+    decision = decided(epoch((0, 10), (10, 10)), target=10)
+    assert decision.variants[0].lift_interval is None
+    assert decision.winner is None
+    assert any("too few conversions" in reason for reason in decision.reasons)
 
 
 def test_a_fixed_horizon_waits_for_its_target_and_then_follows_chi_squared() -> None:
-    counts = epoch((100, 1000), (131, 1000))
-    early = analyzed(counts, target=1001, method=DecisionMethod.FIXED_HORIZON)
-    assert (early.decision.verdict, early.decision.winner) == (Verdict.CONTINUE, None)
-    at_target = analyzed(counts, target=1000, method=DecisionMethod.FIXED_HORIZON)
-    assert (at_target.decision.verdict, at_target.decision.winner) == (Verdict.SHIP, "variant")
-    none = analyzed(epoch((100, 1000), (110, 1000)), method=DecisionMethod.FIXED_HORIZON)
-    assert (none.decision.verdict, none.decision.winner) == (Verdict.STOP, None)
-    nobody = analyzed(epoch((0, 1000), (0, 1000)), method=DecisionMethod.FIXED_HORIZON)
-    assert (nobody.decision.verdict, nobody.comparisons[0].test) == (Verdict.STOP, None)
+    counts, fixed = epoch((100, 1000), (131, 1000)), DecisionMethod.FIXED_HORIZON
+    early = decided(counts, target=1001, method=fixed)
+    assert outcome(early) == (Verdict.CONTINUE, None)
+    assert early.look is None
+    at_target = decided(counts, method=fixed)
+    assert outcome(at_target) == (Verdict.SHIP, "variant")
+    # scipy.stats.chi2_contingency([[100, 900], [131, 869]], correction=False).pvalue
+    assert at_target.variants[0].p_value == pytest.approx(0.030103, abs=1e-6)
+    assert any("p = 0.0301 (pearson_chi_squared)" in reason for reason in at_target.reasons)
+    assert outcome(decided(epoch((100, 1000), (110, 1000)), method=fixed)) == (Verdict.STOP, None)
+    nobody = decided(epoch((0, 1000), (0, 1000)), method=fixed)
+    assert outcome(nobody) == (Verdict.STOP, None)
 
 
-def test_users_after_the_horizon_do_not_decide() -> None:
-    horizon = [epoch((100, 1000), (110, 1000))]
-    result = analyzed(epoch((100, 1010), (160, 1010)), method=DecisionMethod.FIXED_HORIZON, horizon=horizon)
-    assert result.comparisons[0].test is not None
-    assert result.comparisons[0].test.p_value < 0.01
-    assert result.decision.winner is None
-    assert any(warning.startswith("20 users were assigned after") for warning in result.warnings)
+@pytest.mark.parametrize("method", PLANNED)
+def test_what_the_last_look_found_stays(method: DecisionMethod) -> None:
+    won = decided(epoch((100, 1000), (160, 1000)), method=method)
+    assert won.look is not None
+    kept = look_from_json(look_to_json(won.look))
+    assert kept == won.look
+    later = decided(epoch((300, 2000), (290, 2000)), method=method, looks=(kept,))
+    assert outcome(later) == outcome(won) == (Verdict.SHIP, "variant")
+    assert later.look is None
+    assert later.variants == won.variants
+    lost = decided(epoch((100, 1000), (101, 1000)), method=method)
+    assert lost.look is not None
+    later = decided(epoch((300, 2000), (500, 2000)), method=method, looks=(lost.look,))
+    assert outcome(later) == (Verdict.STOP, None)
+
+
+@pytest.mark.parametrize("method", PLANNED)
+def test_the_last_look_waits_for_conversions_unless_the_test_has_ended(method: DecisionMethod) -> None:
+    counts = epoch((100, 1000), (160, 1000))
+    waiting = decided(counts, method=method, matured=False)
+    assert outcome(waiting) == (Verdict.CONTINUE, None)
+    assert waiting.look is None
+    assert any("time to convert has not passed" in reason for reason in waiting.reasons)
+    assert outcome(decided(counts, method=method, matured=False, ended=True)) == (Verdict.SHIP, "variant")
 
 
 @pytest.mark.parametrize("method", list(DecisionMethod))
 def test_no_winner_under_a_sample_ratio_mismatch(method: DecisionMethod) -> None:
-    result = analyzed(epoch((100, 2000), (400, 1500)), method=method)
-    assert (result.decision.verdict, result.decision.winner) == (Verdict.INVALID, None)
-    assert any("sample-ratio mismatch" in warning for warning in result.warnings)
-
-
-def test_a_poor_fit_of_sizes_warns_without_a_mismatch() -> None:
-    result = analyzed(epoch((4470, 44_700), (4549, 45_489)))  # Cookie Cats' sizes
-    assert result.decision.verdict is not Verdict.INVALID
-    assert any("fit their weights poorly (chi-squared p = 0.008608)" in text for text in result.warnings)
-
-
-def test_few_conversions_and_empty_groups_are_told() -> None:
-    result = analyzed(epoch((4, 100), (0, 0)))
-    assert any(text.startswith("group control has fewer than 5") for text in result.warnings)
-    assert "group variant has no users yet" in result.warnings
-    comparison = result.comparisons[0]
-    assert comparison.absolute_lift is None
-    assert comparison.relative_lift_interval is None
-
-
-def test_an_undefined_lift_is_absent_and_its_interval_is_not() -> None:
-    comparison = analyzed(epoch((0, 100), (10, 100))).comparisons[0]
-    assert comparison.relative_lift is None
-    assert comparison.absolute_lift == pytest.approx(0.1)
-    assert comparison.relative_lift_interval is not None
-
-
-@pytest.mark.parametrize(
-    ("control", "effect", "expected"),
-    [
-        ((100, 1000), 0.2, 0.298),
-        ((100, 1000), None, None),
-        ((0, 1000), 0.2, None),
-        ((900, 1000), 0.2, None),
-        ((1000, 1000), 0.2, None),
-        ((0, 0), 0.2, None),
-    ],
-)
-def test_power_is_at_the_design_effect(
-    control: tuple[int, int], effect: float | None, expected: float | None
-) -> None:
-    power = analyzed(epoch(control, (120, 1000)), effect=effect).comparisons[0].power
-    assert power == (expected if expected is None else pytest.approx(expected, abs=5e-4))
-
-
-def test_power_needs_users_in_both_groups() -> None:
-    assert analyzed(epoch((10, 100), (0, 0)), effect=0.2).comparisons[0].power is None
+    decision = decided(epoch((100, 2000), (400, 1500)), method=method, mismatch=True)
+    assert outcome(decision) == (Verdict.INVALID, None)
+    assert any("sample-ratio mismatch" in reason for reason in decision.reasons)
 
 
 def test_weight_epochs_do_not_pass_a_drift_for_an_effect() -> None:
@@ -152,33 +161,29 @@ def test_weight_epochs_do_not_pass_a_drift_for_an_effect() -> None:
         epoch((1500, 5000), (1500, 5000), number=2),
     )
     for method in DecisionMethod:
-        result = analyzed(*drift, target=5000, method=method)
-        assert result.comparisons[0].test is not None
-        assert result.comparisons[0].test.p_value < 1e-10
-        assert (result.decision.verdict, result.decision.winner) == (Verdict.STOP, None)
-        assert any("the weights changed" in warning for warning in result.warnings)
+        assert outcome(decided(*drift, target=5000, method=method)) == (Verdict.STOP, None)
 
 
 def test_an_effect_within_epochs_is_found() -> None:
-    result = analyzed(
+    epochs = (
         epoch((720, 9000), (120, 1000), number=1, weights=(0.9, 0.1)),
         epoch((500, 5000), (700, 5000), number=2),
-        target=5000,
-        method=DecisionMethod.FIXED_HORIZON,
     )
-    assert (result.decision.verdict, result.decision.winner) == (Verdict.SHIP, "variant")
-    assert any("cochran_stratified" in reason for reason in result.decision.reasons)
+    for method in DecisionMethod:
+        assert outcome(decided(*epochs, target=5000, method=method)) == (Verdict.SHIP, "variant")
+    fixed = decided(*epochs, target=5000, method=DecisionMethod.FIXED_HORIZON)
+    assert any("cochran_stratified" in reason for reason in fixed.reasons)
 
 
 def test_the_winner_is_whom_the_stratified_test_found_better() -> None:
     # 10 % against 11 % where nearly all of the evidence is; then many users in control, 30 in the variant.
-    result = analyzed(
+    decision = decided(
         epoch((1000, 10_000), (1100, 10_000), number=1),
         epoch((3000, 30_000), (1, 30), number=2, weights=(0.999, 0.001)),
         target=10_000,
         method=DecisionMethod.FIXED_HORIZON,
     )
-    assert (result.decision.verdict, result.decision.winner) == (Verdict.SHIP, "variant")
+    assert outcome(decision) == (Verdict.SHIP, "variant")
 
 
 def test_an_epoch_without_users_in_a_group_compares_nothing() -> None:
@@ -186,10 +191,161 @@ def test_an_epoch_without_users_in_a_group_compares_nothing() -> None:
     assert estimate_log_ratio([lonely], 1) is None
     both = epoch((100, 1000), (130, 1000), number=2)
     assert estimate_log_ratio([lonely, both], 1) == estimate_log_ratio([both], 1)
-    nobody = analyzed(
-        epoch((0, 500), (0, 500)), epoch((0, 600), (0, 600), number=2), method=DecisionMethod.FIXED_HORIZON
+    for method in DecisionMethod:
+        nobody = decided(epoch((0, 500), (0, 500)), epoch((0, 600), (0, 600), number=2), method=method)
+        assert nobody.winner is None
+
+
+# Several variants, guardrails, metrics other than conversions.
+
+GUARDRAIL = replace(CONVERSION_RATE, name="open_rate", role=MetricRole.GUARDRAIL, non_inferiority_margin=0.05)
+WATCHED = replace(GUARDRAIL, name="complaints", non_inferiority_margin=None, higher_is_better=False)
+
+
+def several(*names: str, method: DecisionMethod, target: int = 10_000) -> TestDesign:
+    return replace(
+        design(decision_method=method, target_sample_size=target),
+        groups=tuple(Group(name=name, campaign_id=name) for name in ("control", *names)),
     )
-    assert nobody.decision.winner is None
+
+
+def rates(metric: Metric, *conversions: int, users: int = 10_000) -> MetricEvidence:
+    groups = tuple(GroupCounts(users=users, conversions=count) for count in conversions)
+    return MetricEvidence(metric=metric, strata=[Stratum(label="1", groups=groups)])
+
+
+def concluded(
+    method: DecisionMethod, *metrics: MetricEvidence, names: Sequence[str] = ("variant",)
+) -> Decision:
+    users = (10_000,) * (1 + len(names))
+    return decide(
+        several(*names, method=method), TestEvidence(metrics=tuple(metrics), users=users, ended=False)
+    )
+
+
+@pytest.mark.parametrize("method", list(DecisionMethod))
+def test_the_best_of_several_better_variants_ships(method: DecisionMethod) -> None:
+    names = ("variant_1", "variant_2", "variant_3")
+    decision = concluded(method, rates(CONVERSION_RATE, 1000, 1250, 1300, 1010), names=names)
+    assert outcome(decision) == (Verdict.SHIP, "variant_2")
+    states = [variant.state for variant in decision.variants]
+    assert states == [PrimaryState.BETTER, PrimaryState.BETTER, PrimaryState.UNKNOWN]
+    assert any("that is not tested" in reason for reason in decision.reasons)
+
+
+@pytest.mark.parametrize("method", list(DecisionMethod))
+def test_control_wins_only_over_all_variants(method: DecisionMethod) -> None:
+    names = ("variant_1", "variant_2")
+    all_worse = concluded(method, rates(CONVERSION_RATE, 1300, 1000, 1010), names=names)
+    assert outcome(all_worse) == (Verdict.STOP, "control")
+    one_open = concluded(method, rates(CONVERSION_RATE, 1300, 1000, 1290), names=names)
+    assert outcome(one_open) == (Verdict.STOP, None)
+
+
+def test_several_variants_ask_more_of_each() -> None:
+    # p = 0.0325 is enough for one comparison and not for three.
+    fixed = DecisionMethod.FIXED_HORIZON
+    alone = concluded(fixed, rates(CONVERSION_RATE, 1000, 1093))
+    assert outcome(alone) == (Verdict.SHIP, "variant")
+    names = ("variant_1", "variant_2", "variant_3")
+    among = concluded(fixed, rates(CONVERSION_RATE, 1000, 1093, 1000, 1000), names=names)
+    assert outcome(among) == (Verdict.STOP, None)
+    assert among.variants[0].adjusted_p_value == pytest.approx(3 * (among.variants[0].p_value or 0.0))
+    # Holm: what one comparison proves leaves more of the level to the others.
+    stepped = concluded(fixed, rates(CONVERSION_RATE, 1000, 1105, 1300, 1300), names=names)
+    assert stepped.variants[0].state is PrimaryState.BETTER
+    unstepped = concluded(fixed, rates(CONVERSION_RATE, 1000, 1095, 1000, 1000), names=names)
+    assert unstepped.variants[0].state is PrimaryState.UNKNOWN
+
+
+@pytest.mark.parametrize("method", list(DecisionMethod))
+@pytest.mark.parametrize(
+    ("opened", "state", "verdict"),
+    [
+        (5000, GuardrailState.SAFE, Verdict.SHIP),
+        (4400, GuardrailState.BREACHED, Verdict.STOP),
+        (4740, GuardrailState.UNKNOWN, Verdict.STOP),
+    ],
+)
+def test_a_guardrail_with_a_margin_has_to_be_proven_safe(
+    method: DecisionMethod, opened: int, state: GuardrailState, verdict: Verdict
+) -> None:
+    decision = concluded(method, rates(CONVERSION_RATE, 1000, 1300), rates(GUARDRAIL, 5000, opened))
+    assert decision.variants[0].state is PrimaryState.BETTER
+    assert decision.variants[0].guardrails[0].state is state
+    assert outcome(decision) == (verdict, "variant" if verdict is Verdict.SHIP else None)
+    assert any("may not ship" in reason for reason in decision.reasons) is (verdict is not Verdict.SHIP)
+
+
+@pytest.mark.parametrize("method", list(DecisionMethod))
+def test_a_guardrail_without_a_margin_objects_only_when_it_is_proven_worse(method: DecisionMethod) -> None:
+    primary = rates(CONVERSION_RATE, 1000, 1300)
+    assert outcome(concluded(method, primary, rates(WATCHED, 100, 110))) == (Verdict.SHIP, "variant")
+    assert outcome(concluded(method, primary, rates(WATCHED, 100, 60)))[0] is Verdict.SHIP
+    worse = concluded(method, primary, rates(WATCHED, 100, 200))
+    assert outcome(worse) == (Verdict.STOP, None)
+    assert any("the guardrail complaints got worse" in reason for reason in worse.reasons)
+
+
+def test_a_breach_ends_a_test_whose_primary_metric_is_open() -> None:
+    design_now = several("variant", method=DecisionMethod.ANYTIME, target=1_000_000)
+    evidence = TestEvidence(
+        metrics=(rates(CONVERSION_RATE, 1000, 1010), rates(GUARDRAIL, 5000, 4000)),
+        users=(10_000, 10_000),
+        ended=False,
+    )
+    assert outcome(decide(design_now, evidence)) == (Verdict.STOP, None)
+
+
+def test_a_secondary_metric_decides_nothing() -> None:
+    secondary = replace(WATCHED, role=MetricRole.SECONDARY)
+    decision = concluded(
+        DecisionMethod.ANYTIME, rates(CONVERSION_RATE, 1000, 1300), rates(secondary, 100, 200)
+    )
+    assert outcome(decision) == (Verdict.SHIP, "variant")
+    assert decision.variants[0].guardrails == ()
+
+
+def test_a_metric_whose_fall_is_wanted_ships_on_a_fall() -> None:
+    primary = replace(CONVERSION_RATE, name="unsubscribe_rate", higher_is_better=False)
+    for method in DecisionMethod:
+        assert outcome(concluded(method, rates(primary, 1300, 1000))) == (Verdict.SHIP, "variant")
+        assert outcome(concluded(method, rates(primary, 1000, 1300))) == (Verdict.STOP, "control")
+
+
+REVENUE_PER_USER = Metric(
+    name="revenue_per_user", role=MetricRole.PRIMARY, kind=MetricKind.MEAN, numerator=REVENUE
+)
+
+
+def revenue(*means: float, users: int = 10_000, spread: float = 20.0) -> MetricEvidence:
+    groups = tuple(
+        MeanSample(users=users, total=mean * users, squared_deviations=spread**2 * (users - 1))
+        for mean in means
+    )
+    return MetricEvidence(metric=REVENUE_PER_USER, strata=[Stratum(label="1", groups=groups)])
+
+
+@pytest.mark.parametrize("method", list(DecisionMethod))
+def test_means_are_decided_alike(method: DecisionMethod) -> None:
+    assert outcome(concluded(method, revenue(10.0, 11.5))) == (Verdict.SHIP, "variant")
+    assert outcome(concluded(method, revenue(11.5, 10.0))) == (Verdict.STOP, "control")
+    unclear = concluded(method, revenue(10.0, 10.3))
+    assert outcome(unclear) == (Verdict.STOP, None)
+    interval = unclear.variants[0].lift_interval
+    assert interval is not None
+    assert interval.lower < 0.0
+    assert interval.upper > 0.03
+
+
+def test_a_mean_that_few_users_make_up_decides_nothing() -> None:
+    for method in (DecisionMethod.ANYTIME, DecisionMethod.GROUP_SEQUENTIAL):
+        decision = concluded(method, revenue(0.1, 5.0, spread=500.0))
+        assert decision.winner is None
+        assert any("too few users contribute" in reason for reason in decision.reasons)
+
+
+# The confidence sequence.
 
 
 def interval_of(evidence: AnytimeEvidence) -> Interval:
@@ -235,3 +391,11 @@ def test_an_interval_beyond_numbers_is_infinite() -> None:
     assert interval_of(evidence).upper == math.inf
     assert describe_lift(interval_of(evidence)).startswith("above")
     assert describe_lift(Interval(lower=-0.1, upper=0.2)) == "between -10.0 % and +20.0 %"
+
+
+def test_epochs_are_strata_by_their_numbers() -> None:
+    epochs = [epoch((1, 10), (2, 10)), epoch((3, 10), (4, 10), number=2)]
+    assert [(stratum.label, stratum.groups) for stratum in as_strata(epochs)] == [
+        ("1", epochs[0].groups),
+        ("2", epochs[1].groups),
+    ]
