@@ -16,6 +16,9 @@ CLUSTERS = {
 """The cluster behind each proto package, by the prefix of its services' names."""
 
 LONG_TIMEOUTS = {
+    "/campaigns.abtest.v1.ABTestService/AnalyzeTest": "60s",
+    "/campaigns.abtest.v1.ABTestService/EndTest": "60s",
+    "/campaigns.abtest.v1.ABTestService/SimulateTest": "60s",
     "/campaigns.analytics.v1.AnalyticsService/IngestEvents": "60s",
     "/campaigns.analytics.v1.AnalyticsService/ImportCosts": "60s",
     "/campaigns.analytics.v1.CatalogService/UpsertCampaigns": "60s",
