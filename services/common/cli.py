@@ -35,20 +35,32 @@ class Command(Generic[SettingsType]):
     arguments: Callable[[argparse.ArgumentParser], object] = field(default=lambda _parser: None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfflineCommand:
+    """A command that needs no settings; as `Command` otherwise."""
+
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    arguments: Callable[[argparse.ArgumentParser], object] = field(default=lambda _parser: None)
+
+
+Commands = Mapping[str, Command[SettingsType] | OfflineCommand]
+
+
 def run_service_command(
     service: str,
     settings_class: type[SettingsType],
     serve: Callable[[SettingsType], Coroutine[Any, Any, None]],
     *,
     migrates: bool,
-    commands: Mapping[str, Command[SettingsType]] | None = None,
+    commands: Commands[SettingsType] | None = None,
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Run `python -m services.<service>`; returns the exit status (0, 1 for a refusal, 2 for wrong usage).
 
     Args:
         service: the package's name under `services`, such as `analytics`.
-        settings_class: read from the environment before any command but migrate.
+        settings_class: read from the environment before any command but migrate and offline ones.
         serve: serves until told to stop.
         migrates: whether the service has migrations.
         commands: further commands by name.
@@ -59,13 +71,16 @@ def run_service_command(
     try:
         if parsed.command == "migrate":
             return _migrate(service)
+        command = commands.get(parsed.command)
+        if isinstance(command, OfflineCommand):
+            return command.run(parsed)
         settings = load_settings(settings_class)
         if isinstance(settings, ServiceSettings):
             configure_logging(level=settings.log_level, log_format=settings.log_format, service=service)
-        if parsed.command is None or parsed.command == "serve":
+        if command is None:
             _run(serve(settings))
             return 0
-        return _run(commands[parsed.command].run(settings, parsed))
+        return _run(command.run(settings, parsed))
     except DomainError as error:
         print(f"{service}: {error.message}", file=sys.stderr)  # noqa: T201 (the answer of a command)
         return 1
@@ -93,7 +108,7 @@ def _title(service: str) -> str:
 def _build_parser(
     service: str,
     settings_class: type[SettingsType],
-    commands: Mapping[str, Command[SettingsType]],
+    commands: Commands[SettingsType],
     *,
     migrates: bool,
 ) -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ import pytest
 from pydantic_settings import SettingsConfigDict
 
 from services.common import cli
-from services.common.cli import Command, run_service_command
+from services.common.cli import Command, OfflineCommand, run_service_command
 from services.common.errors import FailedPreconditionError
 from services.common.settings import ServiceSettings
 
@@ -23,6 +23,12 @@ COUNT = Command(
     help="count", run=count, arguments=lambda parser: parser.add_argument("--to", default=3) and None
 )
 
+DOUBLE = OfflineCommand(
+    help="double",
+    run=lambda arguments: 2 * int(arguments.number),
+    arguments=lambda parser: parser.add_argument("number"),
+)
+
 
 def run(*arguments: str, migrates: bool = True) -> tuple[int, list[int]]:
     served: list[int] = []
@@ -32,7 +38,12 @@ def run(*arguments: str, migrates: bool = True) -> tuple[int, list[int]]:
         served.append(settings.port)
 
     status = run_service_command(
-        "sample", SampleSettings, serve, migrates=migrates, commands={"count": COUNT}, arguments=arguments
+        "sample",
+        SampleSettings,
+        serve,
+        migrates=migrates,
+        commands={"count": COUNT, "double": DOUBLE},
+        arguments=arguments,
     )
     return status, served
 
@@ -45,6 +56,13 @@ def test_serving_is_the_default(monkeypatch: pytest.MonkeyPatch, arguments: tupl
 
 def test_a_command_of_the_service_gets_its_arguments_and_gives_the_status() -> None:
     assert run("count", "--to", "7") == (7, [])
+
+
+def test_an_offline_command_asks_for_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPLE_PORT", "none")
+    assert run("double", "21") == (42, [])
+    with pytest.raises(SystemExit):
+        run("count")
 
 
 def test_help_lists_commands_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
