@@ -182,9 +182,9 @@ def payment_quantiles(mean: Floats, variance: Floats) -> Floats:
     process and are of one size: a compound Poisson distribution with the same mean and variance (Jorgensen
     1987) has at least about this much.
     """
-    zero = np.exp(-(mean**2) / variance)
-    positive_mean = mean / (1 - zero)
-    positive_variance = np.maximum((variance + mean**2) / (1 - zero) - positive_mean**2, _SMALLEST)
+    paid = -np.expm1(-(mean**2) / variance)  # 1 - zero, which may be too small for a difference
+    positive_mean = mean / paid
+    positive_variance = np.maximum((variance + mean**2) / paid - positive_mean**2, _SMALLEST)
     shape = positive_mean**2 / positive_variance
-    level = np.clip((LEVELS - zero) / (1 - zero), 0.0, 1.0)
+    level = np.clip((LEVELS - (1 - paid)) / paid, 0.0, 1.0)
     return np.asarray(special.gammaincinv(shape, level) * positive_variance / positive_mean, dtype=np.float64)

@@ -29,6 +29,8 @@ from services.common.database import Database
 
 OnProgress = Callable[[str, float], None]
 _MICROS = 1_000_000
+_MOST_MICROS = 2**63 - 1
+"""What a column holds; what grows without bound is forecast to reach more."""
 _SUBJECTS_AT_ONCE = 50
 
 
@@ -57,11 +59,12 @@ async def run_forecasts(
     on_progress("read", 0.0)
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         stored = await read_history(connection, last_day, zone)
-    subjects = chain(campaign_subjects(stored, zone), portfolio_subjects(stored, zone))
+    # All portfolios in one transaction: they take each other's place (`replace_forecasts`).
+    groups = chain(_batches(campaign_subjects(stored, zone)), [list(portfolio_subjects(stored, zone))])
     total = max(len(stored.campaigns) + 1, 1)
     count = portfolios = 0
     figures: list[BacktestFigures] = []
-    for group in _batches(subjects):
+    for group in groups:
         made = [one for subject in group for one in forecast_subject(subject, stored, now)]
         async with database.transaction() as connection:
             await store.replace_forecasts(connection, made)
@@ -90,15 +93,10 @@ def forecast_subject(subject: Subject, stored: Stored, made_at: datetime) -> Ite
 
 
 def _batches(subjects: Iterable[Subject]) -> Iterator[Sequence[Subject]]:
-    """Yield subjects some at a time; campaigns and portfolios never together."""
+    """Yield subjects some at a time."""
     iterator = iter(subjects)
     while batch := list(islice(iterator, _SUBJECTS_AT_ONCE)):
-        for part in (
-            [subject for subject in batch if subject.campaign_id],
-            [subject for subject in batch if not subject.campaign_id],
-        ):
-            if part:
-                yield part
+        yield batch
 
 
 def _describe(
@@ -143,4 +141,4 @@ def _figures(backtest: Backtest) -> BacktestFigures:
 
 
 def _micros(value: float) -> int:
-    return round(value * _MICROS)
+    return min(round(value * _MICROS), _MOST_MICROS)

@@ -137,6 +137,35 @@ async def test_currencies_are_forecast_apart(database: DatabaseAddresses) -> Non
     assert expected(dollars["conversions"]) > 5 * expected(euros["conversions"])
 
 
+async def test_however_many_subjects_there_are_every_portfolio_is_kept(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written at once may end between two currencies; neither takes the place of the other."""
+    monkeypatch.setattr("services.analytics.forecasting.run._SUBJECTS_AT_ONCE", 2)
+    currencies = ("CHF", "EUR", "USD")
+    async with opened(database.analytics) as opened_database:
+        for seed, code in enumerate(currencies):
+            values = daily_values(20, mean=10.0, seed=seed)
+            await add_days(database.analytics, f"c{seed}", values, LAST_DAY, currency_code=code)
+        assert (await make(opened_database)).portfolios == 3
+        kept = {code: set(await read(opened_database, PORTFOLIO, code)) for code in currencies}
+        keeper = ForecastKeeper(opened_database, CountingForecaster(), zone=ZONE, clock=lambda: NOW)
+        assert "nothing to do" in await keeper.keep()
+    assert kept == {code: set(METRICS) for code in currencies}
+
+
+async def test_a_campaign_that_grows_out_of_bounds_leaves_the_others_their_forecasts(
+    database: DatabaseAddresses,
+) -> None:
+    """Somebody's conversions, and 20 of revenue each, become nearly twice as many every day."""
+    async with opened(database.analytics) as opened_database:
+        await add_days(database.analytics, "a", [1.8**day for day in range(40)], LAST_DAY)
+        await add_days(database.analytics, "b", daily_values(20, mean=10.0, seed=1), LAST_DAY)
+        assert (await make(opened_database)).campaigns == 2
+        assert set(await read(opened_database, "b")) == set(METRICS)
+        assert set(await read(opened_database, PORTFOLIO)) == set(METRICS)
+
+
 async def test_forecasts_replace_earlier_ones(database: DatabaseAddresses) -> None:
     async with opened(database.analytics) as opened_database:
         await add_days(database.analytics, "c", daily_values(40, mean=100.0, seed=1), LAST_DAY)

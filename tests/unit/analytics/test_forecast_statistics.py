@@ -249,3 +249,15 @@ def test_the_schedule_knows_that_campaigns_begin_and_end() -> None:
         -1
     ]
     assert unknown[5:10] == pytest.approx(np.full(5, 100.0), rel=0.01)
+
+
+def test_a_day_that_is_over_as_soon_as_it_begins_has_a_forecast() -> None:
+    """A campaign that ends a millionth of a second after midnight, after few and large payments."""
+    values = np.zeros(60)
+    values[[3, 20, 41, 55]] = [1e7, 9e8, 1e3, 1e8]
+    presence = always(60)
+    presence[70] = 1e-6 / 86_400
+    presence[71:] = 0.0
+    made = forecast(series_of(values, presence, is_count=False))
+    assert np.isfinite(made.quantiles).all()
+    assert np.isfinite(payment_quantiles(np.array([[1e-6]]), np.array([[1e12]]))).all()
