@@ -84,7 +84,8 @@ def question_from_proto(request: export_service_pb2.ExportRequest) -> Question:
         service=service,
         method=method,
         table=tables[chosen],
-        has_pages="page_token" in asked.DESCRIPTOR.fields_by_name and chosen == main,
+        has_pages="page_token" in asked.DESCRIPTOR.fields_by_name
+        and tables[chosen].path[:1] == tables[main].path[:1],  # one list, or a list of its entries
         file_format=file_format,
     )
 

@@ -5,7 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -21,6 +21,7 @@ from gen.campaigns.analytics.v1 import catalog_service_pb2
 from gen.campaigns.analytics.v1.export_service_pb2 import ExportRequest
 from services.analytics.convert.export import question_from_proto
 from services.analytics.convert.flatten import ANSWER, list_tables
+from services.analytics.server import open_database
 from services.common.errors import DomainError
 from tests.analytics_factories import (
     Stubs,
@@ -30,8 +31,10 @@ from tests.analytics_factories import (
     ingest,
     refusal,
     running_server,
+    settings_for,
     timestamp,
 )
+from tests.audience_factories import AudienceJobs
 
 QUESTIONS: dict[str, Any] = {
     "metrics": {"campaign_id": "c1"},
@@ -247,6 +250,28 @@ async def test_all_pages_are_sent_in_pieces(database: DatabaseAddresses) -> None
             assert len(parts) > 5
             rows = read(b"".join(part.data for part in parts))
             assert [row["user_id"] for row in rows] == [user.user_id for user in users]
+
+
+async def test_all_pages_of_a_list_are_sent_whichever_of_its_lists_is_asked_for(
+    database: DatabaseAddresses,
+) -> None:
+    """Users of sixty days make sixty cohorts, of which a page has fifty."""
+    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(60)]
+    async with (
+        running_server(database.analytics) as stubs,
+        open_database(settings_for(database.analytics)) as own,
+    ):
+        await add_catalog(stubs)
+        await ingest(
+            stubs,
+            *(event(f"d{day}", user_id=f"u{day}", event_time=f"{day}T10:00:00+00:00") for day in days),
+        )
+        await AudienceJobs.of(own).run()
+        about = {"start_date": "2026-01-01", "end_date": "2026-03-31", "interval": "monthly"}
+        rows = read_csv(await export(stubs, cohorts=about, list="cohorts"))
+        periods = read_csv(await export(stubs, cohorts=about))
+    assert sorted(row["cohort_date"] for row in rows) == [day.isoformat() for day in days]
+    assert {row["cohort_date"] for row in periods} == {day.isoformat() for day in days}
 
 
 async def test_a_question_without_a_field_is_asked_by_name(database: DatabaseAddresses) -> None:
