@@ -1,6 +1,6 @@
 """Attribution between the wire and the domain."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -9,46 +9,58 @@ from services.analytics.convert.metrics import day_from_proto
 from services.analytics.convert.ranges import interval_to_proto, range_to_proto
 from services.analytics.convert.ranking import currency_code_from_proto
 from services.analytics.domain.attribution import MICRO
+from services.analytics.domain.periods import check_range
 from services.analytics.operations.attribution import (
     AttributionQuery,
     CampaignAttribution,
     Credit,
     PortfolioAttribution,
 )
-from services.common.errors import invalid_field
-from services.common.paging import decode_page_token, encode_page_token, page_size
-from services.common.wire import datetime_to_timestamp, micros_to_money
+from services.common.errors import InvalidArgumentError
+from services.common.paging import Cursor, decode_page_token, encode_page_token, page_size, unusable_token
+from services.common.wire import datetime_to_timestamp, micros_to_money, parse_date
 
 _FILTERS = ("model", "start_date", "end_date", "currency_code")
 
 
 def query_from_proto(request: pb.GetPortfolioAttributionRequest) -> AttributionQuery:
     """Return which page of which credits is asked for; a token goes on with its own list only."""
-    cursor = decode_page_token(request.page_token)
+    start = day_from_proto(request.start_date, "start_date")
+    end = day_from_proto(request.end_date, "end_date")
     after = None
-    start, end = request.start_date, request.end_date
-    if cursor:
+    if cursor := decode_page_token(request.page_token):
+        if any(cursor.get(name) != getattr(request, name) for name in _FILTERS):
+            raise unusable_token()
         # Open ends are closed by the first page, so that all pages are of the same days.
-        start, end = start or str(cursor.get("from", "")), end or str(cursor.get("to", ""))
-        micro, campaign_id = cursor.get("micro"), cursor.get("campaign_id")
-        is_own = all(cursor.get(name) == getattr(request, name) for name in _FILTERS)
-        if (
-            not is_own
-            or not isinstance(micro, int)
-            or not 0 <= micro < 2**63
-            or not isinstance(campaign_id, str)
-            or "\0" in campaign_id
-        ):
-            raise invalid_field("page_token", "is not a token of this list", "PAGE_TOKEN_INVALID")
-        after = (micro, campaign_id)
+        start, end = _days_of_token(cursor, start, end)
+        after = _after_of_token(cursor)
     return AttributionQuery(
         model=request.model,
-        start=day_from_proto(start, "start_date"),
-        end=day_from_proto(end, "end_date"),
+        start=start,
+        end=end,
         currency_code=currency_code_from_proto(request.currency_code),
         size=page_size(request.page_size),
         after=after,
     )
+
+
+def _days_of_token(cursor: Cursor, start: date | None, end: date | None) -> tuple[date, date]:
+    try:
+        first, last = (parse_date(str(cursor.get(name)), "page_token") for name in ("from", "to"))
+        start, end = start or first, end or last
+        check_range(start, end)
+    except InvalidArgumentError as error:
+        raise unusable_token() from error
+    return start, end
+
+
+def _after_of_token(cursor: Cursor) -> tuple[int, str]:
+    micro, campaign_id = cursor.get("micro"), cursor.get("campaign_id")
+    if not isinstance(micro, int) or not 0 <= micro < 2**63:
+        raise unusable_token()
+    if not isinstance(campaign_id, str) or "\0" in campaign_id:
+        raise unusable_token()
+    return micro, campaign_id
 
 
 def attribution_to_proto(attribution: CampaignAttribution) -> pb.GetAttributionResponse:

@@ -13,6 +13,7 @@ from gen.campaigns.analytics.v1 import attribution_pb2 as pb
 from gen.campaigns.analytics.v1.events_pb2 import Event
 from services.analytics.attributing.refresh import AttributionRefresh, RefreshSummary
 from services.analytics.server import open_database
+from services.common.paging import decode_page_token, encode_page_token
 from tests.analytics_factories import NOW, Stubs, add_catalog, campaign, event, ingest, refusal, settings_for
 
 MODELS = ["first_touch", "last_touch", "linear", "time_decay", "position_based", "markov"]
@@ -86,6 +87,11 @@ async def check_sums(stubs: Stubs, **fields: Any) -> None:
         assert sum(micro) == page.conversions * 10**6 == round(page.credited_conversions * 1e6), model
         assert sum(money) == round(page.revenue * 1e6) == round(page.credited_revenue * 1e6), model
         assert micro == sorted(micro, reverse=True)
+
+
+def forged(token: str, **values: str | int) -> str:
+    """Return a token in which somebody has changed something."""
+    return encode_page_token({**decode_page_token(token), **values})
 
 
 async def test_before_the_first_run_nothing_is_said(stubs: Stubs) -> None:
@@ -283,6 +289,17 @@ async def test_what_cannot_be_answered_is_refused_by_field(stubs: Stubs, refresh
     ):
         refused = await refusal(portfolio_of(stubs, **fields))
         assert (refused.code, refused.fields) == ("INVALID_ARGUMENT", expected)
+    days: tuple[dict[str, str | int], ...] = (
+        {"from": "yesterday"},
+        {"from": 7},
+        {"from": ""},
+        {"from": "1066-10-14"},
+        {"from": "2026-04-01", "to": "2026-03-01"},
+        {"to": "2199-12-31"},
+    )
+    for values in days:
+        refused = await refusal(portfolio_of(stubs, page_token=forged(token, **values)))
+        assert (refused.code, refused.fields) == ("INVALID_ARGUMENT", {"page_token": "PAGE_TOKEN_INVALID"})
     unknown = await refusal(credits_of(stubs, "nobody"))
     assert (unknown.code, unknown.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
     future = await credits_of(stubs, start_date=(NOW + timedelta(days=5)).date().isoformat())
