@@ -20,7 +20,7 @@ from services.analytics.domain.design_effect import (
     estimate_window_ratio_interval,
 )
 from services.analytics.domain.intervals import ConfidenceInterval, RatioMoments
-from services.analytics.domain.metrics import divide
+from services.analytics.domain.metrics import Counts, divide, lacks_views
 
 DEFAULT_RATE_VOLUME = 100
 
@@ -159,9 +159,16 @@ def _rate(name: str, y: str, x: str, *, products: tuple[str, str, str], users: s
             moments, y=getattr(counts, y), x=getattr(counts, x), confidence_level=level
         )
 
+    def measure(counts: AlertCounts) -> float | None:
+        if y == "views" and lacks_views(
+            Counts(views=counts.views, clicks=counts.clicks, conversions=counts.conversions)
+        ):
+            return None
+        return divide(getattr(counts, y), getattr(counts, x))
+
     return AlertMetric(
         name=name,
-        measure=lambda counts: divide(getattr(counts, y), getattr(counts, x)),
+        measure=measure,
         estimate=estimate,
         volume=x,
     )

@@ -120,6 +120,19 @@ def test_what_is_undefined_or_of_too_little_volume_says_nothing(metric: str, win
     assert judge(rule(metric, "below", 0.9), window=window, before=None, life=LIFE) is None
 
 
+@pytest.mark.parametrize("follows", ["clicks", "conversions"])
+def test_a_source_that_reports_no_views_has_no_view_rate(follows: str) -> None:
+    window = AlertCounts(impressions=10_000, **{follows: 100})
+    assert judge(rule("view_rate", "below", 0.5), window=window, before=None, life=LIFE) is None
+    before = AlertCounts(impressions=10_000, views=5_000)
+    assert judge(rule("view_rate", "drop", 0.5), window=window, before=before, life=LIFE) is None
+    unseen = judge(
+        rule("view_rate", "below", 0.5), window=AlertCounts(impressions=10_000), before=None, life=LIFE
+    )
+    assert unseen is not None
+    assert unseen.is_sure
+
+
 @pytest.mark.parametrize("metric", ["roas", "roi", "profit_margin", "revenue_per_impression"])
 def test_money_ratios_are_beyond_chance_with_enough_buyers(metric: str) -> None:
     bound = {"roas": 1.0, "roi": 0.0, "profit_margin": 0.0, "revenue_per_impression": 400_000.0}[metric]
