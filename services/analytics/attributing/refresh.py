@@ -24,6 +24,7 @@ from services.analytics.domain.periods import check_counted_zone, day_of, day_st
 from services.analytics.store import attribution as store
 from services.analytics.store import recount as recount_store
 from services.analytics.store import retention as retention_store
+from services.analytics.store import settled as settled_store
 from services.common.database import Connection, Database
 
 _EPOCH = date(1970, 1, 1)
@@ -72,7 +73,7 @@ class AttributionRefresh:
     async def run(self) -> RefreshSummary:
         """Count every month whose credits may have changed since the last run."""
         async with self._database.acquire() as connection:
-            watermark = await store.fetch_watermark(connection, self._settling)
+            watermark = (await settled_store.fetch_settled_moment(connection, self._settling)).settled_at
         async with self._database.transaction(isolation="repeatable_read") as connection:
             await self._mark(connection, watermark)
             months = await store.list_stale_months(connection)

@@ -23,6 +23,7 @@ from services.analytics.domain.periods import (
 from services.analytics.store import cohorts as store
 from services.analytics.store import recount as recount_store
 from services.analytics.store import retention as retention_store
+from services.analytics.store import settled as settled_store
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
 
@@ -185,7 +186,7 @@ class CohortOperations:
         while True:
             async with self._database.transaction() as connection:
                 await store.lock_user_activity(connection)
-                settled = await store.fetch_settled_moment(connection, self._settling)
+                settled = await settled_store.fetch_settled_moment(connection, self._settling)
                 progress = await store.fetch_progress(connection, USER_ACTIVITY)
                 if progress is not None and progress.reporting_time_zone != self._zone.key:
                     await self._forget(connection)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from services.analytics.domain.metrics import DateRange
 from services.analytics.store.statements import STATEMENTS, Connection
@@ -102,12 +102,6 @@ class CreditSums:
 async def lock_attribution(connection: Connection) -> None:
     """Wait until no other run writes, until the end of the transaction."""
     await connection.execute(STATEMENTS["lock_attribution"].sql)
-
-
-async def fetch_watermark(connection: Connection, settling: timedelta) -> datetime:
-    """Return a time at least `settling` ago: every event received before it is visible to later reads."""
-    watermark: datetime = await connection.fetchval(STATEMENTS["fetch_attribution_watermark"].sql, settling)
-    return watermark
 
 
 async def fetch_state(connection: Connection) -> AttributionState | None:

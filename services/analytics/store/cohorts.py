@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from services.analytics.domain.cohorts import (
     INTERVAL_DAYS,
@@ -24,14 +24,6 @@ class Progress:
     as_of: datetime
     received_until: datetime
     reporting_time_zone: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settled:
-    """The database's time, and the moment before which everything received is committed."""
-
-    database_time: datetime
-    settled_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +67,6 @@ async def upsert_progress(connection: Connection, name: str, progress: Progress)
         progress.received_until,
         progress.reporting_time_zone,
     )
-
-
-async def fetch_settled_moment(connection: Connection, wait: timedelta) -> Settled:
-    """Return up to when events are all in, at least `wait` ago."""
-    row = await connection.fetchrow(STATEMENTS["fetch_settled_moment"].sql, wait)
-    assert row is not None, "an aggregate has a row"
-    return Settled(database_time=row["database_time"], settled_at=row["settled_at"])
 
 
 async def fetch_first_received(connection: Connection) -> datetime | None:

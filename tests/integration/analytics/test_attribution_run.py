@@ -19,6 +19,7 @@ from services.analytics.domain.credits import GROUPS, MonthLedger
 from services.analytics.domain.metrics import DateRange
 from services.analytics.server import open_database
 from services.analytics.store import attribution as store
+from services.analytics.store import settled as settled_store
 from services.analytics.store.statements import STATEMENTS
 from services.common.database import Database
 from services.common.errors import DomainError, InternalError
@@ -167,8 +168,9 @@ async def test_what_came_in_just_now_is_looked_at_again(stubs: Stubs, opened: Da
     await ingest(stubs, event("b", "CONVERTED", revenue=1))
     async with opened.acquire() as connection:
         received_at = await connection.fetchval("select max(received_at) from events")
-        assert await store.fetch_watermark(connection, timedelta(minutes=1)) < received_at
-        assert await store.fetch_watermark(connection, timedelta(0)) > received_at
+        for settling, is_in in ((timedelta(minutes=1), False), (timedelta(0), True)):
+            settled = await settled_store.fetch_settled_moment(connection, settling)
+            assert (settled.settled_at > received_at) is is_in
 
 
 async def test_a_run_that_broke_off_is_gone_on_with(

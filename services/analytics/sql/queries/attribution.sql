@@ -4,15 +4,6 @@
 -- One run at a time writes attribution.
 select pg_advisory_xact_lock(7202, 14);
 
--- name: fetch_attribution_watermark :one
--- The time before which every event received is visible from now on: no transaction that began before it is still
--- at work. Events carry the beginning of their transaction, which others see here only a moment later: so it is at
--- least $1 ago.
-select least(now() - $1::interval, min(xact_start)) as received_before
-from pg_stat_activity
-where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
-    and xact_start is not null;
-
 -- name: fetch_attribution_state :one
 -- What was counted up to, under which window and reporting zone; none before the first run.
 select received_before, lookback_days, reporting_time_zone

@@ -19,16 +19,6 @@ on conflict on constraint audience_progress_pkey do update set
     received_until = excluded.received_until,
     reporting_time_zone = excluded.reporting_time_zone;
 
--- name: fetch_settled_moment :one
--- The database's time, and the moment before which everything received is committed: received_at is the time
--- at which a transaction begins, so that nothing can still come in from before the oldest one under way.
-select
-    clock_timestamp() as database_time,
-    least(now() - $1::interval, min(xact_start)) as settled_at
-from pg_stat_activity
-where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
-    and xact_start is not null;
-
 -- name: fetch_first_received :one
 -- When the first event came in; null without events.
 select min(received_at) as received_at
