@@ -12,7 +12,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gen.campaigns.abtest.v1 import tests_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
+from services.abtest.domain.decision import as_strata
+from services.abtest.domain.metrics import CONVERSION_RATE
 from services.abtest.domain.model import DecisionMethod, EpochCounts, Group, GroupCounts, TestDesign
+from services.abtest.domain.outcomes import MetricOutcome, Outcomes
 from services.abtest.server import open_service
 from services.abtest.settings import AbtestSettings
 from services.common.grpc_server import build_server
@@ -56,6 +59,22 @@ def epoch(
         groups=tuple(
             GroupCounts(users=users, conversions=conversions) for conversions, users in (control, variant)
         ),
+    )
+
+
+def conversion_outcomes(
+    epochs: Sequence[EpochCounts], horizon: Sequence[EpochCounts] | None = None
+) -> Outcomes:
+    """The outcomes of a test that measures conversions alone; `horizon`: of those who came in time."""
+    return Outcomes(
+        epochs=tuple(epochs),
+        metrics=(MetricOutcome(metric=CONVERSION_RATE, strata=tuple(as_strata(epochs))),),
+        cohort=None
+        if horizon is None
+        else (MetricOutcome(metric=CONVERSION_RATE, strata=tuple(as_strata(horizon))),),
+        cohort_users=None
+        if horizon is None
+        else sum(counts.users for each in horizon for counts in each.groups),
     )
 
 

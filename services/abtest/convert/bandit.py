@@ -5,7 +5,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gen.campaigns.abtest.v1 import bandit_pb2 as pb
-from services.abtest.convert.analysis import interval_to_proto
+from services.abtest.convert.comparisons import interval_to_proto
 from services.abtest.convert.violations import Violations
 from services.abtest.domain.bandit import METHOD, BanditDesign, BanditStep
 from services.abtest.domain.bandit_posteriors import credible_interval

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from gen.campaigns.abtest.v1 import duration_pb2 as pb
-from services.abtest.convert.analysis import interval_to_proto
+from services.abtest.convert.comparisons import interval_to_proto
 from services.abtest.convert.shares import check_coverage, check_target, check_weights
 from services.abtest.convert.violations import Violations
 from services.abtest.domain.duration import DurationQuestion

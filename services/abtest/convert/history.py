@@ -7,7 +7,7 @@ from gen.campaigns.abtest.v1 import history_pb2, results_pb2
 from services.abtest.convert.analysis import result_fields
 from services.abtest.convert.definition import optional_time, start_time
 from services.abtest.convert.violations import LONGEST_ID, LONGEST_NAME, Violations
-from services.abtest.domain.analysis import Analysis
+from services.abtest.domain.analysis import KeptAnalysis
 from services.abtest.domain.history import NOT_ARCHIVED, HistoryFilters
 from services.abtest.domain.model import ABTest, DecisionMethod, Status
 from services.abtest.domain.verdicts import Verdict
@@ -119,7 +119,7 @@ def history_to_proto(page: HistoryPage, filters: HistoryFilters) -> history_pb2.
     )
 
 
-def _summary_to_proto(test: ABTest, result: Analysis | None) -> history_pb2.TestSummary:
+def _summary_to_proto(test: ABTest, result: KeptAnalysis | None) -> history_pb2.TestSummary:
     return history_pb2.TestSummary(
         test_id=test.test_id,
         test_name=test.design.test_name,

@@ -1,29 +1,33 @@
-"""All that an analysis of a test says, from its counts alone."""
+"""All that an analysis of a test says, from sufficient statistics alone."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from services.abtest.domain.decision import (
-    TestEvidence,
-    count_conversions,
-    decide,
-    gather_anytime_evidence,
+from services.abtest.domain.assessment import MetricEvidence
+from services.abtest.domain.comparisons import (
+    Comparison,
+    MetricResult,
+    adjust_p_values,
+    compare_metric,
 )
-from services.abtest.domain.model import DecisionMethod, EpochCounts, GroupCounts, TestDesign, total_by_group
-from services.abtest.domain.power import power_of_comparison
-from services.abtest.domain.proportions import (
-    HypothesisTest,
-    Interval,
-    compare_proportions,
-    difference_interval,
-    lift_interval,
-    wilson_interval,
+from services.abtest.domain.decision import TestEvidence, decide
+from services.abtest.domain.exposure_days import NoveltyView, view_days
+from services.abtest.domain.looks import Look
+from services.abtest.domain.model import (
+    DecisionMethod,
+    EpochCounts,
+    GroupCounts,
+    TestDesign,
+    total_by_group,
 )
-from services.abtest.domain.sample_ratio import SampleRatioCheck, check_sample_ratio
-from services.abtest.domain.sequential import AnytimeEvidence
-from services.abtest.domain.verdicts import Decision
-
-_COVERED_CONVERSIONS = 5
+from services.abtest.domain.outcomes import Outcomes
+from services.abtest.domain.past import check_past, warn_of_past, warn_of_reversals
+from services.abtest.domain.pre_exposure import PreExposureCheck
+from services.abtest.domain.proportions import Interval, wilson_interval
+from services.abtest.domain.sample_ratio_scopes import ScopedSampleRatio, check_scopes
+from services.abtest.domain.segments import SegmentBreakdown, break_down
+from services.abtest.domain.verdicts import Decision, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,79 +40,111 @@ class GroupResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A group compared with control; whatever is undefined is None.
-
-    `test` is the fixed-horizon test and `anytime` the confidence sequence. `relative_lift` is a fraction of
-    control's rate. `power` is that of the chi-squared test for the design's own minimum detectable effect,
-    from control's rate so far.
-    """
-
-    test: HypothesisTest | None
-    anytime: AnytimeEvidence | None
-    absolute_lift: float | None
-    absolute_lift_interval: Interval | None
-    relative_lift: float | None
-    relative_lift_interval: Interval | None
-    power: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """The result of a test at one moment; `comparisons` has one entry per group but control.
+    """The result of a test at one moment; `metrics` has the primary one first.
 
-    `decision` follows only the method that the design names.
+    `decision` follows only the method that the design names. `segments` and `days` are None where nobody
+    asked for them. `compared_group` is the variant that a single comparison is about, None where no variant
+    has users.
     """
 
     groups: tuple[GroupResult, ...]
-    comparisons: tuple[Comparison, ...]
-    sample_ratio: SampleRatioCheck | None
+    metrics: tuple[MetricResult, ...]
+    sample_ratios: tuple[ScopedSampleRatio, ...]
     decision: Decision
     warnings: tuple[str, ...]
+    compared_group: str | None = None
+    segments: SegmentBreakdown | None = None
+    days: NoveltyView | None = None
+    past: tuple[PreExposureCheck, ...] = ()
+    yates: bool = False
+
+    @property
+    def primary(self) -> MetricResult:
+        """What the metric that decides showed."""
+        return self.metrics[0]
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Every variant against control by the metric that decides."""
+        return self.primary.comparisons
+
+    @property
+    def sample_ratio(self) -> ScopedSampleRatio | None:
+        """The check over all users; None without users."""
+        return self.sample_ratios[0] if self.sample_ratios else None
+
+    @property
+    def compared(self) -> Comparison | None:
+        """The comparison of `compared_group` by the primary metric."""
+        found = (each for each in self.primary.comparisons if each.group == self.compared_group)
+        return next(found, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptAnalysis:
+    """An analysis as it was kept; a test's are numbered from 1, and the final one is that of its end."""
+
+    number: int
+    analyzed_at: datetime
+    is_final: bool
+    analysis: Analysis
 
 
 def analyze(
     design: TestDesign,
-    epochs: Sequence[EpochCounts],
+    outcomes: Outcomes,
     *,
     ended: bool,
-    horizon: Sequence[EpochCounts] | None = None,
+    looks: Sequence[Look] = (),
+    yates: bool = False,
 ) -> Analysis:
-    """Return the analysis of a test with a control and one variant.
+    """Return the analysis of a test.
 
     Args:
         design: what was fixed at creation.
-        epochs: the counts of all users assigned so far.
+        outcomes: what the users did who were assigned so far.
         ended: whether the test enrols no user any more.
-        horizon: for a fixed horizon, the counts of the users assigned until every group had its target, if
-            others came later: only the former decide, so that waiting longer buys no further look.
+        looks: those that were taken before, by number.
+        yates: whether p-values of rates are continuity-corrected; the verdict's never are.
     """
-    totals = total_by_group(epochs, len(design.groups))
-    comparison = _compare_groups(design, epochs, *totals)
-    sample_ratio = check_sample_ratio(epochs)
+    totals = total_by_group(outcomes.epochs, len(design.groups))
+    sample_ratios = check_scopes(outcomes.epochs, outcomes.cells or ())
+    mismatch = bool(sample_ratios) and sample_ratios[0].check.alarms
+    evidence = _gather_evidence(outcomes, totals, ended=ended, looks=looks, mismatch=mismatch)
+    decision = decide(design, evidence)
+    if outcomes.incomplete_until is not None:
+        decision = _invalidate(decision, outcomes.incomplete_until)
+    metrics = adjust_p_values([compare_metric(design, each, yates=yates) for each in outcomes.metrics])
+    past = check_past(design, outcomes)
+    segments = break_down(design, outcomes.cells) if outcomes.cells is not None else None
+    days = view_days(design, design.metrics[0], outcomes.days) if outcomes.days is not None else None
     return Analysis(
         groups=tuple(
             describe_group(design, group.name, counts)
             for group, counts in zip(design.groups, totals, strict=True)
         ),
-        comparisons=(comparison,),
-        sample_ratio=sample_ratio,
-        decision=decide(
-            design,
-            TestEvidence(
-                metrics=(count_conversions(epochs if horizon is None else horizon),),
-                users=tuple(counts.users for counts in totals),
-                ended=ended,
-                ratio_mismatch=sample_ratio is not None and sample_ratio.alarms,
-            ),
-        ),
+        metrics=metrics,
+        sample_ratios=sample_ratios,
+        decision=decision,
         warnings=(
             *_warn_of_groups(design, totals),
-            *_warn_of_sample_ratio(sample_ratio),
-            *_warn_of_pooling(epochs),
-            *_warn_of_latecomers(totals, horizon),
-            *_warn_of_peeking(design, comparison),
+            *_warn_of_metrics(metrics),
+            *_warn_of_sample_ratios(sample_ratios),
+            *_warn_of_pooling(outcomes.epochs),
+            *_warn_of_latecomers(totals, outcomes),
+            *_warn_of_windows(outcomes),
+            *_warn_of_peeking(design, metrics[0]),
+            *warn_of_past(design, past),
+            *warn_of_reversals(design, outcomes),
+            *(segments.warnings if segments else ()),
+            *(days.warnings if days else ()),
         ),
+        compared_group=_choose_compared(decision, metrics[0]),
+        segments=segments,
+        days=days,
+        past=past,
+        yates=yates,
     )
 
 
@@ -118,97 +154,117 @@ def describe_group(design: TestDesign, name: str, counts: GroupCounts) -> GroupR
     return GroupResult(name=name, counts=counts, conversion_rate_interval=interval)
 
 
-def _compare_groups(
-    design: TestDesign, epochs: Sequence[EpochCounts], control: GroupCounts, variant: GroupCounts
-) -> Comparison:
-    absolute_lift, relative_lift = _lifts(control, variant)
-    return Comparison(
-        test=compare_proportions(control, variant),
-        anytime=gather_anytime_evidence(design, epochs),
-        absolute_lift=absolute_lift,
-        absolute_lift_interval=difference_interval(control, variant, design.confidence_level),
-        relative_lift=relative_lift,
-        relative_lift_interval=lift_interval(control, variant, design.confidence_level),
-        power=_power_at_design_effect(design, control, variant),
+def _gather_evidence(
+    outcomes: Outcomes,
+    totals: Sequence[GroupCounts],
+    *,
+    ended: bool,
+    looks: Sequence[Look],
+    mismatch: bool,
+) -> TestEvidence:
+    counted = outcomes.metrics if outcomes.cohort is None else outcomes.cohort
+    return TestEvidence(
+        metrics=tuple(MetricEvidence(metric=each.metric, strata=each.strata) for each in counted),
+        users=tuple(counts.users for counts in totals),
+        ended=ended,
+        matured=outcomes.matured,
+        ratio_mismatch=mismatch,
+        looks=tuple(looks),
     )
 
 
-def _lifts(control: GroupCounts, variant: GroupCounts) -> tuple[float | None, float | None]:
-    """Return variant's rate minus control's, and over control's minus 1."""
-    control_rate, variant_rate = control.conversion_rate, variant.conversion_rate
-    if control_rate is None or variant_rate is None:
-        return None, None
-    return variant_rate - control_rate, (variant_rate / control_rate - 1.0) if control_rate else None
-
-
-def _power_at_design_effect(design: TestDesign, control: GroupCounts, variant: GroupCounts) -> float | None:
-    effect, control_rate = design.minimum_detectable_effect, control.conversion_rate
-    if effect is None or not control_rate:
-        return None
-    variant_rate = control_rate * (1.0 + effect)
-    if not (0.0 < control_rate < 1.0 and 0.0 < variant_rate < 1.0):
-        return None
-    return power_of_comparison(
-        control_rate=control_rate,
-        variant_rate=variant_rate,
-        control_users=control.users,
-        variant_users=variant.users,
-        confidence_level=design.confidence_level,
+def _invalidate(decision: Decision, until: datetime) -> Decision:
+    """Return no verdict at all: what users did before `until` is not known any more."""
+    return replace(
+        decision,
+        verdict=Verdict.INVALID,
+        winner=None,
+        recommendation="Do not use this test: a part of what its users did is not kept any more",
+        reasons=(
+            f"events before {until:%Y-%m-%d} are kept as totals only, so that users' outcomes are incomplete",
+        ),
+        look=None,
     )
+
+
+def _choose_compared(decision: Decision, primary: MetricResult) -> str | None:
+    """Return the winning variant, or the one with the best point estimate."""
+    with_users = [group.group for group in primary.groups[1:] if group.users]
+    if decision.winner in with_users:
+        return decision.winner
+    lifts = {each.group: each.absolute_lift for each in primary.comparisons if each.group in with_users}
+    if not lifts:
+        return None
+    sign = 1.0 if primary.metric.higher_is_better else -1.0
+    known = {name: sign * lift for name, lift in lifts.items() if lift is not None}
+    return max(known, key=lambda name: known[name]) if known else next(iter(lifts))
 
 
 def _warn_of_groups(design: TestDesign, totals: Sequence[GroupCounts]) -> Iterator[str]:
     for group, counts in zip(design.groups, totals, strict=True):
         if not counts.users:
             yield f"group {group.name} has no users yet"
-        elif counts.conversions < _COVERED_CONVERSIONS:
+
+
+def _warn_of_metrics(metrics: Sequence[MetricResult]) -> Iterator[str]:
+    # A warning about control is in the comparison of every variant.
+    yield from dict.fromkeys(warning for each in metrics[0].comparisons for warning in each.warnings)
+    for result in metrics:
+        if result.no_data_reason is not None and any(group.users for group in result.groups):
+            yield f"metric {result.metric.name} has no data: {result.no_data_reason}"
+
+
+def _warn_of_sample_ratios(checks: Sequence[ScopedSampleRatio]) -> Iterator[str]:
+    for each in checks:
+        if each.check.alarms and not each.name:
             yield (
-                f"group {group.name} has fewer than {_COVERED_CONVERSIONS} conversions: "
-                "relative_lift_interval may miss the true lift more often than its confidence level says"
+                "sample-ratio mismatch: the groups' sizes do not fit their weights "
+                f"(sequential p = {each.check.sequential_p_value:.3g}), so no winner is named"
             )
-
-
-def _warn_of_sample_ratio(check: SampleRatioCheck | None) -> Iterator[str]:
-    if check is None:
-        return
-    if check.alarms:
-        yield (
-            "sample-ratio mismatch: the groups' sizes do not fit their weights "
-            f"(sequential p = {check.sequential_p_value:.3g}), so no winner is named"
-        )
-    elif check.warns:
-        yield (
-            "the groups' sizes fit their weights poorly "
-            f"(chi-squared p = {check.fixed_p_value:.4g}): watch for a sample-ratio mismatch"
-        )
+        elif each.check.alarms:
+            yield (
+                f"sample-ratio mismatch in {each.title}: the groups' sizes do not fit their weights "
+                f"(sequential p = {each.check.sequential_p_value:.3g})"
+            )
+        elif each.check.warns:
+            yield (
+                f"the groups' sizes {'in ' + each.title + ' ' if each.name else ''}fit their weights poorly "
+                f"(chi-squared p = {each.check.fixed_p_value:.4g}): watch for a sample-ratio mismatch"
+            )
 
 
 def _warn_of_pooling(epochs: Sequence[EpochCounts]) -> Iterator[str]:
     if len(epochs) > 1:
         yield (
-            "the weights changed during the test: rates, p_value and intervals are pooled over the weight "
-            "epochs and may mislead; the verdict is post-stratified"
+            "the weights changed during the test: shares, their p_value and intervals are pooled over the "
+            "weight epochs and may mislead; the verdict is post-stratified"
         )
 
 
-def _warn_of_latecomers(
-    totals: Sequence[GroupCounts], horizon: Sequence[EpochCounts] | None
-) -> Iterator[str]:
-    if horizon is not None:
-        counted = sum(counts.users for counts in total_by_group(horizon, len(totals)))
+def _warn_of_latecomers(totals: Sequence[GroupCounts], outcomes: Outcomes) -> Iterator[str]:
+    if outcomes.cohort_users is not None:
         yield (
-            f"{sum(counts.users for counts in totals) - counted} users were assigned after every group had "
-            "its target sample size; they are shown and do not decide"
+            f"{sum(counts.users for counts in totals) - outcomes.cohort_users} users were assigned after "
+            "every group had its target sample size; they are shown and do not decide"
         )
 
 
-def _warn_of_peeking(design: TestDesign, comparison: Comparison) -> Iterator[str]:
-    test, anytime = comparison.test, comparison.anytime
-    if design.decision_method is not DecisionMethod.ANYTIME or test is None:
+def _warn_of_windows(outcomes: Outcomes) -> Iterator[str]:
+    if not outcomes.matured:
+        yield (
+            "some users' metric window is still open: what they do until it ends is to come, in every group"
+        )
+
+
+def _warn_of_peeking(design: TestDesign, primary: MetricResult) -> Iterator[str]:
+    if design.decision_method is not DecisionMethod.ANYTIME:
         return
-    sure = anytime is not None and anytime.p_value < design.significance_level
-    if test.p_value < design.significance_level and not sure:
-        yield (
-            "p_value is under the significance level, but holds for one planned look only; "
-            "looked at any time, the evidence does not suffice yet"
-        )
+    for comparison in primary.comparisons:
+        test, anytime = comparison.test, comparison.anytime
+        sure = anytime is not None and anytime.p_value < design.significance_level
+        if test is not None and test.p_value < design.significance_level and not sure:
+            yield (
+                "p_value is under the significance level, but holds for one planned look only; "
+                "looked at any time, the evidence does not suffice yet"
+            )
+            return

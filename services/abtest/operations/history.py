@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from services.abtest.domain.analysis import Analysis
+from services.abtest.domain.analysis import KeptAnalysis
 from services.abtest.domain.history import HistoryFilters
 from services.abtest.domain.model import ABTest
 from services.abtest.store import definitions, results
@@ -18,7 +18,7 @@ AFTER_EVERYTHING: Final = (datetime.max.replace(tzinfo=UTC), "")
 class HistoryPage:
     """Tests with their final results (None while a test runs); `next_before` starts the next page."""
 
-    tests: tuple[tuple[ABTest, Analysis | None], ...]
+    tests: tuple[tuple[ABTest, KeptAnalysis | None], ...]
     next_before: tuple[datetime, str] | None
 
 

@@ -253,6 +253,11 @@ async def test_an_effect_is_found_and_kept_when_the_test_ends(
     await add_events(database.admin, [(CONTROL_CAMPAIGN, user, later) for user in groups["control"][12:90]])
     assert await abtest.EndTest(results_pb2.EndTestRequest(test_id=test_id)) == ended
     kept = await abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id))
+    assert (kept.result_number, kept.analyzed_time) == (ended.result_number, ended.analyzed_time)
+    assert kept.result_number == running.result_number + 1
+    for field in ("result_number", "analyzed_time"):
+        kept.ClearField(field)
+        running.ClearField(field)
     assert kept == running
     history = await abtest.ListTestHistory(history_pb2.ListTestHistoryRequest())
     assert history.tests[0].result.p_value == running.p_value
@@ -287,7 +292,12 @@ async def test_a_test_without_users_says_so(abtest: ABTestServiceStub) -> None:
         "warnings",
         "reasons",
         "confidence_level",
+        "comparisons",
+        "metrics",
+        "result_number",
+        "analyzed_time",
     }
+    assert result.metrics[0].no_data_reason == "nobody was assigned yet"
     assert not result.groups[0].HasField("conversion_rate")
     assert result.verdict == "continue"
     assert result.method == ""

@@ -55,8 +55,24 @@ async def test_every_statement_is_valid_for_the_services_role(database: Database
         ("list_tests", "now(), 't', 10, '{1,2}', null, null, null, null, null, null", "ab_tests_created_idx"),
         ("fetch_request", "'r'", "ab_tests_request_id_key"),
         ("list_final_results", "array['t']", "ab_test_results_final_key"),
-        ("list_outcomes", "'t', null", "events_campaign_time_idx"),
-        ("list_outcomes", "'t', null", "ab_test_assignments_pkey"),
+        ("list_epoch_users", "'t'", "ab_test_group_counters_pkey"),
+        (
+            "list_converting_users",
+            "'t', array['c'], now(), null, null, false, 4::smallint",
+            "events_campaign_time_idx",
+        ),
+        (
+            "list_converting_users",
+            "'t', array['c'], now(), null, null, false, 4::smallint",
+            "ab_test_assignments_pkey",
+        ),
+        (
+            "list_amounts",
+            "'t', array['c'], now(), null, null, false, 100::smallint, null, null, null, null, null, null",
+            "events_refund_counted_idx",
+        ),
+        ("list_results", "'t', 5, 10", "ab_test_results_pkey"),
+        ("list_looks", "'t'", "ab_test_looks_pkey"),
     ],
 )
 async def test_hot_statements_use_their_index(

@@ -243,7 +243,7 @@ def test_control_wins_only_over_all_variants(method: DecisionMethod) -> None:
 
 
 def test_several_variants_ask_more_of_each() -> None:
-    # p = 0.0325 is enough for one comparison and not for three.
+    # p = 0.0317 is enough for one comparison and not for three.
     fixed = DecisionMethod.FIXED_HORIZON
     alone = concluded(fixed, rates(CONVERSION_RATE, 1000, 1093))
     assert outcome(alone) == (Verdict.SHIP, "variant")

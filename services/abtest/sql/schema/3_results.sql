@@ -1,5 +1,6 @@
 -- What an analysis said, kept as it was; the final one is the result of an ended test. Verdicts: 1 ship, 2 stop,
--- 3 continue, 4 invalid.
+-- 3 continue, 4 invalid. `document` is the whole analysis as it was given (null: kept before there were documents);
+-- `fingerprint` tells analyses of the same outcomes, so that looking again keeps nothing anew.
 create table abtest.ab_test_results (
     test_id text not null,
     result_number integer not null,
@@ -12,6 +13,8 @@ create table abtest.ab_test_results (
     warnings text[] not null,
     sample_ratio_p_value double precision,
     sequential_sample_ratio_p_value double precision,
+    document jsonb,
+    fingerprint text,
     constraint ab_test_results_pkey primary key (test_id, result_number),
     constraint ab_test_results_test_fkey foreign key (test_id) references abtest.ab_tests (test_id),
     constraint ab_test_results_verdict_check check (verdict between 1 and 4)
@@ -19,6 +22,20 @@ create table abtest.ab_test_results (
 
 -- For fetch_final_result; and no test has two.
 create unique index ab_test_results_final_key on abtest.ab_test_results (test_id) where is_final;
+
+-- The looks that a decision method counts, each with the analysis that took it; numbered from 1.
+create table abtest.ab_test_looks (
+    test_id text not null,
+    look_number integer not null,
+    result_number integer not null,
+    look jsonb not null,
+    constraint ab_test_looks_pkey primary key (test_id, look_number),
+    constraint ab_test_looks_result_fkey foreign key (test_id, result_number)
+        references abtest.ab_test_results (test_id, result_number)
+);
+
+grant select, insert on abtest.ab_test_looks to abtest;
+grant select on abtest.ab_test_looks to reporting;
 
 -- One row per group of a kept analysis: its counts, and for every group but control its comparison with control.
 create table abtest.ab_test_group_results (
