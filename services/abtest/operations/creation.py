@@ -14,7 +14,9 @@ from services.abtest.domain.changes import (
 )
 from services.abtest.domain.enrolment import EnrolmentRules
 from services.abtest.domain.lifecycle import Action, check_times, start_test
+from services.abtest.domain.metrics import REVENUE
 from services.abtest.domain.model import ABTest, Status, TestDesign, WeightEpoch
+from services.abtest.operations.campaigns import require_campaigns
 from services.abtest.operations.enrolment import reserve_enrolment
 from services.abtest.operations.lookup import define, require_test
 from services.abtest.store import bandits, changes, definitions
@@ -22,6 +24,7 @@ from services.common.database import Connection, Database
 from services.common.errors import (
     AlreadyExistsError,
     ConstraintViolation,
+    FailedPreconditionError,
     FieldViolation,
     NotFoundError,
 )
@@ -70,7 +73,8 @@ class CreationOperations:
             AlreadyExistsError: the request_id created a test with other content.
             NotFoundError: the catalog lacks a campaign, or there is no such holdout.
             InvalidArgumentError: it would end before it starts, or has ended already.
-            FailedPreconditionError: the exclusion group has not enough left.
+            FailedPreconditionError: the exclusion group has not enough left, or revenue is to be compared
+                between currencies.
         """
         try:
             async with self._database.transaction() as connection:
@@ -90,7 +94,9 @@ class CreationOperations:
         created = _build(wanted, self._new_test_id(), self._now())
         test = created.test
         check_times(test, test.created_at)
-        await _require_campaigns(connection, wanted)
+        campaign_ids = [group.campaign_id for group in test.design.groups]
+        await require_campaigns(connection, dict(zip(wanted.campaign_fields, campaign_ids, strict=True)))
+        await _require_one_currency(connection, wanted)
         await definitions.insert_test(connection, test, wanted.request_id)
         await reserve_enrolment(connection, test.test_id, wanted.rules)
         if wanted.bandit is not None:
@@ -148,17 +154,20 @@ async def _fetch_earlier(connection: Connection, wanted: NewTest) -> DefinedTest
     return await define(connection, test)
 
 
-async def _require_campaigns(connection: Connection, wanted: NewTest) -> None:
-    groups = wanted.design.groups
-    known = await definitions.list_known_campaigns(connection, [group.campaign_id for group in groups])
-    unknown = [
-        FieldViolation(field=field, description=f"no campaign {group.campaign_id!r}")
-        for field, group in zip(wanted.campaign_fields, groups, strict=True)
-        if group.campaign_id not in known
-    ]
-    if unknown:
-        raise NotFoundError(
-            "; ".join(f"{violation.field}: {violation.description}" for violation in unknown),
-            reason="CAMPAIGN_UNKNOWN",
-            violations=unknown,
+async def _require_one_currency(connection: Connection, wanted: NewTest) -> None:
+    """Raise where revenue is to be compared between campaigns of different currencies."""
+    if not any(REVENUE in (metric.numerator, metric.denominator) for metric in wanted.design.metrics):
+        return
+    campaign_ids = [group.campaign_id for group in wanted.design.groups]
+    currencies = await definitions.list_currencies(connection, campaign_ids)
+    fields = dict(zip(campaign_ids, wanted.campaign_fields, strict=True))
+    if len(set(currencies.values())) > 1:
+        raise FailedPreconditionError(
+            "revenue of campaigns in different currencies cannot be compared: "
+            + ", ".join(f"{name} is in {code}" for name, code in sorted(currencies.items())),
+            reason="CURRENCY_CONFLICT",
+            violations=[
+                FieldViolation(field=fields[name], description=f"is in {code}")
+                for name, code in sorted(currencies.items())
+            ],
         )

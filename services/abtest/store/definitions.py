@@ -27,6 +27,12 @@ async def list_known_campaigns(connection: Connection, campaign_ids: Sequence[st
     return {row["campaign_id"] for row in rows}
 
 
+async def list_currencies(connection: Connection, campaign_ids: Sequence[str]) -> dict[str, str]:
+    """Return the currencies of those of `campaign_ids` that have one."""
+    rows = await connection.fetch(STATEMENTS["list_currencies"].sql, list(campaign_ids))
+    return {row["campaign_id"]: row["currency_code"] for row in rows}
+
+
 async def insert_test(connection: Connection, test: ABTest, request_id: str | None) -> None:
     """Add a test, its groups, its metrics and its first weight epoch."""
     design = test.design

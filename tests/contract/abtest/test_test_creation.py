@@ -226,6 +226,28 @@ async def test_what_is_unknown_is_named_and_nothing_is_created(
     assert await kept_rows(database.admin) == 0
 
 
+async def test_revenue_of_different_currencies_is_not_compared(
+    abtest: ABTestServiceStub, database: DatabaseAddresses
+) -> None:
+    revenue = metrics_pb2.Metric(metric_type="revenue_per_user")
+    connection = await asyncpg.connect(database.admin)
+    try:
+        for campaign_id, currency_code in ((CONTROL_CAMPAIGN, "USD"), (VARIANT_CAMPAIGN, "EUR")):
+            await connection.execute(
+                "update analytics.campaigns set currency_code = $2 where campaign_id = $1",
+                campaign_id,
+                currency_code,
+            )
+    finally:
+        await connection.close()
+    for fields in ({"primary_metric": revenue}, {"secondary_metrics": [revenue]}):
+        code, reason, found = await refusal(abtest.CreateTest(a_test(**fields)))
+        assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CURRENCY_CONFLICT")
+        assert found == {"control_campaign_id": "is in USD", "variant_campaign_id": "is in EUR"}
+    assert await kept_rows(database.admin) == 0
+    assert (await abtest.CreateTest(a_test())).test_id  # conversions can be compared
+
+
 async def test_a_full_exclusion_group_creates_nothing(abtest: ABTestServiceStub) -> None:
     await abtest.CreateTest(a_test(exclusion_group="g", exclusion_share=0.7))
     code, reason, fields = await refusal(

@@ -223,7 +223,9 @@ class ABTestServiceServicer:
 
     def CreateTest(self, request, context):
         """Creates a test, and starts it unless it is a draft or starts later. The same request_id with the same content answers with the test that was
-        created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign.
+        created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign or holdout;
+        FAILED_PRECONDITION where the exclusion group is full, or revenue is to be compared between currencies. Nothing is
+        created then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,9 @@ class ABTestServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.CreateTestRequest, _tests_pb2.CreateTestResponse]
     """Creates a test, and starts it unless it is a draft or starts later. The same request_id with the same content answers with the test that was
-    created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign.
+    created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign or holdout;
+    FAILED_PRECONDITION where the exclusion group is full, or revenue is to be compared between currencies. Nothing is
+    created then.
     """
     GetTest: _aio.UnaryUnaryMultiCallable[_tests_pb2.GetTestRequest, _tests_pb2.GetTestResponse]
     """Returns a test as it is defined now. NOT_FOUND for an unknown test."""
@@ -127,7 +129,9 @@ class ABTestServiceServicer:
         context: _aio.ServicerContext[_tests_pb2.CreateTestRequest, _abc.Awaitable[_tests_pb2.CreateTestResponse]],
     ) -> _abc.Awaitable[_tests_pb2.CreateTestResponse]:
         """Creates a test, and starts it unless it is a draft or starts later. The same request_id with the same content answers with the test that was
-        created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign.
+        created before; with other content it fails with ALREADY_EXISTS. NOT_FOUND for an unknown campaign or holdout;
+        FAILED_PRECONDITION where the exclusion group is full, or revenue is to be compared between currencies. Nothing is
+        created then.
         """
 
     def GetTest(

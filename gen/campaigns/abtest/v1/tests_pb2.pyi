@@ -383,7 +383,9 @@ class TestDefinition(_message.Message):
     status: _builtins.str
     """`draft`, `scheduled`, `running`, `paused`, `ended` or `archived`."""
     is_active: _builtins.bool
-    """Whether it enrols users now: whether it is `running`, and its end_time has not come."""
+    """Whether it enrols users now: whether it is `running`. One whose end_time has come enrols nobody, and is ended by a job
+    within seconds.
+    """
     weight_epoch: _builtins.int
     """The weight epoch that new users are assigned in, from 1."""
     coverage: _builtins.float

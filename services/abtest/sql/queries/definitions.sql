@@ -6,6 +6,12 @@ select campaign_id
 from analytics_v1.campaigns
 where campaign_id = any($1::text[]);
 
+-- name: list_currencies :many
+-- The currencies of those of these campaigns that have one.
+select campaign_id, currency_code
+from analytics_v1.campaigns
+where campaign_id = any($1::text[]) and currency_code is not null;
+
 -- name: insert_test :exec
 -- Adds a test in its first weight epoch.
 insert into ab_tests (
