@@ -31,10 +31,9 @@ SMALL_EXPECTED_COUNT = 10.0
 
 It rests on a central limit theorem. Simulated A/A tests with several looks per conversion, at rates from
 0.005 to 0.98, splits from 1:1 to 1:100 and confidence levels from 0.80 to 0.999, keep their level from here
-on; without the threshold a 1:100 split is wrong up to 87 % of the time.
+on; without the threshold a 1:100 split is wrong up to 87 % of the time. For means and ratios the count is
+that of `smallest_contributors`.
 """
-SMALL_CONTRIBUTORS = 20.0
-"""The same for means and ratios, in users who contribute; see `smallest_contributors`."""
 
 
 class Contrast(Protocol):
@@ -134,7 +133,7 @@ def contrast_metric(
         contrast=contrast,
         fixed=effect.test,
         information=sum(_score_variance(*pair) for pair in pairs),
-        is_ready=contrast is not None and smallest_contributors(strata, variant) >= SMALL_CONTRIBUTORS,
+        is_ready=contrast is not None and smallest_contributors(strata, variant) >= SMALL_EXPECTED_COUNT,
     )
 
 

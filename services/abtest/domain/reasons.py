@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from services.abtest.domain.contrasts import SMALL_CONTRIBUTORS, SMALL_EXPECTED_COUNT
+from services.abtest.domain.contrasts import SMALL_EXPECTED_COUNT
 from services.abtest.domain.metrics import Metric, MetricKind
 from services.abtest.domain.model import DecisionMethod, TestDesign
 from services.abtest.domain.proportions import Interval
@@ -38,7 +38,7 @@ def describe_too_little(metric: Metric) -> str:
         )
     return (
         "too few users contribute to judge: each group should expect at least "
-        f"{SMALL_CONTRIBUTORS:g} users' worth, by (sum of values)^2 / sum of squares"
+        f"{SMALL_EXPECTED_COUNT:g} users' worth, by (sum of values)^2 / sum of squares"
     )
 
 
