@@ -31,7 +31,8 @@ class AnalyticsSettings(ServiceSettings):
         None,
         ge=1,
         le=36_500,
-        description="days before today whose single events are kept; older ones only as sums (unset: all)",
+        description="days before today whose single events are kept, older ones only as sums (unset: all); "
+        "attribution needs its lookback and 62",
     )
     concurrent_batches: int = Field(3, ge=1, le=100, description="batches written at the same time")
     waiting_batches: int = Field(
@@ -44,7 +45,9 @@ class AnalyticsSettings(ServiceSettings):
         description="longest time that an answer is kept while the data stand still (0: not at all)",
     )
     kept_answer_bytes: int = Field(
-        32 << 20, ge=0, description="memory for kept answers; the oldest make room for the newest"
+        32 << 20,
+        ge=0,
+        description="memory for kept answers and their requests; the oldest make room for the newest",
     )
     portfolio_slots: int = Field(16, ge=1, le=1000, description="rows among which a portfolio day is split")
     jobs_enabled: bool = Field(

@@ -107,7 +107,7 @@ class AttributionRefresh:
                 for month in stale
                 if is_countable(
                     month,
-                    was_counted=counted.get(month) is not None,
+                    was_counted=self._was_counted_whole(month, counted.get(month)),
                     lookback_days=self._lookback_days,
                     sealed_through=sealed,
                 )
@@ -121,6 +121,10 @@ class AttributionRefresh:
                 reporting_time_zone=self._zone.key,
             ),
         )
+
+    def _was_counted_whole(self, month: date, counted_at: datetime | None) -> bool:
+        """Return whether a month was over when it was counted; what was counted amid it is not all of it."""
+        return counted_at is not None and counted_at >= day_starts_at(month_after(month), self._zone)
 
     async def _find_changed(
         self, connection: Connection, received_from: datetime, last_day: date

@@ -56,7 +56,7 @@ def find_stale_months(
 def is_countable(month: date, *, was_counted: bool, lookback_days: int, sealed_through: date | None) -> bool:
     """Return whether the raw events say enough to count a month (again).
 
-    A month that was counted stays as it is once events of its window are dropped; one that never was is
+    A month that was counted when it was over stays as it is once events of its window are dropped; another is
     counted from what is left, as long as its own days are whole.
     """
     if sealed_through is None:

@@ -223,6 +223,24 @@ async def test_a_month_whose_events_are_dropped_stays_as_it_was_counted(
     assert await read_credits(database) == kept
 
 
+async def test_a_month_under_way_is_counted_on_while_events_before_it_are_dropped(
+    database: DatabaseAddresses, stubs: Stubs, opened: Database
+) -> None:
+    """With a horizon below two months the window of the present month is never whole."""
+    await ingest(stubs, event("a", "CONVERTED", revenue=1, event_time="2026-03-02T10:00:00+00:00"))
+    await refresh(opened)
+    connection = await asyncpg.connect(database.analytics)
+    try:
+        await connection.execute("update reporting_settings set sealed_through = '2026-02-20'")
+        await connection.execute("update attribution_months set counted_at = '2026-03-02T11:00:00Z'")
+        await ingest(stubs, event("b", "CONVERTED", revenue=1, event_time="2026-03-20T10:00:00+00:00"))
+        await refresh(opened)
+        counted = await connection.fetchval("select sum(conversions)::bigint from attribution_days")
+    finally:
+        await connection.close()
+    assert counted == 2
+
+
 async def test_blocks_of_users_add_up_to_the_same(
     database: DatabaseAddresses, stubs: Stubs, opened: Database
 ) -> None:
