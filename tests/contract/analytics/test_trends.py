@@ -1,11 +1,14 @@
 """What is out of the ordinary in a trend, through a real server and stub."""
 
+import threading
 from datetime import date, timedelta
 
 import pytest
 
 from gen.campaigns.analytics.v1 import analytics_service_pb2 as pb
 from gen.campaigns.analytics.v1 import costs_pb2, trends_pb2
+from services.analytics.convert import trends as convert_trends
+from services.analytics.operations.trends import Trend
 from tests.analytics_factories import Stubs, event, ingest
 
 FIRST = date(2026, 1, 26)  # a Monday, 64 days before noon of 2026-03-31
@@ -51,6 +54,25 @@ async def test_a_day_out_of_the_ordinary_and_a_new_level_are_told(stubs: Stubs) 
     assert change.relative_change == change.level_after / change.level_before - 1
     assert "Bonferroni" in trend.detection_method
     assert [point.is_partial for point in trend.points] == [False] * 64 + [True]
+
+
+async def test_a_long_trend_is_put_together_beside_the_event_loop(
+    stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    put_together = convert_trends.trend_to_proto
+
+    def note(trend: Trend) -> trends_pb2.GetCampaignTrendResponse:
+        threads.append(threading.current_thread())
+        return put_together(trend)
+
+    monkeypatch.setattr(convert_trends, "trend_to_proto", note)
+    await add_days(stubs, [1])
+    year = await trend_of(stubs, "hourly", start_date="2025-04-01", end_date="2026-03-31")
+    assert len(year.points) == 365 * 24
+    await trend_of(stubs, "daily")
+    assert threads[0] is not threading.current_thread()
+    assert threads[1] is threading.current_thread()
 
 
 async def test_a_short_history_is_not_judged(stubs: Stubs) -> None:
