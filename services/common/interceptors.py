@@ -300,6 +300,7 @@ def _wrap_kept(handler: Handler, call: _Call, answers: Answers) -> Handler:
             try:
                 return await answers.get((call.path, request), make)
             except Exception as error:  # noqa: BLE001 (the one place that meets every error)
+                del request  # as in `_wrap`; of `make` as well
                 await call.fail(error, context)
 
     return grpc.unary_unary_rpc_method_handler(unary)

@@ -1,15 +1,19 @@
 """Kept answers: given again only while nothing was written, and never for long."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 
 from services.common import answers as answers_module
 from services.common.answers import Answers
 from services.common.errors import UnavailableError
+from services.common.interceptors import RequestInterceptor
 
 KEY = ("/a.B/C", b"request")
 
@@ -247,3 +251,32 @@ async def test_the_oldest_answers_make_room() -> None:
     assert data.made == 3
     await answers.get(("/", b"a"), making(100))
     assert data.made == 4
+
+
+async def test_a_failed_call_lets_go_of_its_request() -> None:
+    """gRPC may keep what ended a call, frames included, long after its end."""
+
+    class Refusing:
+        def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+            return ()
+
+        def set_trailing_metadata(self, _metadata: object) -> None: ...
+
+        def code(self) -> None: ...
+
+        async def abort(self, *_status: object, **_more: object) -> None:
+            raise grpc.aio.AbortError
+
+    async def fail(_message: bytes, _context: object) -> bytes:
+        raise UnavailableError("gone", reason="GONE")
+
+    handler: Any = grpc.unary_unary_rpc_method_handler(fail, bytes, bytes)
+    answering: Any = await RequestInterceptor("a", {"/a.B/C": keeping(Data())}).intercept_service(
+        lambda _details: asyncio.sleep(0, handler),
+        SimpleNamespace(method="/a.B/C"),
+    )
+    with pytest.raises(grpc.aio.AbortError) as ended:
+        await answering.unary_unary(b"a large request", Refusing())
+    frames = [frame for frame, _ in traceback.walk_tb(ended.value.__traceback__)]
+    holding = [frame.f_code.co_name for frame in frames if b"a large request" in frame.f_locals.values()]
+    assert holding == []
