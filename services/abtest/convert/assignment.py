@@ -40,8 +40,9 @@ def assigned_user_to_proto(
     request: pb.AssignUserRequest, outcome: AssignmentOutcome
 ) -> pb.AssignUserResponse:
     """Return a user's group, or the reason why there is none."""
-    response = pb.AssignUserResponse(test_id=request.test_id, user_id=request.user_id)
-    _fill(response, outcome)
+    response = pb.AssignUserResponse(test_id=request.test_id, user_id=request.user_id, reason=outcome.reason)
+    if outcome.assignment is not None:
+        _fill(response, outcome.assignment)
     return response
 
 
@@ -51,7 +52,9 @@ def assigned_users_to_proto(
     """Return the users' groups, or the reasons why there is none, in the request's order."""
     response = pb.AssignUsersResponse(test_id=request.test_id)
     for user_id, outcome in zip(request.user_ids, outcomes, strict=True):
-        _fill(response.assignments.add(user_id=user_id), outcome)
+        message = response.assignments.add(user_id=user_id, reason=outcome.reason)
+        if outcome.assignment is not None:
+            _fill(message, outcome.assignment)
     return response
 
 
@@ -61,18 +64,11 @@ def user_group_to_proto(
     """Return the group that a user has."""
     response = pb.GetUserTestGroupResponse(test_id=request.test_id, user_id=request.user_id)
     if assignment is not None:
-        _fill_assignment(response, assignment)
+        _fill(response, assignment)
     return response
 
 
-def _fill(message: pb.AssignUserResponse | pb.UserAssignment, outcome: AssignmentOutcome) -> None:
-    if outcome.assignment is not None:
-        _fill_assignment(message, outcome.assignment)
-    elif outcome.reason is not None:
-        message.reason = outcome.reason
-
-
-def _fill_assignment(
+def _fill(
     message: pb.AssignUserResponse | pb.UserAssignment | pb.GetUserTestGroupResponse, assignment: Assignment
 ) -> None:
     message.assigned_group = assignment.group.name

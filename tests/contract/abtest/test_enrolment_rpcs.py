@@ -80,6 +80,23 @@ async def test_a_targeted_test_enrols_its_segments_only(
     assert second["gold"] == first["gold"]
 
 
+async def test_a_test_can_be_targeted_otherwise_and_nobody_loses_the_group(
+    abtest: ABTestServiceStub, database: DatabaseAddresses
+) -> None:
+    await set_segments(database.admin, {"gold": ["gold"], "plain": ["silver"]})
+    everybody = await create(abtest)
+    first = await assign(abtest, everybody, ["plain"])
+    silver = tests_pb2.Targeting(include_segments=["gold"], exclude_segments=["silver"])
+    await abtest.UpdateTest(tests_pb2.UpdateTestRequest(test_id=everybody, targeting=silver))
+    second = await assign(abtest, everybody, ["plain", "gold", "unknown"])
+    assert enrolled(second) == {"plain", "gold"}
+    assert second["plain"] == first["plain"]
+    # Its part of the exclusion group, and its holdouts, stay as they are.
+    excluding = await create(abtest, exclusion_group="banner", exclusion_share=0.5, targeting=silver)
+    await abtest.UpdateTest(tests_pb2.UpdateTestRequest(test_id=excluding, targeting=tests_pb2.Targeting()))
+    assert reasons(await assign(abtest, excluding)) == {"exclusion"}
+
+
 async def test_tests_of_an_exclusion_group_share_no_user(abtest: ABTestServiceStub) -> None:
     first = await create(abtest, exclusion_group="banner", exclusion_share=0.6)
     second = await create(abtest, exclusion_group="banner", exclusion_share=0.4)
