@@ -16,7 +16,7 @@ from services.abtest.domain.decision import as_strata
 from services.abtest.domain.metrics import CONVERSION_RATE
 from services.abtest.domain.model import DecisionMethod, EpochCounts, Group, GroupCounts, TestDesign
 from services.abtest.domain.outcomes import MetricOutcome, Outcomes
-from services.abtest.server import open_service
+from services.abtest.server import open_services
 from services.abtest.settings import AbtestSettings
 from services.common.grpc_server import build_server
 
@@ -115,14 +115,28 @@ async def running_server(
     database_url: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> AsyncIterator[ABTestServiceStub]:
     """A real server on a free loopback port, and a stub that calls it."""
-    settings = AbtestSettings(database_url=database_url, port=0, metrics_port=0)
-    async with open_service(settings, now=now) as (service, _):
-        server = build_server(settings=settings, services=[service])
+    async with running_channel(database_url, now=now) as channel:
+        yield ABTestServiceStub(channel)
+
+
+@asynccontextmanager
+async def running_channel(
+    database_url: str,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    **settings: Any,  # noqa: ANN401 (settings by name)
+) -> AsyncIterator[grpc.aio.Channel]:
+    """A real server on a free loopback port that runs no jobs unless it is told to, and a way to it."""
+    wanted = AbtestSettings(
+        database_url=database_url, port=0, metrics_port=0, **({"jobs_enabled": False} | settings)
+    )
+    async with open_services(wanted, now=now) as (services, _):
+        server = build_server(settings=wanted, services=services)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield ABTestServiceStub(channel)
+                yield channel
         finally:
             await server.stop(grace=None)
 

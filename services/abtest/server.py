@@ -3,56 +3,127 @@
 import asyncio
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2 as pb
-from gen.campaigns.abtest.v1 import abtest_service_pb2_grpc as pb_grpc
+from gen.campaigns.abtest.v1 import abtest_service_pb2, operations_service_pb2
+from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import add_ABTestServiceServicer_to_server
+from gen.campaigns.abtest.v1.operations_service_pb2_grpc import (
+    add_ABTestOperationsServiceServicer_to_server,
+)
 from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.assignment import COUNTER_SLOTS, AssignmentOperations
+from services.abtest.operations.bandit import BanditOperations
 from services.abtest.operations.changes import ChangeOperations
 from services.abtest.operations.creation import CreationOperations
+from services.abtest.operations.duration import DurationOperations
 from services.abtest.operations.enrolment import EnrolmentOperations
 from services.abtest.operations.exposures import ExposureOperations
 from services.abtest.operations.history import HistoryOperations
+from services.abtest.operations.jobs import build_jobs
 from services.abtest.operations.lifecycle import LifecycleOperations
+from services.abtest.operations.overlaps import OverlapOperations
 from services.abtest.operations.progress import ProgressOperations
+from services.abtest.operations.simulation import SimulationOperations
 from services.abtest.servicer.abtest import ABTestServicer
+from services.abtest.servicer.operations import OperationsServicer
 from services.abtest.settings import AbtestSettings
+from services.abtest.simulating_process import SimulatingProcess
 from services.common import grpc_server
 from services.common.database import Database
 from services.common.grpc_server import Service
+from services.common.job_operations import JobOperations
+from services.common.jobs import Job, JobRunner
 
-SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ABTestService"].full_name
+SERVICE_NAME = abtest_service_pb2.DESCRIPTOR.services_by_name["ABTestService"].full_name
+OPERATIONS_SERVICE_NAME = operations_service_pb2.DESCRIPTOR.services_by_name[
+    "ABTestOperationsService"
+].full_name
+JOB_STATEMENT_SECONDS = 3600.0
+"""A job's analysis of a large test may take longer than a request's."""
 
 
 @asynccontextmanager
-async def open_service(
+async def open_services(
     settings: AbtestSettings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> AsyncIterator[tuple[Service, Database]]:
-    """Connect to the database and give the service that answers from it; all ends with the block.
+) -> AsyncIterator[tuple[Sequence[Service], Database]]:
+    """Connect to the database and give the services that answer from it; all ends with the block.
 
     `now` is the clock that every time kept comes from.
     """
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            _open_database(
+                settings,
+                connections=settings.database_connections,
+                statement_timeout_seconds=settings.statement_timeout_seconds,
+            )
+        )
+        jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
+        jobs = _build_jobs(settings, jobs_database, now)
+        runner = JobRunner(
+            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
+        )
+        await runner.register()
+        if settings.jobs_enabled:
+            await stack.enter_async_context(runner.running())
+        servicer = _build_servicer(settings, database, now)
+        operator = OperationsServicer(JobOperations(database, jobs, wake=runner.wake))
+        yield (
+            [
+                Service(
+                    name=SERVICE_NAME,
+                    register=partial(add_ABTestServiceServicer_to_server, servicer),
+                ),
+                Service(
+                    name=OPERATIONS_SERVICE_NAME,
+                    register=partial(add_ABTestOperationsServiceServicer_to_server, operator),
+                ),
+            ],
+            database,
+        )
+
+
+@asynccontextmanager
+async def _open_database(
+    settings: AbtestSettings, *, connections: int, statement_timeout_seconds: float
+) -> AsyncIterator[Database]:
     database = await Database.open(
         settings.database_url,
         application_name="abtest",
-        max_size=settings.database_connections,
-        statement_timeout_seconds=settings.statement_timeout_seconds,
+        max_size=connections,
+        statement_timeout_seconds=statement_timeout_seconds,
     )
     try:
-        servicer = _build_servicer(settings, database, now)
-        yield (
-            Service(
-                name=SERVICE_NAME,
-                register=lambda server: pb_grpc.add_ABTestServiceServicer_to_server(servicer, server),
-            ),
-            database,
-        )
+        yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def _open_jobs_database(settings: AbtestSettings, database: Database) -> AsyncIterator[Database]:
+    """Yield the pool that jobs work on: their own, so that they never take a request's connection."""
+    if not settings.jobs_enabled:
+        yield database
+        return
+    async with _open_database(
+        settings, connections=settings.job_connections, statement_timeout_seconds=JOB_STATEMENT_SECONDS
+    ) as own:
+        yield own
+
+
+def _build_jobs(settings: AbtestSettings, database: Database, now: Callable[[], datetime]) -> Sequence[Job]:
+    analysis = AnalysisOperations(database, now=now)
+    return build_jobs(
+        bandits=BanditOperations(database, now=now, end_test=analysis.end_test),
+        bandit_seconds=settings.bandit_interval_seconds,
+        lifecycle=LifecycleOperations(database, now=now),
+        end_test=analysis.end_test,
+        schedule_seconds=settings.schedule_interval_seconds,
+    )
 
 
 def _build_servicer(
@@ -60,17 +131,26 @@ def _build_servicer(
 ) -> ABTestServicer:
     slot = secrets.randbelow(COUNTER_SLOTS)
     assignment = AssignmentOperations(database, now=now, slot=slot)
+    analysis = AnalysisOperations(database, now=now)
     return ABTestServicer(
-        analysis=AnalysisOperations(database, now=now),
+        analysis=analysis,
         assignment=assignment,
         group_commit=GroupCommit(assignment.assign_users, batch_size=settings.assignment_batch_size),
+        bandit=BanditOperations(database, now=now, end_test=analysis.end_test),
         changes=ChangeOperations(database, now=now),
         creation=CreationOperations(database, now=now, new_test_id=lambda: uuid.uuid4().hex),
+        duration=DurationOperations(database, now=now),
         enrolment=EnrolmentOperations(database, now=now),
         exposures=ExposureOperations(database, now=now, slot=slot),
         history=HistoryOperations(database),
         lifecycle=LifecycleOperations(database, now=now),
+        overlaps=OverlapOperations(database),
         progress=ProgressOperations(database),
+        simulation=SimulationOperations(
+            SimulatingProcess(timeout_seconds=settings.simulation_timeout_seconds).run,
+            at_once=settings.concurrent_simulations,
+            waiting=settings.waiting_simulations,
+        ),
     )
 
 
@@ -81,10 +161,10 @@ async def serve(
     on_started: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until told to stop; ready while the database answers."""
-    async with open_service(settings) as (service, database):
+    async with open_services(settings) as (services, database):
         await grpc_server.serve(
             settings=settings,
-            services=[service],
+            services=services,
             ready=database.ping,
             stopping=stopping,
             on_started=on_started,

@@ -1,0 +1,73 @@
+"""Simulations of designs: a few at a time, the rest are refused."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from services.abtest.domain.model import DecisionMethod
+from services.abtest.domain.simulation import SimulationDesign
+from services.abtest.domain.simulation_summary import SimulationSummary
+from services.common.errors import ResourceExhaustedError
+
+MOST_CELLS = 20_000_000
+"""Simulations x looks x groups: what memory and time bear."""
+MOST_PLANNED_LOOKS = 100_000
+"""Simulations x planned looks: their boundaries are integrated for each test that comes near one."""
+
+
+class SimulationOperations:
+    """Simulates designs.
+
+    Args:
+        run: simulates one design, beside this process.
+        at_once: how many may run at the same time.
+        waiting: how many more may wait for them.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[SimulationDesign], Awaitable[SimulationSummary]],
+        *,
+        at_once: int,
+        waiting: int,
+    ) -> None:
+        self._run = run
+        self._slots = asyncio.Semaphore(at_once)
+        self._room = at_once + waiting
+        self._inside = 0
+
+    async def simulate(self, design: SimulationDesign) -> SimulationSummary:
+        """Return what simulated tests of a design show.
+
+        Raises:
+            ResourceExhaustedError: the design is too large, or too many simulations wait.
+            DeadlineExceededError: it took too long.
+        """
+        require_bounded(design)
+        if self._inside >= self._room:
+            raise ResourceExhaustedError(
+                "too many simulations wait; send this one again shortly", reason="TOO_MANY_WAITING"
+            )
+        self._inside += 1
+        try:
+            async with self._slots:
+                return await self._run(design)
+        finally:
+            self._inside -= 1
+
+
+def require_bounded(design: SimulationDesign) -> None:
+    """Raise ResourceExhaustedError where a design is too large to simulate at once."""
+    cells = design.simulations * design.looks * len(design.weights)
+    if cells > MOST_CELLS:
+        raise ResourceExhaustedError(
+            f"simulations x looks x groups are {cells}, more than {MOST_CELLS}; ask for fewer",
+            reason="SIMULATION_TOO_LARGE",
+            metadata={"cells": str(cells), "limit": str(MOST_CELLS)},
+        )
+    planned = design.simulations * design.test.planned_looks
+    if design.test.decision_method is DecisionMethod.GROUP_SEQUENTIAL and planned > MOST_PLANNED_LOOKS:
+        raise ResourceExhaustedError(
+            f"simulations x planned_looks are {planned}, more than {MOST_PLANNED_LOOKS}; ask for fewer",
+            reason="SIMULATION_TOO_LARGE",
+            metadata={"planned_looks": str(planned), "limit": str(MOST_PLANNED_LOOKS)},
+        )
