@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.internal import encoder
@@ -21,6 +22,7 @@ from gen.campaigns.analytics.v1 import (  # noqa: F401 (they fill the pool of de
     operations_service_pb2,
 )
 from gen.campaigns.type.v1.error_reason_pb2 import ErrorReason
+from tests.analytics_factories import Refusal, read_refusal
 
 DESCRIPTORS = Path(__file__).resolve().parents[1] / "gen" / "descriptors" / "api.binpb"
 PACKAGE = "campaigns.analytics.v1."
@@ -40,6 +42,8 @@ INSIDE = re.compile(
 )
 """What no caller is told."""
 LONGEST_MESSAGE = 2000
+SECONDS = 60.0
+"""No answer by then is a hang."""
 
 TEXTS = (
     "",
@@ -75,7 +79,7 @@ TIMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Rpc:
-    """One rpc of analytics; `name` is that of its service and its own."""
+    """One rpc; `name` is that of its service and its own."""
 
     name: str
     path: str
@@ -86,16 +90,16 @@ class Rpc:
     bindings: tuple[Binding, ...]
 
 
-def list_rpcs() -> list[Rpc]:
-    """Return every rpc of every service of analytics, as the committed descriptors have them."""
+def list_rpcs(package: str = PACKAGE) -> list[Rpc]:
+    """Return every rpc of every service of a package, as the committed descriptors have them."""
     pool = descriptor_pool.Default()
     found = []
     for rpc in load_rpcs(DESCRIPTORS):
-        if rpc.service.startswith(PACKAGE):
+        if rpc.service.startswith(package):
             method = pool.FindServiceByName(rpc.service).FindMethodByName(rpc.name)
             found.append(
                 Rpc(
-                    name=f"{rpc.service.removeprefix(PACKAGE)}.{rpc.name}",
+                    name=f"{rpc.service.removeprefix(package)}.{rpc.name}",
                     path=rpc.path,
                     request=message_factory.GetMessageClass(method.input_type),
                     answer=message_factory.GetMessageClass(method.output_type),
@@ -214,3 +218,47 @@ def _leads(descriptor: Any, path: str) -> bool:
         field = descriptor.fields_by_name.get(name)
         descriptor = field.message_type if field is not None else None
     return True
+
+
+async def ask(channel: grpc.aio.Channel, rpc: Rpc, request: bytes) -> bytes:
+    """Return the answer, the first one of a stream."""
+    method: Any
+    if rpc.client_streams:
+        method = channel.stream_unary(rpc.path)
+        answer: bytes = await method(iter([request]), timeout=SECONDS)
+        return answer
+    if not rpc.server_streams:
+        method = channel.unary_unary(rpc.path)
+        answer = await method(request, timeout=SECONDS)
+        return answer  # noqa: RET504 (it is what the stubs leave untyped)
+    method = channel.unary_stream(rpc.path)
+    call = method(request, timeout=SECONDS)
+    first = await call.read()
+    call.cancel()
+    return first if isinstance(first, bytes) else b""
+
+
+async def refuse(channel: grpc.aio.Channel, rpc: Rpc, request: bytes) -> Refusal | None:
+    """Return how a request is refused, None where it is answered; a refusal tells nothing of the inside."""
+    try:
+        await ask(channel, rpc, request)
+    except grpc.aio.AioRpcError as error:
+        refused = read_refusal(error)
+        assert not INSIDE.search(refused.message), refused
+        assert len(refused.message) <= LONGEST_MESSAGE, refused
+        return refused
+    return None
+
+
+def judge(rpc: Rpc, refused: Refusal | None) -> str:
+    """Return what is wrong with how any request whatever is refused; empty where nothing is."""
+    if refused is None:
+        return ""
+    if refused.code not in CALLERS_FAULT or refused.reason not in REASONS or not refused.message:
+        return f"is refused by {refused}"
+    if refused.code != "INVALID_ARGUMENT" or refused.reason == "REQUEST_INVALID":
+        return ""
+    if not refused.fields:
+        return f"is refused without a field: {refused}"
+    strange = [field for field in refused.fields if not names_a_field(rpc.request(), field)]
+    return f"is refused by what is no field: {refused}" if strange else ""

@@ -27,7 +27,12 @@ def check_target(target: int, violations: Violations) -> None:
 
 def check_coverage(coverage: float, violations: Violations) -> None:
     """Check the share of users who are enrolled."""
-    violations.check(0.0 < coverage <= 1.0, "coverage", "must be above 0 and at most 1", "VALUE_OUT_OF_RANGE")
+    violations.check(
+        _SMALLEST_WEIGHT <= coverage <= 1.0,
+        "coverage",
+        f"must lie between {_SMALLEST_WEIGHT}, one bucket of 10,000, and 1",
+        "VALUE_OUT_OF_RANGE",
+    )
 
 
 def check_weights(weights: Sequence[float], groups: int | None, violations: Violations) -> None:

@@ -31,28 +31,15 @@ from tests.analytics_factories import (
     add_catalog,
     event,
     ingest,
-    read_refusal,
     running_channel,
     settings_for,
 )
 from tests.audience_factories import AudienceJobs
-from tests.bad_input import (
-    CALLERS_FAULT,
-    INSIDE,
-    LONGEST_MESSAGE,
-    REASONS,
-    Rpc,
-    broken_bytes,
-    hostile_requests,
-    list_rpcs,
-    names_a_field,
-)
+from tests.bad_input import INSIDE, REASONS, ask, broken_bytes, hostile_requests, judge, list_rpcs, refuse
 from tests.bad_input_rows import ROWS, Refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SECONDS = 60.0
-"""No answer by then is a hang."""
 RPCS = {rpc.name: rpc for rpc in list_rpcs()}
 NAMES = sorted(RPCS)
 OF_ENTRIES = {
@@ -120,50 +107,6 @@ async def fill(stubs: Stubs, database: DatabaseAddresses) -> None:
         await connection.execute("update alert_rules set rule_id = 'spare' where threshold = 1000")
     finally:
         await connection.close()
-
-
-async def ask(channel: grpc.aio.Channel, rpc: Rpc, request: bytes) -> bytes:
-    """Return the answer, the first one of a stream."""
-    method: Any
-    if rpc.client_streams:
-        method = channel.stream_unary(rpc.path)
-        answer: bytes = await method(iter([request]), timeout=SECONDS)
-        return answer
-    if not rpc.server_streams:
-        method = channel.unary_unary(rpc.path)
-        answer = await method(request, timeout=SECONDS)
-        return answer  # noqa: RET504 (it is what the stubs leave untyped)
-    method = channel.unary_stream(rpc.path)
-    call = method(request, timeout=SECONDS)
-    first = await call.read()
-    call.cancel()
-    return first if isinstance(first, bytes) else b""
-
-
-async def refuse(channel: grpc.aio.Channel, rpc: Rpc, request: bytes) -> Refusal | None:
-    """Return how a request is refused, None where it is answered; a refusal tells nothing of the inside."""
-    try:
-        await ask(channel, rpc, request)
-    except grpc.aio.AioRpcError as error:
-        refused = read_refusal(error)
-        assert not INSIDE.search(refused.message), refused
-        assert len(refused.message) <= LONGEST_MESSAGE, refused
-        return refused
-    return None
-
-
-def judge(rpc: Rpc, refused: Refusal | None) -> str:
-    """Return what is wrong with how any request whatever is refused; empty where nothing is."""
-    if refused is None:
-        return ""
-    if refused.code not in CALLERS_FAULT or refused.reason not in REASONS or not refused.message:
-        return f"is refused by {refused}"
-    if refused.code != "INVALID_ARGUMENT" or refused.reason == "REQUEST_INVALID":
-        return ""
-    if not refused.fields:
-        return f"is refused without a field: {refused}"
-    strange = [field for field in refused.fields if not names_a_field(rpc.request(), field)]
-    return f"is refused by what is no field: {refused}" if strange else ""
 
 
 async def test_every_rpc_has_a_row() -> None:

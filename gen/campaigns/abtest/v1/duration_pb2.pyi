@@ -33,7 +33,7 @@ class EstimateTestDurationRequest(_message.Message):
     target_sample_size: _builtins.int
     """Users needed per group, such as EstimateSampleSize gives: 2 to 1,000,000,000. Required."""
     coverage: _builtins.float
-    """Share of all users who are enrolled, above 0 and at most 1. Unset: 1."""
+    """Share of all users who are enrolled: 0.0001 to 1. Unset: 1."""
     lookback_days: _builtins.int
     """Days of traffic before today to look back at: 7 to 180. Unset: 56."""
     @_builtins.property

@@ -133,7 +133,7 @@ class CreateTestRequest(_message.Message):
     looks) or `fixed_horizon` (no winner before the target sample size). Empty: `anytime`. Fixed for good.
     """
     coverage: _builtins.float
-    """Share of all users who are enrolled, above 0 and at most 1. Unset: 1."""
+    """Share of all users who are enrolled: 0.0001 to 1. Unset: 1."""
     hash_seed: _builtins.str
     """Seed of the hash that assigns, at most 128 characters. Unset: the test_id."""
     request_id: _builtins.str
