@@ -101,7 +101,7 @@ def required_sample_sizes(plan: Plan, effect: float, power: float) -> tuple[int,
     return tuple(_ceil(total * weight) for weight in plan.weights)
 
 
-def planned_power(plan: Plan, effect: float, smallest_users: int) -> float:
+def planned_power(plan: Plan, effect: float, smallest_users: float) -> float:
     """Return the probability that each comparison finds a relative `effect`: of several, the least.
 
     `smallest_users` has the group that weighs least; both tails count.
@@ -115,7 +115,7 @@ def planned_power(plan: Plan, effect: float, smallest_users: int) -> float:
     return sequential_power(plan.bounds, fixed, level=plan.level)
 
 
-def minimum_detectable_effect(plan: Plan, smallest_users: int, power: float) -> float | None:
+def minimum_detectable_effect(plan: Plan, smallest_users: float, power: float) -> float | None:
     """Return the least relative increase that is found with `power`; None where no rate below 1 is enough."""
     if plan.kind is MetricKind.PROPORTION:
         largest = (1.0 / plan.baseline - 1.0) * (1.0 - 1e-9)
@@ -170,7 +170,7 @@ def _ceil(users: float) -> int:
     return math.ceil(users * (1.0 - 1e-12))
 
 
-def warn_of_plan(plan: Plan, smallest_users: int) -> tuple[str, ...]:
+def warn_of_plan(plan: Plan, smallest_users: float) -> tuple[str, ...]:
     """Return what the reader of a plan should know."""
     found = []
     rarer = min(plan.baseline, 1.0 - plan.baseline)

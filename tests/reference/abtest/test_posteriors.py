@@ -34,7 +34,7 @@ def counts(pair: tuple[int, int]) -> GroupCounts:
 
 
 def probability_by_sum(control: GroupCounts, variant: GroupCounts) -> float:
-    """P(variant > control) in closed form: E. Miller (2015), Formulas for Bayesian A/B Testing, equation 6."""
+    """P(variant > control): E. Miller (2015), Formulas for Bayesian A/B Testing, equation 6."""
     a0, b0 = control.conversions + 1, control.users - control.conversions + 1
     a1, b1 = variant.conversions + 1, variant.users - variant.conversions + 1
     i = np.arange(a1)
