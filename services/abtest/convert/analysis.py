@@ -1,7 +1,9 @@
 """What a test shows, on the wire; what is undefined stays unset."""
 
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from gen.campaigns.abtest.v1 import comparisons_pb2
 from gen.campaigns.abtest.v1 import results_pb2 as pb
 from services.abtest.convert.comparisons import (
     comparison_to_proto,
@@ -14,8 +16,10 @@ from services.abtest.convert.comparisons import (
 )
 from services.abtest.convert.definition import optional_time
 from services.abtest.convert.violations import Violations
-from services.abtest.domain.analysis import GroupResult, KeptAnalysis
+from services.abtest.domain.analysis import Analysis, GroupResult, KeptAnalysis
+from services.abtest.domain.citations import list_number_methods
 from services.abtest.domain.comparisons import Comparison
+from services.abtest.domain.expected_decision import ExpectedDecision
 from services.abtest.domain.model import ABTest
 from services.abtest.operations.analysis import AnalysisRequest, ResultsPage
 from services.abtest.operations.outcomes import Breakdowns
@@ -24,6 +28,8 @@ from services.common.wire import datetime_to_timestamp
 
 SEGMENT, DAYS = "segment", "days_since_exposure"
 _PAGE_SIZE: Final = 50
+_LONGEST_WAIT: Final = timedelta(days=36525)
+"""A verdict expected after a hundred years is not expected."""
 _LAST: Final = 2**31 - 1
 """No analysis has a number above."""
 
@@ -112,6 +118,8 @@ def result_fields(test: ABTest, kept: KeptAnalysis) -> dict[str, Any]:
         "segment_breakdown": segments_to_proto(analysis.segments) if analysis.segments else None,
         "novelty": novelty_to_proto(analysis.days) if analysis.days else None,
         "pre_exposure_checks": past_to_proto(test.design, analysis.past),
+        "time_to_decision": _expected_to_proto(analysis.expected, kept.analyzed_at),
+        "number_methods": _methods_to_proto(test, analysis),
         "look_number": decision.look.number if decision.look else None,
         "information_fraction": decision.look.progress if decision.look else None,
         "result_number": kept.number,
@@ -126,6 +134,36 @@ def _compared_fields(compared: Comparison | None) -> dict[str, Any]:
     comparison = comparison_to_proto(compared)
     found = {field.name: value for field, value in comparison.ListFields()}
     return {name: found[name] for name in _COMPARED if name in found}
+
+
+def _expected_to_proto(
+    expected: ExpectedDecision | None, analyzed_at: datetime
+) -> comparisons_pb2.TimeToDecision | None:
+    if expected is None:
+        return None
+    remaining = expected.remaining
+    if remaining is not None and remaining > _LONGEST_WAIT:
+        remaining = None
+    return comparisons_pb2.TimeToDecision(
+        expected_days=None if remaining is None else remaining / timedelta(days=1),
+        expected_time=None if remaining is None else datetime_to_timestamp(analyzed_at + remaining),
+        remaining_users=expected.remaining_users,
+        basis=expected.basis,
+    )
+
+
+def _methods_to_proto(test: ABTest, analysis: Analysis) -> list[comparisons_pb2.NumberMethod]:
+    compared = analysis.compared
+    methods = list_number_methods(
+        test.design.metrics[0].kind,
+        decision_method=test.design.decision_method,
+        test_method=compared.test.method if compared and compared.test else None,
+        posterior_method=compared.posterior_method if compared else None,
+    )
+    return [
+        comparisons_pb2.NumberMethod(field=each.field, method=each.method, citation=each.citation)
+        for each in methods
+    ]
 
 
 def _group_result_to_proto(group: GroupResult) -> pb.GroupResult:

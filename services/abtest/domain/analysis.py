@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.abtest.domain.assessment import MetricEvidence
 from services.abtest.domain.comparisons import (
     Comparison,
     MetricResult,
+    add_posteriors,
     adjust_p_values,
-    compare_metric,
 )
 from services.abtest.domain.decision import TestEvidence, decide
+from services.abtest.domain.expected_decision import ExpectedDecision, expect_decision
 from services.abtest.domain.exposure_days import NoveltyView, view_days
 from services.abtest.domain.looks import Look
+from services.abtest.domain.metric_comparison import compare_metric
 from services.abtest.domain.model import (
     DecisionMethod,
     EpochCounts,
@@ -45,7 +47,7 @@ class Analysis:
 
     `decision` follows only the method that the design names. `segments` and `days` are None where nobody
     asked for them. `compared_group` is the variant that a single comparison is about, None where no variant
-    has users.
+    has users. `expected` tells when a verdict is due, None where there is one.
     """
 
     groups: tuple[GroupResult, ...]
@@ -57,6 +59,7 @@ class Analysis:
     segments: SegmentBreakdown | None = None
     days: NoveltyView | None = None
     past: tuple[PreExposureCheck, ...] = ()
+    expected: ExpectedDecision | None = None
     yates: bool = False
 
     @property
@@ -97,6 +100,7 @@ def analyze(
     *,
     ended: bool,
     looks: Sequence[Look] = (),
+    elapsed: timedelta = timedelta(),
     yates: bool = False,
 ) -> Analysis:
     """Return the analysis of a test.
@@ -106,6 +110,7 @@ def analyze(
         outcomes: what the users did who were assigned so far.
         ended: whether the test enrols no user any more.
         looks: those that were taken before, by number.
+        elapsed: how long the test has enrolled users.
         yates: whether p-values of rates are continuity-corrected; the verdict's never are.
     """
     totals = total_by_group(outcomes.epochs, len(design.groups))
@@ -115,7 +120,9 @@ def analyze(
     decision = decide(design, evidence)
     if outcomes.incomplete_until is not None:
         decision = _invalidate(decision, outcomes.incomplete_until)
-    metrics = adjust_p_values([compare_metric(design, each, yates=yates) for each in outcomes.metrics])
+    metrics = adjust_p_values(
+        [add_posteriors(design, each, compare_metric(design, each, yates=yates)) for each in outcomes.metrics]
+    )
     past = check_past(design, outcomes)
     segments = break_down(design, outcomes.cells) if outcomes.cells is not None else None
     days = view_days(design, design.metrics[0], outcomes.days) if outcomes.days is not None else None
@@ -144,6 +151,7 @@ def analyze(
         segments=segments,
         days=days,
         past=past,
+        expected=expect_decision(design, evidence, decision, elapsed=elapsed),
         yates=yates,
     )
 

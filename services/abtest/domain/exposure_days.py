@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.abtest.domain.comparisons import Comparison, GroupValue, compare_metric
+from services.abtest.domain.comparisons import Comparison, GroupValue
+from services.abtest.domain.metric_comparison import compare_metric
 from services.abtest.domain.metrics import Metric
 from services.abtest.domain.model import GroupCounts, TestDesign
 from services.abtest.domain.novelty import (

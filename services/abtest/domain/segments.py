@@ -7,7 +7,7 @@ them.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from services.abtest.domain.comparisons import Comparison, GroupValue, compare_metric
+from services.abtest.domain.comparisons import Comparison, GroupValue
 from services.abtest.domain.contrasts import estimate_strata
 from services.abtest.domain.estimates import Estimate
 from services.abtest.domain.interactions import (
@@ -17,6 +17,7 @@ from services.abtest.domain.interactions import (
     compare_segments,
     estimate_log_rate_ratio,
 )
+from services.abtest.domain.metric_comparison import compare_metric
 from services.abtest.domain.metrics import Metric
 from services.abtest.domain.model import EpochCounts, GroupCounts, TestDesign
 from services.abtest.domain.multiplicity import adjust_by_benjamini_hochberg, adjust_by_holm

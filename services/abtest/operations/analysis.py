@@ -121,6 +121,7 @@ class AnalysisOperations:
                 test.design,
                 outcomes,
                 ended=test.ended_at is not None,
+                elapsed=analyzed_at - (test.started_at or test.created_at),
                 looks=await results.list_looks(connection, test.test_id),
                 yates=yates,
             )

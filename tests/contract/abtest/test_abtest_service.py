@@ -296,7 +296,11 @@ async def test_a_test_without_users_says_so(abtest: ABTestServiceStub) -> None:
         "metrics",
         "result_number",
         "analyzed_time",
+        "number_methods",
+        "time_to_decision",
     }
+    assert not result.time_to_decision.HasField("expected_days")
+    assert result.time_to_decision.remaining_users == 2000
     assert result.metrics[0].no_data_reason == "nobody was assigned yet"
     assert not result.groups[0].HasField("conversion_rate")
     assert result.verdict == "continue"
