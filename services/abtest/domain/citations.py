@@ -11,9 +11,9 @@ from services.abtest.domain.metrics import MetricKind
 from services.abtest.domain.model import DecisionMethod
 from services.abtest.domain.multiplicity import BENJAMINI_HOCHBERG, HOLM
 from services.abtest.domain.novelty import TREND
+from services.abtest.domain.planning import POOLED_Z
 from services.abtest.domain.posteriors import BETA_BINOMIAL, NORMAL, NORMAL_STRATIFIED
 from services.abtest.domain.poststratification import PREFIX
-from services.abtest.domain.power import FORMULA as POOLED_Z
 from services.abtest.domain.ratios import DELTA_METHOD
 
 WILSON, NEWCOMBE, KATZ = "wilson_score", "newcombe_hybrid_score", "katz_log_ratio"

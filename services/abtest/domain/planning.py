@@ -23,6 +23,8 @@ CITATIONS = {
     "for means)",
 }
 _COVERED_CONVERSIONS = 5
+_FEWEST_USERS = 2
+_LARGEST_EFFECT = 1e15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +118,15 @@ def planned_power(plan: Plan, effect: float, smallest_users: float) -> float:
 
 
 def minimum_detectable_effect(plan: Plan, smallest_users: float, power: float) -> float | None:
-    """Return the least relative increase that is found with `power`; None where no rate below 1 is enough."""
+    """Return the least relative increase that is found with `power`.
+
+    None where no rate below 1 is enough, or no increase that a number can hold.
+    """
     if plan.kind is MetricKind.PROPORTION:
-        largest = (1.0 / plan.baseline - 1.0) * (1.0 - 1e-9)
+        largest = min(_LARGEST_EFFECT, (1.0 / plan.baseline - 1.0) * (1.0 - 1e-9))
     else:
         largest = 1.0
-        while planned_power(plan, largest, smallest_users) < power:
+        while planned_power(plan, largest, smallest_users) < power and largest < _LARGEST_EFFECT:
             largest *= 2.0
     if planned_power(plan, largest, smallest_users) < power:
         return None
@@ -158,16 +163,16 @@ def _unit_errors(plan: Plan, effect: float, ratio: float) -> tuple[float, float]
         error = plan.standard_deviation * math.sqrt(1.0 + 1.0 / ratio)
         return error, error
     control, variant = plan.baseline, plan.baseline * (1.0 + effect)
-    error = math.sqrt(control * (1.0 - control) + variant * (1.0 - variant) / ratio)
+    error = math.sqrt(control * (1.0 - control) + variant * max(0.0, 1.0 - variant) / ratio)
     if not plan.pooled:
         return error, error
     mean = (control + ratio * variant) / (1.0 + ratio)
-    return math.sqrt(mean * (1.0 - mean) * (1.0 + 1.0 / ratio)), error
+    return math.sqrt(mean * max(0.0, 1.0 - mean) * (1.0 + 1.0 / ratio)), error
 
 
 def _ceil(users: float) -> int:
-    """Return the users rounded up, where rounding error does not ask for one more."""
-    return math.ceil(users * (1.0 - 1e-12))
+    """Return the users rounded up, at least 2, where rounding error does not ask for one more."""
+    return max(_FEWEST_USERS, math.ceil(users * (1.0 - 1e-12)))
 
 
 def warn_of_plan(plan: Plan, smallest_users: float) -> tuple[str, ...]:

@@ -146,6 +146,20 @@ def test_an_effect_that_no_rate_has_is_none() -> None:
     assert minimum_detectable_effect(plan(baseline=0.5), 20, 0.8) == pytest.approx(0.83, abs=0.05)
 
 
+def test_numbers_at_the_edge_of_doubles_are_borne() -> None:
+    assert minimum_detectable_effect(plan(baseline=5e-324), 1000, 0.8) is None
+    nearly_everybody = minimum_detectable_effect(plan(baseline=1 - 1e-16), 1000, 0.8)
+    assert nearly_everybody is None or nearly_everybody < 1e-15
+    for baseline, deviation in ((5e-324, 1e308), (1e-300, 1.0)):
+        asked = plan(kind=MetricKind.MEAN, baseline=baseline, standard_deviation=deviation)
+        assert minimum_detectable_effect(asked, 1000, 0.8) is None
+        with pytest.raises(OverflowError):
+            required_sample_sizes(asked, 0.5, 0.8)
+    certain = plan(kind=MetricKind.MEAN, baseline=1e300, standard_deviation=5e-324)
+    assert required_sample_sizes(certain, 0.5, 0.8) == (2, 2)
+    assert planned_power(certain, 0.5, 2) == 1.0
+
+
 def test_no_looks_cost_nothing_and_free_looks_cost_most() -> None:
     costs = {
         method: plan(decision_method=method, planned_looks=28).inflation(0.8) for method in DecisionMethod
