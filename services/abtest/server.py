@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from gen.campaigns.abtest.v1 import abtest_service_pb2, operations_service_pb2
+from gen.campaigns.abtest.v1 import abtest_service_pb2, export_service_pb2, operations_service_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import add_ABTestServiceServicer_to_server
+from gen.campaigns.abtest.v1.export_service_pb2_grpc import add_ABTestExportServiceServicer_to_server
 from gen.campaigns.abtest.v1.operations_service_pb2_grpc import (
     add_ABTestOperationsServiceServicer_to_server,
 )
@@ -29,6 +30,7 @@ from services.abtest.operations.overlaps import OverlapOperations
 from services.abtest.operations.progress import ProgressOperations
 from services.abtest.operations.simulation import SimulationOperations
 from services.abtest.servicer.abtest import ABTestServicer
+from services.abtest.servicer.export import ExportServicer
 from services.abtest.servicer.operations import OperationsServicer
 from services.abtest.settings import AbtestSettings
 from services.abtest.simulating_process import SimulatingProcess
@@ -39,6 +41,7 @@ from services.common.job_operations import JobOperations
 from services.common.jobs import Job, JobRunner
 
 SERVICE_NAME = abtest_service_pb2.DESCRIPTOR.services_by_name["ABTestService"].full_name
+EXPORT_SERVICE_NAME = export_service_pb2.DESCRIPTOR.services_by_name["ABTestExportService"].full_name
 OPERATIONS_SERVICE_NAME = operations_service_pb2.DESCRIPTOR.services_by_name[
     "ABTestOperationsService"
 ].full_name
@@ -81,6 +84,12 @@ async def open_services(
                 Service(
                     name=OPERATIONS_SERVICE_NAME,
                     register=partial(add_ABTestOperationsServiceServicer_to_server, operator),
+                ),
+                Service(
+                    name=EXPORT_SERVICE_NAME,
+                    register=partial(
+                        add_ABTestExportServiceServicer_to_server, ExportServicer(servicer.analysis)
+                    ),
                 ),
             ],
             database,

@@ -15,6 +15,7 @@ from services.abtest.convert.comparisons import (
     segments_to_proto,
 )
 from services.abtest.convert.definition import optional_time
+from services.abtest.convert.export import FIRST_PAGE
 from services.abtest.convert.violations import Violations
 from services.abtest.domain.analysis import Analysis, GroupResult, KeptAnalysis
 from services.abtest.domain.citations import list_number_methods
@@ -30,8 +31,6 @@ SEGMENT, DAYS = "segment", "days_since_exposure"
 _PAGE_SIZE: Final = 50
 _LONGEST_WAIT: Final = timedelta(days=36525)
 """A verdict expected after a hundred years is not expected."""
-_LAST: Final = 2**31 - 1
-"""No analysis has a number above."""
 
 
 def analysis_request_from_proto(request: pb.AnalyzeTestRequest) -> tuple[str, AnalysisRequest]:
@@ -66,8 +65,8 @@ def results_page_from_proto(request: pb.ListTestResultsRequest) -> tuple[str, in
     violations.check_id(request.test_id, "test_id")
     violations.raise_any()
     cursor = decode_own_token(request.page_token, keys=["before"], filters={"test_id": request.test_id})
-    before = cursor.get("before", _LAST)
-    if not isinstance(before, int) or not 0 < before <= _LAST:
+    before = cursor.get("before", FIRST_PAGE)
+    if not isinstance(before, int) or not 0 < before <= FIRST_PAGE:
         raise unusable_token()
     return request.test_id, before, page_size(request.page_size, default=_PAGE_SIZE)
 
