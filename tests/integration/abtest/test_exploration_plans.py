@@ -1,0 +1,37 @@
+"""Statements of bandits, overlaps and durations use their indexes."""
+
+import asyncpg
+import pytest
+
+from deploy.local.bootstrap import DatabaseAddresses
+from services.common.statements import load_statements
+
+STATEMENTS = load_statements("services.abtest")
+DAYS = "'2026-03-01', '2026-03-29'"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "index"),
+    [
+        ("fetch_bandit", "'t'", "ab_test_bandits_pkey"),
+        ("list_due_bandits", "now()", "ab_test_bandits_pkey"),
+        ("list_bandit_steps", "'t', 5, 10", "ab_test_bandit_steps_pkey"),
+        ("list_tests_of_campaigns", "array['c'], 10", "ab_test_groups_campaign"),
+        ("count_shared_users", "array['t', 'u']", "ab_test_assignments_pkey"),
+        ("list_users_of_tests", "array['t']", "ab_test_group_counters_pkey"),
+        ("count_returning_users", f"array['c'], {DAYS}", "events_campaign_time_idx"),
+        ("count_reached_users", f"array['c'], {DAYS}", "events_campaign_time_idx"),
+    ],
+)
+async def test_a_statement_uses_its_index(
+    module_database: DatabaseAddresses, name: str, arguments: str, index: str
+) -> None:
+    connection = await asyncpg.connect(module_database.admin)
+    try:
+        await connection.execute("set search_path = abtest")
+        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
+        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
+        plan = await connection.fetch(f"explain execute checked ({arguments})")
+    finally:
+        await connection.close()
+    assert index in "\n".join(row[0] for row in plan)
