@@ -44,6 +44,7 @@ class AlertCounts:
 class Life:
     """Everything a campaign ever did, or all campaigns: counts, users, and sums of products over users.
 
+    `imported_cost_micros` is the part of the cost that is no user's.
     `products` has them by the names of both factors, such as `views_conversions`. Of a portfolio, each user
     counts once, with the sums over all campaigns; before a job has added those up, it is empty, and nothing
     has an interval.
@@ -52,6 +53,7 @@ class Life:
     users: int = 0
     paying_users: int = 0
     notified_users: int = 0
+    imported_cost_micros: int = 0
     counts: AlertCounts = field(default_factory=AlertCounts)
     products: Mapping[str, int] = field(default_factory=dict)
 
@@ -215,6 +217,7 @@ def _moments(
         xy=xy,
         xx=xx,
         carriers=carriers,
+        x_known=life.imported_cost_micros if x == "cost_micros" else 0,
     )
 
 

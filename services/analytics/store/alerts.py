@@ -10,7 +10,7 @@ from services.analytics.domain.intervals import ConfidenceInterval
 from services.analytics.store.statements import STATEMENTS, Connection, Record
 
 _COUNTS = tuple(field.name for field in fields(AlertCounts))
-_USERS = ("users", "paying_users", "notified_users")
+_BESIDE_COUNTS = ("users", "paying_users", "notified_users", "imported_cost_micros")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +157,9 @@ async def fetch_alert_life(connection: Connection, rule: AlertRule) -> Life:
     if row is None:
         return Life()
     return Life(
-        **{name: row[name] for name in _USERS},
+        **{name: row[name] for name in _BESIDE_COUNTS},
         counts=AlertCounts(**{name: row[name] for name in _COUNTS}),
-        products={name: int(row[name]) for name in set(row.keys()) - {*_COUNTS, *_USERS}},
+        products={name: int(row[name]) for name in set(row.keys()) - {*_COUNTS, *_BESIDE_COUNTS}},
     )
 
 

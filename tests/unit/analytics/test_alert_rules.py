@@ -1,5 +1,6 @@
 """When a rule is out of its bound: windows of days and hours, intervals, drops, and too little to say."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -299,3 +300,18 @@ def test_amounts_widen_the_interval_and_a_negative_sum_has_none() -> None:
     assert (fours.upper - 400) / (ones.upper - 400) == pytest.approx(2, rel=0.1)
     assert estimate_total_interval(-1, life_total=1, life_squares=1, confidence_level=0.95) is None
     assert estimate_total_interval(1, life_total=0, life_squares=0, confidence_level=0.95) is None
+
+
+def test_an_imported_cost_is_no_users_and_adds_no_width() -> None:
+    """The campaign's users as before, and as much again imported: a ROAS of half, as sure as it was."""
+    imported = LIFE.counts.cost_micros
+    both = replace(LIFE.counts, cost_micros=2 * imported)
+    known = replace(LIFE, counts=both, imported_cost_micros=imported)
+    mistaken = replace(LIFE, counts=both)
+
+    def relative_width(life: Life) -> float:
+        interval = METRICS["roas"].estimate(life.counts, life, 0.95)
+        assert interval is not None
+        return (interval.upper - interval.lower) / (life.counts.revenue_micros / life.counts.cost_micros)
+
+    assert relative_width(known) < relative_width(mistaken)

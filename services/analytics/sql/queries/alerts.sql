@@ -173,8 +173,8 @@ where hour_at >= $2::timestamptz and hour_at < $3::timestamptz and ($1::text is 
 -- name: fetch_alert_campaign_life :one
 -- The whole life of the campaign $1 with its sums over users; no row before its first event.
 select
-    users, paying_users, notified_users, impressions, views, clicks, conversions, revenue_micros,
-    cost_micros, notification_deliveries, notification_opens, unsubscribes, impressions_impressions,
+    users, paying_users, notified_users, imported_cost_micros, impressions, views, clicks, conversions,
+    revenue_micros, cost_micros, notification_deliveries, notification_opens, unsubscribes, impressions_impressions,
     impressions_views, impressions_clicks, views_views, views_conversions, clicks_clicks,
     conversions_conversions, impressions_revenue, conversions_cost, revenue_revenue, revenue_cost,
     cost_cost, deliveries_deliveries, deliveries_opens, opens_opens
@@ -185,8 +185,8 @@ where campaign_id = $1::text;
 -- The whole life of all campaigns of the currency $1 (null: of all, without money) with their sums over users, each
 -- user once, as the job added them up; no row before it did.
 select
-    users, paying_users, notified_users, impressions, views, clicks, conversions, revenue_micros,
-    cost_micros, notification_deliveries, notification_opens, unsubscribes, impressions_impressions,
+    users, paying_users, notified_users, imported_cost_micros, impressions, views, clicks, conversions,
+    revenue_micros, cost_micros, notification_deliveries, notification_opens, unsubscribes, impressions_impressions,
     impressions_views, impressions_clicks, views_views, views_conversions, clicks_clicks,
     conversions_conversions, impressions_revenue, conversions_cost, revenue_revenue, revenue_cost,
     cost_cost, deliveries_deliveries, deliveries_opens, opens_opens
