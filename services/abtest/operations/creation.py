@@ -26,7 +26,6 @@ from services.common.errors import (
     ConstraintViolation,
     FailedPreconditionError,
     FieldViolation,
-    NotFoundError,
 )
 
 
@@ -77,18 +76,16 @@ class CreationOperations:
                 between currencies.
         """
         try:
-            async with self._database.transaction() as connection:
-                earlier = await _fetch_earlier(connection, wanted)
-                return earlier or await self._create(connection, wanted)
+            return await self._find_or_create(wanted)
         except ConstraintViolation as violation:
             if violation.constraint != definitions.REQUEST_ID_CONSTRAINT:
                 raise
-        # The same request was handled concurrently, and has committed.
-        async with self._database.transaction(readonly=True) as connection:
-            earlier = await _fetch_earlier(connection, wanted)
-        if earlier is None:
-            raise NotFoundError("the test of this request is gone", reason="TEST_UNKNOWN")
-        return earlier
+        # The same request was handled concurrently, and has committed: it is found now.
+        return await self._find_or_create(wanted)
+
+    async def _find_or_create(self, wanted: NewTest) -> DefinedTest:
+        async with self._database.transaction() as connection:
+            return await _fetch_earlier(connection, wanted) or await self._create(connection, wanted)
 
     async def _create(self, connection: Connection, wanted: NewTest) -> DefinedTest:
         created = _build(wanted, self._new_test_id(), self._now())

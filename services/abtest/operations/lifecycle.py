@@ -17,7 +17,6 @@ from services.abtest.domain.model import ABTest, Status
 from services.abtest.operations.lookup import define, lock_test
 from services.abtest.store import changes, definitions
 from services.common.database import Connection, Database
-from services.common.errors import FailedPreconditionError, NotFoundError
 
 BY_SCHEDULE = ChangeNote(actor="schedule", comment="its time has come")
 """Who starts and ends a test whose time has come."""
@@ -82,14 +81,19 @@ class LifecycleOperations:
         """Start the scheduled tests whose time has come; return how many were."""
         async with self._database.acquire() as connection:
             due = await definitions.list_due_starts(connection, self._now())
-        started = 0
-        for test_id in due:
-            try:
-                await self._take(test_id, BY_SCHEDULE, start_test)  # one whose end has come too ends next
-                started += 1
-            except (FailedPreconditionError, NotFoundError):  # a request was faster
-                continue
-        return started
+        return sum([await self._start_due(test_id) for test_id in due])
+
+    async def _start_due(self, test_id: str) -> bool:
+        """Start a test whose time has come, unless it was; one whose end has come too is ended next."""
+        async with self._database.transaction() as connection:
+            test = await lock_test(connection, test_id)
+            if test.status is not Status.SCHEDULED:
+                return False
+            now = self._now()
+            await keep_change(
+                connection, test, start_test(test, now), note=BY_SCHEDULE, action=Action.START, now=now
+            )
+            return True
 
     async def list_due_ends(self) -> list[str]:
         """Return the running and paused tests whose time is over."""

@@ -22,6 +22,7 @@ from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.lifecycle import BY_SCHEDULE, LifecycleOperations
 from services.common.database import Database
+from services.common.paging import encode_page_token
 from services.common.wire import datetime_to_timestamp
 from tests.abtest_factories import a_test, add_campaigns, refusal, running_server
 
@@ -217,6 +218,27 @@ async def test_times_start_and_end_tests_by_themselves(
     assert await status_of(stub, by_request) == "draft"
 
 
+async def test_the_status_of_a_test_says_where_it_stands(stub: ABTestServiceStub) -> None:
+    test_id = await create(
+        stub, is_draft=True, decision_method="group_sequential", end_time=datetime_to_timestamp(NOW + HOUR)
+    )
+    request = progress_pb2.GetTestStatusRequest(test_id=test_id)
+    draft = await stub.GetTestStatus(request)
+    assert (draft.status, draft.can_end, draft.weight_epoch) == ("draft", False, 1)
+    assert draft.can_end_reason == "the test is draft and has not started"
+    assert not draft.HasField("start_time")
+    await STEPS["start"](stub, test_id)
+    running = await stub.GetTestStatus(request)
+    assert (running.status, running.can_end) == ("running", False)
+    assert "planned looks" in running.can_end_reason
+    assert running.planned_end_time == datetime_to_timestamp(NOW + HOUR)
+    await STEPS["end"](stub, test_id)
+    ended = await stub.GetTestStatus(request)
+    assert (ended.status, ended.can_end, ended.can_end_reason) == ("ended", True, "the test has ended")
+    assert not ended.HasField("planned_end_time")
+    assert ended.end_time == datetime_to_timestamp(NOW)
+
+
 async def test_a_draft_waits_for_its_start_and_a_second_start_does_not(stub: ABTestServiceStub) -> None:
     test_id = await create(stub, is_draft=True, start_time=datetime_to_timestamp(NOW + HOUR))
     scheduled = await stub.StartTest(tests_pb2.StartTestRequest(test_id=test_id))
@@ -381,6 +403,9 @@ async def test_the_log_has_pages(stub: ABTestServiceStub) -> None:
     for wrong in (
         audit_pb2.ListTestChangesRequest(test_id=other, page_token=first.next_page_token),
         audit_pb2.ListTestChangesRequest(test_id=test_id, page_token="x"),
+        audit_pb2.ListTestChangesRequest(
+            test_id=test_id, page_token=encode_page_token({"test_id": test_id, "before": 0})
+        ),
     ):
         code, _, fields = await refusal(stub.ListTestChanges(wrong))
         assert (code, set(fields)) == (grpc.StatusCode.INVALID_ARGUMENT, {"page_token"})

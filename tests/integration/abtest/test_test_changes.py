@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -20,9 +20,18 @@ from gen.campaigns.abtest.v1 import (
     tests_pb2,
 )
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
+from services.abtest.convert.creation import new_test_from_proto
+from services.abtest.operations.creation import CreationOperations
+from services.abtest.operations.lifecycle import LifecycleOperations
+from services.common.database import Database
+from services.common.errors import ConstraintViolation
+from services.common.statements import load_statements
+from services.common.wire import datetime_to_timestamp
 from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, a_test, add_campaigns, running_server
 
 MIGRATIONS = Path(__file__).resolve().parents[3] / "services/abtest/sql/migrations"
+STATEMENTS = load_statements("services.abtest")
+WAITING = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
 
 
 @pytest.fixture
@@ -110,6 +119,42 @@ async def test_of_two_opposite_steps_at_once_one_is_refused_or_follows(
         assert len({answer.end_time.ToJsonString() for answer in ends}) == 1
     actions = await admin.fetch("select action from abtest.ab_test_changes order by change_number")
     assert [row["action"] for row in actions] == ["create", "pause", "end"]
+
+
+async def test_replicas_that_find_the_same_test_due_start_it_once(
+    admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
+) -> None:
+    start = datetime.now(UTC) + timedelta(hours=1)
+    async with running_server(database.abtest) as stub:
+        test_id = (await stub.CreateTest(a_test(start_time=datetime_to_timestamp(start)))).test_id
+    own = await Database.open(database.abtest, application_name="test")
+    try:
+        replicas = [LifecycleOperations(own, now=lambda: start) for _ in range(2)]
+        async with admin.transaction():  # so that both have found the test before either can start it
+            await admin.execute(STATEMENTS["lock_test"].sql, test_id)
+            starting = asyncio.gather(*(replica.start_due() for replica in replicas))
+            async with asyncio.timeout(20):
+                while await admin.fetchval(WAITING) < len(replicas):
+                    await asyncio.sleep(0.01)
+        assert sorted(await starting) == [0, 1]
+    finally:
+        await own.close()
+    actions = await admin.fetch("select action, actor from abtest.ab_test_changes order by change_number")
+    assert [tuple(row) for row in actions] == [("create", ""), ("start", "schedule")]
+
+
+async def test_a_violation_of_another_constraint_is_no_repeated_request(
+    admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
+) -> None:
+    own = await Database.open(database.abtest, application_name="test")
+    creation = CreationOperations(own, now=lambda: datetime.now(UTC), new_test_id=lambda: "same")
+    try:
+        await creation.create_test(new_test_from_proto(a_test(request_id="one")))
+        with pytest.raises(ConstraintViolation, match="ab_tests_pkey"):
+            await creation.create_test(new_test_from_proto(a_test(request_id="two")))
+    finally:
+        await own.close()
+    assert await admin.fetchval("select count(*) from abtest.ab_test_changes") == 1
 
 
 async def test_the_log_cannot_be_altered_by_the_service(
