@@ -17,7 +17,7 @@ from services.abtest.server import SERVICE_NAME
 from services.abtest.servicer.assignment import AssignmentMethods
 from services.abtest.settings import AbtestSettings
 from services.abtest.store.assignments import AssignmentKey
-from services.abtest.store.enrolment import share_enrolments
+from services.abtest.store.enrolment import list_enrolments
 from services.common import grpc_server
 from services.common.cli import run_service_command
 from services.common.database import Database
@@ -41,8 +41,8 @@ async def serve(settings: AbtestSettings, way: str) -> None:
         settings.database_url, application_name="benchmark", max_size=settings.database_connections
     )
     test_id = os.environ["TEST_ID"]
-    async with database.transaction() as connection:
-        enrolment = (await share_enrolments(connection, [test_id]))[test_id]
+    async with database.acquire() as connection:
+        enrolment = (await list_enrolments(connection, [test_id]))[test_id]
 
     async def hash_only(keys: Sequence[AssignmentKey]) -> Sequence[AssignmentOutcome | Exception]:
         placed = [place(enrolment, key, (), datetime.now(UTC)) for key in keys]

@@ -12,8 +12,10 @@ from services.abtest.operations.lookup import require_test, unknown_test
 from services.abtest.store import assignments, enrolment
 from services.abtest.store.assignments import AssignmentKey
 from services.common.database import Connection, Database
+from services.common.errors import AbortedError
 
 COUNTER_SLOTS: Final = 16
+_MOST_ATTEMPTS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +44,20 @@ class AssignmentOperations:
         """Return the outcome of each (test_id, user_id), in order, after all of them are durable.
 
         A first assignment stays whatever happens to weights, coverage or the test. An unknown test is a
-        NotFoundError in the place of its outcomes. One transaction, and one insert, for all.
+        NotFoundError in the place of its outcomes. All that are new are one insert, which is a transaction of
+        its own and looks once more whether their tests still enrol, by the same weights.
+
+        Raises:
+            AbortedError: tests kept changing in between.
         """
         wanted = sorted(set(keys))
-        async with self._database.transaction() as connection:
-            kept = await assignments.list_assignments(connection, wanted)
-            unassigned = [key for key in wanted if key not in kept]
-            refused = await self._assign_first(connection, unassigned, kept) if unassigned else {}
-        return [AssignmentOutcome(assignment=kept[key]) if key in kept else refused[key] for key in keys]
+        settled: dict[AssignmentKey, AssignmentOutcome | Exception] = {}
+        async with self._database.acquire() as connection:
+            for _ in range(_MOST_ATTEMPTS):
+                await self._settle(connection, [key for key in wanted if key not in settled], settled)
+                if len(settled) == len(wanted):
+                    return [settled[key] for key in keys]
+        raise AbortedError("a test kept changing; send the request again", reason="CONCURRENT_UPDATE")
 
     async def assign_batch(self, test_id: str, user_ids: Sequence[str]) -> list[AssignmentOutcome]:
         """Return the outcome of each user of one test, in order, after all of them are durable.
@@ -63,30 +71,33 @@ class AssignmentOperations:
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, AssignmentOutcome)]
 
-    async def _assign_first(
-        self, connection: Connection, keys: Sequence[AssignmentKey], kept: dict[AssignmentKey, Assignment]
-    ) -> dict[AssignmentKey, AssignmentOutcome | Exception]:
-        """Add the first assignments of `keys` to `kept`; return what stays without one."""
-        tests = await enrolment.share_enrolments(connection, sorted({test_id for test_id, _ in keys}))
-        segments = await _list_segments(connection, keys, tests)
+    async def _settle(
+        self,
+        connection: Connection,
+        keys: Sequence[AssignmentKey],
+        settled: dict[AssignmentKey, AssignmentOutcome | Exception],
+    ) -> None:
+        """Add to `settled` what becomes of `keys`, but for those that were overtaken by concurrent work."""
+        for key, assignment in (await assignments.list_assignments(connection, keys)).items():
+            settled[key] = AssignmentOutcome(assignment=assignment)
+        new = [key for key in keys if key not in settled]
+        if not new:
+            return
+        tests = await enrolment.list_enrolments(connection, sorted({test_id for test_id, _ in new}))
+        segments = await _list_segments(connection, new, tests)
         now = self._now()
         placed: dict[AssignmentKey, Assignment] = {}
-        refused: dict[AssignmentKey, AssignmentOutcome | Exception] = {}
-        for key in keys:
+        for key in new:
             outcome = place(tests.get(key[0]), key, segments.get(key[1], ()), now)
             if isinstance(outcome, Assignment):
                 placed[key] = outcome
             else:
-                refused[key] = outcome
+                settled[key] = outcome
         if placed:
             added = await assignments.insert_assignments(
                 connection, list(placed.values()), assigned_at=now, slot=self._slot
             )
-            overtaken = [key for key in placed if key not in added]
-            kept.update((key, placed[key]) for key in added)
-            if overtaken:  # by a concurrent transaction, which has committed by now
-                kept.update(await assignments.list_assignments(connection, overtaken))
-        return refused
+            settled.update((key, AssignmentOutcome(assignment=placed[key])) for key in added)
 
     async def fetch_assignment(self, test_id: str, user_id: str) -> Assignment | None:
         """Return a user's assignment, None where there is none; never assigns.
@@ -94,7 +105,7 @@ class AssignmentOperations:
         Raises:
             NotFoundError: there is no such test.
         """
-        async with self._database.transaction(readonly=True) as connection:
+        async with self._database.acquire() as connection:
             kept = await assignments.list_assignments(connection, [(test_id, user_id)])
             if not kept:
                 await require_test(connection, test_id)

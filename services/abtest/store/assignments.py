@@ -23,7 +23,11 @@ async def list_assignments(
 async def insert_assignments(
     connection: Connection, assignments: Sequence[Assignment], *, assigned_at: datetime, slot: int
 ) -> set[AssignmentKey]:
-    """Add first assignments, counted in `slot`; return those that were not there already."""
+    """Add first assignments, counted in `slot`; return those that were added.
+
+    Left out are those that are there already, and those of tests that have stopped enrolling or have another
+    epoch by now.
+    """
     rows = await connection.fetch(
         STATEMENTS["insert_assignments"].sql,
         [assignment.test_id for assignment in assignments],

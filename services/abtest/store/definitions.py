@@ -113,13 +113,6 @@ async def list_tests_by_id(connection: Connection, test_ids: Sequence[str]) -> d
     return {row["test_id"]: _test(row) for row in rows}
 
 
-async def share_tests(connection: Connection, test_ids: Sequence[str]) -> dict[str, ABTest]:
-    """Return those of `test_ids` that exist, kept as they are until the transaction is over."""
-    await connection.execute(STATEMENTS["share_tests"].sql, list(test_ids))
-    # A second statement, so that it sees what the first one waited for.
-    return await list_tests_by_id(connection, test_ids)
-
-
 async def fetch_request(connection: Connection, request_id: str) -> tuple[str, list[Any] | None] | None:
     """Return the test_id that `request_id` created, and the differences kept of its creation, if any are."""
     row = await connection.fetchrow(STATEMENTS["fetch_request"].sql, request_id)

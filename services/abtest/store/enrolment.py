@@ -20,10 +20,8 @@ class ExclusionMember:
     spans: tuple[BucketSpan, ...]
 
 
-async def share_enrolments(connection: Connection, test_ids: Sequence[str]) -> dict[str, Enrolment]:
-    """Return what decides over new users of those tests that exist, kept so until the transaction is over."""
-    await connection.execute(STATEMENTS["share_tests"].sql, list(test_ids))
-    # A second statement, so that it sees what the first one waited for.
+async def list_enrolments(connection: Connection, test_ids: Sequence[str]) -> dict[str, Enrolment]:
+    """Return what decides over new users of those tests that exist."""
     rows = await connection.fetch(STATEMENTS["list_enrolments"].sql, list(test_ids))
     return {row["test_id"]: _enrolment(row) for row in rows}
 

@@ -60,12 +60,6 @@ select
 from ab_test_definitions
 where test_id = any($1::text[]);
 
--- name: share_tests :exec
--- Keeps these tests from ending or changing weights until the transaction is over. Advisory locks queue fairly:
--- on the row itself, a stream of assignments would let whoever ends the test wait for ever.
-select pg_advisory_xact_lock_shared(hashtextextended('abtest.ab_tests/' || wanted.test_id, 0))
-from (select test_id from unnest($1::text[]) as t (test_id) order by test_id) as wanted;
-
 -- name: lock_test :exec
 -- Waits for the assignments of a test that are under way and holds up later ones until the transaction is over.
 select pg_advisory_xact_lock(hashtextextended('abtest.ab_tests/' || $1::text, 0));
