@@ -47,7 +47,7 @@ async def test_tests_of_a_campaign_are_shown_with_their_results_and_shared_users
                 (CONTROL_CAMPAIGN, each.user_id, clock[0])
                 for each in enrolled
                 if each.assigned_group == "control"
-            ][:30],
+            ][:80],
         )
         second = (
             await stub.CreateTest(a_test(hash_seed="two", control_campaign_id="third", test_name="second"))
@@ -65,12 +65,13 @@ async def test_tests_of_a_campaign_are_shown_with_their_results_and_shared_users
         "conversion_rate",
         "anytime",
     )
+    assert ended.winner == "control"
     assert not any(running.HasField(name) for name in ("verdict", "winner", "end_time"))
     assert not any(group.HasField("conversions") for group in running.groups)
     control, variant = ended.groups
-    assert (control.conversions, variant.conversions) == (30, 0)
+    assert (control.conversions, variant.conversions) == (80, 0)
     assert control.users + variant.users == 300
-    assert control.conversion_rate == pytest.approx(30 / control.users)
+    assert control.conversion_rate == pytest.approx(80 / control.users)
     assert control.conversion_rate_interval.lower < control.conversion_rate
     assert not control.HasField("relative_lift")
     assert variant.relative_lift == -1.0

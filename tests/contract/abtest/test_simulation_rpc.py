@@ -12,12 +12,15 @@ import pytest
 
 from gen.campaigns.abtest.v1 import simulation_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
+from services.abtest.commands import COMMANDS
 from services.abtest.convert.simulation import simulation_from_proto
 from services.abtest.domain.simulation import SimulationDesign, simulate
 from services.abtest.domain.simulation_summary import SimulationSummary, summarize
 from services.abtest.operations.simulation import SimulationOperations, require_bounded
+from services.abtest.settings import AbtestSettings
 from services.abtest.simulating.codec import design_to_json
 from services.abtest.simulating_process import SimulatingProcess
+from services.common.cli import run_service_command
 from services.common.errors import (
     DeadlineExceededError,
     InternalError,
@@ -152,9 +155,9 @@ async def test_a_simulation_that_breaks_off_says_nothing_of_the_inside(
 
 
 def test_the_process_ends_with_whoever_started_it() -> None:
-    command = [sys.executable, "-m", "services.abtest.simulating"]
+    program = [sys.executable, "-m", "services.abtest.simulating"]
     design = a_design(simulations=20_000, looks=28, target=200_000)
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(design_to_json(design) + b"\n")
         process.stdin.close()
@@ -186,25 +189,54 @@ async def test_one_runs_at_a_time_and_only_so_many_wait() -> None:
     assert await operations.simulate(design) == summary
 
 
-def run_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "services.abtest", "simulate", *arguments],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+DESIGN = ("--baseline-conversion-rate", "0.1", "--relative-lifts", "0.2", "--target-sample-size", "1000")
 
 
 def test_the_command_simulates_without_a_database() -> None:
-    design = ("--baseline-conversion-rate", "0.1", "--relative-lifts", "0.2", "--target-sample-size", "1000")
-    table = run_command(*design, "--simulations", "200", "--users-per-day", "100")
-    assert table.returncode == 0, table.stderr
-    for line in ("200 tests of each kind by anytime", "a winner is named", "the best group is named", "days"):
-        assert line in table.stdout
-    answer = run_command(*design, "--decision-method", "fixed_horizon", "--simulations", "200", "--json")
-    assert json.loads(answer.stdout)["decision_method"] == "fixed_horizon"
-    refused = run_command(*design, "--simulations", "5")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("abtest: simulations: must lie between 100 and 20000")
+    program = [sys.executable, "-m", "services.abtest", "simulate", *DESIGN, "--simulations", "200"]
+    ran = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "200 tests of each kind by anytime, 28 looks each" in ran.stdout
+
+
+def command(*arguments: str) -> int:
+    async def serve(_settings: AbtestSettings) -> None:
+        raise AssertionError("nobody asked to serve")
+
+    return run_service_command(
+        "abtest",
+        AbtestSettings,
+        serve,
+        migrates=True,
+        commands=COMMANDS,
+        arguments=["simulate", *DESIGN, *arguments],
+    )
+
+
+def test_the_command_prints_a_table_with_every_share_and_duration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--simulations", "200", "--users-per-day", "100") == 0
+    table = capsys.readouterr().out
+    assert "95 % confidence, seed 1" in table
+    assert "with true rates of 10 %, 12 %:" in table
+    assert table.count("a winner is named") == 2
+    assert table.count("the best group is named") == 1
+    assert table.count("days  ") == 2
+    assert "warning: the best group is found in only" in table
+
+
+def test_the_command_prints_the_answer_of_the_rpc_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--simulations", "200", "--decision-method", "fixed_horizon", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["decision_method"] == "fixed_horizon"
+    assert answer["without_effect"]["invalid"]["count"] == 0
+    assert answer["with_effect"]["best_named"]["share"] > 0.1
+
+
+def test_the_command_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--simulations", "5") == 1
+    assert capsys.readouterr().err == "abtest: simulations: must lie between 100 and 20000\n"
+
+
+def test_the_command_shows_an_a_a_design_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--simulations", "100", "--relative-lifts", "0") == 0
+    assert "with true rates" not in capsys.readouterr().out

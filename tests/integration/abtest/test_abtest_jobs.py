@@ -115,25 +115,27 @@ async def test_a_test_that_cannot_end_does_not_keep_others_from_it(world: World)
 async def test_a_bandit_that_cannot_be_refreshed_does_not_keep_others_from_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stuck, other = [await world.create(bandit=BANDIT) for _ in range(2)]
+    stuck, overtaken, other = [await world.create(bandit=BANDIT) for _ in range(3)]
     refresh = world.bandits.refresh
 
     async def refresh_but_one(test_id: str) -> object:
         if test_id == stuck:
             raise UnavailableError("the database is away", reason="DATABASE_UNAVAILABLE")
-        return await refresh(test_id)
+        return None if test_id == overtaken else await refresh(test_id)
 
     with monkeypatch.context() as patched:
         patched.setattr(world.bandits, "refresh", refresh_but_one)
         with pytest.raises(DomainError, match="the database is away"):
             await world.run("bandits")
-    assert await world.bandits.list_due() == [stuck]
+    assert await world.bandits.list_due() == [stuck, overtaken]
+    assert await world.run("bandits") == "2 bandits refreshed, 0 moved weights, 0 ended"
     assert (await world.bandits.list_steps(other, before=10, limit=10)).steps[0].number == 1
 
 
-async def test_of_refreshes_at_the_same_time_one_counts(world: World) -> None:
+@pytest.mark.parametrize("users", [0, 50])
+async def test_of_refreshes_at_the_same_time_one_counts(world: World, users: int) -> None:
     test_id = await world.create(bandit=BANDIT)
-    await world.assignment.assign_users([(test_id, f"u{number}") for number in range(50)])
+    await world.assignment.assign_users([(test_id, f"u{number}") for number in range(users)])
     steps = await asyncio.gather(*(world.bandits.refresh(test_id) for _ in range(4)))
     assert len([step for step in steps if step is not None]) >= 1
     kept = (await world.bandits.list_steps(test_id, before=100, limit=10)).steps

@@ -1,5 +1,6 @@
 """Simulated tests are decided as real ones are; only looks at which nothing can happen are passed over."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -191,6 +192,13 @@ def test_a_harmful_variant_has_control_as_the_best() -> None:
     assert summary.with_effect.best_named is not None
     assert summary.with_effect.best_named.share > 0.99
     assert summary.with_effect.mean_lift_of_winners is None
+
+
+def test_a_level_that_is_not_kept_is_told() -> None:
+    simulation = simulate(a_design(lifts=(0.0,)))
+    everywhere = replace(simulation.without_effect, winners=np.zeros_like(simulation.without_effect.winners))
+    warning = summarize(replace(simulation, without_effect=everywhere)).warnings[0]
+    assert "a winner is named in 100.00 % of tests, more than the 5 %" in warning
 
 
 def test_a_test_that_is_too_small_is_told() -> None:
