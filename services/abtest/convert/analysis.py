@@ -119,8 +119,8 @@ def result_fields(test: ABTest, kept: KeptAnalysis) -> dict[str, Any]:
         "pre_exposure_checks": past_to_proto(test.design, analysis.past),
         "time_to_decision": _expected_to_proto(analysis.expected, kept.analyzed_at),
         "number_methods": _methods_to_proto(test, analysis),
-        "look_number": decision.look.number if decision.look else None,
-        "information_fraction": decision.look.progress if decision.look else None,
+        "look_number": decision.look_number,
+        "information_fraction": decision.look_progress,
         "result_number": kept.number,
         "analyzed_time": datetime_to_timestamp(kept.analyzed_at),
     }

@@ -192,6 +192,8 @@ def _invalidate(decision: Decision, until: datetime) -> Decision:
             f"events before {until:%Y-%m-%d} are kept as totals only, so that users' outcomes are incomplete",
         ),
         look=None,
+        look_number=None,
+        look_progress=None,
     )
 
 

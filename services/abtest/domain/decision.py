@@ -1,7 +1,7 @@
 """The verdict of a test, always by the decision method fixed at its creation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.abtest.domain import reasons
 from services.abtest.domain.assessment import (
@@ -101,15 +101,16 @@ def decide(design: TestDesign, evidence: TestEvidence) -> Decision:
         )
     primary, guardrails = _sort_metrics(evidence.metrics)
     contrasts = Contrasts(evidence.metrics)
-    look = None
-    assessor: Assessor
     if design.decision_method is DecisionMethod.ANYTIME:
-        assessor = AnytimeAssessor(design, contrasts)
-    else:
-        look = _look_if_due(design, evidence, [primary, *guardrails], contrasts)
-        assessor = LooksAssessor(design, [*evidence.looks, *([look] if look else [])])
-    variants = _assess_variants(design, assessor, primary, guardrails)
-    return _conclude(design, evidence, primary, variants, look)
+        variants = _assess_variants(design, AnytimeAssessor(design, contrasts), primary, guardrails)
+        return _conclude(design, evidence, primary, variants)
+    look = _look_if_due(design, evidence, [primary, *guardrails], contrasts)
+    looks = (*evidence.looks, *([look] if look else []))
+    variants = _assess_variants(design, LooksAssessor(design, looks), primary, guardrails)
+    decision = _conclude(design, replace(evidence, looks=looks), primary, variants)
+    if not looks:
+        return decision
+    return replace(decision, look=look, look_number=looks[-1].number, look_progress=looks[-1].progress)
 
 
 def _sort_metrics(metrics: Sequence[MetricEvidence]) -> tuple[Metric, list[Metric]]:
@@ -185,7 +186,6 @@ def _conclude(
     evidence: TestEvidence,
     primary: Metric,
     variants: Sequence[VariantDecision],
-    look: Look | None,
 ) -> Decision:
     control = design.groups[0].name
     shippable = [variant for variant in variants if variant.is_shippable]
@@ -201,7 +201,7 @@ def _conclude(
         verdict, advice = Verdict.STOP, f"Keep {control} campaign"
         if all(variant.state is PrimaryState.WORSE for variant in variants):
             winner = control
-    elif _is_finished(design, evidence, look):
+    elif _is_finished(design, evidence):
         verdict = Verdict.STOP
         advice = f"Keep {control} campaign: the test found no evidence for another"
         told.append("the test has ended" if evidence.ended else "the target sample size is reached")
@@ -216,7 +216,6 @@ def _conclude(
         recommendation=advice,
         reasons=tuple(told),
         variants=tuple(variants),
-        look=look,
     )
 
 
@@ -225,9 +224,8 @@ def _gain(primary: Metric, variant: VariantDecision) -> float:
     return lift if primary.higher_is_better else -lift
 
 
-def _is_finished(design: TestDesign, evidence: TestEvidence, look: Look | None) -> bool:
+def _is_finished(design: TestDesign, evidence: TestEvidence) -> bool:
     """Return whether nothing more will be found by the design."""
     if evidence.ended or design.decision_method is DecisionMethod.ANYTIME:
         return evidence.ended or target_is_reached(design, evidence.users)
-    last = look or (evidence.looks[-1] if evidence.looks else None)
-    return last is not None and last.progress >= 1.0
+    return bool(evidence.looks) and evidence.looks[-1].progress >= 1.0

@@ -88,6 +88,8 @@ class Decision:
     """A verdict with its reasons; `winner` is the winning group's name, None where none may be named.
 
     `look` is one that was taken for this verdict and has to be kept with it; None where none was due.
+    `look_number` and `look_progress` are those of the last look by now, on which the verdict rests; None
+    where there was none, or the method plans none.
     """
 
     verdict: Verdict
@@ -96,3 +98,5 @@ class Decision:
     reasons: tuple[str, ...]
     variants: tuple[VariantDecision, ...] = ()
     look: Look | None = None
+    look_number: int | None = None
+    look_progress: float | None = None
