@@ -9,6 +9,7 @@ from services.abtest.convert.comparisons import interval_to_proto
 from services.abtest.convert.violations import Violations
 from services.abtest.domain.bandit import METHOD, BanditDesign, BanditStep
 from services.abtest.domain.bandit_posteriors import credible_interval
+from services.abtest.domain.hashing import BUCKETS
 from services.abtest.operations.bandit import BanditPage, BanditView
 from services.common.errors import invalid_field
 from services.common.paging import decode_page_token, encode_page_token
@@ -29,9 +30,12 @@ _FIRST_PAGE = 2**31 - 1
 
 
 def bandit_from_proto(
-    settings: pb.BanditSettings, groups: int, violations: Violations, field: str = "bandit"
+    settings: pb.BanditSettings, groups: int, coverage: float, violations: Violations, field: str = "bandit"
 ) -> BanditDesign:
-    """Return how a test of so many groups moves traffic; what is wrong is noted under `field`."""
+    """Return how a test of so many groups moves traffic; what is wrong is noted under `field`.
+
+    Whatever the weights become, the floor has to leave each group one of the 10,000 buckets at the coverage.
+    """
     design = BanditDesign(
         exploration_floor=settings.exploration_floor
         if settings.HasField("exploration_floor")
@@ -72,6 +76,12 @@ def bandit_from_proto(
     )
     for name, holds, description in ranges:
         violations.check(holds, f"{field}.{name}", description, "VALUE_OUT_OF_RANGE")
+    violations.check(
+        not coverage > 0.0 or design.exploration_floor * coverage * BUCKETS >= 1.0,
+        f"{field}.exploration_floor",
+        f"leaves a group without any of the {BUCKETS} buckets at this coverage; raise it or the coverage",
+        "WEIGHTS_UNREACHABLE",
+    )
     return design
 
 

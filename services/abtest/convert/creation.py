@@ -47,7 +47,7 @@ def new_test_from_proto(request: pb.CreateTestRequest) -> NewTest:
     check_coverage(coverage, violations)
     design = _design(request, groups, violations)
     rules = enrolment_rules_from_proto(request, violations)
-    bandit = _bandit(request, len(groups), violations)
+    bandit = _bandit(request, len(groups), coverage, violations)
     violations.check_text(request.request_id, "request_id", longest=LONGEST_ID, required=False)
     violations.check_text(request.actor, "actor", longest=LONGEST_ID, required=False)
     violations.raise_any()
@@ -176,5 +176,11 @@ def _planned_looks(request: pb.CreateTestRequest, method: DecisionMethod, violat
     return request.planned_looks
 
 
-def _bandit(request: pb.CreateTestRequest, groups: int, violations: Violations) -> BanditDesign | None:
-    return bandit_from_proto(request.bandit, groups, violations) if request.HasField("bandit") else None
+def _bandit(
+    request: pb.CreateTestRequest, groups: int, coverage: float, violations: Violations
+) -> BanditDesign | None:
+    return (
+        bandit_from_proto(request.bandit, groups, coverage, violations)
+        if request.HasField("bandit")
+        else None
+    )

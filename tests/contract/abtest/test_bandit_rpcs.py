@@ -234,10 +234,17 @@ async def test_a_test_without_a_bandit_and_an_unknown_one_are_told_apart(world: 
 )
 def test_a_setting_out_of_range_is_refused_by_field(settings: dict[str, Any], wrong: str) -> None:
     violations = Violations()
-    bandit_from_proto(bandit_pb2.BanditSettings(**settings), 2, violations)
+    bandit_from_proto(bandit_pb2.BanditSettings(**settings), 2, 1.0, violations)
     with pytest.raises(InvalidArgumentError) as caught:
         violations.raise_any()
     assert [violation.field for violation in caught.value.violations] == [f"bandit.{wrong}"]
+
+
+def test_a_floor_that_leaves_a_group_without_a_bucket_is_refused() -> None:
+    violations = Violations()
+    bandit_from_proto(bandit_pb2.BanditSettings(exploration_floor=0.01), 2, 0.009, violations)
+    with pytest.raises(InvalidArgumentError, match="without any of the 10000 buckets"):
+        violations.raise_any()
 
 
 async def test_a_test_whose_bandit_is_wrong_is_not_created(world: World) -> None:
