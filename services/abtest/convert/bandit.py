@@ -77,7 +77,8 @@ def bandit_from_proto(
     for name, holds, description in ranges:
         violations.check(holds, f"{field}.{name}", description, "VALUE_OUT_OF_RANGE")
     violations.check(
-        not coverage > 0.0 or design.exploration_floor * coverage * BUCKETS >= 1.0,
+        not (coverage > 0.0 and design.exploration_floor >= _SMALLEST_FLOOR)
+        or design.exploration_floor * coverage * BUCKETS >= 1.0,
         f"{field}.exploration_floor",
         f"leaves a group without any of the {BUCKETS} buckets at this coverage; raise it or the coverage",
         "WEIGHTS_UNREACHABLE",
