@@ -13,13 +13,11 @@ from services.abtest.domain.assessment import (
     step_down,
     take_look,
 )
-from services.abtest.domain.contrasts import contrast_rates
 from services.abtest.domain.looks import Look, is_look_due, smallest_progress
 from services.abtest.domain.metrics import CONVERSION_RATE, Metric, MetricRole
 from services.abtest.domain.model import DecisionMethod, EpochCounts, GroupCounts, TestDesign
 from services.abtest.domain.multiplicity import adjust_by_holm
 from services.abtest.domain.samples import Stratum
-from services.abtest.domain.sequential import AnytimeEvidence, anytime_evidence
 from services.abtest.domain.verdicts import (
     Decision,
     GuardrailDecision,
@@ -28,8 +26,6 @@ from services.abtest.domain.verdicts import (
     VariantDecision,
     Verdict,
 )
-
-VARIANT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +65,6 @@ def as_strata(epochs: Sequence[EpochCounts]) -> list[Stratum[GroupCounts]]:
 def count_conversions(epochs: Sequence[EpochCounts]) -> MetricEvidence:
     """Return the evidence of the metric that a test has where it names none."""
     return MetricEvidence(metric=CONVERSION_RATE, strata=as_strata(epochs))
-
-
-def gather_anytime_evidence(
-    design: TestDesign, epochs: Sequence[EpochCounts], variant: int = VARIANT
-) -> AnytimeEvidence | None:
-    """Return what the confidence sequence says of conversions; None while too few could have happened."""
-    made = contrast_rates(as_strata(epochs), variant)
-    if made.contrast is None or not made.is_ready:
-        return None
-    return anytime_evidence(
-        made.contrast,
-        significance_level=design.significance_level,
-        target_sample_size=design.target_sample_size,
-    )
 
 
 def decide(design: TestDesign, evidence: TestEvidence) -> Decision:

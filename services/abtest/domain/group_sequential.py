@@ -134,9 +134,7 @@ class _Path:
         return float(self.mass @ tails)
 
     def boundary(self, probability: float) -> float:
-        """Return the bound whose exit probability this is; 0 where even that is less."""
-        if self.exit_probability(0.0) <= probability:
-            return 0.0
+        """Return the bound whose exit probability this is: less than that of the paths still open."""
         wanted = math.log(probability)
 
         def excess(bound: float) -> float:

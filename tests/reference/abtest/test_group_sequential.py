@@ -75,6 +75,12 @@ def test_the_crossing_probabilities_are_those_of_simulated_paths() -> None:
         assert (first == look).mean() == pytest.approx(probability, abs=spread + 1e-9)
 
 
+def test_an_overwhelming_drift_crosses_for_sure() -> None:
+    times = look_times(5)
+    bounds = boundaries(times, times, 0.05)
+    assert sum(crossing_probabilities(bounds, times, drift=60.0)) == pytest.approx(1.0)
+
+
 def test_a_look_that_may_spend_next_to_nothing_never_rejects() -> None:
     first, last = boundaries([0.01, 1.0], [0.01, 1.0], 0.05)
     assert first == math.inf

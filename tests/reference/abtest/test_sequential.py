@@ -7,15 +7,27 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from services.abtest.domain.contrasts import SMALL_EXPECTED_COUNT
-from services.abtest.domain.decision import TestEvidence, count_conversions, decide, gather_anytime_evidence
-from services.abtest.domain.model import DecisionMethod
+from services.abtest.domain.contrasts import SMALL_EXPECTED_COUNT, contrast_rates
+from services.abtest.domain.decision import TestEvidence, as_strata, count_conversions, decide
+from services.abtest.domain.model import DecisionMethod, EpochCounts, TestDesign
 from services.abtest.domain.sample_ratio import check_sample_ratio, log_bayes_factor
-from services.abtest.domain.sequential import tightest_mixing_precision
+from services.abtest.domain.sequential import AnytimeEvidence, anytime_evidence, tightest_mixing_precision
 from services.abtest.domain.stratified_rates import estimate_log_ratio
 from tests.abtest_factories import design, epoch
 
 Counts = NDArray[np.int64]
+
+
+def gather_anytime_evidence(planned: TestDesign, epochs: list[EpochCounts]) -> AnytimeEvidence | None:
+    """What the confidence sequence says of conversions; None while too few could have happened."""
+    made = contrast_rates(as_strata(epochs), 1)
+    if made.contrast is None or not made.is_ready:
+        return None
+    return anytime_evidence(
+        made.contrast,
+        significance_level=planned.significance_level,
+        target_sample_size=planned.target_sample_size,
+    )
 
 
 def is_decided(

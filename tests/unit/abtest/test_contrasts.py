@@ -25,6 +25,7 @@ from services.abtest.domain.metrics import (
 )
 from services.abtest.domain.model import GroupCounts
 from services.abtest.domain.samples import CovariateSample, MeanSample, RatioSample, Stratum
+from services.abtest.domain.stratified_rates import LogRatio
 
 MEAN = Metric(name="revenue", role=MetricRole.PRIMARY, kind=MetricKind.MEAN, numerator=REVENUE)
 RATIO = Metric(
@@ -65,6 +66,8 @@ def test_a_lift_at_an_end_of_its_interval_lies_the_bound_away(
 
 
 def test_a_lift_over_nothing_has_no_bounds() -> None:
+    rates = LogRatio(point_estimate=0.1, standard_error=0.1, unit_variance=18.0)
+    assert rates.lift_interval(math.inf) is None
     assert linear(0.1, 1.0).lift_interval(1.5) is None
     assert linear(1.0, 1.0).lift_interval(math.inf) is None
     assert linear(-1.0, 1.0).lift_interval(1.0) is None

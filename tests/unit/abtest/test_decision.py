@@ -338,6 +338,11 @@ def test_means_are_decided_alike(method: DecisionMethod) -> None:
     assert interval.upper > 0.03
 
 
+def test_a_mean_that_nobody_has_decides_nothing() -> None:
+    for method in DecisionMethod:
+        assert outcome(concluded(method, revenue(0.0, 0.0, spread=0.0))) == (Verdict.STOP, None)
+
+
 def test_a_mean_that_few_users_make_up_decides_nothing() -> None:
     for method in (DecisionMethod.ANYTIME, DecisionMethod.GROUP_SEQUENTIAL):
         decision = concluded(method, revenue(0.1, 5.0, spread=500.0))
