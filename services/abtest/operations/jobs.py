@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from services.abtest.domain.changes import ChangeNote
 from services.abtest.operations.bandit import BanditOperations
 from services.abtest.operations.lifecycle import BY_SCHEDULE, LifecycleOperations
-from services.common.errors import DomainError
+from services.common.errors import DomainError, FailedPreconditionError
 from services.common.jobs import Every, Job, JobContext
 from services.common.telemetry import get_logger
 
@@ -42,20 +42,26 @@ def build_jobs(
 async def _keep_schedules(
     lifecycle: LifecycleOperations, end_test: EndTest, keep: Callable[[], Awaitable[None]]
 ) -> str:
-    """Start and end the tests whose time has come; one that cannot end does not keep the others from it."""
-    started, ended = await lifecycle.start_due(), 0
+    """Start and end the tests whose time has come; one that cannot end does not keep the others from it.
+
+    A test whose metrics cannot be compared ends without a result: no reason to wait longer for the others.
+    """
+    started, ended, without_result = await lifecycle.start_due(), 0, 0
     failure: DomainError | None = None
     for test_id in await lifecycle.list_due_ends():
         await keep()
         try:
             await end_test(test_id, BY_SCHEDULE)
             ended += 1
+        except FailedPreconditionError:
+            without_result += 1
         except DomainError as error:
             _log.warning("a test was not ended", test_id=test_id, reason=error.reason)
             failure = error
     if failure is not None:
         raise failure
-    return f"{started} tests started, {ended} ended"
+    unusable = f", {without_result} without a result that could be kept" if without_result else ""
+    return f"{started} tests started, {ended} ended{unusable}"
 
 
 async def _refresh_bandits(bandits: BanditOperations, keep: Callable[[], Awaitable[None]]) -> str:

@@ -1,7 +1,7 @@
 """Starting, pausing, resuming and archiving tests, by request and by the clock."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.abtest.domain.changes import ChangeNote, DefinedTest, compare_states, describe_test
 from services.abtest.domain.lifecycle import (
@@ -20,6 +20,8 @@ from services.common.database import Connection, Database
 
 BY_SCHEDULE = ChangeNote(actor="schedule", comment="its time has come")
 """Who starts and ends a test whose time has come."""
+RESULT_TIME = timedelta(seconds=120)
+"""How long an end may take until its result is kept; then the process that was at it is lost."""
 
 
 class LifecycleOperations:
@@ -96,9 +98,10 @@ class LifecycleOperations:
             return True
 
     async def list_due_ends(self) -> list[str]:
-        """Return the running and paused tests whose time is over."""
+        """Return the tests whose time is over, and those that ended a while ago without a final result."""
+        now = self._now()
         async with self._database.acquire() as connection:
-            return await definitions.list_due_ends(connection, self._now())
+            return await definitions.list_due_ends(connection, now, now - RESULT_TIME)
 
     async def _take(
         self,

@@ -157,9 +157,10 @@ async def list_due_starts(connection: Connection, now: datetime) -> list[str]:
     return [row["test_id"] for row in await connection.fetch(STATEMENTS["list_due_starts"].sql, now)]
 
 
-async def list_due_ends(connection: Connection, now: datetime) -> list[str]:
-    """Return the running and paused tests whose end has come."""
-    return [row["test_id"] for row in await connection.fetch(STATEMENTS["list_due_ends"].sql, now)]
+async def list_due_ends(connection: Connection, now: datetime, unfinished_since: datetime) -> list[str]:
+    """Return the tests whose end has come, and those ended by `unfinished_since` without a final result."""
+    rows = await connection.fetch(STATEMENTS["list_due_ends"].sql, now, unfinished_since)
+    return [row["test_id"] for row in rows]
 
 
 def _test(row: Record) -> ABTest:

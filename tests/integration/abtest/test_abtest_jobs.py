@@ -18,7 +18,7 @@ from services.abtest.operations.creation import CreationOperations, NewTest
 from services.abtest.operations.jobs import build_jobs
 from services.abtest.operations.lifecycle import LifecycleOperations
 from services.common.database import Database
-from services.common.errors import DomainError, UnavailableError
+from services.common.errors import DomainError, FailedPreconditionError, UnavailableError
 from services.common.job_table import Cursor
 from services.common.jobs import JobContext
 from tests.abtest_factories import add_campaigns, design
@@ -45,6 +45,7 @@ class World:
         self.assignment = AssignmentOperations(database, now=lambda: self.now, slot=0)
         self.creation = CreationOperations(database, now=lambda: self.now, new_test_id=self._make_id)
         self.failing: set[str] = set()
+        self.unusable: set[str] = set()
         self.extended = 0
 
     def _make_id(self) -> str:
@@ -70,6 +71,8 @@ class World:
     async def end(self, test_id: str, note: ChangeNote) -> object:
         if test_id in self.failing:
             raise UnavailableError("the database is away", reason="DATABASE_UNAVAILABLE")
+        if test_id in self.unusable:
+            raise FailedPreconditionError("dollars and euros", reason="CURRENCY_CONFLICT")
         return await self.analysis.end_test(test_id, note)
 
     async def run(self, job_name: str) -> str:
@@ -105,11 +108,21 @@ async def test_a_test_that_cannot_end_does_not_keep_others_from_it(world: World)
         await world.run("schedules")
     assert await world.lifecycle.list_due_ends() == [stuck]
     world.failing = set()
-    assert await world.run("schedules") == "0 tests started, 1 ended"
+    assert (await world.run("schedules")).startswith("0 tests started, 1 ended")
     test, kept = await world.analysis.end_test(other, ChangeNote())
     assert test.ended_at == START + timedelta(hours=1)
     assert kept.is_final
     assert world.extended == 3
+
+
+async def test_a_test_whose_amounts_cannot_be_compared_does_not_fail_the_schedule(world: World) -> None:
+    unusable, other = [await world.create(ends_at=START + timedelta(hours=1)) for _ in range(2)]
+    world.unusable.add(unusable)
+    world.now += timedelta(hours=2)
+    told = await world.run("schedules")
+    assert told == "0 tests started, 1 ended, 1 without a result that could be kept"
+    assert await world.lifecycle.list_due_ends() == [unusable]
+    assert (await world.analysis.end_test(other, ChangeNote()))[0].ended_at == START + timedelta(hours=1)
 
 
 async def test_a_bandit_that_cannot_be_refreshed_does_not_keep_others_from_it(

@@ -21,8 +21,10 @@ from gen.campaigns.abtest.v1 import (
 )
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.abtest.convert.creation import new_test_from_proto
+from services.abtest.domain.changes import ChangeNote
+from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.creation import CreationOperations
-from services.abtest.operations.lifecycle import LifecycleOperations
+from services.abtest.operations.lifecycle import BY_SCHEDULE, LifecycleOperations, close_test
 from services.common.database import Database
 from services.common.errors import ConstraintViolation
 from services.common.statements import load_statements
@@ -141,6 +143,28 @@ async def test_replicas_that_find_the_same_test_due_start_it_once(
         await own.close()
     actions = await admin.fetch("select action, actor from abtest.ab_test_changes order by change_number")
     assert [tuple(row) for row in actions] == [("create", ""), ("start", "schedule")]
+
+
+async def test_an_end_that_was_cut_off_gets_its_result_by_the_schedule(
+    admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
+) -> None:
+    async with running_server(database.abtest) as stub:
+        test_id = (await stub.CreateTest(a_test())).test_id
+    own = await Database.open(database.abtest, application_name="test")
+    ended_at = datetime.now(UTC)
+    try:
+        async with own.transaction() as connection:  # the process dies right after this
+            await close_test(connection, test_id, note=ChangeNote(actor="ada"), now=ended_at)
+        soon = LifecycleOperations(own, now=lambda: ended_at + timedelta(seconds=1))
+        assert await soon.list_due_ends() == []
+        later = LifecycleOperations(own, now=lambda: ended_at + timedelta(minutes=3))
+        assert await later.list_due_ends() == [test_id]
+        await AnalysisOperations(own, now=lambda: datetime.now(UTC)).end_test(test_id, BY_SCHEDULE)
+        assert await later.list_due_ends() == []
+    finally:
+        await own.close()
+    actions = await admin.fetch("select action, actor from abtest.ab_test_changes order by change_number")
+    assert [tuple(row) for row in actions] == [("create", ""), ("end", "ada")]
 
 
 async def test_a_violation_of_another_constraint_is_no_repeated_request(

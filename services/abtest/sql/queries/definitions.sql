@@ -119,8 +119,18 @@ where status = 4 and starts_at <= $1
 order by starts_at, test_id;
 
 -- name: list_due_ends :many
--- Running and paused tests whose end has come by $1, the earliest first.
+-- Running and paused tests whose end has come by $1, and tests that ended by $2 and have no final result, because the
+-- process that ended them died before it was kept; the earliest first.
 select test_id
-from ab_tests
-where status in (1, 5) and ends_at <= $1
-order by ends_at, test_id;
+from (
+    select test_id, ends_at as due_at
+    from ab_tests
+    where status in (1, 5) and ends_at <= $1
+    union all
+    select t.test_id, t.ended_at
+    from ab_tests t
+    where
+        t.status = 2 and t.ended_at <= $2
+        and not exists (select from ab_test_results r where r.test_id = t.test_id and r.is_final)
+) as due
+order by due_at, test_id;
