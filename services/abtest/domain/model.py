@@ -103,8 +103,8 @@ class TestDesign:
 class ABTest:
     """A test as it stands: `epoch` is the current one.
 
-    `starts_at` and `ends_at` are when it is to start and end by itself, None where it is not; `started_at` and
-    `ended_at` when it did.
+    `starts_at` and `ends_at` are when it is to start and end by itself, None where it is not; `started_at`
+    and `ended_at` when it did.
     """
 
     test_id: str
