@@ -165,6 +165,7 @@ def test_no_looks_cost_nothing_and_free_looks_cost_most() -> None:
         method: plan(decision_method=method, planned_looks=28).inflation(0.8) for method in DecisionMethod
     }
     assert costs[DecisionMethod.FIXED_HORIZON] == 1.0
+    assert list(plan().bounds) == pytest.approx([1.959963984540054], rel=1e-12)
     assert 1.03 < costs[DecisionMethod.GROUP_SEQUENTIAL] < 1.08
     assert 1.6 < costs[DecisionMethod.ANYTIME] < 1.9
 
