@@ -24,21 +24,21 @@ order by a.epoch, a.group_index, 5;
 -- Users with an event of type $7 on their group's campaign after their assignment, per weight epoch and group of a
 -- test created at $3 whose groups' campaigns are $2, in their order. With $4 only events so long after the assignment
 -- count, with $5 only users assigned until then, and with $6 they are given by their set of segments too.
-select epoch, group_index, segment_set_id, count(*) as converting_users
-from (
-    -- Driven by the events, which are fewer than the assignments; how many users there are, the counters tell.
-    select
-        a.epoch, a.group_index, case when $6::boolean then a.segment_set_id end as segment_set_id, a.user_id
-    from analytics_v1.campaign_user_events e
-    join ab_test_assignments a
-        on a.test_id = $1 and a.user_id = e.user_id and ($2::text[])[a.group_index + 1] = e.campaign_id
-        and a.assigned_at < e.event_at
-    where e.campaign_id = any($2::text[]) and e.event_at > $3 and e.event_type = $7::smallint
-        and ($4::interval is null or e.event_at <= a.assigned_at + $4)
-        and ($5::timestamptz is null or a.assigned_at <= $5)
-    group by a.epoch, a.group_index, case when $6::boolean then a.segment_set_id end, a.user_id
-) as converting
-group by epoch, group_index, segment_set_id;
+select
+    a.epoch, a.group_index, case when $6::boolean then a.segment_set_id end as segment_set_id,
+    count(*) as converting_users
+from ab_test_assignments a
+where a.test_id = $1 and ($5::timestamptz is null or a.assigned_at <= $5)
+    -- Not a join, so that a user of many events is counted once without being sorted out; and how many users there
+    -- are in all, the counters tell.
+    and exists (
+        select 1
+        from analytics_v1.campaign_user_events e
+        where e.user_id = a.user_id and e.campaign_id = ($2::text[])[a.group_index + 1] and e.event_at > a.assigned_at
+            and e.campaign_id = any($2::text[]) and e.event_at > $3 and e.event_type = $7::smallint
+            and ($4::interval is null or e.event_at <= a.assigned_at + $4)
+    )
+group by a.epoch, a.group_index, case when $6::boolean then a.segment_set_id end;
 
 -- name: list_amounts :many
 -- Sums, over users, of what they amount to: numerator $7 and denominator $9 are event types, or 100 for revenue, with
