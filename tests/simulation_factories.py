@@ -1,7 +1,9 @@
 """What tests of simulations build."""
 
+from services.abtest.domain.metrics import CONVERSION_RATE
 from services.abtest.domain.model import CONTROL, VARIANT, DecisionMethod, Group, TestDesign
-from services.abtest.domain.simulation import SimulationDesign
+from services.abtest.domain.simulated_amounts import RevenueModel
+from services.abtest.domain.simulation import REVENUE_PER_USER, SimulationDesign
 
 
 def a_design(
@@ -17,6 +19,7 @@ def a_design(
     confidence_level: float = 0.95,
     seed: int = 1,
     users_per_day: float | None = None,
+    revenue: RevenueModel | None = None,
 ) -> SimulationDesign:
     names = [VARIANT] if len(lifts) == 1 else [f"{VARIANT}_{n}" for n in range(1, len(lifts) + 1)]
     return SimulationDesign(
@@ -29,6 +32,7 @@ def a_design(
             minimum_detectable_effect=None,
             seed="seed",
             planned_looks=planned_looks,
+            metrics=(CONVERSION_RATE if revenue is None else REVENUE_PER_USER,),
         ),
         weights=weights or (1.0 / (len(lifts) + 1),) * (len(lifts) + 1),
         baseline_conversion_rate=baseline,
@@ -37,4 +41,5 @@ def a_design(
         simulations=simulations,
         seed=seed,
         users_per_day=users_per_day,
+        revenue=revenue,
     )

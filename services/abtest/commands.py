@@ -99,6 +99,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add("--simulations", type=int, help=f"tests of each kind (unset: {DEFAULT_SIMULATIONS})")
     add("--seed", type=int, help=f"of the simulated users (unset: {DEFAULT_SEED})")
     add("--users-per-day", type=float, help="of all groups together, for durations in days")
+    add(
+        "--revenue-per-conversion",
+        type=float,
+        help="mean revenue of a user who converts; the test then decides by revenue per user",
+    )
+    add("--revenue-standard-deviation", type=float, help="of that revenue, gamma (unset: the mean)")
     add("--json", action="store_true", help="print the answer of SimulateTest instead of a table")
 
 

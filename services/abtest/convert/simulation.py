@@ -11,6 +11,7 @@ from services.abtest.convert.comparisons import interval_to_proto
 from services.abtest.convert.creation import MOST_LOOKS
 from services.abtest.convert.shares import MOST_GROUPS, check_target, check_weights
 from services.abtest.convert.violations import DEFAULT_CONFIDENCE_LEVEL, Violations
+from services.abtest.domain.metrics import CONVERSION_RATE
 from services.abtest.domain.model import (
     CONTROL,
     DEFAULT_PLANNED_LOOKS,
@@ -19,7 +20,8 @@ from services.abtest.domain.model import (
     Group,
     TestDesign,
 )
-from services.abtest.domain.simulation import METHOD, SimulationDesign
+from services.abtest.domain.simulated_amounts import RevenueModel
+from services.abtest.domain.simulation import METHOD, REVENUE_METHOD, REVENUE_PER_USER, SimulationDesign
 from services.abtest.domain.simulation_summary import (
     Duration,
     OutcomeSummary,
@@ -31,6 +33,8 @@ DEFAULT_LOOKS: Final = 28
 DEFAULT_SIMULATIONS: Final = 2000
 DEFAULT_SEED: Final = 1
 _MOST_LOOKS = 400
+_SMALLEST_REVENUE, _LARGEST_REVENUE = 1e-6, 1e9
+_LEAST_SPREAD, _MOST_SPREAD = 0.001, 100.0
 _FEWEST_SIMULATIONS, _MOST_SIMULATIONS = 100, 20_000
 
 
@@ -65,6 +69,7 @@ def simulation_from_proto(request: pb.SimulateTestRequest) -> SimulationDesign:
         simulations=request.simulations if request.HasField("simulations") else DEFAULT_SIMULATIONS,
         seed=request.seed if request.HasField("seed") else DEFAULT_SEED,
         users_per_day=request.users_per_day if request.HasField("users_per_day") else None,
+        revenue=_revenue_from_proto(request, violations),
     )
     _check_extent(design, violations)
     violations.raise_any()
@@ -110,7 +115,35 @@ def _test_from_proto(
         minimum_detectable_effect=effect or next((lift for lift in lifts if lift), None),
         seed="simulated",
         planned_looks=planned,
+        metrics=(REVENUE_PER_USER if request.HasField("revenue_per_conversion") else CONVERSION_RATE,),
     )
+
+
+def _revenue_from_proto(request: pb.SimulateTestRequest, violations: Violations) -> RevenueModel | None:
+    mean, deviation = request.revenue_per_conversion, request.revenue_standard_deviation
+    if not request.HasField("revenue_per_conversion"):
+        violations.check(
+            not request.HasField("revenue_standard_deviation"),
+            "revenue_standard_deviation",
+            "belongs to revenue_per_conversion",
+            "FIELDS_CONFLICT",
+        )
+        return None
+    if not request.HasField("revenue_standard_deviation"):
+        deviation = mean
+    violations.check(
+        _SMALLEST_REVENUE <= mean <= _LARGEST_REVENUE,
+        "revenue_per_conversion",
+        f"must lie between {_SMALLEST_REVENUE} and {_LARGEST_REVENUE:g}",
+        "VALUE_OUT_OF_RANGE",
+    )
+    violations.check(
+        deviation == 0.0 or _LEAST_SPREAD * mean <= deviation <= _MOST_SPREAD * mean,  # false for NaN too
+        "revenue_standard_deviation",
+        f"must be 0, or {_LEAST_SPREAD} to {_MOST_SPREAD:g} times the mean",
+        "VALUE_OUT_OF_RANGE",
+    )
+    return RevenueModel(mean=mean, standard_deviation=deviation)
 
 
 def _check_rates(request: pb.SimulateTestRequest, lifts: tuple[float, ...], violations: Violations) -> None:
@@ -171,7 +204,7 @@ def simulation_to_proto(summary: SimulationSummary) -> pb.SimulateTestResponse:
         looks=len(design.look_users),
         decision_method=design.test.decision_method.label,
         confidence_level=design.test.confidence_level,
-        method=METHOD,
+        method=METHOD if design.revenue is None else REVENUE_METHOD,
         warnings=summary.warnings,
     )
 

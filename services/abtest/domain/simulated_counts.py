@@ -35,13 +35,16 @@ class SimulatedCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedScores:
-    """Each variant against control, by test, look and variant; as `contrasts.contrast_rates` has it.
+    """Each variant against control, by test, look and variant; as `contrasts.contrast_metric` has it.
 
-    `z` is how many standard errors the log ratio lies above 0, `ready` whether that may be trusted.
+    `relative_lift` is NaN where control has nothing. `z` is how many standard errors the variant lies above
+    control, `ready` whether that may be trusted. `fixed_z` is at least the size of the score of the test that
+    is right at a single look.
     """
 
-    log_ratio: Floats
+    relative_lift: Floats
     z: Floats
+    fixed_z: Floats
     effective_users: Floats
     information: Floats
     ready: Flags
@@ -80,7 +83,7 @@ def draw_counts(
 
 
 def score_counts(counts: SimulatedCounts) -> SimulatedScores:
-    """Return every variant's score at every look.
+    """Return every variant's conversion rate against control's at every look.
 
     Source: as `stratified_rates.estimate_log_ratio` and `score_information`, for a single weight epoch.
     """
@@ -91,8 +94,9 @@ def score_counts(counts: SimulatedCounts) -> SimulatedScores:
     variance = np.maximum(odds0 / n0 + odds1 / n1, pooled_odds * (1.0 / n0 + 1.0 / n1))
     log_ratio = np.log((x1 / n1) / (x0 / n0))
     return SimulatedScores(
-        log_ratio=log_ratio,
+        relative_lift=np.expm1(log_ratio),
         z=log_ratio / np.sqrt(variance),
+        fixed_z=_pearson_scores(counts),
         effective_users=(odds0 + odds1) / variance,
         information=_score_information(counts),
         ready=_smallest_expected(counts) >= SMALL_EXPECTED_LOOK,
@@ -128,7 +132,7 @@ def progress_of(design: TestDesign, users: Ints) -> Floats:
 
 
 def find_candidates(
-    design: TestDesign, weights: Sequence[float], counts: SimulatedCounts, scores: SimulatedScores
+    design: TestDesign, weights: Sequence[float], users: Ints, scores: SimulatedScores
 ) -> Flags:
     """Return, by test and look, where the verdict may be another than to go on, or no evidence at the target.
 
@@ -136,12 +140,12 @@ def find_candidates(
     is beyond the boundary of that look for one variant alone, and that of a planned look is no nearer than if
     all that may be spent by then were spent there.
     """
-    alarms = log_bayes_factors(counts.users, weights) >= -math.log(ALARM_BELOW) * _SAFETY
-    crossing = _find_crossing(design, counts, scores) & find_due_looks(design, counts.users)
+    alarms = log_bayes_factors(users, weights) >= -math.log(ALARM_BELOW) * _SAFETY
+    crossing = _find_crossing(design, users, scores) & find_due_looks(design, users)
     return np.asarray(alarms | crossing)
 
 
-def _find_crossing(design: TestDesign, counts: SimulatedCounts, scores: SimulatedScores) -> Flags:
+def _find_crossing(design: TestDesign, users: Ints, scores: SimulatedScores) -> Flags:
     level = design.significance_level
     if design.decision_method is DecisionMethod.ANYTIME:
         bounds = anytime_boundaries(
@@ -150,21 +154,21 @@ def _find_crossing(design: TestDesign, counts: SimulatedCounts, scores: Simulate
             target_sample_size=design.target_sample_size,
         )
         return np.asarray((scores.ready & (np.abs(scores.z) >= bounds * _SAFETY)).any(axis=2))
-    progress = np.maximum(progress_of(design, counts.users), np.finfo(np.float64).tiny)
+    progress = np.maximum(progress_of(design, users), np.finfo(np.float64).tiny)
     spent = 4.0 * special.ndtr(special.ndtri(level / 4.0) / np.sqrt(progress))
     bounds = -special.ndtri(np.maximum(spent, np.finfo(np.float64).tiny) / 2.0)[:, :, None]
     if design.decision_method is DecisionMethod.GROUP_SEQUENTIAL:
         return np.asarray((scores.ready & (np.abs(scores.z) >= bounds * _SAFETY)).any(axis=2))
-    # A fixed horizon asks Pearson's test, or Fisher's where a count is small.
-    small = _smallest_expected(counts) < SMALL_EXPECTED_COUNT * (2.0 - _SAFETY)
-    return np.asarray((small | (_pearson_scores(counts) >= bounds * _SAFETY)).any(axis=2))
+    return np.asarray((scores.fixed_z >= bounds * _SAFETY).any(axis=2))
 
 
 def _pearson_scores(counts: SimulatedCounts) -> Floats:
-    """Return the roots of Pearson's statistics of each variant and control."""
+    """Return the roots of Pearson's statistics; infinite where a count is so small that Fisher is asked."""
     n0, n1 = counts.users[..., :1], counts.users[..., 1:]
     x0, x1 = counts.conversions[..., :1], counts.conversions[..., 1:]
     pooled = (x0 + x1) / np.maximum(1, n0 + n1)
     variance = pooled * (1.0 - pooled) * (1.0 / np.maximum(1, n0) + 1.0 / np.maximum(1, n1))
     difference = x1 / np.maximum(1, n1) - x0 / np.maximum(1, n0)
-    return np.asarray(np.abs(difference) / np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny)))
+    scores = np.abs(difference) / np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
+    small = _smallest_expected(counts) < SMALL_EXPECTED_COUNT * (2.0 - _SAFETY)
+    return np.where(small, np.inf, scores)

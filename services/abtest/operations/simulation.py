@@ -11,7 +11,9 @@ from services.common.errors import ResourceExhaustedError
 MOST_CELLS = 20_000_000
 """Simulations x looks x groups: what memory and time bear."""
 MOST_PLANNED_LOOKS = 100_000
-"""Simulations x planned looks: their boundaries are integrated for each test that comes near one."""
+"""Simulations x planned looks of a group-sequential test: their boundaries are integrated for each test that comes near one."""
+MOST_CONVERSIONS = 100_000_000
+"""Expected conversions of all simulations, where each has its own revenue."""
 
 
 class SimulationOperations:
@@ -57,17 +59,21 @@ class SimulationOperations:
 
 def require_bounded(design: SimulationDesign) -> None:
     """Raise ResourceExhaustedError where a design is too large to simulate at once."""
-    cells = design.simulations * design.looks * len(design.weights)
-    if cells > MOST_CELLS:
-        raise ResourceExhaustedError(
-            f"simulations x looks x groups are {cells}, more than {MOST_CELLS}; ask for fewer",
-            reason="SIMULATION_TOO_LARGE",
-            metadata={"cells": str(cells), "limit": str(MOST_CELLS)},
+    test = design.test
+    limits = [
+        ("simulations x looks x groups", design.simulations * design.looks * len(design.weights), MOST_CELLS)
+    ]
+    if test.decision_method is DecisionMethod.GROUP_SEQUENTIAL:
+        limits.append(
+            ("simulations x planned_looks", design.simulations * test.planned_looks, MOST_PLANNED_LOOKS)
         )
-    planned = design.simulations * design.test.planned_looks
-    if design.test.decision_method is DecisionMethod.GROUP_SEQUENTIAL and planned > MOST_PLANNED_LOOKS:
-        raise ResourceExhaustedError(
-            f"simulations x planned_looks are {planned}, more than {MOST_PLANNED_LOOKS}; ask for fewer",
-            reason="SIMULATION_TOO_LARGE",
-            metadata={"planned_looks": str(planned), "limit": str(MOST_PLANNED_LOOKS)},
-        )
+    if design.revenue is not None:
+        conversions = round(design.simulations * design.look_users[-1] * max(design.rates))
+        limits.append(("the conversions of all simulations", conversions, MOST_CONVERSIONS))
+    for name, size, limit in limits:
+        if size > limit:
+            raise ResourceExhaustedError(
+                f"{name} are {size}, more than {limit}; ask for fewer",
+                reason="SIMULATION_TOO_LARGE",
+                metadata={"size": str(size), "limit": str(limit)},
+            )

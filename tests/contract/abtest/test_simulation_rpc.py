@@ -79,6 +79,17 @@ async def test_unset_fields_have_their_defaults(abtest: ABTestServiceStub) -> No
     assert not answer.with_effect.HasField("days")
 
 
+async def test_a_test_may_decide_by_revenue(abtest: ABTestServiceStub) -> None:
+    """Revenue adds its own spread to that of conversion, so that the same effect is found less often."""
+    by_conversion = await abtest.SimulateTest(a_simulation(decision_method="fixed_horizon"))
+    by_revenue = await abtest.SimulateTest(
+        a_simulation(decision_method="fixed_horizon", revenue_per_conversion=20.0)
+    )
+    assert "gamma revenue" in by_revenue.method
+    assert by_revenue.with_effect.best_named.share < by_conversion.with_effect.best_named.share - 0.1
+    assert by_revenue.without_effect.winner_named.share < 0.1
+
+
 async def test_an_a_a_design_has_no_tests_with_an_effect(abtest: ABTestServiceStub) -> None:
     answer = await abtest.SimulateTest(a_simulation(relative_lifts=[0.0]))
     assert not answer.HasField("with_effect")
@@ -109,6 +120,11 @@ async def test_an_a_a_design_has_no_tests_with_an_effect(abtest: ABTestServiceSt
         ({"seed": -1}, "seed"),
         ({"users_per_day": 0.0}, "users_per_day"),
         ({"users_per_day": float("inf")}, "users_per_day"),
+        ({"revenue_standard_deviation": 1.0}, "revenue_standard_deviation"),
+        ({"revenue_per_conversion": 0.0}, "revenue_per_conversion"),
+        ({"revenue_per_conversion": float("nan")}, "revenue_per_conversion"),
+        ({"revenue_per_conversion": 9.0, "revenue_standard_deviation": -1.0}, "revenue_standard_deviation"),
+        ({"revenue_per_conversion": 9.0, "revenue_standard_deviation": 1e4}, "revenue_standard_deviation"),
     ],
 )
 def test_what_is_wrong_is_named_by_field(fields: dict[str, Any], wrong: str) -> None:
@@ -128,6 +144,7 @@ async def test_several_wrong_fields_are_named_at_once(abtest: ABTestServiceStub)
     [
         {"simulations": 20_000, "looks": 400, "relative_lifts": [0.1] * 9},
         {"simulations": 20_000, "decision_method": "group_sequential", "planned_looks": 10},
+        {"simulations": 20_000, "revenue_per_conversion": 20.0, "target_sample_size": 10**6},
     ],
 )
 def test_a_design_too_large_to_simulate_is_refused(fields: dict[str, Any]) -> None:

@@ -9,9 +9,11 @@ chapter 4.
 import math
 
 import pytest
+from scipy import stats
 
 from services.abtest.domain.model import DecisionMethod
 from services.abtest.domain.power import power_of_comparison
+from services.abtest.domain.simulated_amounts import RevenueModel
 from services.abtest.domain.simulation import simulate
 from services.abtest.domain.simulation_summary import OutcomeSummary, summarize
 from tests.simulation_factories import a_design
@@ -48,6 +50,25 @@ def test_a_fixed_horizon_has_its_level_and_the_true_power_of_the_guides_example(
     assert without.winner_named.share == pytest.approx(0.05, abs=band(0.05))
     assert with_effect.winner_named.share == pytest.approx(power, abs=band(0.3))
     assert without.users.median == pytest.approx(2000, rel=0.03)
+
+
+def test_a_test_of_revenue_has_its_level_and_the_power_of_welchs_test() -> None:
+    """A user's revenue is 0, or gamma: its variance is p (sd^2 + m^2) - (p m)^2 (the law of total variance)."""
+    model = RevenueModel(mean=20.0, standard_deviation=15.0)
+    design = a_design(
+        method=DecisionMethod.FIXED_HORIZON, target=4000, looks=1, simulations=SIMULATIONS, revenue=model
+    )
+    summary = summarize(simulate(design))
+    assert summary.with_effect is not None
+    per_group = summary.with_effect.users.expected / 2
+    means = [rate * model.mean for rate in design.rates]
+    second_moment = model.standard_deviation**2 + model.mean**2
+    variances = [rate * second_moment - mean**2 for rate, mean in zip(design.rates, means, strict=True)]
+    drift = (means[1] - means[0]) / math.sqrt(sum(variances) / per_group)
+    power = float(stats.norm.sf(stats.norm.ppf(0.975) - drift))
+    assert summary.without_effect.winner_named.share == pytest.approx(0.05, abs=band(0.05))
+    assert summary.with_effect.best_named is not None
+    assert summary.with_effect.best_named.share == pytest.approx(power, abs=band(power))
 
 
 def test_anytime_verdicts_hold_their_level_under_daily_looks_and_keep_their_power() -> None:

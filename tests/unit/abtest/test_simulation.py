@@ -6,11 +6,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from services.abtest.domain.contrasts import contrast_rates
-from services.abtest.domain.decision import TestEvidence, as_strata, count_conversions, decide
+from services.abtest.domain.assessment import MetricEvidence
+from services.abtest.domain.contrasts import Sample, contrast_metric, contrast_rates
+from services.abtest.domain.decision import TestEvidence, as_strata, decide
 from services.abtest.domain.looks import Look
 from services.abtest.domain.model import DecisionMethod, EpochCounts, GroupCounts
 from services.abtest.domain.sample_ratio import check_sample_ratio
+from services.abtest.domain.samples import MeanSample, Stratum
+from services.abtest.domain.simulated_amounts import (
+    RevenueModel,
+    SimulatedAmounts,
+    draw_amounts,
+    score_amounts,
+    squared_deviations,
+)
 from services.abtest.domain.simulated_counts import (
     SimulatedCounts,
     draw_counts,
@@ -33,9 +42,11 @@ def counts_at(counts: SimulatedCounts, design: SimulationDesign, test: int, look
     )
 
 
-def draw(design: SimulationDesign, rates: tuple[float, ...]) -> SimulatedCounts:
+def draw(
+    design: SimulationDesign, rates: tuple[float, ...], generator: np.random.Generator | None = None
+) -> SimulatedCounts:
     return draw_counts(
-        np.random.default_rng(design.seed),
+        generator or np.random.default_rng(design.seed),
         weights=design.weights,
         rates=rates,
         look_users=design.look_users,
@@ -44,7 +55,27 @@ def draw(design: SimulationDesign, rates: tuple[float, ...]) -> SimulatedCounts:
     )
 
 
-def decide_all_looks(design: SimulationDesign, counts: SimulatedCounts, test: int) -> tuple[int, Decision]:
+def evidence_at(
+    design: SimulationDesign, counts: SimulatedCounts, amounts: SimulatedAmounts | None, test: int, look: int
+) -> MetricEvidence:
+    """What the analysis would be given at a look."""
+    groups: tuple[Sample, ...] = counts_at(counts, design, test, look).groups
+    if amounts is not None:
+        deviations = squared_deviations(counts, amounts)
+        groups = tuple(
+            MeanSample(
+                users=int(counts.users[test, look, group]),
+                total=float(amounts.totals[test, look, group]),
+                squared_deviations=float(deviations[test, look, group]),
+            )
+            for group in range(len(design.weights))
+        )
+    return MetricEvidence(metric=design.test.primary_metric, strata=[Stratum(label="1", groups=groups)])
+
+
+def decide_all_looks(
+    design: SimulationDesign, counts: SimulatedCounts, amounts: SimulatedAmounts | None, test: int
+) -> tuple[int, Decision]:
     """The verdict of a test looked at every time, with every planned look kept; and when it fell."""
     kept: tuple[Look, ...] = ()
     for look in range(counts.users.shape[1]):
@@ -53,7 +84,7 @@ def decide_all_looks(design: SimulationDesign, counts: SimulatedCounts, test: in
         decision = decide(
             design.test,
             TestEvidence(
-                metrics=(count_conversions([epoch]),),
+                metrics=(evidence_at(design, counts, amounts, test, look),),
                 users=tuple(group.users for group in epoch.groups),
                 ended=False,
                 ratio_mismatch=check is not None and check.alarms,
@@ -67,22 +98,36 @@ def decide_all_looks(design: SimulationDesign, counts: SimulatedCounts, test: in
     raise AssertionError("a test that has its target is over")
 
 
+@pytest.mark.parametrize("revenue", [None, RevenueModel(mean=20.0, standard_deviation=15.0)])
 @pytest.mark.parametrize("method", DecisionMethod)
 @pytest.mark.parametrize(
     ("lifts", "weights", "target"),
     [((0.35,), (), 500), ((0.25, -0.3), (0.5, 0.3, 0.2), 400), ((0.0,), (0.9, 0.1), 60)],
 )
 def test_passing_over_looks_changes_no_verdict(
-    method: DecisionMethod, lifts: tuple[float, ...], weights: tuple[float, ...], target: int
+    method: DecisionMethod,
+    lifts: tuple[float, ...],
+    weights: tuple[float, ...],
+    target: int,
+    revenue: RevenueModel | None,
 ) -> None:
     design = a_design(
-        method=method, lifts=lifts, weights=weights, target=target, looks=8, planned_looks=4, simulations=120
+        method=method,
+        lifts=lifts,
+        weights=weights,
+        target=target,
+        looks=8,
+        planned_looks=4,
+        simulations=100,
+        revenue=revenue,
     )
     simulated = simulate_tests(design, design.rates, np.random.default_rng(design.seed))
-    counts = draw(design, design.rates)
+    generator = np.random.default_rng(design.seed)
+    counts = draw(design, design.rates, generator)
+    amounts = None if revenue is None else draw_amounts(generator, counts, revenue)
     names = [group.name for group in design.test.groups]
     for test in range(design.simulations):
-        look, decision = decide_all_looks(design, counts, test)
+        look, decision = decide_all_looks(design, counts, amounts, test)
         winner = -1 if decision.winner is None else names.index(decision.winner)
         assert (simulated.over_at[test], simulated.winners[test]) == (look, winner)
         assert simulated.users[test] == counts.users[test, look].sum()
@@ -105,6 +150,42 @@ def test_scores_are_those_of_the_analysis() -> None:
                 assert scores.ready[place] == made.is_ready
 
 
+def test_scores_of_revenue_are_those_of_the_analysis() -> None:
+    model = RevenueModel(mean=20.0, standard_deviation=15.0)
+    design = a_design(lifts=(0.1, 0.3), target=300, simulations=5, revenue=model)
+    counts = draw(design, design.rates)
+    amounts = draw_amounts(np.random.default_rng(3), counts, model)
+    scores = score_amounts(counts, amounts)
+    for test in range(design.simulations):
+        for look in range(counts.users.shape[1]):
+            evidence = evidence_at(design, counts, amounts, test, look)
+            for variant in (1, 2):
+                place = (test, look, variant - 1)
+                made = contrast_metric(evidence.metric, evidence.strata, variant)
+                assert made.contrast is not None
+                assert made.fixed is not None
+                assert scores.z[place] == pytest.approx(made.contrast.standardized(), rel=1e-9)
+                assert scores.effective_users[place] == pytest.approx(made.contrast.effective_users, rel=1e-9)
+                assert scores.information[place] == pytest.approx(made.information, rel=1e-9)
+                lift = made.contrast.relative_lift
+                seen = scores.relative_lift[place]
+                assert np.isnan(seen) if lift is None else seen == pytest.approx(lift, rel=1e-9)
+                assert scores.fixed_z[place] == pytest.approx(abs(made.fixed.statistic), rel=1e-9)
+                assert scores.ready[place] == made.is_ready
+
+
+def test_revenue_is_that_of_the_users_who_convert() -> None:
+    design = a_design(target=20_000, looks=2, simulations=3)
+    counts = draw(design, design.rates)
+    drawn = draw_amounts(np.random.default_rng(1), counts, RevenueModel(mean=20.0, standard_deviation=40.0))
+    per_conversion = drawn.totals / counts.conversions
+    assert per_conversion == pytest.approx(20.0, rel=0.15)
+    assert np.sqrt(drawn.squares / counts.conversions - per_conversion**2) == pytest.approx(40.0, rel=0.3)
+    assert (np.diff(drawn.totals, axis=1) > 0.0).all()
+    fixed = draw_amounts(np.random.default_rng(1), counts, RevenueModel(mean=7.0, standard_deviation=0.0))
+    assert fixed.totals == pytest.approx(7.0 * counts.conversions)
+
+
 def test_a_lost_tenth_of_a_group_is_found_wherever_it_is_looked() -> None:
     design = a_design(lifts=(0.0,), target=20_000, looks=5, simulations=20)
     drawn = draw(design, design.rates)
@@ -112,7 +193,7 @@ def test_a_lost_tenth_of_a_group_is_found_wherever_it_is_looked() -> None:
         users=np.stack([drawn.users[..., 0], drawn.users[..., 1] * 9 // 10], axis=2),
         conversions=drawn.conversions * 8 // 10,
     )
-    candidates = find_candidates(design.test, design.weights, lossy, score_counts(lossy))
+    candidates = find_candidates(design.test, design.weights, lossy.users, score_counts(lossy))
     for test in range(design.simulations):
         for look in range(5):
             check = check_sample_ratio([counts_at(lossy, design, test, look)])

@@ -22,7 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class SimulateTestRequest(_message.Message):
     """A design to try on simulated users, and how much to simulate. RESOURCE_EXHAUSTED (SIMULATION_TOO_LARGE) where
-    simulations x looks x groups are more than 20,000,000, or simulations x planned_looks more than 100,000.
+    simulations x looks x groups are more than 20,000,000, simulations x planned_looks more than 100,000, or with revenue
+    the expected conversions of all simulations more than 100,000,000.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -39,6 +40,8 @@ class SimulateTestRequest(_message.Message):
     USERS_PER_DAY_FIELD_NUMBER: _builtins.int
     MINIMUM_DETECTABLE_EFFECT_FIELD_NUMBER: _builtins.int
     PLANNED_LOOKS_FIELD_NUMBER: _builtins.int
+    REVENUE_PER_CONVERSION_FIELD_NUMBER: _builtins.int
+    REVENUE_STANDARD_DEVIATION_FIELD_NUMBER: _builtins.int
     baseline_conversion_rate: _builtins.float
     """Conversion rate of control, above 0 and below 1. Required."""
     target_sample_size: _builtins.int
@@ -61,9 +64,15 @@ class SimulateTestRequest(_message.Message):
     """The effect the test is designed to find, as in CreateTest. Unset: the first of relative_lifts that is not 0."""
     planned_looks: _builtins.int
     """Of `group_sequential`: looks planned, as in CreateTest: 1 to 100. Unset: 10. Unset for the other methods."""
+    revenue_per_conversion: _builtins.float
+    """Mean revenue of a user who converts, 0.000001 to 1,000,000,000: the test then decides by revenue per user. Unset: by conversion."""
+    revenue_standard_deviation: _builtins.float
+    """Standard deviation of that revenue, which is simulated as gamma: 0, or 0.001 to 100 times the mean. Unset: the mean, as in an
+    exponential distribution. Unset without revenue_per_conversion.
+    """
     @_builtins.property
     def relative_lifts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The true effect of each variant in the A/B simulations, relative to the baseline, in the variants' order: 0.2 is 10 %
+        """The true effect of each variant on the conversion rate in the A/B simulations, relative to the baseline, in the variants' order: 0.2 is 10 %
         against 12 %. 1 to 9 of them, each above -1 and such that the variant's rate stays below 1. Empty: one, the
         minimum_detectable_effect.
         """
@@ -87,10 +96,12 @@ class SimulateTestRequest(_message.Message):
         users_per_day: _builtins.float | None = ...,
         minimum_detectable_effect: _builtins.float | None = ...,
         planned_looks: _builtins.int | None = ...,
+        revenue_per_conversion: _builtins.float | None = ...,
+        revenue_standard_deviation: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate", "_confidence_level", b"_confidence_level", "_looks", b"_looks", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_planned_looks", b"_planned_looks", "_seed", b"_seed", "_simulations", b"_simulations", "_users_per_day", b"_users_per_day", "baseline_conversion_rate", b"baseline_conversion_rate", "confidence_level", b"confidence_level", "looks", b"looks", "minimum_detectable_effect", b"minimum_detectable_effect", "planned_looks", b"planned_looks", "seed", b"seed", "simulations", b"simulations", "users_per_day", b"users_per_day"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate", "_confidence_level", b"_confidence_level", "_looks", b"_looks", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_planned_looks", b"_planned_looks", "_revenue_per_conversion", b"_revenue_per_conversion", "_revenue_standard_deviation", b"_revenue_standard_deviation", "_seed", b"_seed", "_simulations", b"_simulations", "_users_per_day", b"_users_per_day", "baseline_conversion_rate", b"baseline_conversion_rate", "confidence_level", b"confidence_level", "looks", b"looks", "minimum_detectable_effect", b"minimum_detectable_effect", "planned_looks", b"planned_looks", "revenue_per_conversion", b"revenue_per_conversion", "revenue_standard_deviation", b"revenue_standard_deviation", "seed", b"seed", "simulations", b"simulations", "users_per_day", b"users_per_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate", "_confidence_level", b"_confidence_level", "_looks", b"_looks", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_planned_looks", b"_planned_looks", "_seed", b"_seed", "_simulations", b"_simulations", "_users_per_day", b"_users_per_day", "baseline_conversion_rate", b"baseline_conversion_rate", "confidence_level", b"confidence_level", "decision_method", b"decision_method", "looks", b"looks", "minimum_detectable_effect", b"minimum_detectable_effect", "planned_looks", b"planned_looks", "relative_lifts", b"relative_lifts", "seed", b"seed", "simulations", b"simulations", "target_sample_size", b"target_sample_size", "traffic_weights", b"traffic_weights", "users_per_day", b"users_per_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate", "_confidence_level", b"_confidence_level", "_looks", b"_looks", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_planned_looks", b"_planned_looks", "_revenue_per_conversion", b"_revenue_per_conversion", "_revenue_standard_deviation", b"_revenue_standard_deviation", "_seed", b"_seed", "_simulations", b"_simulations", "_users_per_day", b"_users_per_day", "baseline_conversion_rate", b"baseline_conversion_rate", "confidence_level", b"confidence_level", "decision_method", b"decision_method", "looks", b"looks", "minimum_detectable_effect", b"minimum_detectable_effect", "planned_looks", b"planned_looks", "relative_lifts", b"relative_lifts", "revenue_per_conversion", b"revenue_per_conversion", "revenue_standard_deviation", b"revenue_standard_deviation", "seed", b"seed", "simulations", b"simulations", "target_sample_size", b"target_sample_size", "traffic_weights", b"traffic_weights", "users_per_day", b"users_per_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_conversion_rate: _TypeAlias = _typing.Literal["baseline_conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__baseline_conversion_rate: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate"]  # noqa: Y015
@@ -102,6 +113,10 @@ class SimulateTestRequest(_message.Message):
     _WhichOneofArgType__minimum_detectable_effect: _TypeAlias = _typing.Literal["_minimum_detectable_effect", b"_minimum_detectable_effect"]  # noqa: Y015
     _WhichOneofReturnType__planned_looks: _TypeAlias = _typing.Literal["planned_looks"]  # noqa: Y015
     _WhichOneofArgType__planned_looks: _TypeAlias = _typing.Literal["_planned_looks", b"_planned_looks"]  # noqa: Y015
+    _WhichOneofReturnType__revenue_per_conversion: _TypeAlias = _typing.Literal["revenue_per_conversion"]  # noqa: Y015
+    _WhichOneofArgType__revenue_per_conversion: _TypeAlias = _typing.Literal["_revenue_per_conversion", b"_revenue_per_conversion"]  # noqa: Y015
+    _WhichOneofReturnType__revenue_standard_deviation: _TypeAlias = _typing.Literal["revenue_standard_deviation"]  # noqa: Y015
+    _WhichOneofArgType__revenue_standard_deviation: _TypeAlias = _typing.Literal["_revenue_standard_deviation", b"_revenue_standard_deviation"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__simulations: _TypeAlias = _typing.Literal["simulations"]  # noqa: Y015
@@ -118,6 +133,10 @@ class SimulateTestRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_detectable_effect) -> _WhichOneofReturnType__minimum_detectable_effect | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__planned_looks) -> _WhichOneofReturnType__planned_looks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revenue_per_conversion) -> _WhichOneofReturnType__revenue_per_conversion | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revenue_standard_deviation) -> _WhichOneofReturnType__revenue_standard_deviation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
