@@ -11,7 +11,7 @@ from services.common.errors import ResourceExhaustedError
 MOST_CELLS = 20_000_000
 """Simulations x looks x groups: what memory and time bear."""
 MOST_PLANNED_LOOKS = 100_000
-"""Simulations x planned looks of a group-sequential test: their boundaries are integrated for each test that comes near one."""
+"""Simulations x planned looks of a group-sequential test, whose boundaries are integrated one by one."""
 MOST_CONVERSIONS = 100_000_000
 """Expected conversions of all simulations, where each has its own revenue."""
 
@@ -60,9 +60,8 @@ class SimulationOperations:
 def require_bounded(design: SimulationDesign) -> None:
     """Raise ResourceExhaustedError where a design is too large to simulate at once."""
     test = design.test
-    limits = [
-        ("simulations x looks x groups", design.simulations * design.looks * len(design.weights), MOST_CELLS)
-    ]
+    cells = design.simulations * design.looks * len(design.weights)
+    limits = [("simulations x looks x groups", cells, MOST_CELLS)]
     if test.decision_method is DecisionMethod.GROUP_SEQUENTIAL:
         limits.append(
             ("simulations x planned_looks", design.simulations * test.planned_looks, MOST_PLANNED_LOOKS)

@@ -53,7 +53,7 @@ def test_a_fixed_horizon_has_its_level_and_the_true_power_of_the_guides_example(
 
 
 def test_a_test_of_revenue_has_its_level_and_the_power_of_welchs_test() -> None:
-    """A user's revenue is 0, or gamma: its variance is p (sd^2 + m^2) - (p m)^2 (the law of total variance)."""
+    """A user's revenue is 0 or gamma: its variance is p (sd^2 + m^2) - (p m)^2, by its second moment."""
     model = RevenueModel(mean=20.0, standard_deviation=15.0)
     design = a_design(
         method=DecisionMethod.FIXED_HORIZON, target=4000, looks=1, simulations=SIMULATIONS, revenue=model
