@@ -246,8 +246,8 @@ def _warn_of_sample_ratios(checks: Sequence[ScopedSampleRatio]) -> Iterator[str]
 def _warn_of_pooling(epochs: Sequence[EpochCounts]) -> Iterator[str]:
     if len(epochs) > 1:
         yield (
-            "the weights changed during the test: shares, their p_value and intervals are pooled over the "
-            "weight epochs and may mislead; the verdict is post-stratified"
+            "the weights changed during the test: each group's own value is over all its users and may "
+            "mislead; lifts, p_value, intervals and the verdict compare the groups within weight epochs"
         )
 
 

@@ -15,6 +15,7 @@ from services.abtest.domain.planning import POOLED_Z
 from services.abtest.domain.posteriors import BETA_BINOMIAL, NORMAL, NORMAL_STRATIFIED
 from services.abtest.domain.poststratification import PREFIX
 from services.abtest.domain.ratios import DELTA_METHOD
+from services.abtest.domain.stratified_rates import COCHRAN, EXACT_STRATIFIED
 
 WILSON, NEWCOMBE, KATZ = "wilson_score", "newcombe_hybrid_score", "katz_log_ratio"
 LOG_RATIO_DELTA, STUDENT, FIELLER = "delta_method_log_ratio", "student_t", "fieller"
@@ -27,8 +28,8 @@ CITATIONS: Final[Mapping[str, str]] = {
     "pearson_chi_squared": "K. Pearson (1900), Philosophical Magazine 50, 157-175",
     "pearson_chi_squared_yates": "F. Yates (1934), Supplement to the JRSS 1, 217-235",
     "fisher_exact": "R. A. Fisher (1935), JRSS 98, 39-82",
-    "cochran_stratified": "W. G. Cochran (1954), Biometrics 10, 417-451",
-    "exact_stratified": "A. Agresti (2013), Categorical Data Analysis, 3rd ed., section 7.3.5",
+    COCHRAN: "W. G. Cochran (1954), Biometrics 10, 417-451",
+    EXACT_STRATIFIED: "A. Agresti (2013), Categorical Data Analysis, 3rd ed., section 7.3.5",
     WELCH: "B. L. Welch (1947), Biometrika 34, 28-35",
     DELTA_METHOD: "A. Deng, U. Knoblich, J. Lu (2018), KDD, 233-242",
     CUPED: "A. Deng, Y. Xu, R. Kohavi, T. Walker (2013), WSDM, 123-132; W. G. Cochran (1957), "
@@ -96,6 +97,12 @@ def cite(method: str) -> str:
     raise KeyError(method)
 
 
+def _method_of_lift(*, is_rate: bool, is_stratified: bool) -> str:
+    if is_stratified:
+        return STRATIFIED_LOG_RATIO
+    return KATZ if is_rate else LOG_RATIO_DELTA
+
+
 def list_number_methods(
     kind: MetricKind,
     *,
@@ -108,12 +115,14 @@ def list_number_methods(
     `test_method` gave the p-value and `posterior_method` the posterior; None where there is none.
     """
     is_rate = kind is MetricKind.PROPORTION
+    is_stratified = is_rate and test_method in (COCHRAN, EXACT_STRATIFIED)
+    difference_method = PREFIX + WELCH if is_stratified else test_method
     methods = {
         "value_interval": WILSON if is_rate else STUDENT if kind is MetricKind.MEAN else DELTA_METHOD,
         "p_value": test_method,
-        "absolute_lift_interval": NEWCOMBE if is_rate else test_method,
-        "relative_lift_interval": KATZ if is_rate else LOG_RATIO_DELTA,
-        "stratified_relative_lift_interval": STRATIFIED_LOG_RATIO if is_rate else None,
+        "absolute_lift_interval": NEWCOMBE if is_rate and not is_stratified else difference_method,
+        "relative_lift_interval": _method_of_lift(is_rate=is_rate, is_stratified=is_stratified),
+        "stratified_relative_lift_interval": STRATIFIED_LOG_RATIO if is_stratified else None,
         "adjusted_p_value": HOLM,
         "false_discovery_p_value": BENJAMINI_HOCHBERG,
         "anytime_p_value": DecisionMethod.ANYTIME.label,

@@ -35,9 +35,9 @@ class GroupValue:
 class Comparison:
     """A variant compared with control by one metric; whatever is undefined is None.
 
-    `test` and the intervals are right at one look fixed beforehand, `anytime` at every look. Rates are pooled
-    over weight epochs, with `stratified_relative_lift` beside them where there are several; means and ratios
-    are post-stratified throughout. `adjusted_p_value` is by Holm and `false_discovery_p_value` by Benjamini
+    `test` and the intervals are right at one look fixed beforehand, `anytime` at every look. Where there
+    are several weight epochs, all of it is post-stratified, and the lift of rates is in
+    `stratified_relative_lift` too. `adjusted_p_value` is by Holm and `false_discovery_p_value` by Benjamini
     and Hochberg, over the variants and metrics of one role. `power` is that of the test for the design's own
     minimum detectable effect, from control's value so far.
     """

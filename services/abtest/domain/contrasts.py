@@ -25,6 +25,7 @@ from services.abtest.domain.stratified_rates import (
 )
 
 Sample = GroupCounts | MeanSample | CovariateSample | RatioSample
+SampleT = TypeVar("SampleT", GroupCounts, CovariateSample, RatioSample)
 
 SMALL_EXPECTED_COUNT = 10.0
 """Before every expected count reaches this, what holds at several looks says nothing.
@@ -122,7 +123,7 @@ def contrast_metric(
     metric: Metric, strata: Sequence[Stratum[Sample]], variant: int, *, confidence_level: float = 0.95
 ) -> MetricContrast:
     """Return group `variant` against control; strata count by what they can tell (docs/decisions/0011)."""
-    counts = _only(strata, GroupCounts)
+    counts = strata_of_kind(strata, GroupCounts)
     if counts is not None:
         return contrast_rates(counts, variant)
     estimates, method = estimate_strata(metric, strata)
@@ -180,7 +181,7 @@ def estimate_strata(
 ) -> tuple[list[Stratum[GroupEstimate]], str]:
     """Return every group's value in every stratum, less its past where that is given; and the method."""
     winsorized = metric.winsorize_quantile is not None
-    covariates = _only(strata, CovariateSample)
+    covariates = strata_of_kind(strata, CovariateSample)
     adjusted = adjust_by_covariate(covariates) if covariates else None
     if adjusted is not None:
         return list(adjusted.strata), CUPED_WINSORIZED if winsorized else CUPED
@@ -188,7 +189,7 @@ def estimate_strata(
         Stratum(label=stratum.label, groups=tuple(_estimate(sample) for sample in stratum.groups))
         for stratum in strata
     ]
-    if _only(strata, RatioSample):
+    if strata_of_kind(strata, RatioSample):
         return estimates, DELTA_METHOD
     return estimates, WELCH_WINSORIZED if winsorized else WELCH
 
@@ -209,10 +210,7 @@ def _amounts(sample: Sample) -> MeanSample:
     return sample
 
 
-SampleT = TypeVar("SampleT", GroupCounts, CovariateSample, RatioSample)
-
-
-def _only(strata: Sequence[Stratum[Sample]], kind: type[SampleT]) -> list[Stratum[SampleT]] | None:
+def strata_of_kind(strata: Sequence[Stratum[Sample]], kind: type[SampleT]) -> list[Stratum[SampleT]] | None:
     """Return the strata as being of this kind of sample; None where one is not."""
     found = []
     for stratum in strata:

@@ -7,7 +7,13 @@ from scipy import special
 
 from services.abtest.domain.assessment import margin_ratio
 from services.abtest.domain.comparisons import Comparison, GroupValue, MetricResult
-from services.abtest.domain.contrasts import MetricContrast, Sample, contrast_metric, estimate_strata
+from services.abtest.domain.contrasts import (
+    MetricContrast,
+    Sample,
+    contrast_metric,
+    estimate_strata,
+    strata_of_kind,
+)
 from services.abtest.domain.covariates import adjust_by_covariate
 from services.abtest.domain.estimates import Effect, GroupEstimate
 from services.abtest.domain.means import estimate_mean
@@ -29,6 +35,7 @@ from services.abtest.domain.proportions import (
 from services.abtest.domain.ratios import estimate_ratio
 from services.abtest.domain.samples import CovariateSample, MeanSample, RatioSample, Stratum
 from services.abtest.domain.sequential import AnytimeEvidence, anytime_evidence
+from services.abtest.domain.stratified_rates import usable_pairs
 
 
 def compare_metric(design: TestDesign, outcome: MetricOutcome, *, yates: bool = False) -> MetricResult:
@@ -159,10 +166,13 @@ def _compare_rates(
     *,
     yates: bool,
 ) -> Comparison:
-    control, variant = totals[0], totals[index]
+    pairs = usable_pairs(strata_of_kind(outcome.strata, GroupCounts) or [], index)
+    if len(pairs) > 1:
+        return _compare_rates_within_epochs(design, outcome, totals, index)
+    # An epoch in which one of the two had no users compares nothing.
+    control, variant = pairs[0] if pairs else (totals[0], totals[index])
     absolute_lift, relative_lift = _lifts(control.conversion_rate, variant.conversion_rate)
     contrast = contrast_metric(outcome.metric, outcome.strata, index)
-    several = contrast.contrast if len(outcome.strata) > 1 else None
     errors = [
         each.conversion_rate * (1.0 - each.conversion_rate) / each.users
         for each in (control, variant)
@@ -178,12 +188,34 @@ def _compare_rates(
         relative_lift_interval=lift_interval(control, variant, design.confidence_level),
         power=_power_of_rates(design, control, variant),
         standard_error=None if absolute_lift is None else math.sqrt(sum(errors)),
-        stratified_relative_lift=several.relative_lift if several else None,
-        stratified_relative_lift_interval=several.lift_interval(normal_quantile(design.confidence_level))
-        if several
-        else None,
         non_inferiority_p_value=_non_inferiority(outcome.metric, contrast),
         warnings=_warn_of_few_conversions(design, index, control, variant),
+    )
+
+
+def _compare_rates_within_epochs(
+    design: TestDesign, outcome: MetricOutcome, totals: Sequence[GroupCounts], index: int
+) -> Comparison:
+    """Return the comparison where weights changed: pooled over epochs, a drift would pass for an effect."""
+    contrast = contrast_metric(outcome.metric, outcome.strata, index)
+    estimates, method = estimate_strata(outcome.metric, outcome.strata)
+    effect = compare_strata(estimates, index, confidence_level=design.confidence_level, method=method)
+    z = normal_quantile(design.confidence_level)
+    interval = contrast.contrast.lift_interval(z) if contrast.contrast else None
+    return Comparison(
+        group=design.groups[index].name,
+        test=contrast.fixed,
+        anytime=_anytime(design, contrast),
+        absolute_lift=effect.absolute_lift,
+        absolute_lift_interval=effect.absolute_lift_interval,
+        relative_lift=effect.relative_lift,
+        relative_lift_interval=interval,
+        power=_power_of_rates(design, totals[0], totals[index]),
+        standard_error=effect.difference.standard_error if effect.difference else None,
+        stratified_relative_lift=effect.relative_lift,
+        stratified_relative_lift_interval=interval,
+        non_inferiority_p_value=_non_inferiority(outcome.metric, contrast),
+        warnings=_warn_of_few_conversions(design, index, totals[0], totals[index]),
     )
 
 

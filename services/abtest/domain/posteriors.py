@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from services.abtest.domain.contrasts import LinearContrast, Sample, contrast_linear
+from services.abtest.domain.contrasts import LinearContrast, Sample, contrast_linear, strata_of_kind
 from services.abtest.domain.metrics import Metric
 from services.abtest.domain.model import GroupCounts
 from services.abtest.domain.proportions import Interval, normal_quantile
@@ -49,17 +49,8 @@ def compare_posteriors(
     Rates in a single stratum have Beta posteriors, each rate's prior uniform; anything else has the normal
     one of the difference within strata, its prior flat.
     """
-    counts = [
-        Stratum(
-            label=stratum.label,
-            groups=tuple(each for each in stratum.groups if isinstance(each, GroupCounts)),
-        )
-        for stratum in strata
-    ]
-    is_rate = all(
-        len(found.groups) == len(stratum.groups) for found, stratum in zip(counts, strata, strict=True)
-    )
-    pairs = usable_pairs(counts, variant) if is_rate else []
+    counts = strata_of_kind(strata, GroupCounts)
+    pairs = usable_pairs(counts, variant) if counts else []
     if len(pairs) == 1:
         return compare_rates(
             *pairs[0], confidence_level=confidence_level, higher_is_better=metric.higher_is_better

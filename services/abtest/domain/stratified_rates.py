@@ -23,6 +23,7 @@ from services.abtest.domain.proportions import (
     one_degree_test,
 )
 
+COCHRAN, EXACT_STRATIFIED = "cochran_stratified", "exact_stratified"
 CountPair = tuple[GroupCounts, GroupCounts]
 _EXACT_TOLERANCE = 1e-7
 _LOG_NEGLIGIBLE = 2000.0
@@ -116,7 +117,7 @@ def compare_stratified(strata: Sequence[Counted], variant: int = 1) -> Hypothesi
     variance = sum(term[1] for term in terms)
     if variance == 0.0:
         return None
-    asymptotic = one_degree_test(sum(term[0] for term in terms) ** 2 / variance, method="cochran_stratified")
+    asymptotic = one_degree_test(sum(term[0] for term in terms) ** 2 / variance, method=COCHRAN)
     if smallest_stratified_expected_count(strata, variant) >= SMALL_EXPECTED_COUNT:
         return asymptotic
     log10_p_value = exact_stratified_log10_p_value(pairs)
@@ -124,7 +125,7 @@ def compare_stratified(strata: Sequence[Counted], variant: int = 1) -> Hypothesi
         statistic=asymptotic.statistic,
         p_value=floor_p_value(log10_p_value),
         log10_p_value=log10_p_value,
-        method="exact_stratified",
+        method=EXACT_STRATIFIED,
     )
 
 

@@ -80,7 +80,21 @@ def test_every_number_of_an_analysis_has_its_method(
     assert by_field["probability_to_beat_control"].method == "normal_flat_prior"
     rate = kind is MetricKind.PROPORTION
     assert (by_field["absolute_lift_interval"].method == "newcombe_hybrid_score") == rate
-    assert ("stratified_relative_lift_interval" in by_field) == rate
+    assert by_field["relative_lift_interval"].method == (
+        "katz_log_ratio" if rate else "delta_method_log_ratio"
+    )
+    assert "stratified_relative_lift_interval" not in by_field
+
+
+@pytest.mark.parametrize("test_method", ["cochran_stratified", "exact_stratified"])
+def test_rates_compared_within_epochs_have_stratified_methods(test_method: str) -> None:
+    methods = list_number_methods(
+        MetricKind.PROPORTION, decision_method=DecisionMethod.ANYTIME, test_method=test_method
+    )
+    by_field = {each.field: each.method for each in methods}
+    assert by_field["absolute_lift_interval"] == "post_stratified_welch_t"
+    assert by_field["relative_lift_interval"] == "post_stratified_log_ratio"
+    assert by_field["stratified_relative_lift_interval"] == "post_stratified_log_ratio"
 
 
 def test_what_is_unset_has_no_method() -> None:

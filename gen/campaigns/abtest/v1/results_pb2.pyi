@@ -114,7 +114,8 @@ class TestResult(_message.Message):
     """p-value of the test named in `method`, two-sided, right only at a look fixed beforehand. This and all down to
     improvement_percent is of the primary metric and of compared_group; `comparisons` has every variant. Never 0: one under
     2.2250738585072014e-308 is given as that, and log10_p_value tells how small it is. Unset where the test is
-    undefined: a group without users, or nobody or everybody converting.
+    undefined: a group without users, or nobody or everybody converting. Where weights changed, this and the lifts compare
+    the groups within weight epochs, while each group's own value is over all its users.
     """
     log10_p_value: _builtins.float
     """Base-10 logarithm of the p-value, also where that is too small for a double. Unset where p_value is."""
@@ -124,14 +125,15 @@ class TestResult(_message.Message):
     """
     statistic: _builtins.float
     """For shares of users Pearson's chi-squared statistic without continuity correction, whatever `method` gave the p-value
-    (with Yates's where that was asked for); else the statistic of `method`. Unset where p_value is.
+    (with Yates's where that was asked for), or Cochran's where weights changed; else the statistic of `method`. Unset where
+    p_value is.
     """
     power: _builtins.float
     """Power of the chi-squared test at minimum_detectable_effect, from control's conversion rate and the users so far.
     Unset without a design effect, or where no rate supports it.
     """
     absolute_lift: _builtins.float
-    """The variant's conversion rate (or mean, or ratio) less control's. Unset where one of them is."""
+    """The variant's conversion rate (or mean, or ratio) less control's. Unset where one of them is. See p_value."""
     relative_lift: _builtins.float
     """The variant's conversion rate (or mean, or ratio) / control's - 1, a fraction. Unset where one is unset or control's is 0."""
     improvement_percent: _builtins.float
@@ -144,8 +146,8 @@ class TestResult(_message.Message):
     """What to do, for a person."""
     method: _builtins.str
     """The test behind p_value: for shares of users `pearson_chi_squared` (`pearson_chi_squared_yates` where that was asked
-    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_t`. Empty
-    where p_value is unset.
+    for), or `fisher_exact` where an expected count is under 5 (`cochran_stratified` and `exact_stratified` where weights
+    changed); for means `welch_t`, for ratios `delta_method_t`. Empty where p_value is unset.
     """
     decision_method: _builtins.str
     """How the verdict is reached: `anytime`, `group_sequential` or `fixed_horizon`."""
@@ -183,7 +185,9 @@ class TestResult(_message.Message):
 
     @_builtins.property
     def absolute_lift_interval(self) -> _range_pb2.ConfidenceInterval:
-        """Interval of absolute_lift at the test's confidence_level, by Newcombe. Unset where absolute_lift is."""
+        """Interval of absolute_lift at the test's confidence_level, by Newcombe or as number_methods says. Unset where
+        absolute_lift is.
+        """
 
     @_builtins.property
     def relative_lift_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -447,7 +451,8 @@ class AnalyzeTestResponse(_message.Message):
     """p-value of the test named in `method`, two-sided, right only at a look fixed beforehand. This and all down to
     improvement_percent is of the primary metric and of compared_group; `comparisons` has every variant. Never 0: one under
     2.2250738585072014e-308 is given as that, and log10_p_value tells how small it is. Unset where the test is
-    undefined: a group without users, or nobody or everybody converting.
+    undefined: a group without users, or nobody or everybody converting. Where weights changed, this and the lifts compare
+    the groups within weight epochs, while each group's own value is over all its users.
     """
     log10_p_value: _builtins.float
     """Base-10 logarithm of the p-value, also where that is too small for a double. Unset where p_value is."""
@@ -457,14 +462,15 @@ class AnalyzeTestResponse(_message.Message):
     """
     statistic: _builtins.float
     """For shares of users Pearson's chi-squared statistic without continuity correction, whatever `method` gave the p-value
-    (with Yates's where that was asked for); else the statistic of `method`. Unset where p_value is.
+    (with Yates's where that was asked for), or Cochran's where weights changed; else the statistic of `method`. Unset where
+    p_value is.
     """
     power: _builtins.float
     """Power of the chi-squared test at minimum_detectable_effect, from control's conversion rate and the users so far.
     Unset without a design effect, or where no rate supports it.
     """
     absolute_lift: _builtins.float
-    """The variant's conversion rate (or mean, or ratio) less control's. Unset where one of them is."""
+    """The variant's conversion rate (or mean, or ratio) less control's. Unset where one of them is. See p_value."""
     relative_lift: _builtins.float
     """The variant's conversion rate (or mean, or ratio) / control's - 1, a fraction. Unset where one is unset or control's is 0."""
     improvement_percent: _builtins.float
@@ -477,8 +483,8 @@ class AnalyzeTestResponse(_message.Message):
     """What to do, for a person."""
     method: _builtins.str
     """The test behind p_value: for shares of users `pearson_chi_squared` (`pearson_chi_squared_yates` where that was asked
-    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_t`. Empty
-    where p_value is unset.
+    for), or `fisher_exact` where an expected count is under 5 (`cochran_stratified` and `exact_stratified` where weights
+    changed); for means `welch_t`, for ratios `delta_method_t`. Empty where p_value is unset.
     """
     decision_method: _builtins.str
     """How the verdict is reached: `anytime`, `group_sequential` or `fixed_horizon`."""
@@ -516,7 +522,9 @@ class AnalyzeTestResponse(_message.Message):
 
     @_builtins.property
     def absolute_lift_interval(self) -> _range_pb2.ConfidenceInterval:
-        """Interval of absolute_lift at the test's confidence_level, by Newcombe. Unset where absolute_lift is."""
+        """Interval of absolute_lift at the test's confidence_level, by Newcombe or as number_methods says. Unset where
+        absolute_lift is.
+        """
 
     @_builtins.property
     def relative_lift_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -780,7 +788,8 @@ class EndTestResponse(_message.Message):
     """p-value of the test named in `method`, two-sided, right only at a look fixed beforehand. This and all down to
     improvement_percent is of the primary metric and of compared_group; `comparisons` has every variant. Never 0: one under
     2.2250738585072014e-308 is given as that, and log10_p_value tells how small it is. Unset where the test is
-    undefined: a group without users, or nobody or everybody converting.
+    undefined: a group without users, or nobody or everybody converting. Where weights changed, this and the lifts compare
+    the groups within weight epochs, while each group's own value is over all its users.
     """
     log10_p_value: _builtins.float
     """Base-10 logarithm of the p-value, also where that is too small for a double. Unset where p_value is."""
@@ -790,14 +799,15 @@ class EndTestResponse(_message.Message):
     """
     statistic: _builtins.float
     """For shares of users Pearson's chi-squared statistic without continuity correction, whatever `method` gave the p-value
-    (with Yates's where that was asked for); else the statistic of `method`. Unset where p_value is.
+    (with Yates's where that was asked for), or Cochran's where weights changed; else the statistic of `method`. Unset where
+    p_value is.
     """
     power: _builtins.float
     """Power of the chi-squared test at minimum_detectable_effect, from control's conversion rate and the users so far.
     Unset without a design effect, or where no rate supports it.
     """
     absolute_lift: _builtins.float
-    """The variant's conversion rate (or mean, or ratio) less control's. Unset where one of them is."""
+    """The variant's conversion rate (or mean, or ratio) less control's. Unset where one of them is. See p_value."""
     relative_lift: _builtins.float
     """The variant's conversion rate (or mean, or ratio) / control's - 1, a fraction. Unset where one is unset or control's is 0."""
     improvement_percent: _builtins.float
@@ -810,8 +820,8 @@ class EndTestResponse(_message.Message):
     """What to do, for a person."""
     method: _builtins.str
     """The test behind p_value: for shares of users `pearson_chi_squared` (`pearson_chi_squared_yates` where that was asked
-    for), or `fisher_exact` where an expected count is under 5; for means `welch_t`, for ratios `delta_method_t`. Empty
-    where p_value is unset.
+    for), or `fisher_exact` where an expected count is under 5 (`cochran_stratified` and `exact_stratified` where weights
+    changed); for means `welch_t`, for ratios `delta_method_t`. Empty where p_value is unset.
     """
     decision_method: _builtins.str
     """How the verdict is reached: `anytime`, `group_sequential` or `fixed_horizon`."""
@@ -851,7 +861,9 @@ class EndTestResponse(_message.Message):
 
     @_builtins.property
     def absolute_lift_interval(self) -> _range_pb2.ConfidenceInterval:
-        """Interval of absolute_lift at the test's confidence_level, by Newcombe. Unset where absolute_lift is."""
+        """Interval of absolute_lift at the test's confidence_level, by Newcombe or as number_methods says. Unset where
+        absolute_lift is.
+        """
 
     @_builtins.property
     def relative_lift_interval(self) -> _range_pb2.ConfidenceInterval:
