@@ -136,7 +136,7 @@ def analyze(
         decision=decision,
         warnings=(
             *_warn_of_groups(design, totals),
-            *_warn_of_metrics(metrics),
+            *_warn_of_metrics(metrics, has_users=any(counts.users for counts in totals)),
             *_warn_of_sample_ratios(sample_ratios),
             *_warn_of_pooling(outcomes.epochs),
             *_warn_of_latecomers(totals, outcomes),
@@ -216,11 +216,11 @@ def _warn_of_groups(design: TestDesign, totals: Sequence[GroupCounts]) -> Iterat
             yield f"group {group.name} has no users yet"
 
 
-def _warn_of_metrics(metrics: Sequence[MetricResult]) -> Iterator[str]:
+def _warn_of_metrics(metrics: Sequence[MetricResult], *, has_users: bool) -> Iterator[str]:
     # A warning about control is in the comparison of every variant.
     yield from dict.fromkeys(warning for each in metrics[0].comparisons for warning in each.warnings)
     for result in metrics:
-        if result.no_data_reason is not None and any(group.users for group in result.groups):
+        if result.no_data_reason is not None and has_users:
             yield f"metric {result.metric.name} has no data: {result.no_data_reason}"
 
 

@@ -72,7 +72,7 @@ def compare_metric(design: TestDesign, outcome: MetricOutcome, *, yates: bool = 
         groups=tuple(groups),
         comparisons=tuple(comparisons),
         winsorize_cap=outcome.winsorize_cap,
-        no_data_reason=_why_no_data(outcome.metric, groups),
+        no_data_reason=outcome.no_data_reason or _why_no_data(outcome.metric, groups),
     )
 
 

@@ -18,12 +18,14 @@ SampleT = TypeVar("SampleT", GroupCounts, MeanSample, CovariateSample, RatioSamp
 class MetricOutcome:
     """One metric's samples: a stratum per weight epoch with users, every group in it, the control first.
 
-    `winsorize_cap` is the amount at which a winsorised mean is capped, in the metric's unit.
+    `winsorize_cap` is the amount at which a winsorised mean is capped, in the metric's unit. Where the
+    amounts cannot be compared, there are no strata and `no_data_reason` tells why.
     """
 
     metric: Metric
     strata: tuple[Stratum[Sample], ...]
     winsorize_cap: float | None = None
+    no_data_reason: str | None = None
 
     def totals(self) -> tuple[Sample, ...]:
         """Return each group's sample over all strata; nothing without strata."""

@@ -54,7 +54,7 @@ class AnalysisOperations:
 
         Raises:
             NotFoundError: there is no such test.
-            FailedPreconditionError: it has never begun, or a metric's amounts cannot be compared.
+            FailedPreconditionError: it has never begun.
         """
         now = self._now()
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
@@ -74,7 +74,7 @@ class AnalysisOperations:
 
         Raises:
             NotFoundError: there is no such test.
-            FailedPreconditionError: it has never begun, or a metric's amounts cannot be compared.
+            FailedPreconditionError: it has never begun.
         """
         async with self._database.transaction() as connection:
             await close_test(connection, test_id, note=note, now=self._now())

@@ -6,14 +6,13 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from services.abtest.domain.exposure_days import LONGEST_DAYS, count_days
-from services.abtest.domain.metrics import CONVERSION_RATE, MeasureSource, Metric, MetricKind
+from services.abtest.domain.metrics import CONVERSION_RATE, CONVERSIONS, MeasureSource, Metric, MetricKind
 from services.abtest.domain.model import ABTest, DecisionMethod, EpochCounts, GroupCounts
 from services.abtest.domain.outcomes import MetricOutcome, Outcomes, SegmentCell
 from services.abtest.domain.samples import Stratum
 from services.abtest.store import outcomes as store
-from services.abtest.store.outcomes import AssignedUsers, Cut, MetricCells
+from services.abtest.store.outcomes import ALL, AssignedUsers, Cut, MetricCells
 from services.common.database import Connection
-from services.common.errors import FailedPreconditionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,67 +26,67 @@ class Breakdowns:
 async def gather_outcomes(
     connection: Connection, test: ABTest, breakdowns: Breakdowns, *, as_of: datetime
 ) -> Outcomes:
-    """Return what the users of a test did.
-
-    Raises:
-        FailedPreconditionError: a metric adds up money, and the groups' campaigns count it differently.
-    """
+    """Return what the users of a test did."""
     limits = await store.fetch_limits(connection, test)
-    currency_code = _common_currency(test, limits.currency_codes)
+    currency_codes = limits.currency_codes
     users = await store.fetch_users(connection, test)
-    metrics = [
-        await store.fetch_samples(connection, test, metric, users, currency_code=currency_code)
-        for metric in test.design.metrics
-    ]
-    conversions = await _fetch_conversions(connection, test, users, metrics[0])
-    cohort, cohort_users, counted_until = await _fetch_cohort(connection, test, users, currency_code)
+    metrics = await _fetch_metrics(connection, test, users, ALL, currency_codes)
+    cohort, cohort_users, counted_until = await _fetch_cohort(connection, test, users, currency_codes)
     return Outcomes(
-        epochs=_epoch_counts(users, conversions),
-        metrics=tuple(_outcome(*each) for each in zip(test.design.metrics, metrics, strict=True)),
+        epochs=await _count_conversions(connection, test, users, metrics[0]),
+        metrics=tuple(metrics),
         cohort=cohort,
         cohort_users=cohort_users,
         matured=await _is_matured(connection, test, counted_until, as_of),
-        cells=await _fetch_segments(connection, test, currency_code) if breakdowns.by_segment else None,
+        cells=await _fetch_segments(connection, test, currency_codes) if breakdowns.by_segment else None,
         days=await _fetch_days(connection, test, as_of) if breakdowns.by_day else None,
         incomplete_until=_incomplete_until(test, limits),
     )
 
 
-def _common_currency(test: ABTest, currency_codes: Sequence[str]) -> str | None:
-    money = [
-        metric.name
-        for metric in test.design.metrics
-        for measure in (metric.numerator, metric.denominator)
-        if measure is not None and measure.source is MeasureSource.REVENUE
-    ]
-    if money and len(currency_codes) > 1:
-        raise FailedPreconditionError(
-            f"metric {money[0]}: the groups' campaigns count in {' and '.join(currency_codes)}, whose "
-            "amounts cannot be compared",
-            reason="CURRENCY_CONFLICT",
-            metadata={"metric": money[0], "currency_codes": ",".join(currency_codes)},
+async def _fetch_metrics(
+    connection: Connection, test: ABTest, users: AssignedUsers, cut: Cut, currency_codes: Sequence[str]
+) -> list[MetricOutcome]:
+    """Return every metric's outcomes by weight epoch; money in several currencies is not added up."""
+    outcomes = []
+    for metric in test.design.metrics:
+        if _counts_money(metric) and len(currency_codes) > 1:
+            reason = f"the groups' campaigns count in {' and '.join(currency_codes)}"
+            outcomes.append(MetricOutcome(metric=metric, strata=(), no_data_reason=reason))
+            continue
+        cells = await store.fetch_samples(
+            connection, test, metric, users, cut, currency_code=_only(currency_codes)
         )
+        outcomes.append(_outcome(metric, cells))
+    return outcomes
+
+
+def _counts_money(metric: Metric) -> bool:
+    measures = (metric.numerator, metric.denominator)
+    return any(measure is not None and measure.source is MeasureSource.REVENUE for measure in measures)
+
+
+def _only(currency_codes: Sequence[str]) -> str | None:
     return currency_codes[0] if len(currency_codes) == 1 else None
 
 
-async def _fetch_conversions(
-    connection: Connection, test: ABTest, users: AssignedUsers, primary: MetricCells
-) -> MetricCells:
-    metric = test.design.metrics[0]
-    counts_conversions = metric.kind is MetricKind.PROPORTION and metric.window is None
-    if counts_conversions and metric.numerator == CONVERSION_RATE.numerator:
-        return primary
-    return await store.fetch_samples(connection, test, CONVERSION_RATE, users)
-
-
-def _epoch_counts(users: AssignedUsers, conversions: MetricCells) -> tuple[EpochCounts, ...]:
+async def _count_conversions(
+    connection: Connection, test: ABTest, users: AssignedUsers, primary: MetricOutcome
+) -> tuple[EpochCounts, ...]:
+    """Return users and converting users, whatever the metrics; the primary one's are not asked twice."""
+    metric = primary.metric
+    if metric.kind is MetricKind.PROPORTION and metric.window is None and metric.numerator == CONVERSIONS:
+        strata = primary.strata
+    else:
+        cells = await store.fetch_samples(connection, test, CONVERSION_RATE, users)
+        strata = _outcome(CONVERSION_RATE, cells).strata
     return tuple(
         EpochCounts(
-            epoch=cell[0],
-            weights=users.weights[cell[0]],
-            groups=tuple(sample for sample in conversions.samples[cell] if isinstance(sample, GroupCounts)),
+            epoch=int(stratum.label),
+            weights=users.weights[int(stratum.label)],
+            groups=tuple(sample for sample in stratum.groups if isinstance(sample, GroupCounts)),
         )
-        for cell in sorted(users.cells, key=lambda cell: cell[0])
+        for stratum in strata
     )
 
 
@@ -104,7 +103,7 @@ def _outcome(metric: Metric, cells: MetricCells) -> MetricOutcome:
 
 
 async def _fetch_cohort(
-    connection: Connection, test: ABTest, users: AssignedUsers, currency_code: str | None
+    connection: Connection, test: ABTest, users: AssignedUsers, currency_codes: Sequence[str]
 ) -> tuple[tuple[MetricOutcome, ...] | None, int | None, datetime | None]:
     """Return the outcomes of the users assigned until every group had its target, where others came later.
 
@@ -122,13 +121,7 @@ async def _fetch_cohort(
     cohort = await store.fetch_users(connection, test, cut)
     if cohort.cells == users.cells:
         return None, None, reached_at
-    outcomes = [
-        _outcome(
-            metric,
-            await store.fetch_samples(connection, test, metric, cohort, cut, currency_code=currency_code),
-        )
-        for metric in test.design.metrics
-    ]
+    outcomes = await _fetch_metrics(connection, test, cohort, cut, currency_codes)
     return tuple(outcomes), sum(sum(groups) for groups in cohort.cells.values()), reached_at
 
 
@@ -144,12 +137,15 @@ async def _is_matured(
 
 
 async def _fetch_segments(
-    connection: Connection, test: ABTest, currency_code: str | None
+    connection: Connection, test: ABTest, currency_codes: Sequence[str]
 ) -> tuple[SegmentCell, ...]:
-    cut = Cut(by_segment=True)
+    """Return the primary metric's outcomes by segments; nothing where its amounts cannot be compared."""
+    cut, metric = Cut(by_segment=True), test.design.metrics[0]
+    if _counts_money(metric) and len(currency_codes) > 1:
+        return ()
     users = await store.fetch_users(connection, test, cut)
     samples = await store.fetch_samples(
-        connection, test, test.design.metrics[0], users, cut, currency_code=currency_code
+        connection, test, metric, users, cut, currency_code=_only(currency_codes)
     )
     names: Mapping[int, tuple[str, ...]] = await store.list_segment_sets(
         connection, sorted({segment_set for _, segment_set in users.cells if segment_set is not None})
