@@ -1,5 +1,6 @@
 """What users did after their assignment, through the service: metrics, breakdowns, kept analyses, files."""
 
+import asyncio
 import csv
 import io
 import json
@@ -391,3 +392,26 @@ async def test_a_result_from_before_analyses_were_kept_whole_is_still_told(servi
     early = await service.analyze(test_id)
     for field in KEPT_IN_COLUMNS:
         assert getattr(early, field) == getattr(ended, field)
+
+
+async def test_analyses_at_once_take_a_look_together(service: Service) -> None:
+    test_id, control, variant = await service.start(decision_method="group_sequential", planned_looks=4)
+    await service.add(*(event(user, CONVERTED) for user in [*control[:30], *variant[:80]]))
+    answers = await asyncio.gather(*(service.analyze(test_id) for _ in range(6)))
+    assert {(each.result_number, each.look_number, each.verdict) for each in answers} == {(1, 1, "ship")}
+    ends = await asyncio.gather(
+        *(service.stub.EndTest(results_pb2.EndTestRequest(test_id=test_id)) for _ in range(4))
+    )
+    assert {(each.result_number, each.look_number, each.winner) for each in ends} == {(2, 1, "variant")}
+
+
+async def test_no_analysis_kept_can_be_changed(service: Service, database: DatabaseAddresses) -> None:
+    test_id, _, _ = await service.start()
+    await service.analyze(test_id)
+    connection = await asyncpg.connect(database.abtest)
+    try:
+        for change in ("update ab_test_results set verdict = 1", "delete from ab_test_looks"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(change)
+    finally:
+        await connection.close()
