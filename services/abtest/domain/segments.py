@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from services.abtest.domain.comparisons import Comparison, GroupValue
-from services.abtest.domain.contrasts import estimate_strata
+from services.abtest.domain.contrasts import estimate_strata, strata_of_kind
 from services.abtest.domain.estimates import Estimate
 from services.abtest.domain.interactions import (
     WELCH_ANOVA,
     SegmentInteraction,
     SegmentSplit,
     compare_segments,
-    estimate_log_rate_ratio,
+    estimate_log_rate_ratio_within,
 )
 from services.abtest.domain.metric_comparison import compare_metric
 from services.abtest.domain.metrics import Metric
@@ -150,14 +150,13 @@ def _interactions(
 
 
 def _effect(design: TestDesign, metric: Metric, cells: Sequence[SegmentCell], index: int) -> Estimate | None:
-    """Return the log rate ratio of a proportion, and the difference of anything else."""
+    """Return a log rate ratio of a proportion, or a difference of anything else, within weight epochs."""
     outcome = gather_segment(metric, cells)
     if not outcome.strata:
         return None
-    totals = outcome.totals()
-    control, variant = totals[0], totals[index]
-    if isinstance(control, GroupCounts) and isinstance(variant, GroupCounts):
-        return estimate_log_rate_ratio(control, variant)
+    counts = strata_of_kind(outcome.strata, GroupCounts)
+    if counts is not None:
+        return estimate_log_rate_ratio_within(counts, index)
     estimates, method = estimate_strata(metric, outcome.strata)
     return compare_strata(
         estimates, index, confidence_level=design.confidence_level, method=method
