@@ -29,8 +29,6 @@ from services.common.wire import datetime_to_timestamp
 
 SEGMENT, DAYS = "segment", "days_since_exposure"
 _PAGE_SIZE: Final = 50
-_LONGEST_WAIT: Final = timedelta(days=36525)
-"""A verdict expected after a hundred years is not expected."""
 
 
 def analysis_request_from_proto(request: pb.AnalyzeTestRequest) -> tuple[str, AnalysisRequest]:
@@ -141,8 +139,6 @@ def _expected_to_proto(
     if expected is None:
         return None
     remaining = expected.remaining
-    if remaining is not None and remaining > _LONGEST_WAIT:
-        remaining = None
     return comparisons_pb2.TimeToDecision(
         expected_days=None if remaining is None else remaining / timedelta(days=1),
         expected_time=None if remaining is None else datetime_to_timestamp(analyzed_at + remaining),

@@ -16,6 +16,8 @@ from services.abtest.domain.sequential import anytime_boundaries
 from services.abtest.domain.verdicts import Decision, Verdict
 
 _STEPS = 400
+_LONGEST_DAYS = 36_525.0
+"""A decision that is a hundred years away is not expected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,8 @@ class ExpectedDecision:
 
     `progress` is the share of its target that the smallest group then has, at most 1: there every method
     ends. `remaining_users` is how many more users all groups together need for it, and `remaining` how long
-    that takes at the rate of enrolment so far; None where nobody came yet. `basis` says what it rests on.
+    that takes at the rate of enrolment so far; None where nobody came yet, or where it takes over a century.
+    `basis` says what it rests on.
     """
 
     progress: float
@@ -50,7 +53,8 @@ def expect_decision(
         remaining_users = math.ceil(total * (progress / now - 1.0))
     else:
         remaining_users = math.ceil(progress * design.target_sample_size) * len(design.groups) - total
-    remaining = elapsed * (remaining_users / total) if total and elapsed > timedelta(0) else None
+    days = elapsed / timedelta(days=1) * remaining_users / total if total else math.inf
+    remaining = timedelta(days=days) if elapsed > timedelta(0) and days <= _LONGEST_DAYS else None
     return ExpectedDecision(
         progress=progress, remaining_users=remaining_users, remaining=remaining, basis=basis
     )

@@ -19,7 +19,7 @@ from services.abtest.domain.estimates import Effect, GroupEstimate
 from services.abtest.domain.means import estimate_mean
 from services.abtest.domain.metrics import Metric, MetricKind
 from services.abtest.domain.model import GroupCounts, TestDesign
-from services.abtest.domain.outcomes import MetricOutcome
+from services.abtest.domain.outcomes import MetricOutcome, amounts_of
 from services.abtest.domain.poststratification import compare_strata
 from services.abtest.domain.power import power_of_comparison
 from services.abtest.domain.proportions import (
@@ -113,25 +113,17 @@ def _value_of_group(
     sample: Sample,
     adjusted: float | None,
 ) -> GroupValue:
-    denominator = None
-    match sample:
-        case RatioSample():
-            estimate, total = estimate_ratio(sample), sample.numerator.total
-            denominator = sample.denominator.total
-        case CovariateSample():
-            estimate, total = estimate_mean(sample.outcome), sample.outcome.total
-        case MeanSample():
-            estimate, total = estimate_mean(sample), sample.total
-        case GroupCounts():
-            estimate, total = estimate_mean(MeanSample.from_counts(sample)), float(sample.conversions)
+    amounts = amounts_of(sample)
+    ratio = sample if isinstance(sample, RatioSample) else None
+    estimate = estimate_ratio(ratio) if ratio else estimate_mean(amounts)
     return GroupValue(
         group=name,
         users=sample.users,
         value=estimate.value,
         value_interval=estimate.interval(design.confidence_level),
         standard_error=_standard_error(estimate),
-        total=total,
-        denominator_total=denominator,
+        total=amounts.total,
+        denominator_total=ratio.denominator.total if ratio else None,
         adjusted_value=adjusted,
     )
 

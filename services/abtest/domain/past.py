@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from services.abtest.domain.contrasts import Sample
 from services.abtest.domain.metrics import MetricKind
-from services.abtest.domain.model import GroupCounts, TestDesign
-from services.abtest.domain.outcomes import MetricOutcome, Outcomes
+from services.abtest.domain.model import TestDesign
+from services.abtest.domain.outcomes import MetricOutcome, Outcomes, amounts_of
 from services.abtest.domain.pre_exposure import PastSample, PreExposureCheck, check_pre_exposure
-from services.abtest.domain.samples import CovariateSample, MeanSample, RatioSample, Stratum
+from services.abtest.domain.samples import CovariateSample, MeanSample, Stratum
 from services.abtest.domain.segments import gather_segment, is_in_segment, segment_names
 from services.abtest.domain.simpson import compare_pooled_with_strata
 
@@ -67,7 +67,7 @@ def warn_of_reversals(design: TestDesign, outcomes: Outcomes) -> Iterator[str]:
     level = design.significance_level / (len(subjects) * (len(design.groups) - 1))
     for title, parts in subjects:
         amounts = [
-            Stratum(label=stratum.label, groups=tuple(_amounts(sample) for sample in stratum.groups))
+            Stratum(label=stratum.label, groups=tuple(amounts_of(sample) for sample in stratum.groups))
             for stratum in parts
         ]
         for index in range(1, len(design.groups)):
@@ -96,14 +96,3 @@ def _covariates(outcome: MetricOutcome) -> list[Stratum[MeanSample]]:
             )
         )
     ]
-
-
-def _amounts(sample: Sample) -> MeanSample:
-    match sample:
-        case GroupCounts():
-            return MeanSample.from_counts(sample)
-        case CovariateSample():
-            return sample.outcome
-        case RatioSample():
-            return sample.numerator
-    return sample

@@ -156,22 +156,22 @@ async def list_segment_sets(
 
 async def fetch_last_assignment(connection: Connection, test_id: str) -> datetime | None:
     """Return when the last user of a test was assigned; None without users."""
-    row = await connection.fetchrow(STATEMENTS["fetch_last_assignment"].sql, test_id)
-    return None if row is None else row["assigned_at"]
+    at: datetime | None = await connection.fetchval(STATEMENTS["fetch_last_assignment"].sql, test_id)
+    return at
 
 
 async def fetch_horizon(connection: Connection, test_id: str, target_sample_size: int) -> datetime | None:
     """Return when every group had its target, None before."""
-    row = await connection.fetchrow(STATEMENTS["fetch_horizon"].sql, test_id, target_sample_size)
-    return None if row is None else row["reached_at"]
+    at: datetime | None = await connection.fetchval(
+        STATEMENTS["fetch_horizon"].sql, test_id, target_sample_size
+    )
+    return at
 
 
 async def fetch_limits(connection: Connection, test: ABTest) -> OutcomeLimits:
     """Return what bounds the outcomes of a test."""
     campaigns = [group.campaign_id for group in test.design.groups]
-    row = await connection.fetchrow(STATEMENTS["fetch_outcome_limits"].sql, campaigns)
-    if row is None:
-        return OutcomeLimits(reporting_time_zone=None, sealed_through=None, currency_codes=())
+    (row,) = await connection.fetch(STATEMENTS["fetch_outcome_limits"].sql, campaigns)
     return OutcomeLimits(
         reporting_time_zone=row["reporting_time_zone"],
         sealed_through=row["sealed_through"],

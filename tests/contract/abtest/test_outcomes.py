@@ -17,6 +17,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import export_service_pb2, metrics_pb2, results_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from gen.campaigns.abtest.v1.export_service_pb2_grpc import ABTestExportServiceStub
+from services.common.paging import encode_page_token
 from tests.abtest_factories import (
     CONTROL_CAMPAIGN,
     VARIANT_CAMPAIGN,
@@ -415,3 +416,41 @@ async def test_no_analysis_kept_can_be_changed(service: Service, database: Datab
                 await connection.execute(change)
     finally:
         await connection.close()
+
+
+async def test_a_long_history_is_sent_page_by_page(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.abtest.servicer.export._PAGE", 2)
+    test_id = await many_analyses(service, 5)
+    _, _, text = await read_file(service, test_id=test_id, format="jsonl")
+    numbers = [json.loads(line)["result_number"] for line in text.splitlines()]
+    assert numbers == sorted([1, 2, 3, 4, 5] * 4, reverse=True)
+
+
+@pytest.mark.parametrize("before", [0, 2**31, "5"])
+async def test_a_page_token_that_was_tampered_with_is_refused(service: Service, before: int | str) -> None:
+    test_id, _, _ = await service.start(users=0)
+    token = encode_page_token({"before": before, "test_id": test_id})
+    request = results_pb2.ListTestResultsRequest(test_id=test_id, page_token=token)
+    code, reason, _ = await refusal(service.stub.ListTestResults(request))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+
+
+async def test_money_of_two_currencies_decides_nothing(service: Service) -> None:
+    test_id, control, _ = await service.start(primary_metric=REVENUE)
+    await service.add(*(event(user, CONVERTED, micros=5_000_000) for user in control[:50]))
+    await service.execute(
+        "update analytics.campaigns set counted_currency_code = left(campaign_id, 8) where $1 <> ''", test_id
+    )
+    result = await service.analyze(test_id, breakdowns=["segment"])
+    assert (result.verdict, result.HasField("winner")) == ("stop", False)
+    assert not result.segment_breakdown.segments
+    assert result.metrics[0].no_data_reason
+
+
+async def test_a_verdict_centuries_away_is_not_expected(service: Service) -> None:
+    test_id, _, _ = await service.start(users=2)
+    await service.execute("update abtest.ab_tests set target_sample_size = 1000000000")
+    service.now = BEGIN + timedelta(days=3)
+    result = await service.analyze(test_id)
+    assert result.time_to_decision.remaining_users == 2_000_000_000 - 2
+    assert not result.time_to_decision.HasField("expected_days")

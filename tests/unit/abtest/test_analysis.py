@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -437,3 +437,51 @@ def test_documents_take_what_json_lacks_and_refuse_the_rest() -> None:
     ]
     with pytest.raises(TypeError, match="bytes has no place"):
         to_document(b"")
+
+
+@pytest.mark.parametrize(
+    "metric", [CONVERSION_RATE, REVENUE_PER_USER, CTR, replace(REVENUE_PER_USER, covariate_days=7)]
+)
+def test_nobody_is_told_of_by_every_kind_of_metric(metric: Metric) -> None:
+    metric = replace(metric, role=MetricRole.PRIMARY)
+    outcomes = Outcomes(epochs=(), metrics=(MetricOutcome(metric=metric, strata=()),), cells=(), days=())
+    result = analyze(replace(design(), metrics=(metric,)), outcomes, ended=False)
+    assert result.primary.no_data_reason == "nobody was assigned yet"
+    assert [group.value for group in result.primary.groups] == [None, None]
+    assert (result.sample_ratio, result.compared_group, result.past) == (None, None, ())
+    assert result.decision.verdict is Verdict.CONTINUE
+
+
+def test_ratios_have_segments_without_a_simpson_of_their_own() -> None:
+    metric = replace(CTR, role=MetricRole.PRIMARY)
+    samples = tuple(
+        RatioSample(
+            numerator=MeanSample(users=500, total=total, squared_deviations=total * 0.8),
+            denominator=MeanSample(users=500, total=500.0, squared_deviations=20.0),
+        )
+        for total in (100.0, 140.0)
+    )
+    cell = SegmentCell(
+        epoch=1, weights=(0.5, 0.5), segments=frozenset({"new"}), users=(500, 500), samples=samples
+    )
+    other = replace(cell, segments=frozenset({"old"}))
+    total = [merge_samples([each.samples[index] for each in (cell, other)]) for index in range(2)]
+    outcomes = Outcomes(
+        epochs=(epoch((0, 1000), (0, 1000)),), metrics=(single(metric, *total),), cells=(cell, other)
+    )
+    result = analyze(replace(design(), metrics=(metric,)), outcomes, ended=False)
+    assert result.segments is not None
+    assert [each.comparisons[0].relative_lift for each in result.segments.segments] == [
+        pytest.approx(0.4)
+    ] * 2
+    assert result.segments.interaction_p_value == pytest.approx(1.0)
+    assert not any("Simpson" in warning for warning in result.warnings)
+
+
+def test_a_document_of_an_unknown_type_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Odd:
+        value: bytes
+
+    with pytest.raises(TypeError, match="no document holds"):
+        from_document(Odd, {"value": "x"})
