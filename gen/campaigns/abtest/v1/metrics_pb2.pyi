@@ -60,7 +60,10 @@ class Metric(_message.Message):
     Unset: not capped.
     """
     covariate_days: _builtins.int
-    """Of a mean: days before a user's assignment whose same amount reduces the variance (CUPED): 1 to 180. Unset: none."""
+    """Of a mean: days before the day of a user's assignment whose activity, on all campaigns and outside, reduces the variance
+    (CUPED): revenue for a metric of revenue, purchases for one of conversions, else everything the user did: 1 to 180.
+    Unset: none.
+    """
     non_inferiority_margin: _builtins.float
     """Of a guardrail: the relative loss that is still borne: 0.02 is 2 %. Above 0, below 1. Required there, else unset."""
     def __init__(
