@@ -14,6 +14,7 @@ from services.abtest.domain.novelty import (
     NoveltyTrend,
     effects_of_counts,
     estimate_trend,
+    gather_days,
 )
 from services.abtest.domain.outcomes import MetricOutcome
 from services.abtest.domain.samples import Stratum
@@ -42,42 +43,50 @@ class NoveltyView:
 
 
 def count_days(
-    users: Mapping[tuple[int, int, int | None], int], groups: int, *, longest: int = LONGEST_DAYS
+    users: Mapping[tuple[int, int, int, int | None], int], groups: int, *, longest: int = LONGEST_DAYS
 ) -> tuple[Stratum[GroupCounts], ...]:
     """Return per day since exposure who was observed for all of it and had not converted before, and who did.
 
+    Each day has a stratum for every weight epoch, in their order.
+
     Args:
-        users: by group, whole days observed, and day of the first conversion (None: none, below 0: before).
+        users: by weight epoch, group, whole days observed, and day of the first conversion (None: none,
+            below 0: before).
         groups: how many there are.
         longest: how many days there are at most.
 
-    >>> [day.groups[0] for day in count_days({(0, 2, None): 5, (0, 2, 1): 3}, 1)]
+    >>> [day.groups[0] for day in count_days({(1, 0, 2, None): 5, (1, 0, 2, 1): 3}, 1)]
     [GroupCounts(users=8, conversions=0), GroupCounts(users=8, conversions=3)]
     """
-    at_risk = [[0] * groups for _ in range(longest)]
-    converted = [[0] * groups for _ in range(longest)]
-    for (group, observed, first_day), count in users.items():
+    epochs = {epoch: place for place, epoch in enumerate(sorted({key[0] for key in users}))}
+    at_risk = [[[0] * groups for _ in epochs] for _ in range(longest)]
+    converted = [[[0] * groups for _ in epochs] for _ in range(longest)]
+    for (epoch, group, observed, first_day), count in users.items():
         for day in range(min(observed, longest)):
             if first_day is None or first_day >= day:
-                at_risk[day][group] += count
+                at_risk[day][epochs[epoch]][group] += count
             if first_day == day:
-                converted[day][group] += count
+                converted[day][epochs[epoch]][group] += count
     return tuple(
         Stratum(
             label=str(day),
             groups=tuple(
                 GroupCounts(users=users, conversions=conversions)
-                for users, conversions in zip(at_risk[day], converted[day], strict=True)
+                for users, conversions in zip(at_risk[day][place], converted[day][place], strict=True)
             ),
         )
         for day in range(longest)
-        if any(at_risk[day])
+        if any(map(any, at_risk[day]))
+        for place in epochs.values()
     )
 
 
 def view_days(design: TestDesign, metric: Metric, days: Sequence[Stratum[GroupCounts]]) -> NoveltyView:
     """Return the effect day by day, and whether it fades or grows; of several variants the clearest trend."""
-    results = [compare_metric(design, MetricOutcome(metric=metric, strata=(day,))) for day in days]
+    by_day = gather_days(days)
+    results = [
+        compare_metric(design, MetricOutcome(metric=metric, strata=_with_users(day))) for day in by_day
+    ]
     trends: list[tuple[str, NoveltyTrend]] = []
     variants = len(design.groups) - 1
     for index in range(1, variants + 1):
@@ -91,8 +100,8 @@ def view_days(design: TestDesign, metric: Metric, days: Sequence[Stratum[GroupCo
     pattern = told[0][1] if told else STABLE if trends else ""
     return NoveltyView(
         days=tuple(
-            NoveltyDay(day=int(day.label), groups=result.groups, comparisons=result.comparisons)
-            for day, result in zip(days, results, strict=True)
+            NoveltyDay(day=int(day[0].label), groups=result.groups, comparisons=result.comparisons)
+            for day, result in zip(by_day, results, strict=True)
         ),
         trend_p_value=None if p_value is None else min(1.0, variants * p_value),
         trend_method=TREND if trends else "",
@@ -103,3 +112,7 @@ def view_days(design: TestDesign, metric: Metric, days: Sequence[Stratum[GroupCo
             for name, pattern in told
         ),
     )
+
+
+def _with_users(day: Sequence[Stratum[GroupCounts]]) -> tuple[Stratum[GroupCounts], ...]:
+    return tuple(stratum for stratum in day if any(counts.users for counts in stratum.groups))

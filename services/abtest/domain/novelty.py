@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from services.abtest.domain.estimates import Estimate, combine_effects
-from services.abtest.domain.interactions import estimate_log_rate_ratio
+from services.abtest.domain.interactions import estimate_log_rate_ratio_within
 from services.abtest.domain.model import GroupCounts
 from services.abtest.domain.proportions import HypothesisTest
 from services.abtest.domain.samples import Stratum
@@ -83,23 +84,44 @@ def estimate_trend(periods: Sequence[PeriodEffect], *, significance_level: float
 def effects_of_counts(days: Sequence[Stratum[GroupCounts]], variant: int) -> tuple[PeriodEffect, ...]:
     """Return the log rate ratios of successive days, days with few conversions taken together.
 
-    `days[d]` holds day d since exposure: the users observed for that whole day who had not converted before,
-    and how many of them converted on it. Days are added up until each count expected under equal rates is 5;
-    what remains at the end joins the last period.
+    The strata of day d since exposure are the users observed for that whole day who had not converted before,
+    and how many of them converted on it, apart for each weight epoch: the later the day, the fewer users of
+    the last epochs it has, so that pooled effects of weights that changed would fade by themselves. Days are
+    added up, within epochs, until each count expected under equal rates is 5; what remains at the end joins
+    the last period.
     """
     periods: list[PeriodEffect] = []
+    by_day = gather_days(days)
     first = 0
-    before, since = (GroupCounts(users=0),) * 2, (GroupCounts(users=0),) * 2
-    for day, stratum in enumerate(days):
-        since = since[0] + stratum.groups[0], since[1] + stratum.groups[variant]
-        effect = estimate_log_rate_ratio(*since)
+    before: tuple[Stratum[GroupCounts], ...] = ()
+    since: tuple[Stratum[GroupCounts], ...] = ()
+    for day, strata in enumerate(by_day):
+        since = _add(since, strata)
+        effect = estimate_log_rate_ratio_within(since, variant)
         if effect is not None:
             periods.append(PeriodEffect(first_day=first, last_day=day, effect=effect))
-            first, before, since = day + 1, since, (GroupCounts(users=0),) * 2
-    if periods and first < len(days):
+            first, before, since = day + 1, since, ()
+    if periods and first < len(by_day):
         last = periods.pop()
-        together = estimate_log_rate_ratio(before[0] + since[0], before[1] + since[1])
+        together = estimate_log_rate_ratio_within(_add(before, since), variant)
         periods.append(
-            PeriodEffect(first_day=last.first_day, last_day=len(days) - 1, effect=together or last.effect)
+            PeriodEffect(first_day=last.first_day, last_day=len(by_day) - 1, effect=together or last.effect)
         )
     return tuple(periods)
+
+
+def gather_days(days: Sequence[Stratum[GroupCounts]]) -> list[tuple[Stratum[GroupCounts], ...]]:
+    """Return the strata of each day: those that follow one another with its label, one per weight epoch."""
+    return [tuple(strata) for _, strata in groupby(days, key=lambda stratum: stratum.label)]
+
+
+def _add(
+    one: tuple[Stratum[GroupCounts], ...], other: tuple[Stratum[GroupCounts], ...]
+) -> tuple[Stratum[GroupCounts], ...]:
+    """Return two days together, epoch by epoch."""
+    if not one:
+        return other
+    return tuple(
+        Stratum(label=a.label, groups=tuple(x + y for x, y in zip(a.groups, b.groups, strict=True)))
+        for a, b in zip(one, other, strict=True)
+    )

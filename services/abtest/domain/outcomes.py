@@ -54,6 +54,7 @@ class Outcomes:
     `cohort`, for a fixed horizon, has the metrics among the `cohort_users` who were assigned until every
     group had its target, where others came later. `matured` tells that the windows of all counted users have
     passed. `cells`, by the primary metric, and `days` since exposure are None where nobody asked for them.
+    `days` has a stratum per day and weight epoch, labelled by the day, every day with the same epochs.
     `incomplete_until` is the end of the days whose single events are gone, where some of them would count.
     """
 

@@ -125,8 +125,8 @@ async def fetch_samples(
 
 async def fetch_first_conversions(
     connection: Connection, test: ABTest, metric: Metric, *, as_of: datetime, days: int
-) -> Mapping[tuple[int, int, int | None], int]:
-    """Return the users by group, whole days since exposure (at most `days`) and day of conversion.
+) -> Mapping[tuple[int, int, int, int | None], int]:
+    """Return users by weight epoch, group, whole days since exposure (at most `days`), day of conversion.
 
     The day is None for users who have not converted, and below 0 for those who did before their exposure.
     """
@@ -143,7 +143,10 @@ async def fetch_first_conversions(
         as_of,
         days,
     )
-    return {(row["group_index"], row["observed_days"], row["first_day"]): row["users"] for row in rows}
+    return {
+        (row["epoch"], row["group_index"], row["observed_days"], row["first_day"]): row["users"]
+        for row in rows
+    }
 
 
 async def list_segment_sets(

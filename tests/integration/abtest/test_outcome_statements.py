@@ -223,23 +223,25 @@ async def test_first_conversions_are_told_by_days_since_exposure(
     found = await outcomes.fetch_first_conversions(
         kept.connection, the_test(), CONVERSION_RATE, as_of=as_of, days=28
     )
-    by_hand: dict[tuple[int, int, int | None], int] = {}
+    by_hand: dict[tuple[int, int, int, int | None], int] = {}
     for user in kept.world.users:
         exposed_at = user.assigned_at + delay
         observed = (as_of - exposed_at) // timedelta(days=1)
         if observed >= 1:
-            key = (user.group, observed, first_day(kept.world, user, exposed_at))
+            key = (user.epoch, user.group, observed, first_day(kept.world, user, exposed_at))
             by_hand[key] = by_hand.get(key, 0) + 1
     assert found == by_hand
     days = count_days(found, 3)
-    assert [counts.users for counts in days[0].groups] == [
-        sum(
-            count
-            for (group, _, day), count in by_hand.items()
-            if group == index and (day is None or day >= 0)
-        )
-        for index in range(3)
-    ]
+    for place, epoch in enumerate((1, 2)):
+        assert days[place].label == "0"
+        assert [counts.users for counts in days[place].groups] == [
+            sum(
+                count
+                for (number, group, _, day), count in by_hand.items()
+                if (number, group) == (epoch, index) and (day is None or day >= 0)
+            )
+            for index in range(3)
+        ]
 
 
 async def test_the_horizon_is_when_the_last_group_has_its_target(kept: Kept) -> None:

@@ -127,9 +127,9 @@ from capped
 group by epoch, group_index, segment_set_id, cap;
 
 -- name: list_first_conversions :many
--- How many users of a group, exposed for so many whole days at $6 (at most $7), converted first on which day since
--- their first exposure: 0 within the first 24 hours, null not at all, negative before the exposure. Who was never
--- exposed counts from the assignment. $1 to $4 are as above, and $5 is the type of event.
+-- How many users of a weight epoch and group, exposed for so many whole days at $6 (at most $7), converted first on
+-- which day since their first exposure: 0 within the first 24 hours, null not at all, negative before the exposure. Who
+-- was never exposed counts from the assignment. $1 to $4 are as above, and $5 is the type of event.
 with exposures as (
     select user_id, min(exposed_at) as exposed_at
     from ab_test_exposures
@@ -148,19 +148,19 @@ conversions as (
 ),
 users as (
     select
-        a.group_index, greatest(x.exposed_at, a.assigned_at) as exposed_at, c.converted_at
+        a.epoch, a.group_index, greatest(x.exposed_at, a.assigned_at) as exposed_at, c.converted_at
     from ab_test_assignments a
     left join exposures x on x.user_id = a.user_id
     left join conversions c on c.user_id = a.user_id
     where a.test_id = $1
 )
 select
-    group_index,
+    epoch, group_index,
     least(floor(extract(epoch from $6::timestamptz - exposed_at) / 86400), $7)::integer as observed_days,
     floor(extract(epoch from converted_at - exposed_at) / 86400)::integer as first_day, count(*) as users
 from users
 where exposed_at + interval '1 day' <= $6
-group by 1, 2, 3;
+group by 1, 2, 3, 4;
 
 -- name: list_segment_sets :many
 -- The names of these sets of segments.
