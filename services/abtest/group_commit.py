@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+from services.common.errors import ResourceExhaustedError
+
 Request = TypeVar("Request")
 Outcome = TypeVar("Outcome")
 _QUIET_TURNS: Final = 8
@@ -24,6 +26,7 @@ class GroupCommit(Generic[Request, Outcome]):
         commit: does the work of a batch and returns an outcome per request, in order; an exception in place
             of an outcome is raised to that request alone, one that `commit` raises to all of the batch.
         batch_size: the most requests that one batch takes.
+        most_waiting: requests that may wait; further ones are refused, so that memory does not grow.
     """
 
     def __init__(
@@ -31,9 +34,11 @@ class GroupCommit(Generic[Request, Outcome]):
         commit: Callable[[Sequence[Request]], Awaitable[Sequence[Outcome | Exception]]],
         *,
         batch_size: int,
+        most_waiting: int,
     ) -> None:
         self._commit = commit
         self._batch_size = batch_size
+        self._most_waiting = most_waiting
         self._waiting: deque[tuple[Request, asyncio.Future[Outcome]]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
@@ -41,7 +46,14 @@ class GroupCommit(Generic[Request, Outcome]):
         """Return the outcome of `request` once it is durable.
 
         A caller that is cancelled does not take its request back: the batch may be under way.
+
+        Raises:
+            ResourceExhaustedError: too many requests wait.
         """
+        if len(self._waiting) >= self._most_waiting:
+            raise ResourceExhaustedError(
+                "too many assignments wait; send this one again shortly", reason="TOO_MANY_WAITING"
+            )
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
         if self._worker is None or self._worker.done():

@@ -144,7 +144,11 @@ def _build_servicer(
     return ABTestServicer(
         analysis=analysis,
         assignment=assignment,
-        group_commit=GroupCommit(assignment.assign_users, batch_size=settings.assignment_batch_size),
+        group_commit=GroupCommit(
+            assignment.assign_users,
+            batch_size=settings.assignment_batch_size,
+            most_waiting=settings.waiting_assignments,
+        ),
         bandit=BanditOperations(database, now=now, end_test=analysis.end_test),
         changes=ChangeOperations(database, now=now),
         creation=CreationOperations(database, now=now, new_test_id=lambda: uuid.uuid4().hex),

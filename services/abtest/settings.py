@@ -23,6 +23,9 @@ class AbtestSettings(ServiceSettings):
     assignment_batch_size: int = Field(
         500, ge=1, le=5000, description="most assignments that are committed together"
     )
+    waiting_assignments: int = Field(
+        10_000, ge=1, le=1_000_000, description="assignments that may wait before further ones are refused"
+    )
     jobs_enabled: bool = Field(
         True, description="whether this replica runs jobs; others run them if it does not"
     )

@@ -312,7 +312,8 @@ class ABTestServiceServicer:
 
     def AssignUser(self, request, context):
         """Returns a user's group, and assigns one at the first call. The group never changes within the test, and the
-        answer comes after it is durable. NOT_FOUND for an unknown test.
+        answer comes after it is durable. NOT_FOUND for an unknown test. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too
+        many assignments wait: send it again shortly.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

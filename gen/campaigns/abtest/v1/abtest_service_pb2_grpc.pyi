@@ -71,7 +71,8 @@ class ABTestServiceStub:
     """Lists the kept analyses of a test. NOT_FOUND for an unknown test."""
     AssignUser: _aio.UnaryUnaryMultiCallable[_assignments_pb2.AssignUserRequest, _assignments_pb2.AssignUserResponse]
     """Returns a user's group, and assigns one at the first call. The group never changes within the test, and the
-    answer comes after it is durable. NOT_FOUND for an unknown test.
+    answer comes after it is durable. NOT_FOUND for an unknown test. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too
+    many assignments wait: send it again shortly.
     """
     AssignUsers: _aio.UnaryUnaryMultiCallable[_assignments_pb2.AssignUsersRequest, _assignments_pb2.AssignUsersResponse]
     """Does as AssignUser for many users, all in one transaction. NOT_FOUND for an unknown test."""
@@ -221,7 +222,8 @@ class ABTestServiceServicer:
         context: _aio.ServicerContext[_assignments_pb2.AssignUserRequest, _abc.Awaitable[_assignments_pb2.AssignUserResponse]],
     ) -> _abc.Awaitable[_assignments_pb2.AssignUserResponse]:
         """Returns a user's group, and assigns one at the first call. The group never changes within the test, and the
-        answer comes after it is durable. NOT_FOUND for an unknown test.
+        answer comes after it is durable. NOT_FOUND for an unknown test. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too
+        many assignments wait: send it again shortly.
         """
 
     def AssignUsers(

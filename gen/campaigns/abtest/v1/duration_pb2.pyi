@@ -97,7 +97,9 @@ class EstimateTestDurationResponse(_message.Message):
     required_users: _builtins.int
     """Users of the campaigns that must come for that, enrolled or not: required_sample_size_total / coverage."""
     duration_days: _builtins.float
-    """Days until as many different users have come: the median over the starts. Unset where the traffic does not tell."""
+    """Days until as many different users have come: the median over the starts. Unset where the traffic does not tell, or
+    where it would take over a year at the rate of new users lately.
+    """
     recommended_days: _builtins.int
     """duration_days_interval's upper end in whole weeks, so that every day of the week counts alike. Unset where
     duration_days is.

@@ -38,20 +38,22 @@ class TestGroup(_message.Message):
     traffic_weight: _builtins.float
     """The group's share of the users that are enrolled, 0 to 1."""
     users: _builtins.int
-    """Users assigned to the group by now."""
+    """Users assigned to the group by now. Set by GetTestStatus, which counts them."""
     def __init__(
         self,
         *,
         group: _builtins.str = ...,
         campaign_id: _builtins.str = ...,
         traffic_weight: _builtins.float = ...,
-        users: _builtins.int = ...,
+        users: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_users", b"_users", "users", b"users"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "group", b"group", "traffic_weight", b"traffic_weight", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_users", b"_users", "campaign_id", b"campaign_id", "group", b"group", "traffic_weight", b"traffic_weight", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__users: _TypeAlias = _typing.Literal["users"]  # noqa: Y015
+    _WhichOneofArgType__users: _TypeAlias = _typing.Literal["_users", b"_users"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__users) -> _WhichOneofReturnType__users | None: ...
 
 Global___TestGroup: _TypeAlias = TestGroup  # noqa: Y015
 
