@@ -92,7 +92,7 @@ def _source(plan: Plan) -> dict[str, Any]:
     return {
         "formula": plan.formula,
         "citation": CITATIONS[plan.formula],
-        "significance_level_per_comparison": plan.level,
+        "significance_level_per_comparison": round(plan.level, 15),
     }
 
 

@@ -14,6 +14,8 @@ from services.abtest.domain.proportions import Interval, wilson_interval
 NEVER_BEFORE = -1
 """In place of a day: the user had not come on any of the days looked back at."""
 DAYS_PER_WEEK = 7
+LONGEST_DAYS = 366.0
+"""Nothing is extrapolated beyond: within a year traffic changes, and no test should run so long."""
 _LOWER_SHARE, _UPPER_SHARE = 0.1, 0.9
 _FEWEST_STARTS = 5
 _LEVEL = 0.95
@@ -89,13 +91,17 @@ def estimate_duration(question: DurationQuestion, traffic: Traffic) -> DurationE
         interval = _spread_of(observed)
     else:
         duration, interval = _extrapolate(growth[0], question.required_users)
+        if duration is not None and duration > LONGEST_DAYS:
+            duration, interval = None, None
+        elif interval is not None and interval.upper > LONGEST_DAYS:
+            interval = None
     return DurationEstimate(
         duration_days=duration,
         interval=interval,
         recommended_days=_whole_weeks(duration, interval),
         observed_starts=len(observed),
         starts=starts,
-        extrapolated=not observed,
+        extrapolated=duration is not None and not observed,
         new_users_per_day=float(recent.mean()),
         conversion_rate_interval=wilson_interval(traffic.reached, _LEVEL) if traffic.reached.users else None,
         warnings=tuple(_warn(len(observed), traffic, duration)),
@@ -166,7 +172,10 @@ def _warn(observed: int, traffic: Traffic, duration: float | None) -> list[str]:
     if not traffic.reached.users:
         return ["the campaigns had no users on these days: nothing can be said"]
     if duration is None:
-        warnings.append("no new users came lately: the test would never have enough")
+        warnings.append(
+            f"the campaigns' audience is too small: {traffic.reached.users} users came in {traffic.days} days, "
+            "and at the rate of new users lately the test would not have enough within a year"
+        )
     elif not observed:
         warnings.append(
             "the traffic of these days does not suffice: the duration is extrapolated at the rate of new "

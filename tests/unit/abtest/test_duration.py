@@ -75,7 +75,8 @@ def test_a_faithful_audience_takes_longer_than_its_visits_suggest() -> None:
     estimate = estimate_duration(question(400), faithful)
     assert estimate.duration_days is None
     assert estimate.recommended_days is None
-    assert "would never have enough" in estimate.warnings[0]
+    assert not estimate.extrapolated
+    assert "audience is too small" in estimate.warnings[0]
     assert estimate.new_users_per_day == 0
 
 
@@ -126,7 +127,16 @@ def test_a_rare_conversion_is_told() -> None:
 
 def test_new_users_in_one_burst_leave_the_extrapolation_without_an_interval() -> None:
     burst = traffic_of([[20]] * 50)
-    estimate = estimate_duration(question(1000), burst)
+    estimate = estimate_duration(question(300), burst)
     assert estimate.extrapolated
     assert estimate.interval is None
     assert estimate.duration_days is not None
+
+
+def test_nothing_is_extrapolated_beyond_a_year() -> None:
+    """One user in three weeks: a thousand would take centuries."""
+    slow = traffic_of([[0]] * 500 + [[13], [26]])
+    estimate = estimate_duration(question(1000), slow)
+    assert (estimate.duration_days, estimate.interval, estimate.recommended_days) == (None, None, None)
+    assert not estimate.extrapolated
+    assert "502 users came in 28 days" in estimate.warnings[0]
