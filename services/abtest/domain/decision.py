@@ -104,9 +104,7 @@ def _look_if_due(
     design: TestDesign, evidence: TestEvidence, metrics: Sequence[Metric], contrasts: Contrasts
 ) -> Look | None:
     progress = smallest_progress(design, evidence.users)
-    due = is_look_due(
-        design, looks=evidence.looks, progress=progress, matured=evidence.matured, ended=evidence.ended
-    )
+    due = is_look_due(design, looks=evidence.looks, progress=progress, matured=evidence.matured)
     return take_look(design, metrics, contrasts, looks=evidence.looks, progress=progress) if due else None
 
 
@@ -187,6 +185,11 @@ def _conclude(
         verdict = Verdict.STOP
         advice = f"Keep {control} campaign: the test found no evidence for another"
         told.append("the test has ended" if evidence.ended else "the target sample size is reached")
+        if _ended_before_last_look(design, evidence):
+            told.append(
+                "it ended before the last counted users' time to convert had passed, so its last look was "
+                "not taken"
+            )
         told.extend(reasons.tell_of_no_evidence(design, variants))
     elif target_is_reached(design, evidence.users):
         told.append("the last counted users' time to convert has not passed yet")
@@ -206,8 +209,18 @@ def _gain(primary: Metric, variant: VariantDecision) -> float:
     return lift if primary.higher_is_better else -lift
 
 
+def _ended_before_last_look(design: TestDesign, evidence: TestEvidence) -> bool:
+    if design.decision_method is DecisionMethod.ANYTIME or evidence.matured:
+        return False
+    return target_is_reached(design, evidence.users) and not _has_last_look(evidence)
+
+
+def _has_last_look(evidence: TestEvidence) -> bool:
+    return bool(evidence.looks) and evidence.looks[-1].progress >= 1.0
+
+
 def _is_finished(design: TestDesign, evidence: TestEvidence) -> bool:
     """Return whether nothing more will be found by the design."""
     if evidence.ended or design.decision_method is DecisionMethod.ANYTIME:
         return evidence.ended or target_is_reached(design, evidence.users)
-    return bool(evidence.looks) and evidence.looks[-1].progress >= 1.0
+    return _has_last_look(evidence)

@@ -67,18 +67,17 @@ def smallest_progress(design: TestDesign, users: Sequence[int]) -> float:
     return min(1.0, min(users) / design.target_sample_size)
 
 
-def is_look_due(
-    design: TestDesign, *, looks: Sequence[Look], progress: float, matured: bool, ended: bool
-) -> bool:
+def is_look_due(design: TestDesign, *, looks: Sequence[Look], progress: float, matured: bool) -> bool:
     """Return whether a look is to be taken now.
 
     A group-sequential test looks once in each of `planned_looks` equal steps to its target: what was seen
     between looks cannot bring one forward, not even by ending the test. The last look, and a fixed horizon's
-    only one, waits until every counted user's time to convert has passed, unless the test has ended.
+    only one, waits until every counted user's time to convert has passed: a test that ends before does
+    without, or who looks on while conversions come in could end it at the first p-value that suits.
     """
     last = looks[-1].progress if looks else 0.0
     if progress >= 1.0:
-        return last < 1.0 and (matured or ended)
+        return last < 1.0 and matured
     if design.decision_method is not DecisionMethod.GROUP_SEQUENTIAL:
         return False
     steps = design.planned_looks

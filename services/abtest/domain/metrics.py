@@ -1,5 +1,6 @@
 """What a test measures: metrics of the assigned users, from the events on their group's campaign."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -91,3 +92,8 @@ CONVERSION_RATE = Metric(
     numerator=CONVERSIONS,
 )
 """The metric of a test that names none: the share of users with at least one conversion."""
+
+
+def longest_window(metrics: Iterable[Metric]) -> timedelta:
+    """Return how long the events of a user may count at most; nothing where no metric has a window."""
+    return max((metric.window or timedelta() for metric in metrics), default=timedelta())

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.abtest.domain.decision import target_is_reached
+from services.abtest.domain.metrics import longest_window
 from services.abtest.domain.model import ABTest, DecisionMethod
 
 _BEFORE_TARGET = {
@@ -36,6 +38,15 @@ def measure_progress(test: ABTest, users: Sequence[int]) -> TestProgress:
     return TestProgress(test=test, users=tuple(users), can_end=can_end, can_end_reason=reason)
 
 
+def _caution(test: ABTest) -> str:
+    """Return what an end costs as long as windows of counted users are open."""
+    window = longest_window(test.design.metrics)
+    if test.design.decision_method is DecisionMethod.ANYTIME or not window:
+        return ""
+    hours = window // timedelta(hours=1)
+    return f"; it takes its last look once the last counted user has had {hours} hours, not if it ends before"
+
+
 def _can_end(test: ABTest, users: Sequence[int]) -> tuple[bool, str]:
     if test.started_at is None:
         return False, f"the test is {test.status.label} and has not started"
@@ -43,7 +54,7 @@ def _can_end(test: ABTest, users: Sequence[int]) -> tuple[bool, str]:
         return True, "the test has ended"
     target = test.design.target_sample_size
     if target_is_reached(test.design, users):
-        return True, f"every group has its target of {target} users"
+        return True, f"every group has its target of {target} users{_caution(test)}"
     behind = ", ".join(
         f"{group.name} has {count} of {target} users"
         for group, count in zip(test.design.groups, users, strict=True)

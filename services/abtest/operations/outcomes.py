@@ -6,7 +6,14 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from services.abtest.domain.exposure_days import LONGEST_DAYS, count_days
-from services.abtest.domain.metrics import CONVERSION_RATE, CONVERSIONS, MeasureSource, Metric, MetricKind
+from services.abtest.domain.metrics import (
+    CONVERSION_RATE,
+    CONVERSIONS,
+    MeasureSource,
+    Metric,
+    MetricKind,
+    longest_window,
+)
 from services.abtest.domain.model import ABTest, DecisionMethod, EpochCounts, GroupCounts
 from services.abtest.domain.outcomes import MetricOutcome, Outcomes, SegmentCell
 from services.abtest.domain.samples import Stratum
@@ -129,7 +136,7 @@ async def _is_matured(
     connection: Connection, test: ABTest, counted_until: datetime | None, as_of: datetime
 ) -> bool:
     """Return whether the longest window of every counted user has passed."""
-    window = max((metric.window or timedelta() for metric in test.design.metrics), default=timedelta())
+    window = longest_window(test.design.metrics)
     if not window:
         return True
     last = counted_until or await store.fetch_last_assignment(connection, test.test_id)

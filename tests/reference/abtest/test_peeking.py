@@ -119,6 +119,35 @@ def test_a_fixed_horizon_is_not_fooled_by_looks_while_conversions_mature() -> No
     assert wrong[True] / tests <= highest_share(0.05, tests)
 
 
+@pytest.mark.parametrize("method", [DecisionMethod.FIXED_HORIZON, DecisionMethod.GROUP_SEQUENTIAL])
+def test_ending_while_conversions_mature_buys_no_winner(method: DecisionMethod) -> None:
+    # As above, with a window of 20 days: the caller ends the test on the first day whose p-value suits.
+    tests, days = 400, 20
+    generator = np.random.default_rng(35)
+    planned = replace(design(decision_method=method, target_sample_size=1000), planned_looks=1)
+    users = np.full(days, 1000)
+    on_days = [0.01] * days + [1 - 0.01 * days]
+    wrong = naive = 0
+    for _ in range(tests):
+        conversions = generator.multinomial(1000, on_days, 2)[:, :days].cumsum(axis=1)
+        found = chi_squared(conversions[0], conversions[1], users) > stats.chi2.isf(0.05, 1)
+        ends = int(found.argmax()) if found.any() else days - 1
+        naive += bool(found.any())
+        control, variant = conversions[:, ends]
+        decision = decide(
+            planned,
+            TestEvidence(
+                metrics=(count_conversions([epoch((int(control), 1000), (int(variant), 1000))]),),
+                users=(1000, 1000),
+                ended=True,
+                matured=ends == days - 1,
+            ),
+        )
+        wrong += decision.winner is not None
+    assert naive / tests > 0.15
+    assert wrong / tests <= highest_share(0.05, tests)
+
+
 @pytest.mark.parametrize("method", list(DecisionMethod))
 def test_several_variants_name_no_winner_too_often(method: DecisionMethod) -> None:
     # Four variants that are all like control, looked at four times.

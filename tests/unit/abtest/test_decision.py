@@ -138,13 +138,17 @@ def test_what_the_last_look_found_stays(method: DecisionMethod) -> None:
 
 
 @pytest.mark.parametrize("method", PLANNED)
-def test_the_last_look_waits_for_conversions_unless_the_test_has_ended(method: DecisionMethod) -> None:
+def test_the_last_look_waits_for_conversions_even_where_the_test_has_ended(method: DecisionMethod) -> None:
     counts = epoch((100, 1000), (160, 1000))
     waiting = decided(counts, method=method, matured=False)
     assert outcome(waiting) == (Verdict.CONTINUE, None)
     assert waiting.look is None
     assert any("time to convert has not passed" in reason for reason in waiting.reasons)
-    assert outcome(decided(counts, method=method, matured=False, ended=True)) == (Verdict.SHIP, "variant")
+    ended = decided(counts, method=method, matured=False, ended=True)
+    assert outcome(ended) == (Verdict.STOP, None)
+    assert ended.look is None
+    assert any("its last look was not taken" in reason for reason in ended.reasons)
+    assert outcome(decided(counts, method=method, ended=True)) == (Verdict.SHIP, "variant")
 
 
 @pytest.mark.parametrize("method", list(DecisionMethod))
