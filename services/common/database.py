@@ -66,7 +66,8 @@ def translate_driver_errors() -> Iterator[None]:
             raise
         raise _unavailable() from error
     except asyncpg.InterfaceError as error:
-        if "closed" not in str(error) and "closing" not in str(error):
+        # The pool takes a connection back by itself once it has noticed its end.
+        if not any(word in str(error) for word in ("closed", "closing", "released back to the pool")):
             raise
         raise _unavailable() from error
     except _LOST as error:

@@ -179,8 +179,12 @@ def _planned_looks(request: pb.CreateTestRequest, method: DecisionMethod, violat
 def _bandit(
     request: pb.CreateTestRequest, groups: int, coverage: float, violations: Violations
 ) -> BanditDesign | None:
-    return (
-        bandit_from_proto(request.bandit, groups, coverage, violations)
-        if request.HasField("bandit")
-        else None
+    if not request.HasField("bandit"):
+        return None
+    violations.check(
+        coverage == 1.0,
+        "coverage",
+        "must be 1 with a bandit: whom it keeps out would not come back by the weights of then",
+        "VALUE_OUT_OF_RANGE",
     )
+    return bandit_from_proto(request.bandit, groups, coverage, violations)

@@ -1,8 +1,9 @@
 """Changing tests, and the log of their changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
 from typing import Final
 
 from services.abtest.domain.assignment import check_reachable
@@ -80,13 +81,16 @@ class ChangeOperations:
 
         Raises:
             NotFoundError: there is no such test.
-            FailedPreconditionError: it is over, a field is fixed by now, or a bandit has its weights.
+            FailedPreconditionError: it is over, a field is fixed by now, a bandit has its weights, or coverage
+                has kept users out.
             InvalidArgumentError: weights do not fit its groups, or it would end before it starts.
         """
         async with self._database.transaction() as connection:
             before = await define(connection, await lock_test(connection, test_id))
             now = self._now()
             after = _change(before, wanted, now)
+            if after.test.epoch.weights != before.test.epoch.weights:
+                _require_full_coverage(before.test, await definitions.list_weight_epochs(connection, test_id))
             differences = compare_states(describe_test(before), describe_test(after))
             if not differences:
                 return before
@@ -150,6 +154,13 @@ def _change(before: DefinedTest, wanted: WantedChange, now: datetime) -> Defined
     _require_open_fields(test, wanted)
     if wanted.weights is not None:
         _require_weights(before, wanted.weights)
+    if before.bandit is not None and wanted.coverage not in (None, 1.0):
+        raise FailedPreconditionError(
+            "coverage: stays 1 with a bandit, whose weights change",
+            reason="TEST_FIELD_FIXED",
+            violations=[FieldViolation(field="coverage", description="stays 1 with a bandit")],
+            metadata={"test_id": test.test_id, "status": test.status.label},
+        )
     changed = _with_epoch(
         test,
         wanted.weights or test.epoch.weights,
@@ -223,3 +234,28 @@ def _require_weights(before: DefinedTest, weights: tuple[float, ...]) -> None:
         )
     if len(weights) != len(before.test.design.groups):
         raise invalid_field("traffic_weights", "must be one per group, control first", "WEIGHTS_INVALID")
+
+
+def _require_full_coverage(test: ABTest, epochs: Sequence[tuple[WeightEpoch, datetime]]) -> None:
+    """Refuse other weights where coverage has kept users out since the test started.
+
+    Other weights move the groups' ranges of buckets. Who was kept out by coverage and asks again would find
+    the newly covered buckets to be mostly those of the group that grew: the groups would no longer fit their
+    weights, nor be alike.
+    """
+    if test.started_at is None:
+        return
+    ends = [began for _, began in epochs[1:]]
+    enrolled_by = [
+        epoch for (epoch, _), end in zip_longest(epochs, ends) if end is None or end > test.started_at
+    ]
+    if any(epoch.coverage < 1 for epoch in enrolled_by):
+        raise FailedPreconditionError(
+            "traffic_weights: fixed, because coverage has kept users out since the test started: asking again,"
+            " they would not spread over the groups by other weights; end this test and create another",
+            reason="TEST_FIELD_FIXED",
+            violations=[
+                FieldViolation(field="traffic_weights", description="is fixed where coverage was under 1")
+            ],
+            metadata={"test_id": test.test_id, "status": test.status.label},
+        )

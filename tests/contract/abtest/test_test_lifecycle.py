@@ -346,6 +346,35 @@ async def test_settings_of_a_running_test_change_with_their_differences(stub: AB
     assert set(differences(log[2])) == {"coverage", "include_segments", "end_time"}
 
 
+async def change_weights(
+    stub: ABTestServiceStub,
+    test_id: str,
+    weights: tuple[float, ...] = (0.8, 0.2),
+    coverage: float | None = None,
+) -> tests_pb2.TestDefinition:
+    request = tests_pb2.UpdateTestRequest(test_id=test_id, traffic_weights=weights, coverage=coverage)
+    return (await stub.UpdateTest(request)).test
+
+
+async def test_weights_stay_where_coverage_has_kept_users_out(stub: ABTestServiceStub, clock: Clock) -> None:
+    """Those who were kept out and ask again would all land in the group that grew."""
+    test_id = await create(stub, coverage=0.5)
+    code, reason, fields = await refusal(change_weights(stub, test_id))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TEST_FIELD_FIXED")
+    assert set(fields) == {"traffic_weights"}
+    clock.now += HOUR
+    await stub.UpdateTest(tests_pb2.UpdateTestRequest(test_id=test_id, coverage=1.0))
+    assert (await refusal(change_weights(stub, test_id)))[1] == "TEST_FIELD_FIXED"
+
+    # Before anybody could ask, anything may change; and once, where everybody was covered until then.
+    draft = await create(stub, is_draft=True, coverage=0.5)
+    assert (await change_weights(stub, draft, coverage=1.0)).coverage == 1
+    await stub.StartTest(tests_pb2.StartTestRequest(test_id=draft))
+    clock.now += HOUR
+    assert (await change_weights(stub, draft, (0.5, 0.5), 0.5)).coverage == 0.5
+    assert (await refusal(change_weights(stub, draft)))[1] == "TEST_FIELD_FIXED"
+
+
 WRONG_CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"test_name": " "}, {"test_name"}),
     ({"hypothesis": "x" * 2001}, {"hypothesis"}),

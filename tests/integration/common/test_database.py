@@ -180,6 +180,7 @@ async def test_work_over_the_pools_size_waits_for_a_connection(pool: Database) -
     ("raised", "translated"),
     [
         (asyncpg.InterfaceError("pool is closing"), UnavailableError),
+        (asyncpg.InterfaceError("connection has been released back to the pool"), UnavailableError),
         (asyncpg.TooManyConnectionsError("no"), UnavailableError),
         (ConnectionResetError(), UnavailableError),
         (

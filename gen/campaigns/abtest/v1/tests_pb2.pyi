@@ -135,7 +135,9 @@ class CreateTestRequest(_message.Message):
     looks) or `fixed_horizon` (no winner before the target sample size). Empty: `anytime`. Fixed for good.
     """
     coverage: _builtins.float
-    """Share of all users who are enrolled: 0.0001 to 1. Unset: 1."""
+    """Share of all users who are enrolled: 0.0001 to 1; 1 with a bandit. Under 1, weights cannot change once the test has
+    started. Unset: 1.
+    """
     hash_seed: _builtins.str
     """Seed of the hash that assigns, at most 128 characters. Unset: the test_id."""
     request_id: _builtins.str
@@ -637,7 +639,7 @@ class UpdateTestRequest(_message.Message):
     hypothesis: _builtins.str
     """What is expected and why, at most 2,000 characters."""
     coverage: _builtins.float
-    """Share of all users who are enrolled, as in CreateTest; opens a new weight epoch."""
+    """Share of all users who are enrolled, as in CreateTest; opens a new weight epoch. With a bandit it stays 1."""
     clear_end_time: _builtins.bool
     """Whether it no longer ends by itself; excludes end_time."""
     planned_duration_days: _builtins.int
@@ -654,7 +656,9 @@ class UpdateTestRequest(_message.Message):
     """Why, for the audit log, at most 500 characters."""
     @_builtins.property
     def traffic_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Shares of the groups, as in CreateTest; opens a new weight epoch. FAILED_PRECONDITION while a bandit has the weights."""
+        """Shares of the groups, as in CreateTest; opens a new weight epoch. FAILED_PRECONDITION while a bandit has the weights,
+        and where coverage was under 1 at any time since the start: users it kept out would not come back by other weights.
+        """
 
     @_builtins.property
     def targeting(self) -> Global___Targeting:
