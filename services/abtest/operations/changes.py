@@ -81,8 +81,8 @@ class ChangeOperations:
 
         Raises:
             NotFoundError: there is no such test.
-            FailedPreconditionError: it is over, a field is fixed by now, a bandit has its weights, or coverage
-                has kept users out.
+            FailedPreconditionError: it is over, a field is fixed by now, a bandit has its weights, or
+                coverage has kept users out.
             InvalidArgumentError: weights do not fit its groups, or it would end before it starts.
         """
         async with self._database.transaction() as connection:
@@ -251,8 +251,8 @@ def _require_full_coverage(test: ABTest, epochs: Sequence[tuple[WeightEpoch, dat
     ]
     if any(epoch.coverage < 1 for epoch in enrolled_by):
         raise FailedPreconditionError(
-            "traffic_weights: fixed, because coverage has kept users out since the test started: asking again,"
-            " they would not spread over the groups by other weights; end this test and create another",
+            "traffic_weights: fixed, because coverage has kept users out since the test started: asking "
+            "again, they would not spread over the groups by other weights; end this test and create another",
             reason="TEST_FIELD_FIXED",
             violations=[
                 FieldViolation(field="traffic_weights", description="is fixed where coverage was under 1")
