@@ -1,8 +1,11 @@
 """What tests show; every analysis is kept as it was given, the one at a test's end as its result."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from services.abtest.domain.analysis import Analysis, KeptAnalysis, analyze
 from services.abtest.domain.changes import ChangeNote
@@ -15,7 +18,11 @@ from services.abtest.operations.lookup import require_test
 from services.abtest.operations.outcomes import Breakdowns, gather_outcomes
 from services.abtest.store import results
 from services.common.database import Database
+from services.common.errors import ResourceExhaustedError
 
+ANALYSES_AT_ONCE: Final = 2
+"""Analyses that hold a connection; each may take seconds, and assignments need the others."""
+MOST_WAITING: Final = 100
 NOTHING = Breakdowns()
 EVERYTHING = Breakdowns(by_segment=True, by_day=True)
 """What a final result is broken down by, since nobody can ask again later."""
@@ -48,6 +55,22 @@ class AnalysisOperations:
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
+        self._turns = asyncio.Semaphore(ANALYSES_AT_ONCE)
+        self._under_way = 0
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a turn without holding a connection; refuse where too many wait already."""
+        if self._under_way >= ANALYSES_AT_ONCE + MOST_WAITING:
+            raise ResourceExhaustedError(
+                "too many analyses wait; send this one again shortly", reason="TOO_MANY_WAITING"
+            )
+        self._under_way += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._under_way -= 1
 
     async def analyze_test(self, test_id: str, request: AnalysisRequest) -> tuple[ABTest, KeptAnalysis]:
         """Return what a running test shows by now, or the result that was kept of an ended one.
@@ -55,7 +78,12 @@ class AnalysisOperations:
         Raises:
             NotFoundError: there is no such test.
             FailedPreconditionError: it has never begun.
+            ResourceExhaustedError: too many analyses wait.
         """
+        async with self._turn():
+            return await self._analyze(test_id, request)
+
+    async def _analyze(self, test_id: str, request: AnalysisRequest) -> tuple[ABTest, KeptAnalysis]:
         now = self._now()
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             test = await require_test(connection, test_id)
@@ -75,9 +103,14 @@ class AnalysisOperations:
         Raises:
             NotFoundError: there is no such test.
             FailedPreconditionError: it has never begun.
+            ResourceExhaustedError: too many analyses wait; the test has ended nevertheless.
         """
         async with self._database.transaction() as connection:
             await close_test(connection, test_id, note=note, now=self._now())
+        async with self._turn():
+            return await self._conclude(test_id)
+
+    async def _conclude(self, test_id: str) -> tuple[ABTest, KeptAnalysis]:
         now = self._now()
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             test = await require_test(connection, test_id)
@@ -106,7 +139,8 @@ class AnalysisOperations:
         """Return the analysis of these outcomes, kept; outcomes as the last time are the same analysis.
 
         One at a time for each test, so that looks are taken in their order. Where another call has kept the
-        final result by now, it is returned.
+        final result by now, it is returned. In a thread, because many segments or weight epochs take seconds,
+        in which the event loop has assignments to answer.
         """
         fingerprint = results.fingerprint_outcomes(outcomes, yates=yates)
         async with self._database.transaction() as connection:
@@ -117,7 +151,8 @@ class AnalysisOperations:
             same = None if is_final else await results.fetch_same_result(connection, test, fingerprint)
             if same is not None:
                 return same
-            analysis = analyze(
+            analysis = await asyncio.to_thread(
+                analyze,
                 test.design,
                 outcomes,
                 ended=test.ended_at is not None,
