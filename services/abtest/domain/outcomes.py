@@ -11,7 +11,7 @@ from services.abtest.domain.metrics import Metric
 from services.abtest.domain.model import EpochCounts, GroupCounts
 from services.abtest.domain.samples import CovariateSample, MeanSample, RatioSample, Stratum
 
-SampleT = TypeVar("SampleT", GroupCounts, MeanSample, CovariateSample, RatioSample)
+SampleT = TypeVar("SampleT", MeanSample, CovariateSample, RatioSample)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,11 @@ def merge_samples(samples: Sequence[Sample]) -> Sample:
     """Return the sample of several together, which are of one metric and so of one kind."""
     match samples[0]:
         case GroupCounts():
-            return _sum(samples, GroupCounts)
+            counts = [each for each in samples if isinstance(each, GroupCounts)]
+            return GroupCounts(
+                users=sum(each.users for each in counts),
+                conversions=sum(each.conversions for each in counts),
+            )
         case CovariateSample():
             return _sum(samples, CovariateSample)
         case RatioSample():

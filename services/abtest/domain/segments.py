@@ -135,29 +135,33 @@ def is_in_segment(cell: SegmentCell, name: str) -> bool:
 def _interactions(
     design: TestDesign, metric: Metric, cells: Sequence[SegmentCell], names: Sequence[str]
 ) -> Iterator[SegmentInteraction]:
+    halves = [
+        (
+            gather_segment(metric, [cell for cell in cells if is_in_segment(cell, name)]),
+            gather_segment(metric, [cell for cell in cells if not is_in_segment(cell, name)]),
+        )
+        for name in names
+    ]
     for index in range(1, len(design.groups)):
         splits = [
             SegmentSplit(
                 segment=name,
-                inside=_effect(design, metric, [cell for cell in cells if is_in_segment(cell, name)], index),
-                outside=_effect(
-                    design, metric, [cell for cell in cells if not is_in_segment(cell, name)], index
-                ),
+                inside=_effect(design, inside, index),
+                outside=_effect(design, outside, index),
             )
-            for name in names
+            for name, (inside, outside) in zip(names, halves, strict=True)
         ]
         yield from compare_segments(splits)
 
 
-def _effect(design: TestDesign, metric: Metric, cells: Sequence[SegmentCell], index: int) -> Estimate | None:
+def _effect(design: TestDesign, outcome: MetricOutcome, index: int) -> Estimate | None:
     """Return a log rate ratio of a proportion, or a difference of anything else, within weight epochs."""
-    outcome = gather_segment(metric, cells)
     if not outcome.strata:
         return None
     counts = strata_of_kind(outcome.strata, GroupCounts)
     if counts is not None:
         return estimate_log_rate_ratio_within(counts, index)
-    estimates, method = estimate_strata(metric, outcome.strata)
+    estimates, method = estimate_strata(outcome.metric, outcome.strata)
     return compare_strata(
         estimates, index, confidence_level=design.confidence_level, method=method
     ).difference

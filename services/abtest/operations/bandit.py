@@ -1,5 +1,6 @@
 """Bandits: how they stand, and the refreshes that move their weights and end them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,9 +147,8 @@ async def _view(connection: Connection, test_id: str) -> BanditView:
     test = await require_test(connection, test_id)
     bandit = await _require_bandit(connection, test)
     evidence = await _load_evidence(connection, test)
-    return BanditView(
-        test=test, bandit=bandit, users=evidence.users, state=judge_bandit(bandit.design, evidence)
-    )
+    state = await asyncio.to_thread(judge_bandit, bandit.design, evidence)  # may take a tenth of a second
+    return BanditView(test=test, bandit=bandit, users=evidence.users, state=state)
 
 
 async def _load_evidence(connection: Connection, test: ABTest) -> BanditEvidence:
