@@ -43,12 +43,10 @@ class AssignmentOperations:
     async def assign_users(self, keys: Sequence[AssignmentKey]) -> list[AssignmentOutcome | Exception]:
         """Return the outcome of each (test_id, user_id), in order, after all of them are durable.
 
-        A first assignment stays whatever happens to weights, coverage or the test. An unknown test is a
-        NotFoundError in the place of its outcomes. All that are new are one insert, which is a transaction of
-        its own and looks once more whether their tests still enrol, by the same weights.
-
-        Raises:
-            AbortedError: tests kept changing in between.
+        A first assignment stays whatever happens to weights, coverage or the test. In the place of
+        outcomes, an unknown test has a NotFoundError, and one that keeps changing an AbortedError. All that are
+        new are one insert, which is a transaction of its own and looks once more whether their tests still
+        enrol, by the same weights.
         """
         wanted = sorted(set(keys))
         settled: dict[AssignmentKey, AssignmentOutcome | Exception] = {}
@@ -56,14 +54,16 @@ class AssignmentOperations:
             for _ in range(_MOST_ATTEMPTS):
                 await self._settle(connection, [key for key in wanted if key not in settled], settled)
                 if len(settled) == len(wanted):
-                    return [settled[key] for key in keys]
-        raise AbortedError("a test kept changing; send the request again", reason="CONCURRENT_UPDATE")
+                    break
+        given_up = AbortedError("a test kept changing; send the request again", reason="CONCURRENT_UPDATE")
+        return [settled.get(key, given_up) for key in keys]
 
     async def assign_batch(self, test_id: str, user_ids: Sequence[str]) -> list[AssignmentOutcome]:
         """Return the outcome of each user of one test, in order, after all of them are durable.
 
         Raises:
             NotFoundError: there is no such test.
+            AbortedError: it kept changing in between.
         """
         outcomes = await self.assign_users([(test_id, user_id) for user_id in user_ids])
         for outcome in outcomes:

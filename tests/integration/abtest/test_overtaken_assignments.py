@@ -1,7 +1,7 @@
 """Assignments that were decided by what a test was, and written when it is something else already."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,9 +12,9 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import assignments_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.abtest.domain.model import Assignment, Group
-from services.abtest.operations.assignment import AssignmentOperations
+from services.abtest.operations.assignment import AssignmentOperations, AssignmentOutcome
 from services.abtest.store import assignments
-from services.common.database import Database
+from services.common.database import Connection, Database
 from services.common.errors import AbortedError
 from tests.abtest_factories import a_test, add_campaigns, running_server
 
@@ -113,20 +113,26 @@ async def test_an_assignment_by_another_epoch_is_not_written(
     assert (added, again) == ({(test_id, "a")}, set())
 
 
-async def test_endless_changes_are_given_up_on(
+async def test_endless_changes_are_given_up_on_for_their_own_test_alone(
     abtest: ABTestServiceStub, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test_id = (await abtest.CreateTest(a_test())).test_id
+    changing, calm = [(await abtest.CreateTest(a_test())).test_id for _ in range(2)]
+    insert = assignments.insert_assignments
 
-    async def overtaken(*_: object, **__: object) -> set[tuple[str, str]]:
-        return set()
+    async def overtaken(
+        connection: Connection, offered: Sequence[Assignment], *, assigned_at: datetime, slot: int
+    ) -> set[tuple[str, str]]:
+        passing = [each for each in offered if each.test_id == calm]
+        return await insert(connection, passing, assigned_at=assigned_at, slot=slot)
 
     monkeypatch.setattr(assignments, "insert_assignments", overtaken)
     opened = await Database.open(database.abtest, application_name="test", max_size=1)
     try:
         assigning = AssignmentOperations(opened, now=lambda: datetime.now(UTC), slot=0)
-        with pytest.raises(AbortedError) as caught:
-            await assigning.assign_users([(test_id, "a")])
+        given_up, assigned = await assigning.assign_users([(changing, "a"), (calm, "a")])
     finally:
         await opened.close()
-    assert caught.value.reason == "CONCURRENT_UPDATE"
+    assert isinstance(given_up, AbortedError)
+    assert given_up.reason == "CONCURRENT_UPDATE"
+    assert isinstance(assigned, AssignmentOutcome)
+    assert assigned.assignment is not None
