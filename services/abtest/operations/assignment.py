@@ -43,10 +43,10 @@ class AssignmentOperations:
     async def assign_users(self, keys: Sequence[AssignmentKey]) -> list[AssignmentOutcome | Exception]:
         """Return the outcome of each (test_id, user_id), in order, after all of them are durable.
 
-        A first assignment stays whatever happens to weights, coverage or the test. In the place of
-        outcomes, an unknown test has a NotFoundError, and one that keeps changing an AbortedError. All that are
-        new are one insert, which is a transaction of its own and looks once more whether their tests still
-        enrol, by the same weights.
+        A first assignment stays whatever happens to weights, coverage or the test. In the place of outcomes,
+        an unknown test has a NotFoundError, and one that keeps changing an AbortedError. All that are new are
+        one insert, which is a transaction of its own and looks once more whether their tests still enrol, by
+        the same weights.
         """
         wanted = sorted(set(keys))
         settled: dict[AssignmentKey, AssignmentOutcome | Exception] = {}

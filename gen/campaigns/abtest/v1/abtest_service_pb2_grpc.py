@@ -290,6 +290,7 @@ class ABTestServiceServicer:
 
     def AnalyzeTest(self, request, context):
         """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+        RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too many analyses wait: send it again shortly.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,7 +298,8 @@ class ABTestServiceServicer:
 
     def EndTest(self, request, context):
         """Ends a test, keeps its result and returns it. A test that has ended answers with the result that was kept.
-        NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+        NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too
+        many analyses wait: the test has ended, and the same call gives its result shortly.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

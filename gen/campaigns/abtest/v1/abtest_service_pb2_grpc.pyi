@@ -62,10 +62,13 @@ class ABTestServiceStub:
     GetTestStatus: _aio.UnaryUnaryMultiCallable[_progress_pb2.GetTestStatusRequest, _progress_pb2.GetTestStatusResponse]
     """Returns how far a test is. NOT_FOUND for an unknown test."""
     AnalyzeTest: _aio.UnaryUnaryMultiCallable[_results_pb2.AnalyzeTestRequest, _results_pb2.AnalyzeTestResponse]
-    """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start."""
+    """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+    RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too many analyses wait: send it again shortly.
+    """
     EndTest: _aio.UnaryUnaryMultiCallable[_results_pb2.EndTestRequest, _results_pb2.EndTestResponse]
     """Ends a test, keeps its result and returns it. A test that has ended answers with the result that was kept.
-    NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+    NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too
+    many analyses wait: the test has ended, and the same call gives its result shortly.
     """
     ListTestResults: _aio.UnaryUnaryMultiCallable[_results_pb2.ListTestResultsRequest, _results_pb2.ListTestResultsResponse]
     """Lists the kept analyses of a test. NOT_FOUND for an unknown test."""
@@ -198,7 +201,9 @@ class ABTestServiceServicer:
         request: _results_pb2.AnalyzeTestRequest,
         context: _aio.ServicerContext[_results_pb2.AnalyzeTestRequest, _abc.Awaitable[_results_pb2.AnalyzeTestResponse]],
     ) -> _abc.Awaitable[_results_pb2.AnalyzeTestResponse]:
-        """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start."""
+        """Returns what a test shows by now, and keeps it. NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+        RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too many analyses wait: send it again shortly.
+        """
 
     def EndTest(
         self,
@@ -206,7 +211,8 @@ class ABTestServiceServicer:
         context: _aio.ServicerContext[_results_pb2.EndTestRequest, _abc.Awaitable[_results_pb2.EndTestResponse]],
     ) -> _abc.Awaitable[_results_pb2.EndTestResponse]:
         """Ends a test, keeps its result and returns it. A test that has ended answers with the result that was kept.
-        NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start.
+        NOT_FOUND for an unknown test; FAILED_PRECONDITION before its start. RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where too
+        many analyses wait: the test has ended, and the same call gives its result shortly.
         """
 
     def ListTestResults(
