@@ -173,8 +173,8 @@ def _warn(observed: int, traffic: Traffic, duration: float | None) -> list[str]:
         return ["the campaigns had no users on these days: nothing can be said"]
     if duration is None:
         warnings.append(
-            f"the campaigns' audience is too small: {traffic.reached.users} users came in {traffic.days} days,"
-            " and at the rate of new users lately the test would not have enough within a year"
+            f"the campaigns' audience is too small: {traffic.reached.users} users came in {traffic.days} "
+            "days, and at the rate of new users lately the test would not have enough within a year"
         )
     elif not observed:
         warnings.append(
