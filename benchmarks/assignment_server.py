@@ -51,7 +51,9 @@ async def serve(settings: AbtestSettings, way: str) -> None:
     operations = AssignmentOperations(database, now=lambda: datetime.now(UTC), slot=0)
     methods = AssignmentMethods()
     methods.assignment = operations
-    methods.group_commit = AtOnce(hash_only if way == "hash" else operations.assign_users, batch_size=1)
+    methods.group_commit = AtOnce(
+        hash_only if way == "hash" else operations.assign_users, batch_size=1, most_waiting=10_000
+    )
     service = Service(
         name=SERVICE_NAME,
         register=lambda server: pb_grpc.add_ABTestServiceServicer_to_server(methods, server),
