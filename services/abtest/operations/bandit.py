@@ -15,9 +15,9 @@ from services.abtest.domain.bandit import (
 from services.abtest.domain.changes import ChangeNote
 from services.abtest.domain.model import ABTest, EpochCounts, GroupCounts
 from services.abtest.domain.sample_ratio import check_sample_ratio
-from services.abtest.domain.samples import Stratum
 from services.abtest.operations.changes import open_weight_epoch
 from services.abtest.operations.lookup import lock_test, require_test
+from services.abtest.operations.outcomes import fetch_outcome
 from services.abtest.store import bandits, outcomes
 from services.abtest.store.bandits import KeptBandit
 from services.common.database import Connection, Database
@@ -154,7 +154,8 @@ async def _view(connection: Connection, test_id: str) -> BanditView:
 async def _load_evidence(connection: Connection, test: ABTest) -> BanditEvidence:
     metric = test.design.primary_metric
     assigned = await outcomes.fetch_users(connection, test)
-    cells = await outcomes.fetch_samples(connection, test, metric, assigned)
+    limits = await outcomes.fetch_limits(connection, test)
+    outcome = await fetch_outcome(connection, test, metric, assigned, currency_codes=limits.currency_codes)
     epochs = [
         EpochCounts(
             epoch=epoch,
@@ -167,7 +168,7 @@ async def _load_evidence(connection: Connection, test: ABTest) -> BanditEvidence
     groups = range(len(test.design.groups))
     return BanditEvidence(
         metric=metric,
-        strata=[Stratum(label=str(epoch), groups=samples) for (epoch, _), samples in cells.samples.items()],
+        strata=outcome.strata,
         users=tuple(sum(by_group[index] for by_group in assigned.cells.values()) for index in groups),
         weights=test.epoch.weights,
         ratio_mismatch=check is not None and check.alarms,

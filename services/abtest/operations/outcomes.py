@@ -54,18 +54,29 @@ async def gather_outcomes(
 async def _fetch_metrics(
     connection: Connection, test: ABTest, users: AssignedUsers, cut: Cut, currency_codes: Sequence[str]
 ) -> list[MetricOutcome]:
-    """Return every metric's outcomes by weight epoch; money in several currencies is not added up."""
-    outcomes = []
-    for metric in test.design.metrics:
-        if _counts_money(metric) and len(currency_codes) > 1:
-            reason = f"the groups' campaigns count in {' and '.join(currency_codes)}"
-            outcomes.append(MetricOutcome(metric=metric, strata=(), no_data_reason=reason))
-            continue
-        cells = await store.fetch_samples(
-            connection, test, metric, users, cut, currency_code=_only(currency_codes)
-        )
-        outcomes.append(_outcome(metric, cells))
-    return outcomes
+    """Return every metric's outcomes by weight epoch."""
+    return [
+        await fetch_outcome(connection, test, metric, users, currency_codes=currency_codes, cut=cut)
+        for metric in test.design.metrics
+    ]
+
+
+async def fetch_outcome(
+    connection: Connection,
+    test: ABTest,
+    metric: Metric,
+    users: AssignedUsers,
+    *,
+    currency_codes: Sequence[str],
+    cut: Cut = ALL,
+) -> MetricOutcome:
+    """Return a metric's outcomes by weight epoch; money in several currencies is not added up."""
+    if _counts_money(metric) and len(currency_codes) > 1:
+        reason = f"the groups' campaigns count in {' and '.join(currency_codes)}"
+        return MetricOutcome(metric=metric, strata=(), no_data_reason=reason)
+    currency_code = _only(currency_codes)
+    cells = await store.fetch_samples(connection, test, metric, users, cut, currency_code=currency_code)
+    return _outcome(metric, cells)
 
 
 def _counts_money(metric: Metric) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 
@@ -13,6 +14,7 @@ from gen.campaigns.abtest.v1 import (
     assignments_pb2,
     audit_pb2,
     bandit_pb2,
+    metrics_pb2,
     operations_service_pb2,
     progress_pb2,
     results_pb2,
@@ -164,6 +166,24 @@ async def test_traffic_moves_to_the_better_group_and_assignments_keep_their_prop
     changes = (await world.tests.ListTestChanges(audit_pb2.ListTestChangesRequest(test_id=test_id))).changes
     assert (changes[0].actor, changes[0].action) == ("bandit", "update")
     assert [difference.field for difference in changes[0].differences] == ["traffic_weights"]
+
+
+async def test_money_of_two_currencies_moves_no_weights(world: World, database: DatabaseAddresses) -> None:
+    revenue = metrics_pb2.Metric(metric_type="revenue_per_user")
+    bandit = bandit_pb2.BanditSettings(minimum_users_per_group=20)
+    created = await world.tests.CreateTest(a_test(bandit=bandit, primary_metric=revenue, hash_seed="seed"))
+    await world.convert(await world.enrol(created.test_id, range(400)), {"control": 0.5, "variant": 0.1})
+    connection = await asyncpg.connect(database.admin)
+    await connection.execute("update analytics.events set revenue_micros = 1000000 * (1 + length(user_id))")
+    known = await world.bandit(created.test_id)
+    assert all(group.HasField("value") for group in known.groups)
+    await connection.execute(
+        "update analytics.campaigns set counted_currency_code = left(md5(campaign_id), 3)"
+    )
+    await connection.close()
+    mixed = await world.bandit(created.test_id)
+    assert not any(group.HasField("value") for group in mixed.groups)
+    assert [group.next_traffic_weight for group in mixed.groups] == [0.5, 0.5]
 
 
 async def test_a_bandit_is_refreshed_only_when_it_is_due(world: World) -> None:
