@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import assignments_pb2, results_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
-from services.abtest.domain.analysis import analyze
+from services.abtest.domain.analysis import Analysis, analyze
 from services.abtest.operations import analysis as operations
 from tests.abtest_factories import a_test, add_campaigns, refusal, running_server
 
@@ -22,10 +23,10 @@ class LongAnalysis:
         self.began = threading.Semaphore(0)
         self.go = threading.Event()
 
-    def __call__(self, *arguments: object, **options: object) -> object:
+    def __call__(self, *arguments: Any, **options: Any) -> Analysis:  # noqa: ANN401 (whatever analyze takes)
         self.began.release()
         assert self.go.wait(timeout=30)
-        return analyze(*arguments, **options)  # type: ignore[arg-type]
+        return analyze(*arguments, **options)
 
 
 @pytest.fixture
