@@ -4,7 +4,8 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,8 @@ def listener_of(port: int) -> int | None:
     """Return the id of the process that listens on `port`; None if there is none or it cannot be seen."""
     sockets = _listening_sockets(port)
     for links in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            if any(os.readlink(link) in sockets for link in links.iterdir()):
-                return int(links.parent.name)
-        except OSError:
-            continue  # ended meanwhile, or another user's
+        if not sockets.isdisjoint(_open_files(links)):
+            return int(links.parent.name)
     return None
 
 
@@ -108,6 +106,14 @@ def _taken_error(taken: list[_Taken]) -> RunError:
         f"{len(taken)} ports are taken: {' or '.join(ways)}",
         details=tuple(one.describe() for one in taken),
     )
+
+
+def _open_files(links: Path) -> Iterator[str]:
+    """Yield what a process has open; nothing for one that ended meanwhile, or is another user's."""
+    with suppress(OSError):
+        for link in links.iterdir():
+            with suppress(OSError):  # closed since it was listed, as the listing's own descriptor always is
+                yield os.readlink(link)
 
 
 def _is_taken(setting: str, port: int) -> bool:

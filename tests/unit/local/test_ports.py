@@ -51,6 +51,15 @@ def test_a_child_of_a_run_is_not_to_be_killed_but_its_run(
     assert f"kill {os.getpid()}" not in str(raised.value)
 
 
+def test_a_file_closed_while_it_is_listed_does_not_hide_the_listener() -> None:
+    gap = os.open(os.devnull, os.O_RDONLY)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        os.close(gap)  # the listing of this process's own files now takes a number before the listener's
+        assert listener_of(listener.getsockname()[1]) == os.getpid()
+
+
 def test_a_port_of_a_passing_connection_is_waited_for() -> None:
     with socket.socket() as client:
         port = connect_from_any_port(client)
