@@ -5,7 +5,8 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from deploy.local.postgres import Cluster, running_throwaway_cluster
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEMPLATE = "merchants_db_template"
+FREE_PORTS = range(12_000, 32_000)
 
 T = TypeVar("T")
 
@@ -30,13 +32,22 @@ def run_in_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Return a function that picks a loopback port nobody listens on."""
+    """Return a function that picks a loopback port nobody listens on.
+
+    Ports are counted up from a drawn one, below those that the kernel gives to connections: so neither a
+    connection nor another process that runs tests is likely to take one before its server does.
+    """
+    ports = cycle(FREE_PORTS)
+    start = secrets.randbelow(len(FREE_PORTS))
 
     def pick() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+        for port in islice(ports, len(FREE_PORTS)):
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+        raise RuntimeError("no port is free")
 
+    list(islice(ports, start))
     return pick
 
 
