@@ -43,6 +43,16 @@ select user_id, event_id, merchant_id, event_at, revenue_micros
 from analytics.events
 where campaign_id is null and event_type = 4;
 
+-- Every single event that is kept, in campaigns and outside, by its own time. segment_set_id are the user's segments
+-- when the event came in (null: unsegmented); received_at is when that was, so that a neighbour can go on from where
+-- it stopped.
+create view analytics_v1.user_events as
+select
+    user_id, event_id, event_type, event_at, received_at, campaign_id, merchant_id, channel, segment_set_id,
+    offer_amount_micros, revenue_micros, cost_micros, currency_code, is_machine_open, propensity, policy_version,
+    original_event_id
+from analytics.events;
+
 -- By the offer as sent (null where unknown) and the day of the reporting zone; a refund subtracts from its
 -- original's day and offer.
 create view analytics_v1.campaign_offer_daily as
@@ -60,5 +70,5 @@ group by campaign_id, day, offer_amount_micros;
 grant select on
     analytics_v1.reporting_settings, analytics_v1.campaigns, analytics_v1.merchants, analytics_v1.users,
     analytics_v1.campaign_user_events, analytics_v1.purchases, analytics_v1.campaign_offer_daily,
-    analytics_v1.segment_sets
+    analytics_v1.segment_sets, analytics_v1.user_events
     to analytics, analytics_reader, reporting;
