@@ -25,6 +25,9 @@ PUBLISHED = {
     "purchases": "user_id event_id merchant_id event_at revenue_micros",
     "campaign_offer_daily": "campaign_id day offer_amount_micros impressions views clicks conversions"
     " revenue_micros cost_micros",
+    "user_events": "user_id event_id event_type event_at received_at campaign_id merchant_id channel"
+    " segment_set_id offer_amount_micros revenue_micros cost_micros currency_code is_machine_open propensity"
+    " policy_version original_event_id",
     "user_rfm": "user_id recency_days frequency monetary_micros segment_name as_of currency_code",
     "reporting_settings": "reporting_time_zone sealed_through",
 }

@@ -78,7 +78,11 @@ def test_the_password_is_in_no_command_line(tmp_path: Path) -> None:
     assert "secret-word" not in repr(cluster)
 
 
-@pytest.mark.parametrize("content", ["999999999\n", "not a number\n", f"{os.getpid()}\n"])
+@pytest.mark.parametrize(
+    "content",
+    ["999999999\n", "not a number\n", f"{os.getpid()}\n"],
+    ids=["no process's", "no number", "another process's"],
+)
 def test_a_stale_pid_file_is_removed_even_where_its_number_lives_on(tmp_path: Path, content: str) -> None:
     (tmp_path / "postmaster.pid").write_text(content)
     remove_stale_pid_file(tmp_path)
