@@ -1,8 +1,7 @@
 """What tests show; every analysis is kept as it was given, the one at a test's end as its result."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -18,7 +17,7 @@ from services.abtest.operations.lookup import require_test
 from services.abtest.operations.outcomes import Breakdowns, gather_outcomes
 from services.abtest.store import results
 from services.common.database import Database
-from services.common.errors import ResourceExhaustedError
+from services.common.waiting_room import WaitingRoom
 
 ANALYSES_AT_ONCE: Final = 2
 """Analyses that hold a connection; each may take seconds, and assignments need the others."""
@@ -55,22 +54,7 @@ class AnalysisOperations:
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        self._turns = asyncio.Semaphore(ANALYSES_AT_ONCE)
-        self._under_way = 0
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait for a turn without holding a connection; refuse where too many wait already."""
-        if self._under_way >= ANALYSES_AT_ONCE + MOST_WAITING:
-            raise ResourceExhaustedError(
-                "too many analyses wait; send this one again shortly", reason="TOO_MANY_WAITING"
-            )
-        self._under_way += 1
-        try:
-            async with self._turns:
-                yield
-        finally:
-            self._under_way -= 1
+        self._room = WaitingRoom("analyses", at_once=ANALYSES_AT_ONCE, waiting=MOST_WAITING)
 
     async def analyze_test(self, test_id: str, request: AnalysisRequest) -> tuple[ABTest, KeptAnalysis]:
         """Return what a running test shows by now, or the result that was kept of an ended one.
@@ -80,7 +64,7 @@ class AnalysisOperations:
             FailedPreconditionError: it has never begun.
             ResourceExhaustedError: too many analyses wait.
         """
-        async with self._turn():
+        async with self._room.turn():
             return await self._analyze(test_id, request)
 
     async def _analyze(self, test_id: str, request: AnalysisRequest) -> tuple[ABTest, KeptAnalysis]:
@@ -107,7 +91,7 @@ class AnalysisOperations:
         """
         async with self._database.transaction() as connection:
             await close_test(connection, test_id, note=note, now=self._now())
-        async with self._turn():
+        async with self._room.turn():
             return await self._conclude(test_id)
 
     async def _conclude(self, test_id: str) -> tuple[ABTest, KeptAnalysis]:

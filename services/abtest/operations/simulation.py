@@ -1,12 +1,12 @@
 """Simulations of designs: a few at a time, the rest are refused."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from services.abtest.domain.model import DecisionMethod
 from services.abtest.domain.simulation import SimulationDesign
 from services.abtest.domain.simulation_summary import SimulationSummary
 from services.common.errors import ResourceExhaustedError
+from services.common.waiting_room import WaitingRoom
 
 MOST_CELLS = 20_000_000
 """Simulations x looks x groups: what memory and time bear."""
@@ -33,9 +33,7 @@ class SimulationOperations:
         waiting: int,
     ) -> None:
         self._run = run
-        self._slots = asyncio.Semaphore(at_once)
-        self._room = at_once + waiting
-        self._inside = 0
+        self._room = WaitingRoom("simulations", at_once=at_once, waiting=waiting)
 
     async def simulate(self, design: SimulationDesign) -> SimulationSummary:
         """Return what simulated tests of a design show.
@@ -45,16 +43,8 @@ class SimulationOperations:
             DeadlineExceededError: it took too long.
         """
         require_bounded(design)
-        if self._inside >= self._room:
-            raise ResourceExhaustedError(
-                "too many simulations wait; send this one again shortly", reason="TOO_MANY_WAITING"
-            )
-        self._inside += 1
-        try:
-            async with self._slots:
-                return await self._run(design)
-        finally:
-            self._inside -= 1
+        async with self._room.turn():
+            return await self._run(design)
 
 
 def require_bounded(design: SimulationDesign) -> None:

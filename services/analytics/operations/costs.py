@@ -1,6 +1,5 @@
 """Use cases of imported costs: keep them, counted in every rollup, and list them."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -23,7 +22,7 @@ from services.analytics.store import costs as store
 from services.analytics.store import ingestion as ingestion_store
 from services.analytics.store.rolling import count_cost_changes
 from services.common.database import Database
-from services.common.errors import ResourceExhaustedError
+from services.common.waiting_room import WaitingRoom
 
 MAXIMUM_WAITING = 16
 """Imports that may wait in one process; each holds up to 10,000 costs in memory."""
@@ -68,8 +67,8 @@ class CostOperations:
         self._zone = zone
         self._clock = clock
         self._future = future
-        self._turn = asyncio.Lock()
-        self._under_way = 0
+        # In the database they exclude each other anyway, but whoever waits there holds a connection.
+        self._room = WaitingRoom("imports of costs", at_once=1, waiting=MAXIMUM_WAITING)
 
     async def import_costs(self, sent: Sequence[SentCost]) -> ImportedCosts:
         """Keep costs in the place of those before; what is accepted is durable and counted when this returns.
@@ -78,15 +77,8 @@ class CostOperations:
             ResourceExhaustedError: too many imports wait.
             AbortedError: collisions with other work did not end.
         """
-        if self._under_way > MAXIMUM_WAITING:
-            raise ResourceExhaustedError(
-                "too many imports of costs wait; send this one again shortly", reason="TOO_MANY_WAITING"
-            )
-        self._under_way += 1
-        try:
+        async with self._room.turn():
             return await self._import(sent)
-        finally:
-            self._under_way -= 1
 
     async def _import(self, sent: Sequence[SentCost]) -> ImportedCosts:
         fit, unfit = judge_costs(sent, day_of(self._clock() + self._future, self._zone))
@@ -94,9 +86,7 @@ class CostOperations:
         unmatched: Sequence[Rejection] = ()
         changed = 0
         if fit:
-            # In the database they exclude each other anyway, but whoever waits there holds a connection.
-            async with self._turn:
-                kept, unmatched, changed = await self._retries.run(lambda: self._keep(fit))
+            kept, unmatched, changed = await self._retries.run(lambda: self._keep(fit))
         if changed:
             self._changes.mark_campaigns({cost.campaign_id for cost in kept})
         return ImportedCosts(

@@ -1,8 +1,6 @@
 """Use case: take events in, each once, counted in every rollup before it is acknowledged."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -31,6 +29,7 @@ from services.analytics.store import ingestion as store
 from services.analytics.store import retention as retention_store
 from services.common.database import Connection, Database
 from services.common.errors import ResourceExhaustedError, invalid_field
+from services.common.waiting_room import WaitingRoom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +68,9 @@ class IngestionOperations:
         self._changes = changes
         self._zone = ZoneInfo(settings.reporting_time_zone)
         self._retries = Retries(random)
-        self._turns = asyncio.Semaphore(settings.concurrent_batches)
-        self._under_way = 0
+        self._room = WaitingRoom(
+            "batches", at_once=settings.concurrent_batches, waiting=settings.waiting_batches
+        )
 
     def check_size(self, size: int) -> None:
         """Refuse a batch with too many events; called before anything is read from it."""
@@ -92,25 +92,11 @@ class IngestionOperations:
         if not len(events):
             raise invalid_field("events", "must hold at least one event", "FIELD_REQUIRED")
         self.check_size(len(events))
-        async with self._turn():
+        async with self._room.turn():
             result = await self._retries.run(lambda: self._transact(events))
         if result.accepted:
             self._changes.mark_campaigns({campaign for campaign in events.campaign_id if campaign})
         return result
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait for a turn; refuse where too many wait already, so that memory does not grow."""
-        if self._under_way >= self._settings.concurrent_batches + self._settings.waiting_batches:
-            raise ResourceExhaustedError(
-                "too many batches wait; send this one again shortly", reason="TOO_MANY_WAITING"
-            )
-        self._under_way += 1
-        try:
-            async with self._turns:
-                yield
-        finally:
-            self._under_way -= 1
 
     async def _transact(self, events: EventColumns) -> IngestionResult:
         async with self._database.transaction() as connection:

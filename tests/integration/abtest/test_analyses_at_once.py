@@ -15,6 +15,9 @@ from services.abtest.domain.analysis import Analysis, analyze
 from services.abtest.operations import analysis as operations
 from tests.abtest_factories import a_test, add_campaigns, refusal, running_server
 
+CALLS = 12
+"""More than there are connections."""
+
 
 class LongAnalysis:
     """Analyses as ever, but waits to be let go in whatever thread it is called."""
@@ -30,7 +33,11 @@ class LongAnalysis:
 
 
 @pytest.fixture
-async def abtest(database: DatabaseAddresses) -> AsyncIterator[ABTestServiceStub]:
+async def abtest(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ABTestServiceStub]:
+    """A service where `CALLS` analyses may be under way or wait."""
+    monkeypatch.setattr(operations, "MOST_WAITING", CALLS - operations.ANALYSES_AT_ONCE)
     await add_campaigns(database.admin)
     async with running_server(database.abtest) as stub:
         yield stub
@@ -39,10 +46,9 @@ async def abtest(database: DatabaseAddresses) -> AsyncIterator[ABTestServiceStub
 async def test_analyses_that_take_long_hold_up_no_assignment(
     abtest: ABTestServiceStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    analysing, waiting = LongAnalysis(), 12  # more than there are connections
+    analysing = LongAnalysis()
     monkeypatch.setattr(operations, "analyze", analysing)
-    monkeypatch.setattr(operations, "MOST_WAITING", waiting - operations.ANALYSES_AT_ONCE)
-    test_ids = [(await abtest.CreateTest(a_test())).test_id for _ in range(waiting)]
+    test_ids = [(await abtest.CreateTest(a_test())).test_id for _ in range(CALLS)]
     calls = [
         asyncio.ensure_future(abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id)))
         for test_id in test_ids
