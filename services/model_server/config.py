@@ -192,9 +192,5 @@ def _data_type(tensor: TensorSpec) -> pb.DataType.ValueType:
     return pb.DataType.Value(tensor.datatype.config_name)
 
 
-def _dims(tensor: TensorSpec, *, batched: bool) -> tuple[int, ...]:
-    return tensor.shape[1:] if batched else tensor.shape
-
-
 def _refused(what: str) -> FailedPreconditionError:
     return FailedPreconditionError(f"config.pbtxt {what}", reason="MODEL_CONFIG_INVALID")

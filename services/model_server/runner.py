@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from services.common.errors import ResourceExhaustedError
+from services.common.waiting_room import WaitingRoom
 
 Result = TypeVar("Result")
 
@@ -67,8 +67,7 @@ class Runner:
     def __init__(self, *, workers: int, inline_milliseconds: float, max_waiting: int) -> None:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="inference")
         self._inline_ns = inline_milliseconds * _NANOSECONDS_PER_MILLISECOND
-        self._most = workers + max_waiting
-        self._under_way = 0
+        self._room = WaitingRoom("inferences", at_once=workers, waiting=max_waiting)
 
     async def run(self, work: Callable[[], Result], *, costs: CostBook, size: int) -> Timed[Result]:
         """Return what `work` returns, timed; `costs` learns from it.
@@ -76,25 +75,31 @@ class Runner:
         Raises:
             ResourceExhaustedError: too many wait already.
         """
-        expected = costs.expected_ns(size)
+        expected, asked_ns = costs.expected_ns(size), time.perf_counter_ns()
         if expected is not None and expected <= self._inline_ns:
-            return _measure(work, costs, size, time.perf_counter_ns())
-        if self._under_way >= self._most:
-            raise ResourceExhaustedError(
-                f"{self._under_way} inferences are under way or waiting; try again later",
-                reason="TOO_MANY_WAITING",
+            return _measure(work, costs, size, asked_ns)
+        async with self._room.turn():
+            return await _to_its_end(
+                asyncio.get_running_loop().run_in_executor(
+                    self._executor, _measure, work, costs, size, asked_ns
+                )
             )
-        self._under_way += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, _measure, work, costs, size, time.perf_counter_ns()
-            )
-        finally:
-            self._under_way -= 1
 
     def close(self) -> None:
         """Wait for what runs and end the threads; what still waits is dropped."""
         self._executor.shutdown(cancel_futures=True)
+
+
+async def _to_its_end(computing: asyncio.Future[Result]) -> Result:
+    """Return what is computed; a caller that goes away is gone only then, because a thread cannot be stopped.
+
+    Otherwise callers that come and go would put more and more before the workers.
+    """
+    try:
+        return await asyncio.shield(computing)
+    except asyncio.CancelledError:
+        await asyncio.wait([computing])
+        raise
 
 
 def _measure(work: Callable[[], Result], costs: CostBook, size: int, asked_ns: int) -> Timed[Result]:

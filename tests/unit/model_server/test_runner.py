@@ -73,6 +73,38 @@ async def test_more_than_may_wait_are_refused_and_taken_again_afterwards() -> No
     runner.close()
 
 
+async def test_callers_that_come_and_go_put_nothing_more_before_the_workers() -> None:
+    runner = Runner(workers=1, inline_milliseconds=1.0, max_waiting=1)
+    release, computed = threading.Event(), 0
+
+    def compute() -> None:
+        nonlocal computed
+        release.wait()
+        computed += 1
+
+    first = asyncio.create_task(runner.run(compute, costs=CostBook(), size=1))
+    await asyncio.sleep(0)
+    for _ in range(100):
+        gone = asyncio.create_task(runner.run(compute, costs=CostBook(), size=1))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+    first.cancel()
+    await asyncio.sleep(0)
+    assert not first.done(), "what a thread computes cannot be taken back, and keeps its place"
+    waiting = asyncio.create_task(runner.run(compute, costs=CostBook(), size=1))
+    await asyncio.sleep(0)
+    with pytest.raises(ResourceExhaustedError):
+        await runner.run(compute, costs=CostBook(), size=1)
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await waiting
+    assert computed == 2
+    runner.close()
+
+
 async def test_waiting_and_computing_are_timed_apart() -> None:
     runner = Runner(workers=1, inline_milliseconds=0, max_waiting=1)
     release = threading.Event()
