@@ -79,6 +79,7 @@ lock: environment-run ## recompile requirements/*.txt from pyproject.toml
 	$(call compile,test) --annotate
 	@for group in $(LOCKS); do $(call compile,$$group) --no-annotate -c requirements/test.txt || exit 1; done
 	$(call compile,interop) --no-annotate  # unconstrained: public clients want an older protobuf
+	$(call compile,bench_peers) --no-annotate
 	@! grep -n '://' requirements/*.txt || { echo "a lock names an address" >&2; exit 1; }
 
 compile = $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \

@@ -16,7 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local.bootstrap import DatabaseAddresses
-from tests.environments import make_environment
+from tools.environments import make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = {

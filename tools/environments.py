@@ -1,9 +1,13 @@
-"""Environments of their own for tests: made from a hashed lock, by uv where this one has it, else by pip."""
+"""Environments of their own: made from a hashed lock, by uv where this one has it, else by pip."""
 
+import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+_STAMP = "lock.sha256"
 
 
 class InstallError(Exception):
@@ -20,6 +24,25 @@ def make_environment(folder: Path, lock: Path) -> Path:
         _run([str(uv), "pip", "install", "--system-certs", "--python", str(python), *options])
     except (InstallError, OSError):  # no uv, or an index that only pip's own settings name
         _run([str(python), "-m", "pip", "install", "--quiet", *options])
+    return python
+
+
+def keep_environment(folder: Path, lock: Path) -> Path:
+    """Return the interpreter of the environment `folder`; made where it is absent or `lock` has changed.
+
+    Raises:
+        InstallError: it cannot be made here; nothing of it is left.
+    """
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    stamp, python = folder / _STAMP, folder / "bin" / "python"
+    if stamp.is_file() and stamp.read_text() == digest:
+        return python
+    try:
+        make_environment(folder, lock)
+    except InstallError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    stamp.write_text(digest)
     return python
 
 
