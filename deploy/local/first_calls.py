@@ -23,11 +23,11 @@ _LONGEST_LINE = 160
 
 _OFFER_CLIENT = """\
 import grpc
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2, optimizer_service_pb2_grpc
+from gen.campaigns.optimizer.v1 import offers_pb2, optimizer_service_pb2_grpc
 
 with grpc.insecure_channel("{target}") as channel:
     optimizer = optimizer_service_pb2_grpc.OptimizerServiceStub(channel)
-    request = optimizer_service_pb2.OptimizeOfferRequest(campaign_id="{campaign_id}")
+    request = offers_pb2.OptimizeOfferRequest(campaign_id="{campaign_id}")
     offer = optimizer.OptimizeOffer(request, timeout=10)
     rate = offer.predicted_conversion_rate
     print(f"offer ${{offer.offer_amount:.2f}}, of whose views {{rate:.2%}} should convert")

@@ -1,81 +1,159 @@
-"""The composition root: where the database, the model server's client and the servicer meet."""
+"""The composition root: where database, model server, operations and servicers meet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as pb
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2_grpc as pb_grpc
+from gen.campaigns.optimizer.v1 import operations_service_pb2, optimizer_service_pb2
+from gen.campaigns.optimizer.v1.operations_service_pb2_grpc import (
+    add_OptimizerOperationsServiceServicer_to_server,
+)
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import add_OptimizerServiceServicer_to_server
 from services.common import grpc_server
 from services.common.database import Database
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import Service
+from services.common.job_operations import JobOperations
+from services.common.jobs import Job, JobRunner
 from services.optimizer.model_client import ModelClient
-from services.optimizer.operations import Operations, Trainer
-from services.optimizer.servicer import OptimizerServicer
+from services.optimizer.operations.lookup import LiveModel
+from services.optimizer.operations.offers import OfferOperations
+from services.optimizer.operations.training import Trainer, TrainingOperations
+from services.optimizer.servicer.operations import OperationsServicer
+from services.optimizer.servicer.optimizer import OptimizerServicer
 from services.optimizer.settings import OptimizerSettings
 from services.optimizer.training_process import TrainingProcess
 
-SERVICE_NAME = pb.DESCRIPTOR.services_by_name["OptimizerService"].full_name
-
-
-def now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
+SERVICE_NAME = optimizer_service_pb2.DESCRIPTOR.services_by_name["OptimizerService"].full_name
+OPERATIONS_SERVICE_NAME = operations_service_pb2.DESCRIPTOR.services_by_name[
+    "OptimizerOperationsService"
+].full_name
+JOB_STATEMENT_SECONDS = 3600.0
+"""A job may read all events; a request may not."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenService:
-    """The service to register, and the operations behind it."""
+class Surroundings:
+    """What every operation is built from: settings, the model server, the way of training, the clock."""
 
-    service: Service
-    operations: Operations
+    settings: OptimizerSettings
+    models: ModelClient
+    trainer: Trainer
+    live: LiveModel
+    now: Callable[[], datetime]
 
 
 @asynccontextmanager
-async def open_service(
-    settings: OptimizerSettings, *, clock: Callable[[], datetime] = now, trainer: Trainer | None = None
-) -> AsyncIterator[OpenService]:
-    """Connect, and give the service that answers; everything is closed with the block.
+async def open_services(
+    settings: OptimizerSettings,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    trainer: Trainer | None = None,
+) -> AsyncIterator[tuple[Sequence[Service], Database]]:
+    """Connect, and give the services that answer; everything is closed with the block.
 
     Args:
         settings: where the database, the model server and the model repository are.
-        clock: what time it is.
+        now: the clock that every time kept comes from.
         trainer: instead of a process of its own per training.
     """
-    database = await Database.open(
-        settings.database_url, application_name="optimizer", max_size=settings.database_connections
-    )
-    channel = open_channel(settings.model_server_address, max_message_bytes=settings.max_message_bytes)
-    operations = Operations(
-        database=database,
-        models=ModelClient(
-            channel,
-            inference_seconds=settings.inference_timeout_seconds,
-            load_seconds=settings.load_timeout_seconds,
-        ),
-        trainer=trainer
-        or TrainingProcess(
-            database_url=settings.database_url,
-            repository=settings.repository,
-            timeout_seconds=settings.training_timeout_seconds,
-        ),
-        clock=clock,
-    )
-    servicer = OptimizerServicer(operations)
-    try:
-        yield OpenService(
-            service=Service(
-                name=SERVICE_NAME,
-                register=lambda server: pb_grpc.add_OptimizerServiceServicer_to_server(servicer, server),
-            ),
-            operations=operations,
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            _open_database(
+                settings,
+                connections=settings.database_connections,
+                statement_timeout_seconds=settings.statement_timeout_seconds,
+            )
         )
+        jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
+        channel = open_channel(settings.model_server_address, max_message_bytes=settings.max_message_bytes)
+        stack.push_async_callback(channel.close)
+        around = Surroundings(
+            settings=settings,
+            models=ModelClient(
+                channel,
+                inference_seconds=settings.inference_timeout_seconds,
+                load_seconds=settings.load_timeout_seconds,
+            ),
+            trainer=trainer or _training_process(settings),
+            live=LiveModel(),
+            now=now,
+        )
+        jobs = _build_jobs(around, jobs_database)
+        runner = JobRunner(
+            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
+        )
+        await runner.register()
+        if settings.jobs_enabled:
+            await stack.enter_async_context(runner.running())
+        operator = OperationsServicer(JobOperations(database, jobs, wake=runner.wake))
+        yield (
+            [
+                Service(
+                    name=SERVICE_NAME,
+                    register=partial(
+                        add_OptimizerServiceServicer_to_server, _build_servicer(around, database)
+                    ),
+                ),
+                Service(
+                    name=OPERATIONS_SERVICE_NAME,
+                    register=partial(add_OptimizerOperationsServiceServicer_to_server, operator),
+                ),
+            ],
+            database,
+        )
+
+
+@asynccontextmanager
+async def _open_database(
+    settings: OptimizerSettings, *, connections: int, statement_timeout_seconds: float
+) -> AsyncIterator[Database]:
+    database = await Database.open(
+        settings.database_url,
+        application_name="optimizer",
+        max_size=connections,
+        statement_timeout_seconds=statement_timeout_seconds,
+    )
+    try:
+        yield database
     finally:
-        await channel.close()
         await database.close()
+
+
+@asynccontextmanager
+async def _open_jobs_database(settings: OptimizerSettings, database: Database) -> AsyncIterator[Database]:
+    """Yield the pool that jobs work on: their own, so that they never take a request's connection."""
+    if not settings.jobs_enabled:
+        yield database
+        return
+    async with _open_database(
+        settings, connections=settings.job_connections, statement_timeout_seconds=JOB_STATEMENT_SECONDS
+    ) as own:
+        yield own
+
+
+def _training_process(settings: OptimizerSettings) -> TrainingProcess:
+    return TrainingProcess(
+        database_url=settings.database_url,
+        repository=settings.repository,
+        timeout_seconds=settings.training_timeout_seconds,
+    )
+
+
+def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:  # noqa: ARG001 (of jobs to come)
+    """Return every job, on the jobs' own connections; the same in all replicas."""
+    return []
+
+
+def _build_servicer(around: Surroundings, database: Database) -> OptimizerServicer:
+    models, now = around.models, around.now
+    return OptimizerServicer(
+        offers=OfferOperations(database, models=models, live=around.live, now=now),
+        training=TrainingOperations(database, models=models, trainer=around.trainer, now=now),
+    )
 
 
 async def serve(
@@ -84,12 +162,12 @@ async def serve(
     stopping: asyncio.Event | None = None,
     on_started: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve until told to stop."""
-    async with open_service(settings) as opened:
+    """Serve until told to stop; ready while the database answers."""
+    async with open_services(settings) as (services, database):
         await grpc_server.serve(
             settings=settings,
-            services=[opened.service],
-            ready=opened.operations.require_database,
+            services=services,
+            ready=database.ping,
             stopping=stopping,
             on_started=on_started,
         )

@@ -27,7 +27,7 @@ from gen.campaigns.analytics.v1 import (
     comparison_pb2,
     metrics_pb2,
 )
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2, optimizer_service_pb2_grpc
+from gen.campaigns.optimizer.v1 import offers_pb2, optimizer_service_pb2_grpc, training_pb2
 from gen.inference import grpc_service_pb2, grpc_service_pb2_grpc
 from services.common import errors
 from services.common.grpc_server import Service, build_server
@@ -129,17 +129,17 @@ class Optimizer(optimizer_service_pb2_grpc.OptimizerServiceServicer):
         self._recorder = recorder
 
     async def OptimizeOffer(
-        self, request: optimizer_service_pb2.OptimizeOfferRequest, context: Context
-    ) -> optimizer_service_pb2.OptimizeOfferResponse:
+        self, request: offers_pb2.OptimizeOfferRequest, context: Context
+    ) -> offers_pb2.OptimizeOfferResponse:
         self._recorder.note(request, context)
-        return optimizer_service_pb2.OptimizeOfferResponse(offer_amount=12.5)
+        return offers_pb2.OptimizeOfferResponse(offer_amount=12.5)
 
     async def TrainModel(
-        self, request: optimizer_service_pb2.TrainModelRequest, context: Context
-    ) -> optimizer_service_pb2.TrainModelResponse:
+        self, request: training_pb2.TrainModelRequest, context: Context
+    ) -> training_pb2.TrainModelResponse:
         self._recorder.note(request, context)
         await asyncio.sleep(UNARY_TIMEOUT_SECONDS * 1.5)
-        return optimizer_service_pb2.TrainModelResponse(status="success", version=1)
+        return training_pb2.TrainModelResponse(status="success", version=1)
 
 
 class ModelServer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):

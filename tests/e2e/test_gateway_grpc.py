@@ -20,7 +20,7 @@ from gen.campaigns.analytics.v1 import (
     catalog_service_pb2_grpc,
     events_pb2,
 )
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2, optimizer_service_pb2_grpc
+from gen.campaigns.optimizer.v1 import offers_pb2, optimizer_service_pb2_grpc
 from gen.inference import grpc_service_pb2, grpc_service_pb2_grpc
 from tests.e2e.gateway_stand import DESCRIPTORS, UNARY_TIMEOUT_SECONDS, Answer, Gateway
 from tools.generate import tool_script
@@ -61,7 +61,7 @@ class TestGrpc:
                 await call
             assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
             assert "is not offered by this version" in str(caught.value.details())
-        offer = await optimizer.OptimizeOffer(optimizer_service_pb2.OptimizeOfferRequest(campaign_id="c1"))
+        offer = await optimizer.OptimizeOffer(offers_pb2.OptimizeOfferRequest(campaign_id="c1"))
         live = await grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel).ServerLive(
             grpc_service_pb2.ServerLiveRequest()
         )

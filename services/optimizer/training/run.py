@@ -11,7 +11,7 @@ from services.optimizer.domain.features import DailyTable
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.training_window import TrainingWindow, window_before
 from services.optimizer.settings import OptimizerSettings
-from services.optimizer.store import Store
+from services.optimizer.store import models, outcomes
 from services.optimizer.training.forest import ExportedForest
 from services.optimizer.training.pipeline import LiveModel, Progress, TrainedModel, train
 from services.optimizer.training.repository import ModelRepository
@@ -51,9 +51,8 @@ async def run_training(settings: OptimizerSettings, end_day: date, *, on_progres
         if trained.verdict.promoted:
             repository.write_config([version, *([live.version] if live else [])])
         async with database.transaction() as connection:
-            store = Store(connection)
-            await store.reject_interrupted_models(_INTERRUPTED, model.trained_at)
-            await store.insert_model(model)
+            await models.reject_interrupted_models(connection, _INTERRUPTED, model.trained_at)
+            await models.insert_model(connection, model)
         return version
     finally:
         await database.close()
@@ -61,11 +60,10 @@ async def run_training(settings: OptimizerSettings, end_day: date, *, on_progres
 
 async def _read(database: Database, window: TrainingWindow) -> tuple[DailyTable, ModelVersion | None, int]:
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        store = Store(connection)
-        table = await store.list_daily_outcomes(window.history_day, window.end_day)
-        live = await store.fetch_live_version()
-        model = None if live is None else await store.fetch_model(live)
-        return table, model, await store.fetch_newest_version()
+        table = await outcomes.list_daily_outcomes(connection, window.history_day, window.end_day)
+        live = await models.fetch_live_version(connection)
+        model = None if live is None else await models.fetch_model(connection, live)
+        return table, model, await models.fetch_newest_version(connection)
 
 
 def _load_live(model: ModelVersion | None, repository: ModelRepository) -> LiveModel | None:

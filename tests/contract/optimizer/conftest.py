@@ -9,7 +9,7 @@ import pytest
 from services.common.database import Database
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.training_window import window_before
-from services.optimizer.store import Store
+from services.optimizer.store import models
 from services.optimizer.training.pipeline import TrainedModel, train
 from services.optimizer.training.repository import ModelRepository
 from tests.contract.optimizer.harness import NOON
@@ -31,7 +31,7 @@ class Trained:
         database = await Database.open(database_url, application_name="test")
         try:
             async with database.transaction() as connection:
-                await Store(connection).insert_model(self.describe(version))
+                await models.insert_model(connection, self.describe(version))
         finally:
             await database.close()
 

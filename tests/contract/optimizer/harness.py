@@ -18,8 +18,8 @@ from services.model_server import server as model_server
 from services.model_server.settings import ModelServerSettings
 from services.optimizer.domain.features import DailyRow
 from services.optimizer.domain.training_progress import TrainingProgress
-from services.optimizer.operations import Trainer
-from services.optimizer.server import open_service
+from services.optimizer.operations.training import Trainer
+from services.optimizer.server import open_services
 from services.optimizer.settings import OptimizerSettings
 from services.optimizer.training.run import run_training
 from tests.unit.optimizer.synthetic import END_DAY, MEAN_REVENUE
@@ -146,6 +146,7 @@ def optimizer_settings(database_url: str, repository: Path, model_port: int) -> 
         model_server_address=f"127.0.0.1:{model_port}",
         port=0,
         metrics_port=0,
+        jobs_enabled=False,
     )
 
 
@@ -157,8 +158,8 @@ async def running_optimizer(
     trainer: Trainer | None = None,
 ) -> AsyncIterator[OptimizerServiceStub]:
     """Serve the optimizer and yield a real stub to it."""
-    async with open_service(settings, clock=clock, trainer=trainer) as opened:
-        server = build_server(settings=settings, services=[opened.service])
+    async with open_services(settings, now=clock, trainer=trainer) as (services, _):
+        server = build_server(settings=settings, services=services)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:

@@ -1,7 +1,7 @@
 """OptimizeOffer through a real stub: what it answers, what it refuses, and what it costs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as pb
+from gen.campaigns.optimizer.v1 import training_pb2
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest as Request
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferResponse
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from gen.campaigns.type.v1 import campaign_pb2
 from gen.inference import grpc_service_pb2 as inference_pb
@@ -28,7 +30,6 @@ from tests.contract.optimizer.harness import (
 from tests.unit.optimizer.synthetic import MEAN_REVENUE, build_world, true_rate
 
 FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
-Request = pb.OptimizeOfferRequest
 
 
 @pytest.fixture
@@ -269,7 +270,7 @@ async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_
     async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub:
         refused = await refusal(stub, request)
         with pytest.raises(grpc.aio.AioRpcError) as training:
-            await stub.TrainModel(pb.TrainModelRequest(), timeout=5)
+            await stub.TrainModel(training_pb2.TrainModelRequest(), timeout=5)
         async with running_model_server(tmp_path, port):
             answer = await answer_when_back(stub, request)
         again = await refusal(stub, request)
@@ -279,7 +280,7 @@ async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_
     assert (again.code, again.reason) == ("UNAVAILABLE", "PEER_UNAVAILABLE")
 
 
-async def answer_when_back(stub: OptimizerServiceStub, request: Request) -> pb.OptimizeOfferResponse:
+async def answer_when_back(stub: OptimizerServiceStub, request: Request) -> OptimizeOfferResponse:
     """Ask until the server is back; the channel reconnects by itself within about a second."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 20
@@ -343,20 +344,3 @@ async def test_the_live_version_is_asked_for_by_number(
         statistics = await models.ModelStatistics(inference_pb.ModelStatisticsRequest(name="conversion"))
     assert answer.model_version == 1
     assert {served.version: served.execution_count for served in statistics.model_stats} == {"1": 1, "2": 0}
-
-
-async def test_what_is_not_built_yet_is_unimplemented(database: DatabaseAddresses, tmp_path: Path) -> None:
-    async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, 1)) as stub:
-        calls: list[Awaitable[object]] = [
-            stub.PredictCampaign(pb.PredictCampaignRequest()),
-            stub.OptimizeSendTime(pb.OptimizeSendTimeRequest()),
-            stub.GetMerchantAffinity(pb.GetMerchantAffinityRequest()),
-            stub.RecommendCampaigns(pb.RecommendCampaignsRequest()),
-            stub.GetOptimizationRecommendations(pb.GetOptimizationRecommendationsRequest()),
-            stub.GetSegmentRecommendations(pb.GetSegmentRecommendationsRequest()),
-        ]
-        for call in calls:
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await call
-            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-            assert refusal_of(refused.value).reason == "METHOD_NOT_OFFERED"

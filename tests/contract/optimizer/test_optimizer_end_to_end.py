@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as pb
+from gen.campaigns.optimizer.v1 import training_pb2
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from services.optimizer.domain.features import FEATURE_NAMES
 from tests.contract.optimizer.harness import (
     fetch_rows,
@@ -30,14 +31,14 @@ async def test_training_makes_a_model_live_that_recommends_good_offers(
         running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
     ):
         with pytest.raises(grpc.aio.AioRpcError) as untrained:
-            await stub.OptimizeOffer(pb.OptimizeOfferRequest(campaign_id="campaign-0"))
+            await stub.OptimizeOffer(OptimizeOfferRequest(campaign_id="campaign-0"))
         assert refusal_of(untrained.value).reason == "MODEL_NOT_TRAINED"
         assert untrained.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
-        trained = await stub.TrainModel(pb.TrainModelRequest())
+        trained = await stub.TrainModel(training_pb2.TrainModelRequest())
         misses = []
         for campaign in range(len(world.campaign_types)):
-            answer = await stub.OptimizeOffer(pb.OptimizeOfferRequest(campaign_id=f"campaign-{campaign}"))
+            answer = await stub.OptimizeOffer(OptimizeOfferRequest(campaign_id=f"campaign-{campaign}"))
             misses.append(abs(answer.offer_amount - world.best_offer(campaign)))
 
     assert trained.status == "success", trained.reason

@@ -17,7 +17,7 @@ from gen.campaigns.analytics.v1 import (
     ranking_pb2,
     trends_pb2,
 )
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2
+from gen.campaigns.optimizer.v1 import affinity_pb2, offers_pb2, send_time_pb2, training_pb2
 from gen.campaigns.type.v1 import campaign_pb2, error_reason_pb2, range_pb2
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -132,6 +132,10 @@ OPTIMIZER = {
     "GetOptimizationRecommendations": [("GET", "/api/optimize/recommendations/{campaign_id}")],
     "GetSegmentRecommendations": [("GET", "/api/optimize/segments/{campaign_id}")],
 }
+OPTIMIZER_OPERATIONS = {
+    "ListJobs": [("GET", "/api/optimize/jobs")],
+    "RunJob": [("POST", "/api/optimize/jobs/{job_name}/run")],
+}
 INFERENCE = [
     *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
     *("ModelConfig", "ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
@@ -146,6 +150,7 @@ SERVICES: dict[str, dict[str, list[tuple[str, str]]]] = {
     "campaigns.abtest.v1.ABTestExportService": ABTEST_EXPORT,
     "campaigns.abtest.v1.ABTestOperationsService": ABTEST_OPERATIONS,
     "campaigns.optimizer.v1.OptimizerService": OPTIMIZER,
+    "campaigns.optimizer.v1.OptimizerOperationsService": OPTIMIZER_OPERATIONS,
     "inference.GRPCInferenceService": {name: [] for name in INFERENCE},
 }
 DESIGNED = {
@@ -217,9 +222,9 @@ FIELDS: dict[Descriptor, tuple[str, ...]] = {
     results_pb2.GroupResult.DESCRIPTOR: ("group", "users", "conversions", "conversion_rate"),
     assignments_pb2.AssignUserResponse.DESCRIPTOR: ("assigned_group",),
     assignments_pb2.GetUserTestGroupResponse.DESCRIPTOR: ("assigned_group",),
-    optimizer_service_pb2.TrainModelRequest.DESCRIPTOR: ("as_of",),
-    optimizer_service_pb2.TrainModelResponse.DESCRIPTOR: ("status", "r2_score", "mae", "samples", "version"),
-    optimizer_service_pb2.OptimizeOfferRequest.DESCRIPTOR: (
+    training_pb2.TrainModelRequest.DESCRIPTOR: ("as_of",),
+    training_pb2.TrainModelResponse.DESCRIPTOR: ("status", "r2_score", "mae", "samples", "version"),
+    offers_pb2.OptimizeOfferRequest.DESCRIPTOR: (
         *(
             "campaign_id",
             "campaign_type",
@@ -229,15 +234,15 @@ FIELDS: dict[Descriptor, tuple[str, ...]] = {
             "objective",
         ),
     ),
-    optimizer_service_pb2.OptimizeOfferResponse.DESCRIPTOR: (
+    offers_pb2.OptimizeOfferResponse.DESCRIPTOR: (
         *("offer_amount", "predicted_conversion_rate", "expected_improvement_percent", "confidence"),
         "response_curve",
     ),
-    optimizer_service_pb2.OptimizeSendTimeResponse.DESCRIPTOR: (
+    send_time_pb2.OptimizeSendTimeResponse.DESCRIPTOR: (
         *("optimal_hour", "optimal_day", "optimal_window", "top_hours", "expected_conversion_rate"),
         *("confidence", "time_zone"),
     ),
-    optimizer_service_pb2.MerchantAffinity.DESCRIPTOR: (
+    affinity_pb2.MerchantAffinity.DESCRIPTOR: (
         *("merchant_id", "merchant_name", "affinity_score", "reasons"),
     ),
 }

@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as pb
+from gen.campaigns.optimizer.v1 import offers_pb2
+from gen.campaigns.optimizer.v1 import training_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.errors import AbortedError, FailedPreconditionError
 from services.common.wire import datetime_to_timestamp
@@ -66,7 +67,7 @@ async def test_a_model_of_noise_is_kept_as_rejected(database: DatabaseAddresses,
     ):
         trained = await stub.TrainModel(pb.TrainModelRequest())
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stub.OptimizeOffer(pb.OptimizeOfferRequest(campaign_id="campaign-0"))
+            await stub.OptimizeOffer(offers_pb2.OptimizeOfferRequest(campaign_id="campaign-0"))
     assert trained.status == "rejected"
     assert "does not beat the mean conversion rate of each campaign type" in trained.reason
     assert trained.r2_score < 0.05
@@ -92,7 +93,7 @@ async def test_a_second_training_must_beat_the_live_version(
         await insert_world(database.admin, recent)
         times[0] = datetime.combine(LATER + timedelta(days=40), time(12), tzinfo=UTC)
         newer = await stub.TrainModel(pb.TrainModelRequest())
-        answer = await stub.OptimizeOffer(pb.OptimizeOfferRequest(campaign_id="campaign-0"))
+        answer = await stub.OptimizeOffer(offers_pb2.OptimizeOfferRequest(campaign_id="campaign-0"))
         earlier = await stub.TrainModel(
             pb.TrainModelRequest(as_of=datetime_to_timestamp(NOON - timedelta(days=10)))
         )

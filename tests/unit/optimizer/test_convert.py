@@ -7,10 +7,12 @@ from typing import cast
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as pb
+from gen.campaigns.optimizer.v1 import training_pb2
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest as Request
 from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import InvalidArgumentError
-from services.optimizer import convert
+from services.optimizer.convert import offers as convert
+from services.optimizer.convert import training as trainings
 from services.optimizer.domain.campaigns import PlannedCampaign
 from services.optimizer.domain.model_version import ModelStatus, ModelVersion, Scores
 from services.optimizer.domain.objectives import Objective
@@ -19,7 +21,6 @@ from tests.unit.optimizer.examples import MODEL
 
 FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
 UNKNOWN_TYPE = cast("campaign_pb2.CampaignType.ValueType", 99)
-Request = pb.OptimizeOfferRequest
 
 
 @pytest.mark.parametrize(
@@ -77,14 +78,14 @@ def test_a_campaign_or_a_plan_is_read() -> None:
 
 
 def test_the_time_asked_for_is_read() -> None:
-    request = pb.TrainModelRequest(as_of=Timestamp(seconds=86_400))
-    assert convert.as_of_from_proto(request) == datetime(1970, 1, 2, tzinfo=UTC)
-    assert convert.as_of_from_proto(pb.TrainModelRequest()) is None
+    request = training_pb2.TrainModelRequest(as_of=Timestamp(seconds=86_400))
+    assert trainings.as_of_from_proto(request) == datetime(1970, 1, 2, tzinfo=UTC)
+    assert trainings.as_of_from_proto(training_pb2.TrainModelRequest()) is None
 
 
 def test_a_live_model_is_a_success_and_any_other_says_why() -> None:
-    live = convert.model_to_proto(MODEL)
-    rejected = convert.model_to_proto(replace(MODEL, status=ModelStatus.REJECTED, status_reason="worse"))
+    live = trainings.model_to_proto(MODEL)
+    rejected = trainings.model_to_proto(replace(MODEL, status=ModelStatus.REJECTED, status_reason="worse"))
     assert (live.status, live.reason) == ("success", "")
     assert (rejected.status, rejected.reason) == ("rejected", "worse")
     assert live.samples == MODEL.data.fitted_rows
@@ -93,7 +94,7 @@ def test_a_live_model_is_a_success_and_any_other_says_why() -> None:
 
 def test_an_undefined_score_is_unset() -> None:
     undefined = Scores(**{**vars(MODEL.scores), "r2_score": None, "type_mean_r2_score": None})
-    answer = convert.model_to_proto(replace(MODEL, scores=undefined))
+    answer = trainings.model_to_proto(replace(MODEL, scores=undefined))
     assert not answer.HasField("r2_score")
     assert answer.HasField("mae")
     assert [score.HasField("r2_score") for score in answer.baselines] == [True, False]
@@ -106,6 +107,6 @@ def test_an_undefined_score_is_unset() -> None:
 def test_a_streams_messages(
     event: TrainingProgress | ModelVersion, progress: float, has_result: bool
 ) -> None:
-    message = convert.training_event_to_proto(event)
+    message = trainings.training_event_to_proto(event)
     assert message.progress == progress
     assert message.HasField("result") is has_result

@@ -3,7 +3,14 @@
 import grpc
 import warnings
 
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2
+from gen.campaigns.optimizer.v1 import affinity_pb2 as campaigns_dot_optimizer_dot_v1_dot_affinity__pb2
+from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2
+from gen.campaigns.optimizer.v1 import offers_pb2 as campaigns_dot_optimizer_dot_v1_dot_offers__pb2
+from gen.campaigns.optimizer.v1 import prediction_pb2 as campaigns_dot_optimizer_dot_v1_dot_prediction__pb2
+from gen.campaigns.optimizer.v1 import recommendations_pb2 as campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2
+from gen.campaigns.optimizer.v1 import segments_pb2 as campaigns_dot_optimizer_dot_v1_dot_segments__pb2
+from gen.campaigns.optimizer.v1 import send_time_pb2 as campaigns_dot_optimizer_dot_v1_dot_send__time__pb2
+from gen.campaigns.optimizer.v1 import training_pb2 as campaigns_dot_optimizer_dot_v1_dot_training__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -42,48 +49,48 @@ class OptimizerServiceStub:
         """
         self.TrainModel = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/TrainModel',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelResponse.FromString,
                 _registered_method=True)
         self.TrainModelWithProgress = channel.unary_stream(
                 '/campaigns.optimizer.v1.OptimizerService/TrainModelWithProgress',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelWithProgressRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelWithProgressResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressResponse.FromString,
                 _registered_method=True)
         self.OptimizeOffer = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/OptimizeOffer',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeOfferRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeOfferResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferResponse.FromString,
                 _registered_method=True)
         self.PredictCampaign = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/PredictCampaign',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.PredictCampaignRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.PredictCampaignResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_prediction__pb2.PredictCampaignRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_prediction__pb2.PredictCampaignResponse.FromString,
                 _registered_method=True)
         self.OptimizeSendTime = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/OptimizeSendTime',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeSendTimeRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeSendTimeResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_send__time__pb2.OptimizeSendTimeRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_send__time__pb2.OptimizeSendTimeResponse.FromString,
                 _registered_method=True)
         self.GetMerchantAffinity = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/GetMerchantAffinity',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetMerchantAffinityRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetMerchantAffinityResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_affinity__pb2.GetMerchantAffinityRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_affinity__pb2.GetMerchantAffinityResponse.FromString,
                 _registered_method=True)
         self.RecommendCampaigns = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/RecommendCampaigns',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.RecommendCampaignsRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.RecommendCampaignsResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2.RecommendCampaignsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2.RecommendCampaignsResponse.FromString,
                 _registered_method=True)
         self.GetOptimizationRecommendations = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/GetOptimizationRecommendations',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetOptimizationRecommendationsRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetOptimizationRecommendationsResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsResponse.FromString,
                 _registered_method=True)
         self.GetSegmentRecommendations = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/GetSegmentRecommendations',
-                request_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetSegmentRecommendationsRequest.SerializeToString,
-                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetSegmentRecommendationsResponse.FromString,
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_segments__pb2.GetSegmentRecommendationsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_segments__pb2.GetSegmentRecommendationsResponse.FromString,
                 _registered_method=True)
 
 
@@ -170,48 +177,48 @@ def add_OptimizerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'TrainModel': grpc.unary_unary_rpc_method_handler(
                     servicer.TrainModel,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelResponse.SerializeToString,
             ),
             'TrainModelWithProgress': grpc.unary_stream_rpc_method_handler(
                     servicer.TrainModelWithProgress,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelWithProgressRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelWithProgressResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressResponse.SerializeToString,
             ),
             'OptimizeOffer': grpc.unary_unary_rpc_method_handler(
                     servicer.OptimizeOffer,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeOfferRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeOfferResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferResponse.SerializeToString,
             ),
             'PredictCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.PredictCampaign,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.PredictCampaignRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.PredictCampaignResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_prediction__pb2.PredictCampaignRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_prediction__pb2.PredictCampaignResponse.SerializeToString,
             ),
             'OptimizeSendTime': grpc.unary_unary_rpc_method_handler(
                     servicer.OptimizeSendTime,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeSendTimeRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeSendTimeResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_send__time__pb2.OptimizeSendTimeRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_send__time__pb2.OptimizeSendTimeResponse.SerializeToString,
             ),
             'GetMerchantAffinity': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMerchantAffinity,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetMerchantAffinityRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetMerchantAffinityResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_affinity__pb2.GetMerchantAffinityRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_affinity__pb2.GetMerchantAffinityResponse.SerializeToString,
             ),
             'RecommendCampaigns': grpc.unary_unary_rpc_method_handler(
                     servicer.RecommendCampaigns,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.RecommendCampaignsRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.RecommendCampaignsResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2.RecommendCampaignsRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2.RecommendCampaignsResponse.SerializeToString,
             ),
             'GetOptimizationRecommendations': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOptimizationRecommendations,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetOptimizationRecommendationsRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetOptimizationRecommendationsResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsResponse.SerializeToString,
             ),
             'GetSegmentRecommendations': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSegmentRecommendations,
-                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetSegmentRecommendationsRequest.FromString,
-                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetSegmentRecommendationsResponse.SerializeToString,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_segments__pb2.GetSegmentRecommendationsRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_segments__pb2.GetSegmentRecommendationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -245,8 +252,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/TrainModel',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -272,8 +279,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/TrainModelWithProgress',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelWithProgressRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.TrainModelWithProgressResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -299,8 +306,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/OptimizeOffer',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeOfferRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeOfferResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -326,8 +333,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/PredictCampaign',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.PredictCampaignRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.PredictCampaignResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_prediction__pb2.PredictCampaignRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_prediction__pb2.PredictCampaignResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -353,8 +360,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/OptimizeSendTime',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeSendTimeRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.OptimizeSendTimeResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_send__time__pb2.OptimizeSendTimeRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_send__time__pb2.OptimizeSendTimeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -380,8 +387,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/GetMerchantAffinity',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetMerchantAffinityRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetMerchantAffinityResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_affinity__pb2.GetMerchantAffinityRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_affinity__pb2.GetMerchantAffinityResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -407,8 +414,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/RecommendCampaigns',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.RecommendCampaignsRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.RecommendCampaignsResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2.RecommendCampaignsRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2.RecommendCampaignsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -434,8 +441,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/GetOptimizationRecommendations',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetOptimizationRecommendationsRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetOptimizationRecommendationsResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -461,8 +468,8 @@ class OptimizerService:
             request,
             target,
             '/campaigns.optimizer.v1.OptimizerService/GetSegmentRecommendations',
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetSegmentRecommendationsRequest.SerializeToString,
-            campaigns_dot_optimizer_dot_v1_dot_optimizer__service__pb2.GetSegmentRecommendationsResponse.FromString,
+            campaigns_dot_optimizer_dot_v1_dot_segments__pb2.GetSegmentRecommendationsRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_segments__pb2.GetSegmentRecommendationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

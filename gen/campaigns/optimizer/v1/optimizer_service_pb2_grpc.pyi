@@ -3,7 +3,14 @@
 isort:skip_file
 """
 
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as _optimizer_service_pb2
+from gen.campaigns.optimizer.v1 import affinity_pb2 as _affinity_pb2
+from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as _campaigns_for_user_pb2
+from gen.campaigns.optimizer.v1 import offers_pb2 as _offers_pb2
+from gen.campaigns.optimizer.v1 import prediction_pb2 as _prediction_pb2
+from gen.campaigns.optimizer.v1 import recommendations_pb2 as _recommendations_pb2
+from gen.campaigns.optimizer.v1 import segments_pb2 as _segments_pb2
+from gen.campaigns.optimizer.v1 import send_time_pb2 as _send_time_pb2
+from gen.campaigns.optimizer.v1 import training_pb2 as _training_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 
@@ -21,33 +28,33 @@ class OptimizerServiceStub:
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    TrainModel: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.TrainModelRequest, _optimizer_service_pb2.TrainModelResponse]
+    TrainModel: _aio.UnaryUnaryMultiCallable[_training_pb2.TrainModelRequest, _training_pb2.TrainModelResponse]
     """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
     done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
     runs.
     """
-    TrainModelWithProgress: _aio.UnaryStreamMultiCallable[_optimizer_service_pb2.TrainModelWithProgressRequest, _optimizer_service_pb2.TrainModelWithProgressResponse]
+    TrainModelWithProgress: _aio.UnaryStreamMultiCallable[_training_pb2.TrainModelWithProgressRequest, _training_pb2.TrainModelWithProgressResponse]
     """Does what TrainModel does and says how far it is; the last message has the result. A caller who leaves stops
     the training.
     """
-    OptimizeOffer: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.OptimizeOfferRequest, _optimizer_service_pb2.OptimizeOfferResponse]
+    OptimizeOffer: _aio.UnaryUnaryMultiCallable[_offers_pb2.OptimizeOfferRequest, _offers_pb2.OptimizeOfferResponse]
     """Returns the offer to make in a campaign, or in one that is only planned, and the whole response curve.
     NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no offer has support in the data, or where the
     objective needs revenue and none is known.
     """
-    PredictCampaign: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.PredictCampaignRequest, _optimizer_service_pb2.PredictCampaignResponse]
+    PredictCampaign: _aio.UnaryUnaryMultiCallable[_prediction_pb2.PredictCampaignRequest, _prediction_pb2.PredictCampaignResponse]
     """Returns what a planned campaign is expected to do."""
-    OptimizeSendTime: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.OptimizeSendTimeRequest, _optimizer_service_pb2.OptimizeSendTimeResponse]
+    OptimizeSendTime: _aio.UnaryUnaryMultiCallable[_send_time_pb2.OptimizeSendTimeRequest, _send_time_pb2.OptimizeSendTimeResponse]
     """Returns when to send to a user, in the user's own time zone. A user without history of their own is answered
     for by their segment or by everybody, and `source` says so.
     """
-    GetMerchantAffinity: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.GetMerchantAffinityRequest, _optimizer_service_pb2.GetMerchantAffinityResponse]
+    GetMerchantAffinity: _aio.UnaryUnaryMultiCallable[_affinity_pb2.GetMerchantAffinityRequest, _affinity_pb2.GetMerchantAffinityResponse]
     """Ranks merchants for a user."""
-    RecommendCampaigns: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.RecommendCampaignsRequest, _optimizer_service_pb2.RecommendCampaignsResponse]
+    RecommendCampaigns: _aio.UnaryUnaryMultiCallable[_campaigns_for_user_pb2.RecommendCampaignsRequest, _campaigns_for_user_pb2.RecommendCampaignsResponse]
     """Ranks the active campaigns to show to a user."""
-    GetOptimizationRecommendations: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.GetOptimizationRecommendationsRequest, _optimizer_service_pb2.GetOptimizationRecommendationsResponse]
+    GetOptimizationRecommendations: _aio.UnaryUnaryMultiCallable[_recommendations_pb2.GetOptimizationRecommendationsRequest, _recommendations_pb2.GetOptimizationRecommendationsResponse]
     """Returns what to change in a campaign. NOT_FOUND for an unknown campaign."""
-    GetSegmentRecommendations: _aio.UnaryUnaryMultiCallable[_optimizer_service_pb2.GetSegmentRecommendationsRequest, _optimizer_service_pb2.GetSegmentRecommendationsResponse]
+    GetSegmentRecommendations: _aio.UnaryUnaryMultiCallable[_segments_pb2.GetSegmentRecommendationsRequest, _segments_pb2.GetSegmentRecommendationsResponse]
     """Ranks the segments to send a campaign to. NOT_FOUND for an unknown campaign."""
 
 class OptimizerServiceServicer:
@@ -61,9 +68,9 @@ class OptimizerServiceServicer:
 
     def TrainModel(
         self,
-        request: _optimizer_service_pb2.TrainModelRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.TrainModelRequest, _abc.Awaitable[_optimizer_service_pb2.TrainModelResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.TrainModelResponse]:
+        request: _training_pb2.TrainModelRequest,
+        context: _aio.ServicerContext[_training_pb2.TrainModelRequest, _abc.Awaitable[_training_pb2.TrainModelResponse]],
+    ) -> _abc.Awaitable[_training_pb2.TrainModelResponse]:
         """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
         done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
         runs.
@@ -71,18 +78,18 @@ class OptimizerServiceServicer:
 
     def TrainModelWithProgress(
         self,
-        request: _optimizer_service_pb2.TrainModelWithProgressRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.TrainModelWithProgressRequest, _abc.AsyncIterator[_optimizer_service_pb2.TrainModelWithProgressResponse]],
-    ) -> _abc.AsyncIterator[_optimizer_service_pb2.TrainModelWithProgressResponse]:
+        request: _training_pb2.TrainModelWithProgressRequest,
+        context: _aio.ServicerContext[_training_pb2.TrainModelWithProgressRequest, _abc.AsyncIterator[_training_pb2.TrainModelWithProgressResponse]],
+    ) -> _abc.AsyncIterator[_training_pb2.TrainModelWithProgressResponse]:
         """Does what TrainModel does and says how far it is; the last message has the result. A caller who leaves stops
         the training.
         """
 
     def OptimizeOffer(
         self,
-        request: _optimizer_service_pb2.OptimizeOfferRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.OptimizeOfferRequest, _abc.Awaitable[_optimizer_service_pb2.OptimizeOfferResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.OptimizeOfferResponse]:
+        request: _offers_pb2.OptimizeOfferRequest,
+        context: _aio.ServicerContext[_offers_pb2.OptimizeOfferRequest, _abc.Awaitable[_offers_pb2.OptimizeOfferResponse]],
+    ) -> _abc.Awaitable[_offers_pb2.OptimizeOfferResponse]:
         """Returns the offer to make in a campaign, or in one that is only planned, and the whole response curve.
         NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no offer has support in the data, or where the
         objective needs revenue and none is known.
@@ -90,46 +97,46 @@ class OptimizerServiceServicer:
 
     def PredictCampaign(
         self,
-        request: _optimizer_service_pb2.PredictCampaignRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.PredictCampaignRequest, _abc.Awaitable[_optimizer_service_pb2.PredictCampaignResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.PredictCampaignResponse]:
+        request: _prediction_pb2.PredictCampaignRequest,
+        context: _aio.ServicerContext[_prediction_pb2.PredictCampaignRequest, _abc.Awaitable[_prediction_pb2.PredictCampaignResponse]],
+    ) -> _abc.Awaitable[_prediction_pb2.PredictCampaignResponse]:
         """Returns what a planned campaign is expected to do."""
 
     def OptimizeSendTime(
         self,
-        request: _optimizer_service_pb2.OptimizeSendTimeRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.OptimizeSendTimeRequest, _abc.Awaitable[_optimizer_service_pb2.OptimizeSendTimeResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.OptimizeSendTimeResponse]:
+        request: _send_time_pb2.OptimizeSendTimeRequest,
+        context: _aio.ServicerContext[_send_time_pb2.OptimizeSendTimeRequest, _abc.Awaitable[_send_time_pb2.OptimizeSendTimeResponse]],
+    ) -> _abc.Awaitable[_send_time_pb2.OptimizeSendTimeResponse]:
         """Returns when to send to a user, in the user's own time zone. A user without history of their own is answered
         for by their segment or by everybody, and `source` says so.
         """
 
     def GetMerchantAffinity(
         self,
-        request: _optimizer_service_pb2.GetMerchantAffinityRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.GetMerchantAffinityRequest, _abc.Awaitable[_optimizer_service_pb2.GetMerchantAffinityResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.GetMerchantAffinityResponse]:
+        request: _affinity_pb2.GetMerchantAffinityRequest,
+        context: _aio.ServicerContext[_affinity_pb2.GetMerchantAffinityRequest, _abc.Awaitable[_affinity_pb2.GetMerchantAffinityResponse]],
+    ) -> _abc.Awaitable[_affinity_pb2.GetMerchantAffinityResponse]:
         """Ranks merchants for a user."""
 
     def RecommendCampaigns(
         self,
-        request: _optimizer_service_pb2.RecommendCampaignsRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.RecommendCampaignsRequest, _abc.Awaitable[_optimizer_service_pb2.RecommendCampaignsResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.RecommendCampaignsResponse]:
+        request: _campaigns_for_user_pb2.RecommendCampaignsRequest,
+        context: _aio.ServicerContext[_campaigns_for_user_pb2.RecommendCampaignsRequest, _abc.Awaitable[_campaigns_for_user_pb2.RecommendCampaignsResponse]],
+    ) -> _abc.Awaitable[_campaigns_for_user_pb2.RecommendCampaignsResponse]:
         """Ranks the active campaigns to show to a user."""
 
     def GetOptimizationRecommendations(
         self,
-        request: _optimizer_service_pb2.GetOptimizationRecommendationsRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.GetOptimizationRecommendationsRequest, _abc.Awaitable[_optimizer_service_pb2.GetOptimizationRecommendationsResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.GetOptimizationRecommendationsResponse]:
+        request: _recommendations_pb2.GetOptimizationRecommendationsRequest,
+        context: _aio.ServicerContext[_recommendations_pb2.GetOptimizationRecommendationsRequest, _abc.Awaitable[_recommendations_pb2.GetOptimizationRecommendationsResponse]],
+    ) -> _abc.Awaitable[_recommendations_pb2.GetOptimizationRecommendationsResponse]:
         """Returns what to change in a campaign. NOT_FOUND for an unknown campaign."""
 
     def GetSegmentRecommendations(
         self,
-        request: _optimizer_service_pb2.GetSegmentRecommendationsRequest,
-        context: _aio.ServicerContext[_optimizer_service_pb2.GetSegmentRecommendationsRequest, _abc.Awaitable[_optimizer_service_pb2.GetSegmentRecommendationsResponse]],
-    ) -> _abc.Awaitable[_optimizer_service_pb2.GetSegmentRecommendationsResponse]:
+        request: _segments_pb2.GetSegmentRecommendationsRequest,
+        context: _aio.ServicerContext[_segments_pb2.GetSegmentRecommendationsRequest, _abc.Awaitable[_segments_pb2.GetSegmentRecommendationsResponse]],
+    ) -> _abc.Awaitable[_segments_pb2.GetSegmentRecommendationsResponse]:
         """Ranks the segments to send a campaign to. NOT_FOUND for an unknown campaign."""
 
 def add_OptimizerServiceServicer_to_server(servicer: OptimizerServiceServicer, server: _aio.Server) -> None: ...

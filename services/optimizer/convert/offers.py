@@ -1,27 +1,20 @@
-"""Between the wire's messages and the domain's; shapes are checked here, by field path."""
+"""Offers between the wire and the domain; shapes are checked here, by field path."""
 
-from datetime import datetime
 from typing import Final
 
-from gen.campaigns.optimizer.v1 import optimizer_service_pb2 as pb
-from gen.campaigns.type.v1 import campaign_pb2, range_pb2
+from gen.campaigns.optimizer.v1 import offers_pb2 as pb
+from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import FieldViolation, InvalidArgumentError, invalid_field, invalid_fields
-from services.common.wire import micros_to_money, money_to_micros, timestamp_to_datetime
+from services.common.wire import micros_to_money, money_to_micros
+from services.optimizer.convert.ranges import interval_to_proto
 from services.optimizer.domain.campaigns import PlannedCampaign
-from services.optimizer.domain.model_version import Importance, ModelStatus, ModelVersion, Scores
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.offer_answer import Interval, OfferAnswer
 from services.optimizer.domain.recommendation import CONFIDENCE_METHOD, CurvePoint
-from services.optimizer.domain.training_progress import TrainingProgress
 
 _PLANNED_FIELDS: Final = ("campaign_type", "merchant_id", "current_offer", "current_conversion_rate")
 _LONGEST_ID: Final = 128
 _UNSPECIFIED: Final = campaign_pb2.CAMPAIGN_TYPE_UNSPECIFIED
-
-
-def as_of_from_proto(request: pb.TrainModelRequest | pb.TrainModelWithProgressRequest) -> datetime | None:
-    """Return the time at which the training window ends, None for now."""
-    return timestamp_to_datetime(request.as_of, "as_of") if request.HasField("as_of") else None
 
 
 def objective_from_proto(request: pb.OptimizeOfferRequest) -> Objective:
@@ -101,50 +94,6 @@ def _current_rate(request: pb.OptimizeOfferRequest) -> float | None:
     return request.current_conversion_rate
 
 
-def model_to_proto(model: ModelVersion) -> pb.TrainModelResponse:
-    """Return what a training made."""
-    live = model.status is ModelStatus.LIVE
-    return pb.TrainModelResponse(
-        status="success" if live else "rejected",
-        reason="" if live else model.status_reason,
-        version=model.version,
-        samples=model.data.fitted_rows,
-        held_out_samples=model.data.held_out_rows,
-        r2_score=model.scores.r2_score,
-        mae=model.scores.mae,
-        response_r2_score=model.scores.response_r2_score,
-        noise_ceiling_r2_score=model.scores.noise_ceiling,
-        baselines=_baselines_to_proto(model.scores),
-        feature_importance=[_importance_to_proto(importance) for importance in model.importances],
-        parity_error=model.parity_error,
-        training_seconds=model.training_seconds,
-    )
-
-
-def _baselines_to_proto(scores: Scores) -> list[pb.BaselineScore]:
-    return [
-        pb.BaselineScore(
-            name="global_mean", r2_score=scores.global_mean_r2_score, mae=scores.global_mean_mae
-        ),
-        pb.BaselineScore(name="type_mean", r2_score=scores.type_mean_r2_score, mae=scores.type_mean_mae),
-    ]
-
-
-def _importance_to_proto(importance: Importance) -> pb.FeatureImportance:
-    return pb.FeatureImportance(
-        feature_name=importance.feature_name,
-        permutation_importance=importance.permutation,
-        impurity_importance=importance.impurity,
-    )
-
-
-def training_event_to_proto(event: TrainingProgress | ModelVersion) -> pb.TrainModelWithProgressResponse:
-    """Return one message of a training's stream: progress, or the result."""
-    if isinstance(event, ModelVersion):
-        return pb.TrainModelWithProgressResponse(stage="done", progress=1.0, result=model_to_proto(event))
-    return pb.TrainModelWithProgressResponse(stage=event.stage, progress=event.fraction)
-
-
 def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferResponse:
     """Return a recommendation with its curve."""
     recommendation = answer.recommendation
@@ -153,7 +102,7 @@ def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferRe
         campaign_id=campaign_id,
         offer_amount=micros_to_money(recommendation.offer_micros),
         predicted_conversion_rate=recommendation.conversion_rate,
-        predicted_conversion_rate_interval=_interval_to_proto(answer.interval),
+        predicted_conversion_rate_interval=interval_to_proto(answer.interval),
         expected_improvement_percent=recommendation.expected_improvement_percent,
         confidence=recommendation.confidence,
         confidence_method=CONFIDENCE_METHOD if recommendation.confidence is not None else "",
@@ -172,14 +121,8 @@ def _point_to_proto(point: CurvePoint, interval: Interval | None) -> pb.Response
     return pb.ResponsePoint(
         offer_amount=micros_to_money(point.offer_micros),
         predicted_conversion_rate=point.conversion_rate,
-        predicted_conversion_rate_interval=_interval_to_proto(interval),
+        predicted_conversion_rate_interval=interval_to_proto(interval),
         objective_value=point.value_per_view,
         is_supported=point.is_supported,
         forest_conversion_rate=point.forest_conversion_rate,
     )
-
-
-def _interval_to_proto(interval: Interval | None) -> range_pb2.ConfidenceInterval | None:
-    if interval is None:
-        return None
-    return range_pb2.ConfidenceInterval(lower=interval.lower, upper=interval.upper)

@@ -1,0 +1,23 @@
+"""OptimizerOperationsService: jobs, their last and next runs."""
+
+from gen.campaigns.optimizer.v1 import operations_service_pb2 as pb
+from gen.campaigns.optimizer.v1.operations_service_pb2_grpc import OptimizerOperationsServiceServicer
+from services.common.job_operations import JobOperations
+from services.optimizer.convert import jobs as convert
+from services.optimizer.servicer.context import Context
+
+
+class OperationsServicer(OptimizerOperationsServiceServicer):
+    """campaigns.optimizer.v1.OptimizerOperationsService."""
+
+    def __init__(self, jobs: JobOperations) -> None:
+        self._jobs = jobs
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        """List the jobs."""
+        return pb.ListJobsResponse(jobs=[convert.job_to_proto(job) for job in await self._jobs.list_jobs()])
+
+    async def RunJob(self, request: pb.RunJobRequest, context: Context) -> pb.RunJobResponse:
+        """Have a job run now."""
+        job = await self._jobs.run_job(convert.job_name_from_proto(request.job_name))
+        return pb.RunJobResponse(job=convert.job_to_proto(job))

@@ -1,0 +1,70 @@
+-- Statements of the versions of models.
+
+-- name: fetch_newest_version :one
+-- The highest version a model ever had, 0 for none.
+select coalesce(max(version), 0)::bigint as version
+from ml_models
+where model_name = $1;
+
+-- name: fetch_live_version :one
+-- The version of a model that is live.
+select version
+from ml_models
+where model_name = $1 and status = 'live';
+
+-- name: fetch_model :one
+-- One version of a model.
+select
+    version, status, status_reason, code_version, trained_at, training_seconds, first_day, split_day, end_day,
+    fitted_rows, held_out_rows, views, conversions, r2_score, mae, response_r2_score, global_mean_r2_score,
+    global_mean_mae, type_mean_r2_score, type_mean_mae, noise_ceiling, live_r2_score, parity_error,
+    serving_parameters
+from ml_models
+where model_name = $1 and version = $2;
+
+-- name: list_feature_importances :many
+-- How much each feature of a version matters, most important first.
+select feature_name, permutation_importance, impurity_importance
+from model_feature_importance
+where model_name = $1 and version = $2
+order by permutation_importance desc, feature_name;
+
+-- name: insert_model :exec
+-- Keep a trained version.
+insert into ml_models (
+    model_name, version, status, status_reason, status_changed_at, code_version, trained_at,
+    training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views, conversions, r2_score,
+    mae, response_r2_score, global_mean_r2_score, global_mean_mae, type_mean_r2_score, type_mean_mae,
+    noise_ceiling, live_r2_score, parity_error, serving_parameters
+)
+values (
+    $1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+    $23, $24, $25::jsonb
+);
+
+-- name: insert_feature_importances :exec
+-- Keep how much each feature of a version matters: parallel arrays of names and two importances.
+insert into model_feature_importance (
+    model_name, version, feature_name, permutation_importance, impurity_importance
+)
+select $1, $2, feature_name, permutation_importance, impurity_importance
+from unnest($3::text[], $4::double precision[], $5::double precision[])
+    as importance (feature_name, permutation_importance, impurity_importance);
+
+-- name: reject_interrupted_models :exec
+-- Reject versions that were trained and never published: what was to publish them is gone.
+update ml_models
+set status = 'rejected', status_reason = $2, status_changed_at = $3
+where model_name = $1 and status = 'candidate';
+
+-- name: retire_live_model :exec
+-- Take the live version out of service.
+update ml_models
+set status = 'retired', status_reason = $2, status_changed_at = $3
+where model_name = $1 and status = 'live';
+
+-- name: update_model_status :exec
+-- Set where a version stands, and why.
+update ml_models
+set status = $3, status_reason = $4, status_changed_at = $5
+where model_name = $1 and version = $2;

@@ -1,0 +1,55 @@
+-- The optimizer's schema as a whole, for reading; the migrations make it, and a test proves the two equal.
+
+-- Versions of trained models. What serving needs beside the model file is kept in serving_parameters.
+create table optimizer.ml_models (
+    model_name text not null,
+    version bigint not null,
+    status text not null,
+    status_reason text not null,
+    status_changed_at timestamptz not null,
+    code_version text not null,
+    trained_at timestamptz not null,
+    training_seconds double precision not null,
+    first_day date not null,
+    split_day date not null,
+    end_day date not null,
+    fitted_rows bigint not null,
+    held_out_rows bigint not null,
+    views bigint not null,
+    conversions bigint not null,
+    r2_score double precision,
+    mae double precision not null,
+    response_r2_score double precision,
+    global_mean_r2_score double precision,
+    global_mean_mae double precision not null,
+    type_mean_r2_score double precision,
+    type_mean_mae double precision not null,
+    noise_ceiling double precision,
+    live_r2_score double precision,
+    parity_error double precision not null,
+    serving_parameters jsonb not null,
+    constraint ml_models_pkey primary key (model_name, version),
+    constraint ml_models_version_positive check (version > 0),
+    constraint ml_models_status_known check (status in ('candidate', 'live', 'rejected', 'retired')),
+    constraint ml_models_days_in_order check (first_day < split_day and split_day < end_day)
+);
+
+-- For fetch_live_version and fetch_live_model; and no two versions of a model are ever live.
+create unique index ml_models_one_live_idx on optimizer.ml_models (model_name) where status = 'live';
+
+-- For reject_interrupted_models: the few versions that wait for the model server.
+create index ml_models_candidate_idx on optimizer.ml_models (model_name, version) where status = 'candidate';
+
+create table optimizer.model_feature_importance (
+    model_name text not null,
+    version bigint not null,
+    feature_name text not null,
+    permutation_importance double precision not null,
+    impurity_importance double precision not null,
+    constraint model_feature_importance_pkey primary key (model_name, version, feature_name),
+    constraint model_feature_importance_model_fkey foreign key (model_name, version)
+        references optimizer.ml_models (model_name, version) on delete cascade
+);
+
+grant select, insert, update, delete on optimizer.ml_models, optimizer.model_feature_importance to optimizer;
+grant select on optimizer.ml_models, optimizer.model_feature_importance to reporting;

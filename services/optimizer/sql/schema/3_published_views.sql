@@ -1,0 +1,15 @@
+-- What neighbours may read, version 1: columns may be added at the end, nothing else may change.
+
+create view optimizer_v1.live_models as
+select model_name, version, trained_at, first_day, split_day, end_day, r2_score, mae
+from optimizer.ml_models
+where status = 'live';
+
+create view optimizer_v1.campaign_optimizations as
+select
+    optimization_id, campaign_id, optimization_type, status, recommendation, expected_improvement, confidence,
+    model_name, model_version, created_at, expires_at, decided_at
+from optimizer.campaign_optimizations;
+
+grant select on optimizer_v1.live_models, optimizer_v1.campaign_optimizations
+    to optimizer, optimizer_reader, reporting;

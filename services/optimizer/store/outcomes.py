@@ -1,0 +1,77 @@
+"""Statements of what campaigns did, by day and offer as sent."""
+
+from datetime import date
+
+from services.optimizer.domain.campaigns import RevenueSpread, RevenueTotals, SentOffer, TypicalHistory
+from services.optimizer.domain.features import DailyTable, daily_table
+from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
+
+
+async def list_daily_outcomes(connection: Connection, first_day: date, end_day: date) -> DailyTable:
+    """Return the outcomes of the days [first_day, end_day)."""
+    rows = await connection.fetch(STATEMENTS["list_daily_outcomes"].sql, first_day, end_day)
+    return daily_table([tuple(row) for row in rows])
+
+
+async def list_campaign_offers(
+    connection: Connection, campaign_id: str, first_day: date, end_day: date
+) -> tuple[SentOffer, ...]:
+    """Return what a campaign sent in the days [first_day, end_day), by offer."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_offers"].sql, campaign_id, first_day, end_day)
+    return tuple(
+        SentOffer(
+            offer_micros=row["offer_amount_micros"],
+            impressions=row["impressions"],
+            views=row["views"],
+            conversions=row["conversions"],
+            viewed_days=row["viewed_days"],
+            last_day=row["last_day"],
+        )
+        for row in rows
+    )
+
+
+async def fetch_last_viewed_day(
+    connection: Connection, campaign_id: str, first_day: date, end_day: date
+) -> date | None:
+    """Return the last of the days [first_day, end_day) on which somebody viewed a campaign."""
+    row = await fetch_required(connection, "fetch_last_viewed_day", campaign_id, first_day, end_day)
+    day: date | None = row["last_day"]
+    return day
+
+
+async def fetch_campaign_revenue(
+    connection: Connection, campaign_id: str, first_day: date, end_day: date
+) -> RevenueTotals:
+    """Return a campaign's conversions and revenue in the days [first_day, end_day)."""
+    row = await fetch_required(connection, "fetch_campaign_revenue", campaign_id, first_day, end_day)
+    return _revenue_totals(row)
+
+
+async def list_merchant_revenue(
+    connection: Connection, merchant_id: int, first_day: date, end_day: date
+) -> tuple[RevenueTotals, ...]:
+    """Return conversions and revenue of a merchant's campaigns, one entry per currency."""
+    rows = await connection.fetch(STATEMENTS["list_merchant_revenue"].sql, merchant_id, first_day, end_day)
+    return tuple(_revenue_totals(row) for row in rows)
+
+
+async def fetch_typical_history(
+    connection: Connection, campaign_type: int, first_day: date, end_day: date
+) -> TypicalHistory:
+    """Return what the average campaign of a type did in the days [first_day, end_day)."""
+    row = await fetch_required(connection, "fetch_typical_history", campaign_type, first_day, end_day)
+    return TypicalHistory(
+        impressions=row["impressions"],
+        views=row["views"],
+        conversions=row["conversions"],
+        daily_views=row["daily_views"],
+    )
+
+
+def _revenue_totals(row: Record) -> RevenueTotals:
+    return RevenueTotals(
+        conversions=row["conversions"],
+        revenue_micros=row["revenue_micros"],
+        spread=RevenueSpread(**{name: row[name] for name in RevenueSpread.__dataclass_fields__}),
+    )
