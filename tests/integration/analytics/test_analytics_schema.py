@@ -28,6 +28,11 @@ PUBLISHED = {
     "user_events": "user_id event_id event_type event_at received_at campaign_id merchant_id channel"
     " segment_set_id offer_amount_micros revenue_micros cost_micros currency_code is_machine_open propensity"
     " policy_version original_event_id",
+    "campaign_channel_daily": "campaign_id day channel impressions views clicks conversions revenue_micros"
+    " cost_micros",
+    "campaign_segment_moments": "campaign_id segmentation segment_name users impressions views conversions"
+    " revenue_micros impressions_impressions impressions_views views_views views_conversions"
+    " conversions_conversions",
     "user_rfm": "user_id recency_days frequency monetary_micros segment_name as_of currency_code",
     "reporting_settings": "reporting_time_zone sealed_through",
 }

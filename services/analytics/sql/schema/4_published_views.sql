@@ -67,8 +67,22 @@ select
 from analytics.campaign_delivery_daily
 group by campaign_id, day, offer_amount_micros;
 
+-- By the channel as sent (null where unknown) and the day of the reporting zone; a refund subtracts from its
+-- original's day and channel.
+create view analytics_v1.campaign_channel_daily as
+select
+    campaign_id, day, nullif(channel, 0) as channel,
+    sum(impressions)::bigint as impressions,
+    sum(views)::bigint as views,
+    sum(clicks)::bigint as clicks,
+    sum(conversions)::bigint as conversions,
+    sum(revenue_micros)::bigint as revenue_micros,
+    sum(cost_micros)::bigint as cost_micros
+from analytics.campaign_delivery_daily
+group by campaign_id, day, channel;
+
 grant select on
     analytics_v1.reporting_settings, analytics_v1.campaigns, analytics_v1.merchants, analytics_v1.users,
     analytics_v1.campaign_user_events, analytics_v1.purchases, analytics_v1.campaign_offer_daily,
-    analytics_v1.segment_sets, analytics_v1.user_events
+    analytics_v1.segment_sets, analytics_v1.user_events, analytics_v1.campaign_channel_daily
     to analytics, analytics_reader, reporting;

@@ -132,6 +132,17 @@ grant select on
     to reporting;
 grant select on analytics_v1.user_rfm to analytics, analytics_reader, reporting;
 
+-- Sums over the users of a campaign's segments as a job measured them last ('given': as stamped on the events, ''
+-- for unsegmented users; 'rfm': by recency, frequency and money), with the squares and products that tell how users
+-- differ.
+create view analytics_v1.campaign_segment_moments as
+select
+    campaign_id, segmentation, segment_name, users, impressions, views, conversions, revenue_micros,
+    impressions_impressions, impressions_views, views_views, views_conversions, conversions_conversions
+from analytics.campaign_segment_moments;
+
+grant select on analytics_v1.campaign_segment_moments to analytics, analytics_reader, reporting;
+
 -- What a user did on a day of the reporting zone, in campaigns and outside; a job adds what came in since its
 -- last run. acts are events that the user caused; purchases wholly refunded are taken away, and money is on the
 -- day of the original.
