@@ -1,4 +1,6 @@
--- What was recommended for a campaign, on what evidence, and what was decided about it.
+-- What was recommended for a campaign, on what evidence, and what was decided about it. A recommendation is kept
+-- while what it was made from (inputs_key) stands, and made again otherwise: in place where it still says the same
+-- (choice), else a new one takes its place and it is superseded.
 create table optimizer.campaign_optimizations (
     optimization_id uuid not null,
     campaign_id text not null,
@@ -13,13 +15,18 @@ create table optimizer.campaign_optimizations (
     created_at timestamptz not null,
     expires_at timestamptz not null,
     decided_at timestamptz,
+    inputs_key text not null default '',
+    choice text not null default '',
+    refreshed_at timestamptz,
+    applied_at timestamptz,
     constraint campaign_optimizations_pkey primary key (optimization_id),
     constraint campaign_optimizations_type_known check (
         optimization_type in ('offer_amount', 'timing', 'segment', 'channel')
     ),
     constraint campaign_optimizations_status_known check (
-        status in ('open', 'accepted', 'dismissed', 'applied', 'expired')
+        status in ('open', 'accepted', 'dismissed', 'applied', 'expired', 'superseded')
     ),
+    constraint campaign_optimizations_applied_has_time check (status <> 'applied' or applied_at is not null),
     constraint campaign_optimizations_confidence_is_probability check (confidence between 0 and 1),
     constraint campaign_optimizations_expires_later check (expires_at > created_at),
     constraint campaign_optimizations_model_fkey foreign key (model_name, model_version)
@@ -34,7 +41,36 @@ create index campaign_optimizations_campaign_idx on optimizer.campaign_optimizat
 create index campaign_optimizations_expiry_idx on optimizer.campaign_optimizations (expires_at)
     where status = 'open';
 
--- What an applied offer did afterwards: predicted beside observed. Later trainings learn from it.
+-- For list_current_optimizations; and no campaign has two of a type that wait to be decided or applied.
+create unique index campaign_optimizations_current_key on optimizer.campaign_optimizations
+    (campaign_id, optimization_type)
+    where status in ('open', 'accepted');
+
+-- For list_unmeasured_optimizations: what was applied, the latest first.
+create index campaign_optimizations_applied_idx on optimizer.campaign_optimizations (applied_at)
+    where status = 'applied';
+
+-- Who did what with a recommendation, and when. Written only by insert.
+create table optimizer.campaign_optimization_decisions (
+    optimization_id uuid not null,
+    decision_number integer not null,
+    action text not null,
+    actor text not null,
+    comment text not null,
+    decided_at timestamptz not null,
+    constraint campaign_optimization_decisions_pkey primary key (optimization_id, decision_number),
+    constraint campaign_optimization_decisions_optimization_fkey foreign key (optimization_id)
+        references optimizer.campaign_optimizations (optimization_id),
+    constraint campaign_optimization_decisions_action_known check (
+        action in ('create', 'accept', 'dismiss', 'apply', 'expire', 'supersede')
+    )
+);
+
+grant select, insert on optimizer.campaign_optimization_decisions to optimizer;
+grant select on optimizer.campaign_optimization_decisions to reporting;
+
+-- What any applied recommendation did, and every ended A/B test: predicted beside observed, and what was before.
+-- offer_micros is null where the recommendation was not of an offer, or nobody knows the offer.
 create table optimizer.offer_optimization_history (
     history_id uuid not null,
     campaign_id text not null,
@@ -42,12 +78,24 @@ create table optimizer.offer_optimization_history (
     source text not null,
     source_id text,
     previous_offer_micros bigint,
-    offer_micros bigint not null,
+    offer_micros bigint,
     predicted_conversion_rate double precision,
     observed_views bigint not null,
     observed_conversions bigint not null,
     applied_at timestamptz not null,
     measured_at timestamptz not null,
+    optimization_type text not null default 'offer_amount',
+    choice text not null default '',
+    predicted_lower double precision,
+    predicted_upper double precision,
+    expected_effect double precision,
+    previous_views bigint,
+    previous_conversions bigint,
+    relative_lift double precision,
+    relative_lift_lower double precision,
+    relative_lift_upper double precision,
+    window_ends_at timestamptz,
+    is_final boolean not null default true,
     constraint offer_optimization_history_pkey primary key (history_id),
     constraint offer_optimization_history_optimization_fkey foreign key (optimization_id)
         references optimizer.campaign_optimizations (optimization_id),
@@ -59,12 +107,20 @@ create table optimizer.offer_optimization_history (
     constraint offer_optimization_history_counts_not_negative check (
         observed_views >= 0 and observed_conversions >= 0
     ),
+    constraint offer_optimization_history_type_known check (
+        optimization_type in ('offer_amount', 'timing', 'segment', 'channel')
+    ),
+    constraint offer_optimization_history_previous_not_negative check (
+        previous_views >= 0 and previous_conversions >= 0
+    ),
     constraint offer_optimization_history_measured_later check (measured_at >= applied_at)
 );
 
--- A campaign's measured offers, newest first.
+-- For list_offer_outcomes: a campaign's, or everybody's, the latest applied first.
 create index offer_optimization_history_campaign_idx on optimizer.offer_optimization_history
-    (campaign_id, measured_at desc);
+    (campaign_id, applied_at desc, history_id desc);
+create index offer_optimization_history_applied_idx on optimizer.offer_optimization_history
+    (applied_at desc, history_id desc);
 
 -- When a user answers best, in the user's own time zone; campaign_type 0 is any type.
 create table optimizer.user_optimal_send_times (
