@@ -10,8 +10,8 @@ from scipy.special import stdtrit
 from services.optimizer.domain.features import FloatArray, IntArray
 from services.optimizer.domain.model_version import LARGEST_PARITY_ERROR
 
-BASELINE_SIGNIFICANCE: Final = 0.05
-"""How often noise may pass for better than the baseline (one-sided, Student's t over the held-out days)."""
+SIGNIFICANCE: Final = 0.05
+"""How often a version that is no better may pass for better (one-sided, Student's t over held-out days)."""
 MINIMUM_COMPARABLE_DAYS: Final = 3
 
 
@@ -22,6 +22,10 @@ class HeldOut:
     observed: FloatArray
     day: IntArray
     views: IntArray
+
+    def select(self, rows: IntArray) -> "HeldOut":
+        """Return some of the rows, by position."""
+        return HeldOut(observed=self.observed[rows], day=self.day[rows], views=self.views[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +58,9 @@ def decide_promotion(
 ) -> Verdict:
     """Return the verdict on a version that predicts `predicted` on the held-out rows.
 
-    It must agree with its export, beat the per-type mean (`baseline`) by more than chance, and have a smaller
-    exposure-weighted squared error than the live version on the rows that neither has seen.
+    It must agree with its export, and have a smaller exposure-weighted squared error than the per-type mean
+    (`baseline`), and than the live version on the rows that neither has seen; smaller by more than chance, or
+    a version that is merely as good would replace the live one every other day.
     """
     if not parity_error <= LARGEST_PARITY_ERROR:
         return _refuse(
@@ -63,8 +68,7 @@ def decide_promotion(
             f" {LARGEST_PARITY_ERROR:.0e} is allowed"
         )
     gain, error = daily_gain(held_out, predicted, baseline)
-    days = len(np.unique(held_out.day))
-    if not gain > float(stdtrit(max(days - 1, 1), 1.0 - BASELINE_SIGNIFICANCE)) * error:
+    if not _exceeds_chance(held_out, gain, error):
         return _refuse(
             "it does not beat the mean conversion rate of each campaign type on the held-out days by more"
             f" than chance (squared error less by {gain:.3g} ± {error:.2g} a day)"
@@ -81,19 +85,22 @@ def _compare_with_live(held_out: HeldOut, predicted: FloatArray, live: LiveCompa
             f"only {days} of the held-out days are new to live version {live.version};"
             f" {MINIMUM_COMPARABLE_DAYS} are needed for a fair comparison: train with a later as_of"
         )
-    observed = held_out.observed[live.rows]
-    weights = held_out.views[live.rows]
-    own = float(np.average((observed - predicted[live.rows]) ** 2, weights=weights))
-    other = float(np.average((observed - live.predicted) ** 2, weights=weights))
-    if not own < other:
+    rows = held_out.select(live.rows)
+    gain, error = daily_gain(rows, predicted[live.rows], live.predicted)
+    if not _exceeds_chance(rows, gain, error):
         return _refuse(
-            f"it does not beat live version {live.version} on the same {len(live.rows)} held-out rows"
-            f" (mean squared error {own:.6g} against {other:.6g})"
+            f"it does not beat live version {live.version} on the same {len(live.rows)} held-out rows by more"
+            f" than chance (mean squared error less by {gain:.3g} ± {error:.2g})"
         )
     return Verdict(
         promoted=True,
         reason=f"beats the baseline and version {live.version} on the same {len(live.rows)} held-out rows",
     )
+
+
+def _exceeds_chance(held_out: HeldOut, gain: float, error: float) -> bool:
+    days = len(np.unique(held_out.day))
+    return gain > float(stdtrit(max(days - 1, 1), 1.0 - SIGNIFICANCE)) * error
 
 
 def daily_gain(held_out: HeldOut, predicted: FloatArray, baseline: FloatArray) -> tuple[float, float]:

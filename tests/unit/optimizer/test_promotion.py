@@ -107,3 +107,24 @@ def test_few_held_out_days_buy_no_luck() -> None:
             held_out, predicted=predicted, baseline=baseline, parity_error=0.0, live=None
         ).promoted
     assert passed / 2000 <= 0.05 + 3.29 * (0.05 * 0.95 / 2000) ** 0.5
+
+
+def test_an_equal_version_seldom_replaces_the_live_one() -> None:
+    """Two versions equally near the truth: the new one passes in at most 5 % of 1000 worlds, not in half."""
+    rng = np.random.default_rng(29)
+    day = np.repeat(np.arange(18), 40)
+    truth = rng.uniform(0.05, 0.3, len(day))
+    baseline = np.full(len(day), truth.mean())
+    passed = 0
+    for _ in range(1000):
+        views = rng.integers(20, 80, len(day))
+        held_out = HeldOut(observed=rng.binomial(views, truth) / views, day=day, views=views)
+        own, other = truth + rng.normal(0.0, 0.01, (2, len(day)))
+        passed += decide_promotion(
+            held_out,
+            predicted=own,
+            baseline=baseline,
+            parity_error=0.0,
+            live=LiveComparison(version=4, rows=np.arange(len(day)), predicted=other),
+        ).promoted
+    assert passed / 1000 <= 0.05 + 3.29 * (0.05 * 0.95 / 1000) ** 0.5
