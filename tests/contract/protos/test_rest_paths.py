@@ -130,6 +130,11 @@ OPTIMIZER = {
     "GetMerchantAffinity": [("GET", "/api/optimize/affinity/{user_id}")],
     "RecommendCampaigns": [("GET", "/api/optimize/campaigns-for-user/{user_id}")],
     "GetOptimizationRecommendations": [("GET", "/api/optimize/recommendations/{campaign_id}")],
+    "AcceptRecommendation": [("POST", "/api/optimize/recommendations/{recommendation_id}/accept")],
+    "DismissRecommendation": [("POST", "/api/optimize/recommendations/{recommendation_id}/dismiss")],
+    "MarkRecommendationApplied": [("POST", "/api/optimize/recommendations/{recommendation_id}/apply")],
+    "ListOfferOutcomes": [("GET", "/api/optimize/outcomes")],
+    "EvaluateOfferPolicy": [("POST", "/api/optimize/policies/evaluate")],
     "GetSegmentRecommendations": [("GET", "/api/optimize/segments/{campaign_id}")],
 }
 OPTIMIZER_OPERATIONS = {

@@ -6,6 +6,8 @@ import warnings
 from gen.campaigns.optimizer.v1 import affinity_pb2 as campaigns_dot_optimizer_dot_v1_dot_affinity__pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as campaigns_dot_optimizer_dot_v1_dot_offers__pb2
+from gen.campaigns.optimizer.v1 import outcomes_pb2 as campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2
+from gen.campaigns.optimizer.v1 import policies_pb2 as campaigns_dot_optimizer_dot_v1_dot_policies__pb2
 from gen.campaigns.optimizer.v1 import prediction_pb2 as campaigns_dot_optimizer_dot_v1_dot_prediction__pb2
 from gen.campaigns.optimizer.v1 import recommendations_pb2 as campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2
 from gen.campaigns.optimizer.v1 import segments_pb2 as campaigns_dot_optimizer_dot_v1_dot_segments__pb2
@@ -87,6 +89,31 @@ class OptimizerServiceStub:
                 request_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsRequest.SerializeToString,
                 response_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsResponse.FromString,
                 _registered_method=True)
+        self.AcceptRecommendation = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/AcceptRecommendation',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.AcceptRecommendationRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.AcceptRecommendationResponse.FromString,
+                _registered_method=True)
+        self.DismissRecommendation = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/DismissRecommendation',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.DismissRecommendationRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.DismissRecommendationResponse.FromString,
+                _registered_method=True)
+        self.MarkRecommendationApplied = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/MarkRecommendationApplied',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.MarkRecommendationAppliedRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.MarkRecommendationAppliedResponse.FromString,
+                _registered_method=True)
+        self.ListOfferOutcomes = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/ListOfferOutcomes',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2.ListOfferOutcomesRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2.ListOfferOutcomesResponse.FromString,
+                _registered_method=True)
+        self.EvaluateOfferPolicy = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/EvaluateOfferPolicy',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_policies__pb2.EvaluateOfferPolicyRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_policies__pb2.EvaluateOfferPolicyResponse.FromString,
+                _registered_method=True)
         self.GetSegmentRecommendations = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/GetSegmentRecommendations',
                 request_serializer=campaigns_dot_optimizer_dot_v1_dot_segments__pb2.GetSegmentRecommendationsRequest.SerializeToString,
@@ -159,14 +186,56 @@ class OptimizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOptimizationRecommendations(self, request, context):
-        """Returns what to change in a campaign. NOT_FOUND for an unknown campaign.
+        """Returns what to change in a campaign: kept while nothing changes, made again with each day, model and change of the
+        campaign. An accepted one stays as it is until it is applied or expires. NOT_FOUND for an unknown campaign. A type
+        of which nothing can be said is withheld with the reason, and fails nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptRecommendation(self, request, context):
+        """Accepts an open recommendation. NOT_FOUND (RECOMMENDATION_UNKNOWN); FAILED_PRECONDITION (RECOMMENDATION_CLOSED)
+        where it is dismissed, applied, expired or superseded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DismissRecommendation(self, request, context):
+        """Dismisses an open or accepted recommendation. Fails as AcceptRecommendation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkRecommendationApplied(self, request, context):
+        """Says since when an open or accepted recommendation holds. Fails as AcceptRecommendation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOfferOutcomes(self, request, context):
+        """Lists what applied recommendations and ended A/B tests did, predicted beside observed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluateOfferPolicy(self, request, context):
+        """Returns what a proposed policy of offers would have earned, from deliveries whose offers were drawn with a logged
+        propensity. NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no delivery has a propensity
+        (PROPENSITY_UNKNOWN), where the logged offers cannot tell (OVERLAP_MISSING), or where the objective needs revenue and
+        none is known.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSegmentRecommendations(self, request, context):
-        """Ranks the segments to send a campaign to. NOT_FOUND for an unknown campaign.
+        """Ranks the segments to send a campaign to, by what campaigns of its type did. NOT_FOUND for an unknown campaign;
+        FAILED_PRECONDITION (SEGMENTS_UNKNOWN) where the catalog has no type for it or no segment of it was measured yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +283,31 @@ def add_OptimizerServiceServicer_to_server(servicer, server):
                     servicer.GetOptimizationRecommendations,
                     request_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsRequest.FromString,
                     response_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsResponse.SerializeToString,
+            ),
+            'AcceptRecommendation': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptRecommendation,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.AcceptRecommendationRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.AcceptRecommendationResponse.SerializeToString,
+            ),
+            'DismissRecommendation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DismissRecommendation,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.DismissRecommendationRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.DismissRecommendationResponse.SerializeToString,
+            ),
+            'MarkRecommendationApplied': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkRecommendationApplied,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.MarkRecommendationAppliedRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.MarkRecommendationAppliedResponse.SerializeToString,
+            ),
+            'ListOfferOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOfferOutcomes,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2.ListOfferOutcomesRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2.ListOfferOutcomesResponse.SerializeToString,
+            ),
+            'EvaluateOfferPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluateOfferPolicy,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_policies__pb2.EvaluateOfferPolicyRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_policies__pb2.EvaluateOfferPolicyResponse.SerializeToString,
             ),
             'GetSegmentRecommendations': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSegmentRecommendations,
@@ -443,6 +537,141 @@ class OptimizerService:
             '/campaigns.optimizer.v1.OptimizerService/GetOptimizationRecommendations',
             campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsRequest.SerializeToString,
             campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.GetOptimizationRecommendationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptRecommendation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/AcceptRecommendation',
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.AcceptRecommendationRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.AcceptRecommendationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DismissRecommendation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/DismissRecommendation',
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.DismissRecommendationRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.DismissRecommendationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkRecommendationApplied(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/MarkRecommendationApplied',
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.MarkRecommendationAppliedRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_recommendations__pb2.MarkRecommendationAppliedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOfferOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/ListOfferOutcomes',
+            campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2.ListOfferOutcomesRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2.ListOfferOutcomesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateOfferPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/EvaluateOfferPolicy',
+            campaigns_dot_optimizer_dot_v1_dot_policies__pb2.EvaluateOfferPolicyRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_policies__pb2.EvaluateOfferPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,8 @@ isort:skip_file
 from gen.campaigns.optimizer.v1 import affinity_pb2 as _affinity_pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as _campaigns_for_user_pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as _offers_pb2
+from gen.campaigns.optimizer.v1 import outcomes_pb2 as _outcomes_pb2
+from gen.campaigns.optimizer.v1 import policies_pb2 as _policies_pb2
 from gen.campaigns.optimizer.v1 import prediction_pb2 as _prediction_pb2
 from gen.campaigns.optimizer.v1 import recommendations_pb2 as _recommendations_pb2
 from gen.campaigns.optimizer.v1 import segments_pb2 as _segments_pb2
@@ -53,9 +55,30 @@ class OptimizerServiceStub:
     RecommendCampaigns: _aio.UnaryUnaryMultiCallable[_campaigns_for_user_pb2.RecommendCampaignsRequest, _campaigns_for_user_pb2.RecommendCampaignsResponse]
     """Ranks the active campaigns to show to a user."""
     GetOptimizationRecommendations: _aio.UnaryUnaryMultiCallable[_recommendations_pb2.GetOptimizationRecommendationsRequest, _recommendations_pb2.GetOptimizationRecommendationsResponse]
-    """Returns what to change in a campaign. NOT_FOUND for an unknown campaign."""
+    """Returns what to change in a campaign: kept while nothing changes, made again with each day, model and change of the
+    campaign. An accepted one stays as it is until it is applied or expires. NOT_FOUND for an unknown campaign. A type
+    of which nothing can be said is withheld with the reason, and fails nothing.
+    """
+    AcceptRecommendation: _aio.UnaryUnaryMultiCallable[_recommendations_pb2.AcceptRecommendationRequest, _recommendations_pb2.AcceptRecommendationResponse]
+    """Accepts an open recommendation. NOT_FOUND (RECOMMENDATION_UNKNOWN); FAILED_PRECONDITION (RECOMMENDATION_CLOSED)
+    where it is dismissed, applied, expired or superseded.
+    """
+    DismissRecommendation: _aio.UnaryUnaryMultiCallable[_recommendations_pb2.DismissRecommendationRequest, _recommendations_pb2.DismissRecommendationResponse]
+    """Dismisses an open or accepted recommendation. Fails as AcceptRecommendation."""
+    MarkRecommendationApplied: _aio.UnaryUnaryMultiCallable[_recommendations_pb2.MarkRecommendationAppliedRequest, _recommendations_pb2.MarkRecommendationAppliedResponse]
+    """Says since when an open or accepted recommendation holds. Fails as AcceptRecommendation."""
+    ListOfferOutcomes: _aio.UnaryUnaryMultiCallable[_outcomes_pb2.ListOfferOutcomesRequest, _outcomes_pb2.ListOfferOutcomesResponse]
+    """Lists what applied recommendations and ended A/B tests did, predicted beside observed."""
+    EvaluateOfferPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.EvaluateOfferPolicyRequest, _policies_pb2.EvaluateOfferPolicyResponse]
+    """Returns what a proposed policy of offers would have earned, from deliveries whose offers were drawn with a logged
+    propensity. NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no delivery has a propensity
+    (PROPENSITY_UNKNOWN), where the logged offers cannot tell (OVERLAP_MISSING), or where the objective needs revenue and
+    none is known.
+    """
     GetSegmentRecommendations: _aio.UnaryUnaryMultiCallable[_segments_pb2.GetSegmentRecommendationsRequest, _segments_pb2.GetSegmentRecommendationsResponse]
-    """Ranks the segments to send a campaign to. NOT_FOUND for an unknown campaign."""
+    """Ranks the segments to send a campaign to, by what campaigns of its type did. NOT_FOUND for an unknown campaign;
+    FAILED_PRECONDITION (SEGMENTS_UNKNOWN) where the catalog has no type for it or no segment of it was measured yet.
+    """
 
 class OptimizerServiceServicer:
     """Learns from what campaigns did and recommends what to send next. No model is computed here at request time: the
@@ -130,13 +153,59 @@ class OptimizerServiceServicer:
         request: _recommendations_pb2.GetOptimizationRecommendationsRequest,
         context: _aio.ServicerContext[_recommendations_pb2.GetOptimizationRecommendationsRequest, _abc.Awaitable[_recommendations_pb2.GetOptimizationRecommendationsResponse]],
     ) -> _abc.Awaitable[_recommendations_pb2.GetOptimizationRecommendationsResponse]:
-        """Returns what to change in a campaign. NOT_FOUND for an unknown campaign."""
+        """Returns what to change in a campaign: kept while nothing changes, made again with each day, model and change of the
+        campaign. An accepted one stays as it is until it is applied or expires. NOT_FOUND for an unknown campaign. A type
+        of which nothing can be said is withheld with the reason, and fails nothing.
+        """
+
+    def AcceptRecommendation(
+        self,
+        request: _recommendations_pb2.AcceptRecommendationRequest,
+        context: _aio.ServicerContext[_recommendations_pb2.AcceptRecommendationRequest, _abc.Awaitable[_recommendations_pb2.AcceptRecommendationResponse]],
+    ) -> _abc.Awaitable[_recommendations_pb2.AcceptRecommendationResponse]:
+        """Accepts an open recommendation. NOT_FOUND (RECOMMENDATION_UNKNOWN); FAILED_PRECONDITION (RECOMMENDATION_CLOSED)
+        where it is dismissed, applied, expired or superseded.
+        """
+
+    def DismissRecommendation(
+        self,
+        request: _recommendations_pb2.DismissRecommendationRequest,
+        context: _aio.ServicerContext[_recommendations_pb2.DismissRecommendationRequest, _abc.Awaitable[_recommendations_pb2.DismissRecommendationResponse]],
+    ) -> _abc.Awaitable[_recommendations_pb2.DismissRecommendationResponse]:
+        """Dismisses an open or accepted recommendation. Fails as AcceptRecommendation."""
+
+    def MarkRecommendationApplied(
+        self,
+        request: _recommendations_pb2.MarkRecommendationAppliedRequest,
+        context: _aio.ServicerContext[_recommendations_pb2.MarkRecommendationAppliedRequest, _abc.Awaitable[_recommendations_pb2.MarkRecommendationAppliedResponse]],
+    ) -> _abc.Awaitable[_recommendations_pb2.MarkRecommendationAppliedResponse]:
+        """Says since when an open or accepted recommendation holds. Fails as AcceptRecommendation."""
+
+    def ListOfferOutcomes(
+        self,
+        request: _outcomes_pb2.ListOfferOutcomesRequest,
+        context: _aio.ServicerContext[_outcomes_pb2.ListOfferOutcomesRequest, _abc.Awaitable[_outcomes_pb2.ListOfferOutcomesResponse]],
+    ) -> _abc.Awaitable[_outcomes_pb2.ListOfferOutcomesResponse]:
+        """Lists what applied recommendations and ended A/B tests did, predicted beside observed."""
+
+    def EvaluateOfferPolicy(
+        self,
+        request: _policies_pb2.EvaluateOfferPolicyRequest,
+        context: _aio.ServicerContext[_policies_pb2.EvaluateOfferPolicyRequest, _abc.Awaitable[_policies_pb2.EvaluateOfferPolicyResponse]],
+    ) -> _abc.Awaitable[_policies_pb2.EvaluateOfferPolicyResponse]:
+        """Returns what a proposed policy of offers would have earned, from deliveries whose offers were drawn with a logged
+        propensity. NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no delivery has a propensity
+        (PROPENSITY_UNKNOWN), where the logged offers cannot tell (OVERLAP_MISSING), or where the objective needs revenue and
+        none is known.
+        """
 
     def GetSegmentRecommendations(
         self,
         request: _segments_pb2.GetSegmentRecommendationsRequest,
         context: _aio.ServicerContext[_segments_pb2.GetSegmentRecommendationsRequest, _abc.Awaitable[_segments_pb2.GetSegmentRecommendationsResponse]],
     ) -> _abc.Awaitable[_segments_pb2.GetSegmentRecommendationsResponse]:
-        """Ranks the segments to send a campaign to. NOT_FOUND for an unknown campaign."""
+        """Ranks the segments to send a campaign to, by what campaigns of its type did. NOT_FOUND for an unknown campaign;
+        FAILED_PRECONDITION (SEGMENTS_UNKNOWN) where the catalog has no type for it or no segment of it was measured yet.
+        """
 
 def add_OptimizerServiceServicer_to_server(servicer: OptimizerServiceServicer, server: _aio.Server) -> None: ...

@@ -23,19 +23,36 @@ _sym_db = _symbol_database.Default()
 
 
 from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,campaigns/optimizer/v1/recommendations.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"<\n%GetOptimizationRecommendationsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"\x92\x02\n\x1aOptimizationRecommendation\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x16\n\x0erecommendation\x18\x02 \x01(\t\x12\x1c\n\x0f\x65xpected_effect\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12G\n\x18\x65xpected_effect_interval\x18\x04 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x17\n\nconfidence\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x11\x63onfidence_method\x18\x06 \x01(\t\x12\x10\n\x08\x65vidence\x18\x07 \x01(\tB\x12\n\x10_expected_effectB\r\n\x0b_confidence\"\x8a\x01\n&GetOptimizationRecommendationsResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12K\n\x0frecommendations\x18\x02 \x03(\x0b\x32\x32.campaigns.optimizer.v1.OptimizationRecommendationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,campaigns/optimizer/v1/recommendations.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n%GetOptimizationRecommendationsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"\xaf\x05\n\x1aOptimizationRecommendation\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x16\n\x0erecommendation\x18\x02 \x01(\t\x12\x1c\n\x0f\x65xpected_effect\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12G\n\x18\x65xpected_effect_interval\x18\x04 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x17\n\nconfidence\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x11\x63onfidence_method\x18\x06 \x01(\t\x12\x10\n\x08\x65vidence\x18\x07 \x01(\t\x12\x19\n\x11recommendation_id\x18\x08 \x01(\t\x12\x0e\n\x06status\x18\t \x01(\t\x12\x0e\n\x06\x63hoice\x18\n \x01(\t\x12\x15\n\reffect_metric\x18\x0b \x01(\t\x12\x15\n\revidence_kind\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\napply_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rmodel_version\x18\x11 \x01(\x05H\x02\x88\x01\x01\x12\x41\n\tdecisions\x18\x12 \x03(\x0b\x32..campaigns.optimizer.v1.RecommendationDecisionB\x12\n\x10_expected_effectB\r\n\x0b_confidenceB\x10\n\x0e_model_version\"y\n\x16RecommendationDecision\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x16WithheldRecommendation\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xcc\x01\n&GetOptimizationRecommendationsResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12K\n\x0frecommendations\x18\x02 \x03(\x0b\x32\x32.campaigns.optimizer.v1.OptimizationRecommendation\x12@\n\x08withheld\x18\x03 \x03(\x0b\x32..campaigns.optimizer.v1.WithheldRecommendation\"X\n\x1b\x41\x63\x63\x65ptRecommendationRequest\x12\x19\n\x11recommendation_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\"j\n\x1c\x41\x63\x63\x65ptRecommendationResponse\x12J\n\x0erecommendation\x18\x01 \x01(\x0b\x32\x32.campaigns.optimizer.v1.OptimizationRecommendation\"Y\n\x1c\x44ismissRecommendationRequest\x12\x19\n\x11recommendation_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\"k\n\x1d\x44ismissRecommendationResponse\x12J\n\x0erecommendation\x18\x01 \x01(\x0b\x32\x32.campaigns.optimizer.v1.OptimizationRecommendation\"\x8d\x01\n MarkRecommendationAppliedRequest\x12\x19\n\x11recommendation_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12.\n\napply_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"o\n!MarkRecommendationAppliedResponse\x12J\n\x0erecommendation\x18\x01 \x01(\x0b\x32\x32.campaigns.optimizer.v1.OptimizationRecommendationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gen.campaigns.optimizer.v1.recommendations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETOPTIMIZATIONRECOMMENDATIONSREQUEST']._serialized_start=103
-  _globals['_GETOPTIMIZATIONRECOMMENDATIONSREQUEST']._serialized_end=163
-  _globals['_OPTIMIZATIONRECOMMENDATION']._serialized_start=166
-  _globals['_OPTIMIZATIONRECOMMENDATION']._serialized_end=440
-  _globals['_GETOPTIMIZATIONRECOMMENDATIONSRESPONSE']._serialized_start=443
-  _globals['_GETOPTIMIZATIONRECOMMENDATIONSRESPONSE']._serialized_end=581
+  _globals['_GETOPTIMIZATIONRECOMMENDATIONSREQUEST']._serialized_start=136
+  _globals['_GETOPTIMIZATIONRECOMMENDATIONSREQUEST']._serialized_end=196
+  _globals['_OPTIMIZATIONRECOMMENDATION']._serialized_start=199
+  _globals['_OPTIMIZATIONRECOMMENDATION']._serialized_end=886
+  _globals['_RECOMMENDATIONDECISION']._serialized_start=888
+  _globals['_RECOMMENDATIONDECISION']._serialized_end=1009
+  _globals['_WITHHELDRECOMMENDATION']._serialized_start=1011
+  _globals['_WITHHELDRECOMMENDATION']._serialized_end=1082
+  _globals['_GETOPTIMIZATIONRECOMMENDATIONSRESPONSE']._serialized_start=1085
+  _globals['_GETOPTIMIZATIONRECOMMENDATIONSRESPONSE']._serialized_end=1289
+  _globals['_ACCEPTRECOMMENDATIONREQUEST']._serialized_start=1291
+  _globals['_ACCEPTRECOMMENDATIONREQUEST']._serialized_end=1379
+  _globals['_ACCEPTRECOMMENDATIONRESPONSE']._serialized_start=1381
+  _globals['_ACCEPTRECOMMENDATIONRESPONSE']._serialized_end=1487
+  _globals['_DISMISSRECOMMENDATIONREQUEST']._serialized_start=1489
+  _globals['_DISMISSRECOMMENDATIONREQUEST']._serialized_end=1578
+  _globals['_DISMISSRECOMMENDATIONRESPONSE']._serialized_start=1580
+  _globals['_DISMISSRECOMMENDATIONRESPONSE']._serialized_end=1687
+  _globals['_MARKRECOMMENDATIONAPPLIEDREQUEST']._serialized_start=1690
+  _globals['_MARKRECOMMENDATIONAPPLIEDREQUEST']._serialized_end=1831
+  _globals['_MARKRECOMMENDATIONAPPLIEDRESPONSE']._serialized_start=1833
+  _globals['_MARKRECOMMENDATIONAPPLIEDRESPONSE']._serialized_end=1944
 # @@protoc_insertion_point(module_scope)

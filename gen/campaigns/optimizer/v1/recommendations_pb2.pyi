@@ -7,6 +7,7 @@ from gen.campaigns.type.v1 import range_pb2 as _range_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -54,21 +55,70 @@ class OptimizationRecommendation(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_METHOD_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    EFFECT_METRIC_FIELD_NUMBER: _builtins.int
+    EVIDENCE_KIND_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    APPLY_TIME_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """What to change: `offer_amount`, `timing`, `segment` or `channel`."""
     recommendation: _builtins.str
     """What to do, for a person."""
     expected_effect: _builtins.float
-    """What the campaign's conversion rate gains, relative to today's, a fraction. Unset where it cannot be said."""
+    """What effect_metric gains, relative to today's, a fraction. Unset where it cannot be said."""
     confidence: _builtins.float
     """Probability that the change is better than no change, 0 to 1. Unset where it cannot be said."""
     confidence_method: _builtins.str
     """How confidence was found. Empty where confidence is unset."""
     evidence: _builtins.str
     """What the recommendation rests on, for a person."""
+    recommendation_id: _builtins.str
+    """Names the recommendation to AcceptRecommendation and its siblings."""
+    status: _builtins.str
+    """`open`, `accepted`, `dismissed`, `applied`, `expired` (nobody decided in time) or `superseded` (the data says
+    otherwise now).
+    """
+    choice: _builtins.str
+    """What to change to, for programs: an amount as `12.5`, an hour as `19`, a segment's name, or a channel as
+    `CHANNEL_EMAIL`.
+    """
+    effect_metric: _builtins.str
+    """What expected_effect is of: `profit_per_view`, `conversion_rate` (conversions / views), or
+    `conversions_per_impression`.
+    """
+    evidence_kind: _builtins.str
+    """What the evidence is worth: `observational` (past choices were not random) or `randomised`."""
+    model_version: _builtins.int
+    """The version of the model behind it. Unset where none is."""
     @_builtins.property
     def expected_effect_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of expected_effect. Unset where it is."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it expires unless it is decided before."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last decided. Unset before."""
+
+    @_builtins.property
+    def apply_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it holds. Unset unless it is applied."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecommendationDecision]:
+        """What was decided and by whom, the oldest first. Empty in GetOptimizationRecommendations."""
 
     def __init__(
         self,
@@ -80,21 +130,104 @@ class OptimizationRecommendation(_message.Message):
         confidence: _builtins.float | None = ...,
         confidence_method: _builtins.str = ...,
         evidence: _builtins.str = ...,
+        recommendation_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        choice: _builtins.str = ...,
+        effect_metric: _builtins.str = ...,
+        evidence_kind: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        apply_time: _timestamp_pb2.Timestamp | None = ...,
+        model_version: _builtins.int | None = ...,
+        decisions: _abc.Iterable[Global___RecommendationDecision] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_effect", b"_expected_effect", "confidence", b"confidence", "expected_effect", b"expected_effect", "expected_effect_interval", b"expected_effect_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_effect", b"_expected_effect", "_model_version", b"_model_version", "apply_time", b"apply_time", "confidence", b"confidence", "create_time", b"create_time", "decide_time", b"decide_time", "expected_effect", b"expected_effect", "expected_effect_interval", b"expected_effect_interval", "expire_time", b"expire_time", "model_version", b"model_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_effect", b"_expected_effect", "confidence", b"confidence", "confidence_method", b"confidence_method", "evidence", b"evidence", "expected_effect", b"expected_effect", "expected_effect_interval", b"expected_effect_interval", "recommendation", b"recommendation", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_effect", b"_expected_effect", "_model_version", b"_model_version", "apply_time", b"apply_time", "choice", b"choice", "confidence", b"confidence", "confidence_method", b"confidence_method", "create_time", b"create_time", "decide_time", b"decide_time", "decisions", b"decisions", "effect_metric", b"effect_metric", "evidence", b"evidence", "evidence_kind", b"evidence_kind", "expected_effect", b"expected_effect", "expected_effect_interval", b"expected_effect_interval", "expire_time", b"expire_time", "model_version", b"model_version", "recommendation", b"recommendation", "recommendation_id", b"recommendation_id", "status", b"status", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
     _WhichOneofReturnType__expected_effect: _TypeAlias = _typing.Literal["expected_effect"]  # noqa: Y015
     _WhichOneofArgType__expected_effect: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect"]  # noqa: Y015
+    _WhichOneofReturnType__model_version: _TypeAlias = _typing.Literal["model_version"]  # noqa: Y015
+    _WhichOneofArgType__model_version: _TypeAlias = _typing.Literal["_model_version", b"_model_version"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_effect) -> _WhichOneofReturnType__expected_effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version) -> _WhichOneofReturnType__model_version | None: ...
 
 Global___OptimizationRecommendation: _TypeAlias = OptimizationRecommendation  # noqa: Y015
+
+@_typing.final
+class RecommendationDecision(_message.Message):
+    """Something that was done with a recommendation. Kept for good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """`create`, `accept`, `dismiss`, `apply`, `expire` or `supersede`."""
+    actor: _builtins.str
+    """Who, as the request said; `optimizer` where no request did. Empty: the request did not say."""
+    comment: _builtins.str
+    """Why, as the request said."""
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        action: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "comment", b"comment", "decide_time", b"decide_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecommendationDecision: _TypeAlias = RecommendationDecision  # noqa: Y015
+
+@_typing.final
+class WithheldRecommendation(_message.Message):
+    """A type of which nothing is recommended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """`offer_amount`, `timing`, `segment` or `channel`."""
+    reason: _builtins.str
+    """Why, for programs, such as `MODEL_NOT_TRAINED`; `NO_BETTER_CHOICE` where the data shows nothing better than today's,
+    `DISMISSED` where the same was dismissed and has not expired.
+    """
+    message: _builtins.str
+    """Why, for a person."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithheldRecommendation: _TypeAlias = WithheldRecommendation  # noqa: Y015
 
 @_typing.final
 class GetOptimizationRecommendationsResponse(_message.Message):
@@ -104,22 +237,198 @@ class GetOptimizationRecommendationsResponse(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     @_builtins.property
     def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OptimizationRecommendation]:
-        """By expected effect, the largest first. Empty: nothing that the data supports."""
+        """By expected effect, the largest first, open or accepted. Empty: nothing that the data supports."""
+
+    @_builtins.property
+    def withheld(self) -> _containers.RepeatedCompositeFieldContainer[Global___WithheldRecommendation]:
+        """The types of which nothing is recommended, and why."""
 
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         recommendations: _abc.Iterable[Global___OptimizationRecommendation] | None = ...,
+        withheld: _abc.Iterable[Global___WithheldRecommendation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "recommendations", b"recommendations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "recommendations", b"recommendations", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetOptimizationRecommendationsResponse: _TypeAlias = GetOptimizationRecommendationsResponse  # noqa: Y015
+
+@_typing.final
+class AcceptRecommendationRequest(_message.Message):
+    """Accepts a recommendation: it is to be applied. Asking again changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    recommendation_id: _builtins.str
+    """The recommendation. Required."""
+    actor: _builtins.str
+    """Who decides, at most 128 characters."""
+    comment: _builtins.str
+    """Why, at most 500 characters."""
+    def __init__(
+        self,
+        *,
+        recommendation_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "comment", b"comment", "recommendation_id", b"recommendation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptRecommendationRequest: _TypeAlias = AcceptRecommendationRequest  # noqa: Y015
+
+@_typing.final
+class AcceptRecommendationResponse(_message.Message):
+    """The recommendation as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOMMENDATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recommendation(self) -> Global___OptimizationRecommendation:
+        """With its decisions."""
+
+    def __init__(
+        self,
+        *,
+        recommendation: Global___OptimizationRecommendation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recommendation", b"recommendation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recommendation", b"recommendation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptRecommendationResponse: _TypeAlias = AcceptRecommendationResponse  # noqa: Y015
+
+@_typing.final
+class DismissRecommendationRequest(_message.Message):
+    """Dismisses a recommendation: the same is not recommended again until it would have expired. Asking again changes
+    nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    recommendation_id: _builtins.str
+    """The recommendation. Required."""
+    actor: _builtins.str
+    """Who decides, at most 128 characters."""
+    comment: _builtins.str
+    """Why, at most 500 characters."""
+    def __init__(
+        self,
+        *,
+        recommendation_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "comment", b"comment", "recommendation_id", b"recommendation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DismissRecommendationRequest: _TypeAlias = DismissRecommendationRequest  # noqa: Y015
+
+@_typing.final
+class DismissRecommendationResponse(_message.Message):
+    """The recommendation as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOMMENDATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recommendation(self) -> Global___OptimizationRecommendation:
+        """With its decisions."""
+
+    def __init__(
+        self,
+        *,
+        recommendation: Global___OptimizationRecommendation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recommendation", b"recommendation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recommendation", b"recommendation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DismissRecommendationResponse: _TypeAlias = DismissRecommendationResponse  # noqa: Y015
+
+@_typing.final
+class MarkRecommendationAppliedRequest(_message.Message):
+    """Says that a recommendation holds; from then on its outcome is measured. Asking again changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    APPLY_TIME_FIELD_NUMBER: _builtins.int
+    recommendation_id: _builtins.str
+    """The recommendation. Required."""
+    actor: _builtins.str
+    """Who applied it, at most 128 characters."""
+    comment: _builtins.str
+    """Anything worth keeping, at most 500 characters."""
+    @_builtins.property
+    def apply_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it holds: not before it was made, not in the future. Unset: now."""
+
+    def __init__(
+        self,
+        *,
+        recommendation_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        apply_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "apply_time", b"apply_time", "comment", b"comment", "recommendation_id", b"recommendation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkRecommendationAppliedRequest: _TypeAlias = MarkRecommendationAppliedRequest  # noqa: Y015
+
+@_typing.final
+class MarkRecommendationAppliedResponse(_message.Message):
+    """The recommendation as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOMMENDATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recommendation(self) -> Global___OptimizationRecommendation:
+        """With its decisions."""
+
+    def __init__(
+        self,
+        *,
+        recommendation: Global___OptimizationRecommendation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recommendation", b"recommendation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recommendation", b"recommendation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkRecommendationAppliedResponse: _TypeAlias = MarkRecommendationAppliedResponse  # noqa: Y015

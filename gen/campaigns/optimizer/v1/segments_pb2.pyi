@@ -52,6 +52,12 @@ class SegmentRecommendation(_message.Message):
     CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    RELATIVE_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    RELATIVE_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    UPLIFT_FIELD_NUMBER: _builtins.int
+    UPLIFT_INTERVAL_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """Place in the ranking, from 1."""
     segment_name: _builtins.str
@@ -60,9 +66,31 @@ class SegmentRecommendation(_message.Message):
     """Conversion rate (conversions / views) of campaigns of this type in the segment. Unset without views."""
     evidence: _builtins.str
     """What the ranking rests on, for a person."""
+    relative_conversion_rate: _builtins.float
+    """Conversions of the segment over what it would have had at the rate of each campaign it was in: 1 is average, and what
+    differs between campaigns is taken out. Descriptive: it says who converts, not whom the campaign moves. Unset where
+    it cannot be said.
+    """
+    uplift: _builtins.float
+    """What the campaign adds over its control in this segment: for `ab_test` converting users / assigned users, variant less
+    control; for `randomised_offers` conversions per delivery, the highest offer drawn less the lowest. Unset without a
+    control.
+    """
+    basis: _builtins.str
+    """What stands behind uplift: `ab_test`, `randomised_offers`, or `none`, and then the ranking is descriptive."""
+    users: _builtins.int
+    """Users of the segment behind conversion_rate, counted in each campaign that reached them."""
     @_builtins.property
     def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of conversion_rate. Unset where it is."""
+
+    @_builtins.property
+    def relative_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of relative_conversion_rate. Unset where it is."""
+
+    @_builtins.property
+    def uplift_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of uplift. Unset where it is."""
 
     def __init__(
         self,
@@ -72,14 +100,29 @@ class SegmentRecommendation(_message.Message):
         conversion_rate: _builtins.float | None = ...,
         conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
         evidence: _builtins.str = ...,
+        relative_conversion_rate: _builtins.float | None = ...,
+        relative_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        uplift: _builtins.float | None = ...,
+        uplift_interval: _range_pb2.ConfidenceInterval | None = ...,
+        basis: _builtins.str = ...,
+        users: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "uplift", b"uplift", "uplift_interval", b"uplift_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "evidence", b"evidence", "rank", b"rank", "segment_name", b"segment_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "basis", b"basis", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "evidence", b"evidence", "rank", b"rank", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "segment_name", b"segment_name", "uplift", b"uplift", "uplift_interval", b"uplift_interval", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__relative_conversion_rate: _TypeAlias = _typing.Literal["relative_conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__relative_conversion_rate: _TypeAlias = _typing.Literal["_relative_conversion_rate", b"_relative_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__uplift: _TypeAlias = _typing.Literal["uplift"]  # noqa: Y015
+    _WhichOneofArgType__uplift: _TypeAlias = _typing.Literal["_uplift", b"_uplift"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_conversion_rate) -> _WhichOneofReturnType__relative_conversion_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__uplift) -> _WhichOneofReturnType__uplift | None: ...
 
 Global___SegmentRecommendation: _TypeAlias = SegmentRecommendation  # noqa: Y015
 
@@ -91,21 +134,29 @@ class GetSegmentRecommendationsResponse(_message.Message):
 
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentRecommendation]:
-        """The segments, the best first."""
+        """The segments, the best first: those with an uplift by uplift, then the others by relative_conversion_rate, ties by
+        name.
+        """
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What to know before believing the rest. Empty: nothing."""
 
     def __init__(
         self,
         *,
         campaign_id: _builtins.str = ...,
         segments: _abc.Iterable[Global___SegmentRecommendation] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "segments", b"segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "segments", b"segments", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -178,6 +178,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The design is too large to simulate at once. Example: 20,000 simulations of 400 looks at ten groups."""
     ERROR_REASON_METRIC_INVALID: _ErrorReason.ValueType  # 74
     """A metric is not wholly described, or has what its type does not take. Example: a `ratio` without `denominator`."""
+    ERROR_REASON_OVERLAP_MISSING: _ErrorReason.ValueType  # 75
+    """The logged offers cannot tell what a policy earns. Example: it offers 20 and only 5 and 10 were ever drawn."""
+    ERROR_REASON_PROPENSITY_UNKNOWN: _ErrorReason.ValueType  # 76
+    """No delivery has a logged propensity. Example: a policy is evaluated on campaigns with one offer."""
+    ERROR_REASON_RECOMMENDATION_UNKNOWN: _ErrorReason.ValueType  # 77
+    """No such recommendation. Example: a campaign_id in its place."""
+    ERROR_REASON_RECOMMENDATION_CLOSED: _ErrorReason.ValueType  # 78
+    """The status of a recommendation forbids it; the metadata has it as `status`. Example: one that expired."""
+    ERROR_REASON_SEGMENTS_UNKNOWN: _ErrorReason.ValueType  # 79
+    """Nothing is known of segments here. Example: no campaign of the type was measured by segment yet."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -341,4 +351,14 @@ ERROR_REASON_SIMULATION_TOO_LARGE: ErrorReason.ValueType  # 73
 """The design is too large to simulate at once. Example: 20,000 simulations of 400 looks at ten groups."""
 ERROR_REASON_METRIC_INVALID: ErrorReason.ValueType  # 74
 """A metric is not wholly described, or has what its type does not take. Example: a `ratio` without `denominator`."""
+ERROR_REASON_OVERLAP_MISSING: ErrorReason.ValueType  # 75
+"""The logged offers cannot tell what a policy earns. Example: it offers 20 and only 5 and 10 were ever drawn."""
+ERROR_REASON_PROPENSITY_UNKNOWN: ErrorReason.ValueType  # 76
+"""No delivery has a logged propensity. Example: a policy is evaluated on campaigns with one offer."""
+ERROR_REASON_RECOMMENDATION_UNKNOWN: ErrorReason.ValueType  # 77
+"""No such recommendation. Example: a campaign_id in its place."""
+ERROR_REASON_RECOMMENDATION_CLOSED: ErrorReason.ValueType  # 78
+"""The status of a recommendation forbids it; the metadata has it as `status`. Example: one that expired."""
+ERROR_REASON_SEGMENTS_UNKNOWN: ErrorReason.ValueType  # 79
+"""Nothing is known of segments here. Example: no campaign of the type was measured by segment yet."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
