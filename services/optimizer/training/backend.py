@@ -1,6 +1,7 @@
 """Where a forest's trees grow: on this machine's cores, or on the workers of a Dask cluster.
 
-Both grow the same trees: every tree draws from a seed of its own, wherever it is grown.
+Both grow the same trees: every tree draws from a seed of its own, wherever it is grown. Where a cluster has a
+single thread, joblib finds no use in it and grows them here.
 """
 
 from collections.abc import Iterator
