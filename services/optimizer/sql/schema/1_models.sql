@@ -1,6 +1,9 @@
 -- The optimizer's schema as a whole, for reading; the migrations make it, and a test proves the two equal.
 
 -- Versions of trained models. What serving needs beside the model file is kept in serving_parameters.
+-- calibration and reference are documents that only this service reads: how predictions compared with what came,
+-- and what drift is measured against. files_removed_at: when the version's folder was removed from the model
+-- repository.
 create table optimizer.ml_models (
     model_name text not null,
     version bigint not null,
@@ -28,6 +31,9 @@ create table optimizer.ml_models (
     live_r2_score double precision,
     parity_error double precision not null,
     serving_parameters jsonb not null,
+    calibration jsonb,
+    reference jsonb,
+    files_removed_at timestamptz,
     constraint ml_models_pkey primary key (model_name, version),
     constraint ml_models_version_positive check (version > 0),
     constraint ml_models_status_known check (status in ('candidate', 'live', 'rejected', 'retired')),
