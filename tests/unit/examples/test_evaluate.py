@@ -3,13 +3,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from examples.simulated_world.evaluate import (
-    popular_merchants,
-    population_hours,
-    score_hours,
-    score_merchants,
-    score_offers,
-)
+from examples.simulated_world.evaluate.hours import population_hours, score_hours
+from examples.simulated_world.evaluate.merchants import popular_merchants, score_merchants
+from examples.simulated_world.evaluate.offers import score_offers
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
 
