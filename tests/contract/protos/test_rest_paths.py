@@ -124,6 +124,12 @@ ABTEST_OPERATIONS = {
 OPTIMIZER = {
     "TrainModel": [("POST", "/api/optimize/train-model")],
     "TrainModelWithProgress": [],
+    "CancelTraining": [("POST", "/api/optimize/trainings/{training_id}/cancel")],
+    "ListTrainings": [("GET", "/api/optimize/trainings")],
+    "ListModels": [("GET", "/api/optimize/models")],
+    "GetModel": [("GET", "/api/optimize/models/{version}")],
+    "RollbackModel": [("POST", "/api/optimize/models/rollback")],
+    "GetModelDrift": [("GET", "/api/optimize/drift")],
     "OptimizeOffer": [("GET", "/api/optimize/offer/{campaign_id}"), ("GET", "/api/optimize/offer")],
     "PredictCampaign": [("GET", "/api/optimize/predict")],
     "OptimizeSendTime": [("GET", "/api/optimize/send-time/{user_id}")],

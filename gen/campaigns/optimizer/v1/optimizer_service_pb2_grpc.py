@@ -5,6 +5,7 @@ import warnings
 
 from gen.campaigns.optimizer.v1 import affinity_pb2 as campaigns_dot_optimizer_dot_v1_dot_affinity__pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2
+from gen.campaigns.optimizer.v1 import models_pb2 as campaigns_dot_optimizer_dot_v1_dot_models__pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as campaigns_dot_optimizer_dot_v1_dot_offers__pb2
 from gen.campaigns.optimizer.v1 import outcomes_pb2 as campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2
 from gen.campaigns.optimizer.v1 import policies_pb2 as campaigns_dot_optimizer_dot_v1_dot_policies__pb2
@@ -58,6 +59,36 @@ class OptimizerServiceStub:
                 '/campaigns.optimizer.v1.OptimizerService/TrainModelWithProgress',
                 request_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressRequest.SerializeToString,
                 response_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressResponse.FromString,
+                _registered_method=True)
+        self.CancelTraining = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/CancelTraining',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.CancelTrainingRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.CancelTrainingResponse.FromString,
+                _registered_method=True)
+        self.ListTrainings = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/ListTrainings',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.ListTrainingsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.ListTrainingsResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/ListModels',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.GetModel = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/GetModel',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+                _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/RollbackModel',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
+        self.GetModelDrift = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/GetModelDrift',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelDriftRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelDriftResponse.FromString,
                 _registered_method=True)
         self.OptimizeOffer = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/OptimizeOffer',
@@ -142,6 +173,52 @@ class OptimizerServiceServicer:
     def TrainModelWithProgress(self, request, context):
         """Does what TrainModel does and says how far it is; the last message has the result. A caller who leaves stops
         the training.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTraining(self, request, context):
+        """Stops a training and waits for its end, for seconds at most; nothing of it goes live. One that has ended stays as it
+        is. NOT_FOUND for an unknown training.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrainings(self, request, context):
+        """Lists every attempt to train, by whatever asked for it and however it ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """Lists the versions of the conversion model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModel(self, request, context):
+        """Returns a version. NOT_FOUND for an unknown one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackModel(self, request, context):
+        """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
+        Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
+        that was never live, whose file is gone, or where none is left to go back to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelDrift(self, request, context):
+        """Returns how the live version does since its training, as the job `check_drift` measured it last; where it has not
+        yet, NOT_FOUND names the job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,6 +330,36 @@ def add_OptimizerServiceServicer_to_server(servicer, server):
                     servicer.TrainModelWithProgress,
                     request_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressRequest.FromString,
                     response_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressResponse.SerializeToString,
+            ),
+            'CancelTraining': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTraining,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.CancelTrainingRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.CancelTrainingResponse.SerializeToString,
+            ),
+            'ListTrainings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrainings,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.ListTrainingsRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_training__pb2.ListTrainingsResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.ListModelsRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'GetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelResponse.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.RollbackModelRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.RollbackModelResponse.SerializeToString,
+            ),
+            'GetModelDrift': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelDrift,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelDriftRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelDriftResponse.SerializeToString,
             ),
             'OptimizeOffer': grpc.unary_unary_rpc_method_handler(
                     servicer.OptimizeOffer,
@@ -375,6 +482,168 @@ class OptimizerService:
             '/campaigns.optimizer.v1.OptimizerService/TrainModelWithProgress',
             campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressRequest.SerializeToString,
             campaigns_dot_optimizer_dot_v1_dot_training__pb2.TrainModelWithProgressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/CancelTraining',
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.CancelTrainingRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.CancelTrainingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrainings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/ListTrainings',
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.ListTrainingsRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_training__pb2.ListTrainingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/ListModels',
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/GetModel',
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/RollbackModel',
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.RollbackModelRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelDrift(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/GetModelDrift',
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelDriftRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelDriftResponse.FromString,
             options,
             channel_credentials,
             insecure,

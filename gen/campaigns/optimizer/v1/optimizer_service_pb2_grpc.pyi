@@ -5,6 +5,7 @@ isort:skip_file
 
 from gen.campaigns.optimizer.v1 import affinity_pb2 as _affinity_pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as _campaigns_for_user_pb2
+from gen.campaigns.optimizer.v1 import models_pb2 as _models_pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as _offers_pb2
 from gen.campaigns.optimizer.v1 import outcomes_pb2 as _outcomes_pb2
 from gen.campaigns.optimizer.v1 import policies_pb2 as _policies_pb2
@@ -38,6 +39,25 @@ class OptimizerServiceStub:
     TrainModelWithProgress: _aio.UnaryStreamMultiCallable[_training_pb2.TrainModelWithProgressRequest, _training_pb2.TrainModelWithProgressResponse]
     """Does what TrainModel does and says how far it is; the last message has the result. A caller who leaves stops
     the training.
+    """
+    CancelTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.CancelTrainingRequest, _training_pb2.CancelTrainingResponse]
+    """Stops a training and waits for its end, for seconds at most; nothing of it goes live. One that has ended stays as it
+    is. NOT_FOUND for an unknown training.
+    """
+    ListTrainings: _aio.UnaryUnaryMultiCallable[_training_pb2.ListTrainingsRequest, _training_pb2.ListTrainingsResponse]
+    """Lists every attempt to train, by whatever asked for it and however it ended."""
+    ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
+    """Lists the versions of the conversion model."""
+    GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
+    """Returns a version. NOT_FOUND for an unknown one."""
+    RollbackModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RollbackModelRequest, _models_pb2.RollbackModelResponse]
+    """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
+    Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
+    that was never live, whose file is gone, or where none is left to go back to.
+    """
+    GetModelDrift: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelDriftRequest, _models_pb2.GetModelDriftResponse]
+    """Returns how the live version does since its training, as the job `check_drift` measured it last; where it has not
+    yet, NOT_FOUND names the job.
     """
     OptimizeOffer: _aio.UnaryUnaryMultiCallable[_offers_pb2.OptimizeOfferRequest, _offers_pb2.OptimizeOfferResponse]
     """Returns the offer to make in a campaign, or in one that is only planned, and the whole response curve.
@@ -106,6 +126,55 @@ class OptimizerServiceServicer:
     ) -> _abc.AsyncIterator[_training_pb2.TrainModelWithProgressResponse]:
         """Does what TrainModel does and says how far it is; the last message has the result. A caller who leaves stops
         the training.
+        """
+
+    def CancelTraining(
+        self,
+        request: _training_pb2.CancelTrainingRequest,
+        context: _aio.ServicerContext[_training_pb2.CancelTrainingRequest, _abc.Awaitable[_training_pb2.CancelTrainingResponse]],
+    ) -> _abc.Awaitable[_training_pb2.CancelTrainingResponse]:
+        """Stops a training and waits for its end, for seconds at most; nothing of it goes live. One that has ended stays as it
+        is. NOT_FOUND for an unknown training.
+        """
+
+    def ListTrainings(
+        self,
+        request: _training_pb2.ListTrainingsRequest,
+        context: _aio.ServicerContext[_training_pb2.ListTrainingsRequest, _abc.Awaitable[_training_pb2.ListTrainingsResponse]],
+    ) -> _abc.Awaitable[_training_pb2.ListTrainingsResponse]:
+        """Lists every attempt to train, by whatever asked for it and however it ended."""
+
+    def ListModels(
+        self,
+        request: _models_pb2.ListModelsRequest,
+        context: _aio.ServicerContext[_models_pb2.ListModelsRequest, _abc.Awaitable[_models_pb2.ListModelsResponse]],
+    ) -> _abc.Awaitable[_models_pb2.ListModelsResponse]:
+        """Lists the versions of the conversion model."""
+
+    def GetModel(
+        self,
+        request: _models_pb2.GetModelRequest,
+        context: _aio.ServicerContext[_models_pb2.GetModelRequest, _abc.Awaitable[_models_pb2.GetModelResponse]],
+    ) -> _abc.Awaitable[_models_pb2.GetModelResponse]:
+        """Returns a version. NOT_FOUND for an unknown one."""
+
+    def RollbackModel(
+        self,
+        request: _models_pb2.RollbackModelRequest,
+        context: _aio.ServicerContext[_models_pb2.RollbackModelRequest, _abc.Awaitable[_models_pb2.RollbackModelResponse]],
+    ) -> _abc.Awaitable[_models_pb2.RollbackModelResponse]:
+        """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
+        Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
+        that was never live, whose file is gone, or where none is left to go back to.
+        """
+
+    def GetModelDrift(
+        self,
+        request: _models_pb2.GetModelDriftRequest,
+        context: _aio.ServicerContext[_models_pb2.GetModelDriftRequest, _abc.Awaitable[_models_pb2.GetModelDriftResponse]],
+    ) -> _abc.Awaitable[_models_pb2.GetModelDriftResponse]:
+        """Returns how the live version does since its training, as the job `check_drift` measured it last; where it has not
+        yet, NOT_FOUND names the job.
         """
 
     def OptimizeOffer(

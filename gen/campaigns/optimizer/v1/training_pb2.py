@@ -22,26 +22,43 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/training.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\">\n\x11TrainModelRequest\x12)\n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xeb\x03\n\x12TrainModelResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x15\n\x08r2_score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03mae\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x03\x12\x0f\n\x07version\x18\x05 \x01(\x05\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x38\n\tbaselines\x18\x07 \x03(\x0b\x32%.campaigns.optimizer.v1.BaselineScore\x12\x45\n\x12\x66\x65\x61ture_importance\x18\x08 \x03(\x0b\x32).campaigns.optimizer.v1.FeatureImportance\x12\x1e\n\x11response_r2_score\x18\t \x01(\x01H\x02\x88\x01\x01\x12#\n\x16noise_ceiling_r2_score\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x18\n\x10held_out_samples\x18\x0b \x01(\x03\x12\x19\n\x0cparity_error\x18\x0c \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x10training_seconds\x18\r \x01(\x01\x42\x0b\n\t_r2_scoreB\x06\n\x04_maeB\x14\n\x12_response_r2_scoreB\x19\n\x17_noise_ceiling_r2_scoreB\x0f\n\r_parity_error\"[\n\rBaselineScore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\x08r2_score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03mae\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0b\n\t_r2_scoreB\x06\n\x04_mae\"f\n\x11\x46\x65\x61tureImportance\x12\x14\n\x0c\x66\x65\x61ture_name\x18\x01 \x01(\t\x12\x1e\n\x16permutation_importance\x18\x02 \x01(\x01\x12\x1b\n\x13impurity_importance\x18\x03 \x01(\x01\"J\n\x1dTrainModelWithProgressRequest\x12)\n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x1eTrainModelWithProgressResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12:\n\x06result\x18\x03 \x01(\x0b\x32*.campaigns.optimizer.v1.TrainModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/training.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"^\n\x11TrainModelRequest\x12)\n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\"\xba\x04\n\x12TrainModelResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x15\n\x08r2_score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03mae\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x03\x12\x0f\n\x07version\x18\x05 \x01(\x05\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x38\n\tbaselines\x18\x07 \x03(\x0b\x32%.campaigns.optimizer.v1.BaselineScore\x12\x45\n\x12\x66\x65\x61ture_importance\x18\x08 \x03(\x0b\x32).campaigns.optimizer.v1.FeatureImportance\x12\x1e\n\x11response_r2_score\x18\t \x01(\x01H\x02\x88\x01\x01\x12#\n\x16noise_ceiling_r2_score\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x18\n\x10held_out_samples\x18\x0b \x01(\x03\x12\x19\n\x0cparity_error\x18\x0c \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x10training_seconds\x18\r \x01(\x01\x12\x38\n\x0b\x63\x61libration\x18\x0e \x01(\x0b\x32#.campaigns.optimizer.v1.Calibration\x12\x13\n\x0btraining_id\x18\x0f \x01(\tB\x0b\n\t_r2_scoreB\x06\n\x04_maeB\x14\n\x12_response_r2_scoreB\x19\n\x17_noise_ceiling_r2_scoreB\x0f\n\r_parity_error\"[\n\x11\x43\x61librationFigure\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x37\n\x08interval\x18\x02 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\"\xcd\x02\n\x0b\x43\x61libration\x12\x38\n\x05slope\x18\x01 \x01(\x0b\x32).campaigns.optimizer.v1.CalibrationFigure\x12<\n\tintercept\x18\x02 \x01(\x0b\x32).campaigns.optimizer.v1.CalibrationFigure\x12\'\n\x1a\x65xpected_calibration_error\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12(\n\x1b\x63\x61libration_error_by_chance\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x34\n\x04\x62ins\x18\x05 \x03(\x0b\x32&.campaigns.optimizer.v1.ReliabilityBinB\x1d\n\x1b_expected_calibration_errorB\x1e\n\x1c_calibration_error_by_chance\"\x95\x01\n\x0eReliabilityBin\x12\r\n\x05views\x18\x01 \x01(\x03\x12\x16\n\x0epredicted_rate\x18\x02 \x01(\x01\x12\x15\n\robserved_rate\x18\x03 \x01(\x01\x12\x45\n\x16observed_rate_interval\x18\x04 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\"[\n\rBaselineScore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\x08r2_score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03mae\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0b\n\t_r2_scoreB\x06\n\x04_mae\"f\n\x11\x46\x65\x61tureImportance\x12\x14\n\x0c\x66\x65\x61ture_name\x18\x01 \x01(\t\x12\x1e\n\x16permutation_importance\x18\x02 \x01(\x01\x12\x1b\n\x13impurity_importance\x18\x03 \x01(\x01\"j\n\x1dTrainModelWithProgressRequest\x12)\n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\"}\n\x1eTrainModelWithProgressResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12:\n\x06result\x18\x03 \x01(\x0b\x32*.campaigns.optimizer.v1.TrainModelResponse\"\xea\x02\n\x08Training\x12\x13\n\x0btraining_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x08 \x01(\t\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07version\x18\x0b \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x0f\n\x07message\x18\r \x01(\t\x12\x37\n\x13\x63\x61ncel_request_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_version\"L\n\x15\x43\x61ncelTrainingRequest\x12\x13\n\x0btraining_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\"L\n\x16\x43\x61ncelTrainingResponse\x12\x32\n\x08training\x18\x01 \x01(\x0b\x32 .campaigns.optimizer.v1.Training\"H\n\x14ListTrainingsRequest\x12\x12\n\x05limit\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\tB\x08\n\x06_limit\"e\n\x15ListTrainingsResponse\x12\x33\n\ttrainings\x18\x01 \x03(\x0b\x32 .campaigns.optimizer.v1.Training\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gen.campaigns.optimizer.v1.training_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRAINMODELREQUEST']._serialized_start=98
-  _globals['_TRAINMODELREQUEST']._serialized_end=160
-  _globals['_TRAINMODELRESPONSE']._serialized_start=163
-  _globals['_TRAINMODELRESPONSE']._serialized_end=654
-  _globals['_BASELINESCORE']._serialized_start=656
-  _globals['_BASELINESCORE']._serialized_end=747
-  _globals['_FEATUREIMPORTANCE']._serialized_start=749
-  _globals['_FEATUREIMPORTANCE']._serialized_end=851
-  _globals['_TRAINMODELWITHPROGRESSREQUEST']._serialized_start=853
-  _globals['_TRAINMODELWITHPROGRESSREQUEST']._serialized_end=927
-  _globals['_TRAINMODELWITHPROGRESSRESPONSE']._serialized_start=929
-  _globals['_TRAINMODELWITHPROGRESSRESPONSE']._serialized_end=1054
+  _globals['_TRAINMODELREQUEST']._serialized_start=129
+  _globals['_TRAINMODELREQUEST']._serialized_end=223
+  _globals['_TRAINMODELRESPONSE']._serialized_start=226
+  _globals['_TRAINMODELRESPONSE']._serialized_end=796
+  _globals['_CALIBRATIONFIGURE']._serialized_start=798
+  _globals['_CALIBRATIONFIGURE']._serialized_end=889
+  _globals['_CALIBRATION']._serialized_start=892
+  _globals['_CALIBRATION']._serialized_end=1225
+  _globals['_RELIABILITYBIN']._serialized_start=1228
+  _globals['_RELIABILITYBIN']._serialized_end=1377
+  _globals['_BASELINESCORE']._serialized_start=1379
+  _globals['_BASELINESCORE']._serialized_end=1470
+  _globals['_FEATUREIMPORTANCE']._serialized_start=1472
+  _globals['_FEATUREIMPORTANCE']._serialized_end=1574
+  _globals['_TRAINMODELWITHPROGRESSREQUEST']._serialized_start=1576
+  _globals['_TRAINMODELWITHPROGRESSREQUEST']._serialized_end=1682
+  _globals['_TRAINMODELWITHPROGRESSRESPONSE']._serialized_start=1684
+  _globals['_TRAINMODELWITHPROGRESSRESPONSE']._serialized_end=1809
+  _globals['_TRAINING']._serialized_start=1812
+  _globals['_TRAINING']._serialized_end=2174
+  _globals['_CANCELTRAININGREQUEST']._serialized_start=2176
+  _globals['_CANCELTRAININGREQUEST']._serialized_end=2252
+  _globals['_CANCELTRAININGRESPONSE']._serialized_start=2254
+  _globals['_CANCELTRAININGRESPONSE']._serialized_end=2330
+  _globals['_LISTTRAININGSREQUEST']._serialized_start=2332
+  _globals['_LISTTRAININGSREQUEST']._serialized_end=2404
+  _globals['_LISTTRAININGSRESPONSE']._serialized_start=2406
+  _globals['_LISTTRAININGSRESPONSE']._serialized_end=2507
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from gen.campaigns.type.v1 import range_pb2 as _range_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -26,6 +27,12 @@ class TrainModelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AS_OF_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """Who asks, for the record of trainings, at most 128 characters."""
+    comment: _builtins.str
+    """Why, for the record of trainings, at most 1000 characters."""
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """The time at which the 90 days end; what came after it is not looked at. Unset: now."""
@@ -34,10 +41,12 @@ class TrainModelRequest(_message.Message):
         self,
         *,
         as_of: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "as_of", b"as_of", "comment", b"comment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,6 +71,8 @@ class TrainModelResponse(_message.Message):
     HELD_OUT_SAMPLES_FIELD_NUMBER: _builtins.int
     PARITY_ERROR_FIELD_NUMBER: _builtins.int
     TRAINING_SECONDS_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
+    TRAINING_ID_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """`success`: the model is live. `rejected`: it is kept and not live, and `reason` says why."""
     r2_score: _builtins.float
@@ -88,6 +99,8 @@ class TrainModelResponse(_message.Message):
     """Largest relative difference between the trained model and the file that is served, on the held-out rows."""
     training_seconds: _builtins.float
     """How long the training took."""
+    training_id: _builtins.str
+    """The training, as ListTrainings has it."""
     @_builtins.property
     def baselines(self) -> _containers.RepeatedCompositeFieldContainer[Global___BaselineScore]:
         """How the simplest forecasts do on the same held-out rows: `global_mean`, `type_mean`, in this order."""
@@ -95,6 +108,10 @@ class TrainModelResponse(_message.Message):
     @_builtins.property
     def feature_importance(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureImportance]:
         """What the model looks at, the feature that matters most first."""
+
+    @_builtins.property
+    def calibration(self) -> Global___Calibration:
+        """Whether predicted rates mean what they say, on the held-out rows."""
 
     def __init__(
         self,
@@ -112,10 +129,12 @@ class TrainModelResponse(_message.Message):
         held_out_samples: _builtins.int = ...,
         parity_error: _builtins.float | None = ...,
         training_seconds: _builtins.float = ...,
+        calibration: Global___Calibration | None = ...,
+        training_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_noise_ceiling_r2_score", b"_noise_ceiling_r2_score", "_parity_error", b"_parity_error", "_r2_score", b"_r2_score", "_response_r2_score", b"_response_r2_score", "mae", b"mae", "noise_ceiling_r2_score", b"noise_ceiling_r2_score", "parity_error", b"parity_error", "r2_score", b"r2_score", "response_r2_score", b"response_r2_score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_noise_ceiling_r2_score", b"_noise_ceiling_r2_score", "_parity_error", b"_parity_error", "_r2_score", b"_r2_score", "_response_r2_score", b"_response_r2_score", "calibration", b"calibration", "mae", b"mae", "noise_ceiling_r2_score", b"noise_ceiling_r2_score", "parity_error", b"parity_error", "r2_score", b"r2_score", "response_r2_score", b"response_r2_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_noise_ceiling_r2_score", b"_noise_ceiling_r2_score", "_parity_error", b"_parity_error", "_r2_score", b"_r2_score", "_response_r2_score", b"_response_r2_score", "baselines", b"baselines", "feature_importance", b"feature_importance", "held_out_samples", b"held_out_samples", "mae", b"mae", "noise_ceiling_r2_score", b"noise_ceiling_r2_score", "parity_error", b"parity_error", "r2_score", b"r2_score", "reason", b"reason", "response_r2_score", b"response_r2_score", "samples", b"samples", "status", b"status", "training_seconds", b"training_seconds", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mae", b"_mae", "_noise_ceiling_r2_score", b"_noise_ceiling_r2_score", "_parity_error", b"_parity_error", "_r2_score", b"_r2_score", "_response_r2_score", b"_response_r2_score", "baselines", b"baselines", "calibration", b"calibration", "feature_importance", b"feature_importance", "held_out_samples", b"held_out_samples", "mae", b"mae", "noise_ceiling_r2_score", b"noise_ceiling_r2_score", "parity_error", b"parity_error", "r2_score", b"r2_score", "reason", b"reason", "response_r2_score", b"response_r2_score", "samples", b"samples", "status", b"status", "training_id", b"training_id", "training_seconds", b"training_seconds", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mae: _TypeAlias = _typing.Literal["mae"]  # noqa: Y015
     _WhichOneofArgType__mae: _TypeAlias = _typing.Literal["_mae", b"_mae"]  # noqa: Y015
@@ -139,6 +158,130 @@ class TrainModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_r2_score) -> _WhichOneofReturnType__response_r2_score | None: ...
 
 Global___TrainModelResponse: _TypeAlias = TrainModelResponse  # noqa: Y015
+
+@_typing.final
+class CalibrationFigure(_message.Message):
+    """A figure with its 95 % confidence interval; campaigns and days are the units, since their views are not independent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The figure."""
+    @_builtins.property
+    def interval(self) -> _range_pb2.ConfidenceInterval:
+        """Its interval."""
+
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        interval: _range_pb2.ConfidenceInterval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CalibrationFigure: _TypeAlias = CalibrationFigure  # noqa: Y015
+
+@_typing.final
+class Calibration(_message.Message):
+    """How predicted rates compare with those that came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLOPE_FIELD_NUMBER: _builtins.int
+    INTERCEPT_FIELD_NUMBER: _builtins.int
+    EXPECTED_CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
+    CALIBRATION_ERROR_BY_CHANCE_FIELD_NUMBER: _builtins.int
+    BINS_FIELD_NUMBER: _builtins.int
+    expected_calibration_error: _builtins.float
+    """Mean distance between observed and predicted rate over the bins, by views; a fraction, at least 0. Unset without
+    bins.
+    """
+    calibration_error_by_chance: _builtins.float
+    """What expected_calibration_error would be by chance alone, were the predictions exactly right. Unset where it is."""
+    @_builtins.property
+    def slope(self) -> Global___CalibrationFigure:
+        """How steep the observed rates are in the predicted ones, on the logit scale: 1 is right; below 1, predictions are too
+        extreme. Unset where predictions do not vary, nothing or everything converted, or there are fewer than three
+        campaigns or days.
+        """
+
+    @_builtins.property
+    def intercept(self) -> Global___CalibrationFigure:
+        """How much higher the observed rates are than the predicted ones, on the logit scale: 0 is right. Unset as slope is,
+        but for predictions that do not vary.
+        """
+
+    @_builtins.property
+    def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
+        """Views with like predictions, by predicted rate: ten bins of about as many views each. Bins of fewer than three
+        campaigns or days are left out.
+        """
+
+    def __init__(
+        self,
+        *,
+        slope: Global___CalibrationFigure | None = ...,
+        intercept: Global___CalibrationFigure | None = ...,
+        expected_calibration_error: _builtins.float | None = ...,
+        calibration_error_by_chance: _builtins.float | None = ...,
+        bins: _abc.Iterable[Global___ReliabilityBin] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration_error_by_chance", b"_calibration_error_by_chance", "_expected_calibration_error", b"_expected_calibration_error", "calibration_error_by_chance", b"calibration_error_by_chance", "expected_calibration_error", b"expected_calibration_error", "intercept", b"intercept", "slope", b"slope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration_error_by_chance", b"_calibration_error_by_chance", "_expected_calibration_error", b"_expected_calibration_error", "bins", b"bins", "calibration_error_by_chance", b"calibration_error_by_chance", "expected_calibration_error", b"expected_calibration_error", "intercept", b"intercept", "slope", b"slope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calibration_error_by_chance: _TypeAlias = _typing.Literal["calibration_error_by_chance"]  # noqa: Y015
+    _WhichOneofArgType__calibration_error_by_chance: _TypeAlias = _typing.Literal["_calibration_error_by_chance", b"_calibration_error_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__expected_calibration_error: _TypeAlias = _typing.Literal["expected_calibration_error"]  # noqa: Y015
+    _WhichOneofArgType__expected_calibration_error: _TypeAlias = _typing.Literal["_expected_calibration_error", b"_expected_calibration_error"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibration_error_by_chance) -> _WhichOneofReturnType__calibration_error_by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_calibration_error) -> _WhichOneofReturnType__expected_calibration_error | None: ...
+
+Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
+
+@_typing.final
+class ReliabilityBin(_message.Message):
+    """Views with like predictions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEWS_FIELD_NUMBER: _builtins.int
+    PREDICTED_RATE_FIELD_NUMBER: _builtins.int
+    OBSERVED_RATE_FIELD_NUMBER: _builtins.int
+    OBSERVED_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    views: _builtins.int
+    """How many."""
+    predicted_rate: _builtins.float
+    """Their mean predicted conversion rate, 0 to 1."""
+    observed_rate: _builtins.float
+    """The conversion rate that came, 0 to 1."""
+    @_builtins.property
+    def observed_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """95 % interval of observed_rate; campaigns and days are the units."""
+
+    def __init__(
+        self,
+        *,
+        views: _builtins.int = ...,
+        predicted_rate: _builtins.float = ...,
+        observed_rate: _builtins.float = ...,
+        observed_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["observed_rate_interval", b"observed_rate_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observed_rate", b"observed_rate", "observed_rate_interval", b"observed_rate_interval", "predicted_rate", b"predicted_rate", "views", b"views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReliabilityBin: _TypeAlias = ReliabilityBin  # noqa: Y015
 
 @_typing.final
 class BaselineScore(_message.Message):
@@ -214,6 +357,12 @@ class TrainModelWithProgressRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AS_OF_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """Who asks, for the record of trainings, at most 128 characters."""
+    comment: _builtins.str
+    """Why, for the record of trainings, at most 1000 characters."""
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """The time at which the 90 days end; what came after it is not looked at. Unset: now."""
@@ -222,10 +371,12 @@ class TrainModelWithProgressRequest(_message.Message):
         self,
         *,
         as_of: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "as_of", b"as_of", "comment", b"comment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,3 +413,199 @@ class TrainModelWithProgressResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainModelWithProgressResponse: _TypeAlias = TrainModelWithProgressResponse  # noqa: Y015
+
+@_typing.final
+class Training(_message.Message):
+    """An attempt to train."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    training_id: _builtins.str
+    """The attempt: a UUID."""
+    state: _builtins.str
+    """`running`; `promoted`: its version went live; `rejected`: it made a version that did not; `refused`: it could not be
+    made, such as for too little data; `cancelled`; `failed`; `interrupted`: whatever ran it is gone.
+    """
+    stage: _builtins.str
+    """What is being done, or was done last, such as `fit_forest`."""
+    progress: _builtins.float
+    """How much is done, 0 to 1."""
+    cause: _builtins.str
+    """What it was for: `request`, `daily` or `drift`."""
+    actor: _builtins.str
+    """Who asked, as the request said. Empty: the request did not say, or nobody asked."""
+    comment: _builtins.str
+    """Why, as the request said, or what drift was found."""
+    end_date: _builtins.str
+    """The 90 days end before this day of the reporting time zone, as `2026-11-20`."""
+    version: _builtins.int
+    """The version that it made. Unset where it made none (yet)."""
+    reason: _builtins.str
+    """Why it was refused or failed, for programs, as in ErrorInfo. Empty otherwise."""
+    message: _builtins.str
+    """Why it was rejected, refused or failed, or who cancelled it, for a person. Empty otherwise."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended. Unset while it runs, or where whatever ran it is gone."""
+
+    @_builtins.property
+    def cancel_request_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked to stop. Unset: it was not."""
+
+    def __init__(
+        self,
+        *,
+        training_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        stage: _builtins.str = ...,
+        progress: _builtins.float = ...,
+        cause: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        end_date: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        cancel_request_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "cancel_request_time", b"cancel_request_time", "end_time", b"end_time", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "actor", b"actor", "cancel_request_time", b"cancel_request_time", "cause", b"cause", "comment", b"comment", "end_date", b"end_date", "end_time", b"end_time", "message", b"message", "progress", b"progress", "reason", b"reason", "stage", b"stage", "start_time", b"start_time", "state", b"state", "training_id", b"training_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___Training: _TypeAlias = Training  # noqa: Y015
+
+@_typing.final
+class CancelTrainingRequest(_message.Message):
+    """Asks to stop a training."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    training_id: _builtins.str
+    """The training, a UUID. Required."""
+    actor: _builtins.str
+    """Who asks, for the record of trainings, at most 128 characters."""
+    comment: _builtins.str
+    """Why, for the record of trainings, at most 1000 characters."""
+    def __init__(
+        self,
+        *,
+        training_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "comment", b"comment", "training_id", b"training_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTrainingRequest: _TypeAlias = CancelTrainingRequest  # noqa: Y015
+
+@_typing.final
+class CancelTrainingResponse(_message.Message):
+    """The training that was to stop."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def training(self) -> Global___Training:
+        """The training: `cancelled`, or how it had ended before; `running` where it has not stopped within seconds, and
+        cancel_request_time says that it will.
+        """
+
+    def __init__(
+        self,
+        *,
+        training: Global___Training | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTrainingResponse: _TypeAlias = CancelTrainingResponse  # noqa: Y015
+
+@_typing.final
+class ListTrainingsRequest(_message.Message):
+    """Asks for trainings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """How many at most: 1 to 1000. Unset: 10."""
+    page_token: _builtins.str
+    """The next_page_token of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+
+Global___ListTrainingsRequest: _TypeAlias = ListTrainingsRequest  # noqa: Y015
+
+@_typing.final
+class ListTrainingsResponse(_message.Message):
+    """A page of trainings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAININGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this is the last."""
+    @_builtins.property
+    def trainings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Training]:
+        """The trainings by start_time, the newest first; ties by training_id."""
+
+    def __init__(
+        self,
+        *,
+        trainings: _abc.Iterable[Global___Training] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trainings", b"trainings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrainingsResponse: _TypeAlias = ListTrainingsResponse  # noqa: Y015

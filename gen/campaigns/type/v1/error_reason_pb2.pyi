@@ -188,6 +188,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The status of a recommendation forbids it; the metadata has it as `status`. Example: one that expired."""
     ERROR_REASON_SEGMENTS_UNKNOWN: _ErrorReason.ValueType  # 79
     """Nothing is known of segments here. Example: no campaign of the type was measured by segment yet."""
+    ERROR_REASON_TRAINING_UNKNOWN: _ErrorReason.ValueType  # 80
+    """No such training. Example: a version number in its place."""
+    ERROR_REASON_TRAINING_CANCELLED: _ErrorReason.ValueType  # 81
+    """The training was stopped by CancelTraining. Example: the caller of TrainModel hears of it so."""
+    ERROR_REASON_MODEL_UNKNOWN: _ErrorReason.ValueType  # 82
+    """No such version of the model. Example: version 0."""
+    ERROR_REASON_MODEL_NOT_RESTORABLE: _ErrorReason.ValueType  # 83
+    """A version cannot be live again: it never was, or its file is gone. Example: one that was rejected."""
+    ERROR_REASON_DRIFT_UNKNOWN: _ErrorReason.ValueType  # 84
+    """Drift was not measured yet. Example: right after the first training."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -361,4 +371,14 @@ ERROR_REASON_RECOMMENDATION_CLOSED: ErrorReason.ValueType  # 78
 """The status of a recommendation forbids it; the metadata has it as `status`. Example: one that expired."""
 ERROR_REASON_SEGMENTS_UNKNOWN: ErrorReason.ValueType  # 79
 """Nothing is known of segments here. Example: no campaign of the type was measured by segment yet."""
+ERROR_REASON_TRAINING_UNKNOWN: ErrorReason.ValueType  # 80
+"""No such training. Example: a version number in its place."""
+ERROR_REASON_TRAINING_CANCELLED: ErrorReason.ValueType  # 81
+"""The training was stopped by CancelTraining. Example: the caller of TrainModel hears of it so."""
+ERROR_REASON_MODEL_UNKNOWN: ErrorReason.ValueType  # 82
+"""No such version of the model. Example: version 0."""
+ERROR_REASON_MODEL_NOT_RESTORABLE: ErrorReason.ValueType  # 83
+"""A version cannot be live again: it never was, or its file is gone. Example: one that was rejected."""
+ERROR_REASON_DRIFT_UNKNOWN: ErrorReason.ValueType  # 84
+"""Drift was not measured yet. Example: right after the first training."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
