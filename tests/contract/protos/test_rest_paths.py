@@ -332,7 +332,7 @@ def test_only_rpcs_that_rest_has_as_get_may_be_sent_twice(rpc: object) -> None:
     once = (
         *("Ingest", "Import", "Upsert", "Create", "Delete", "Run", "Analyze", "End", "Train", "Update"),
         *("Start", "Pause", "Resume", "Archive", "AssignUsers", "Record", "Simulate"),
-        *("Accept", "Dismiss", "Mark", "Evaluate"),
+        *("Accept", "Dismiss", "Mark", "Evaluate", "Cancel", "Rollback"),
     )
     streams = ("Watch", "Reconcile", "Export")
     path = getattr(rpc, "path", "")
