@@ -17,7 +17,7 @@ import asyncpg
 import grpc
 import uvloop
 
-from benchmarks.assignment import running_server
+from benchmarks.assignment import running_service
 from benchmarks.common import Mark, Timing, Work, report, running_database, say, time_in_turns
 from gen.campaigns.abtest.v1 import progress_pb2, results_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
@@ -138,7 +138,7 @@ async def measure(rounds: int) -> int:
         say("writing 1,050,000 assignments and their events")
         await write_world(database.admin)
         environment = {"ABTEST_DATABASE_URL": database.abtest}
-        async with running_server(["services.abtest"], environment) as address:
+        async with running_service(["services.abtest"], environment) as address:
             connection = await asyncpg.connect(database.abtest)
             try:
                 async with grpc.aio.insecure_channel(address) as channel:

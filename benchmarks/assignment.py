@@ -9,24 +9,31 @@ PostgreSQL, durable with the settings of `make run`, share one machine; ratios a
 import argparse
 import asyncio
 import itertools
-import os
 import statistics
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from time import perf_counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import asyncpg
 import grpc
 
-from benchmarks.common import Mark, free_port, print_table, report, running_database, say
+from benchmarks.common import (
+    Mark,
+    calls_per_second,
+    free_port,
+    median_ratio,
+    print_table,
+    report,
+    running_database,
+    running_server,
+    say,
+)
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import assignments_pb2, tests_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 
 STREAMS = 64
 HASH_MARK, ROW_MARK = 0.85, 1.8
-START_SECONDS = 60.0
 METHOD = "/campaigns.abtest.v1.ABTestService/AssignUser"
 WAYS = {
     "durable": ("durable, committed together", ["services.abtest"]),
@@ -36,32 +43,18 @@ WAYS = {
 CAMPAIGNS = ("camp_control", "camp_variant")
 
 
-@asynccontextmanager
-async def running_server(command: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[str]:
-    """Yield the address of a server of its own process, stopped afterwards."""
+def running_service(
+    module: Sequence[str], environment: Mapping[str, str]
+) -> AbstractAsyncContextManager[str]:
+    """Run a server of abtest's settings; the block has its address."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *command,
-        env={
-            **os.environ,
-            "ABTEST_PORT": str(port),
-            "ABTEST_METRICS_PORT": str(free_port()),
-            "ABTEST_DRAIN_SECONDS": "0",
-            "ABTEST_LOG_LEVEL": "WARNING",
-            **environment,
-        },
-    )
-    try:
-        address = f"127.0.0.1:{port}"
-        async with grpc.aio.insecure_channel(address) as channel:
-            await asyncio.wait_for(channel.channel_ready(), START_SECONDS)
-        yield address
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    settings = {
+        "ABTEST_PORT": str(port),
+        "ABTEST_METRICS_PORT": str(free_port()),
+        "ABTEST_DRAIN_SECONDS": "0",
+        "ABTEST_LOG_LEVEL": "WARNING",
+    }
+    return running_server([sys.executable, "-m", *module], port=port, environment={**settings, **environment})
 
 
 async def create_test(address: str, database: DatabaseAddresses) -> str:
@@ -91,23 +84,9 @@ def requests(test_id: str, numbers: Iterator[int]) -> Iterator[bytes]:
         ).SerializeToString()
 
 
-async def assignments_per_second(
-    channel: grpc.aio.Channel, payloads: Iterator[bytes], seconds: float
-) -> float:
-    """Keep 64 calls in flight for some seconds; return the answers a second."""
-    call = channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
-    finished = 0
-    started = perf_counter()
-    until = started + seconds
-
-    async def work() -> None:
-        nonlocal finished
-        while perf_counter() < until:
-            await call(next(payloads))
-            finished += 1
-
-    await asyncio.gather(*(work() for _ in range(STREAMS)))
-    return finished / (perf_counter() - started)
+async def assign(channel: grpc.aio.Channel, payloads: Iterator[bytes], seconds: float) -> float:
+    """Assign for some seconds; return the answers a second."""
+    return await calls_per_second(channel, METHOD, payloads, streams=STREAMS, seconds=seconds)
 
 
 async def count_assignments(database: DatabaseAddresses) -> tuple[int, int, int]:
@@ -131,11 +110,11 @@ async def measure(rounds: int, seconds: float) -> int:
     numbers = itertools.count()
     async with running_database() as database, AsyncExitStack() as stack:
         environment = {"ABTEST_DATABASE_URL": database.abtest}
-        durable = await stack.enter_async_context(running_server(WAYS["durable"][1], environment))
+        durable = await stack.enter_async_context(running_service(WAYS["durable"][1], environment))
         test_id = await create_test(durable, database)
         environment["TEST_ID"] = test_id
         addresses = {"durable": durable} | {
-            way: await stack.enter_async_context(running_server(WAYS[way][1], environment))
+            way: await stack.enter_async_context(running_service(WAYS[way][1], environment))
             for way in ("hash", "row")
         }
         channels = {
@@ -144,21 +123,16 @@ async def measure(rounds: int, seconds: float) -> int:
         }
         payloads = requests(test_id, numbers)
         for way in WAYS:
-            await assignments_per_second(channels[way], payloads, seconds)
+            await assign(channels[way], payloads, seconds)
         for number in range(rounds):
             ways = list(WAYS)
             for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
-                rates[way].append(await assignments_per_second(channels[way], payloads, seconds))
+                rates[way].append(await assign(channels[way], payloads, seconds))
             say(", ".join(f"{way} {rate[-1]:,.0f}/s" for way, rate in rates.items()))
         kept, counted, commits = await count_assignments(database)
     assert kept == counted, f"{kept} assignments are kept, {counted} counted"
     say(f"{kept:,} assignments kept, and as many counted; {commits:,} commits")
     return tell(rates)
-
-
-def ratio(rates: Sequence[float], others: Sequence[float]) -> float:
-    """Return the median over rounds of a rate by the other's of the same round."""
-    return statistics.median(rate / other for rate, other in zip(rates, others, strict=True))
 
 
 def tell(rates: Mapping[str, Sequence[float]]) -> int:
@@ -175,7 +149,7 @@ def tell(rates: Mapping[str, Sequence[float]]) -> int:
     marks = [
         Mark(
             name=f"durable / {WAYS[other][0]}",
-            value=ratio(durable, rates[other]),
+            value=median_ratio(durable, rates[other]),
             limit=limit,
             at_most=False,
             detail=f"{statistics.median(durable):,.0f}/s of {statistics.median(rates[other]):,.0f}/s",

@@ -11,12 +11,14 @@ import socket
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT
 from time import perf_counter
+
+import grpc
 
 from deploy.local import bootstrap
 from deploy.local.bootstrap import DatabaseAddresses
@@ -24,6 +26,7 @@ from deploy.local.postgres import Cluster, launch_command, server_user
 
 Work = Callable[[], Awaitable[object]]
 DATABASE = "benchmark"
+START_SECONDS = 60.0
 _PASSWORD_BYTES = 16
 
 
@@ -80,6 +83,30 @@ async def time_in_turns(
                 single.append(perf_counter() - started)
             taken[name].append(statistics.median(single))
     return {name: Timing(seconds=statistics.median(each), rounds=each) for name, each in taken.items()}
+
+
+async def calls_per_second(
+    channel: grpc.aio.Channel, method: str, payloads: Iterator[bytes], *, streams: int, seconds: float
+) -> float:
+    """Keep `streams` calls in flight for some seconds, each of the next payload; return answers a second."""
+    call = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
+    finished = 0
+    started = perf_counter()
+    until = started + seconds
+
+    async def work() -> None:
+        nonlocal finished
+        while perf_counter() < until:
+            await call(next(payloads))
+            finished += 1
+
+    await asyncio.gather(*(work() for _ in range(streams)))
+    return finished / (perf_counter() - started)
+
+
+def median_ratio(rates: Sequence[float], others: Sequence[float]) -> float:
+    """Return the median over rounds of a rate by the other's of the same round."""
+    return statistics.median(rate / other for rate, other in zip(rates, others, strict=True))
 
 
 def describe_machine() -> str:
@@ -139,6 +166,29 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def running_server(
+    command: Sequence[str], *, port: int, environment: Mapping[str, str], output: int | None = None
+) -> AsyncIterator[str]:
+    """Yield the address of a gRPC server of its own process, stopped afterwards.
+
+    `command` is the whole command line; `environment` stands on top of this process's and says the `port`.
+    `output` is where both its outputs go, in the words of subprocess (default: where this process's go).
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **environment}, stdout=output, stderr=output
+    )
+    try:
+        address = f"127.0.0.1:{port}"
+        async with grpc.aio.insecure_channel(address) as channel:
+            await asyncio.wait_for(channel.channel_ready(), START_SECONDS)
+        yield address
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 @asynccontextmanager
