@@ -21,6 +21,7 @@ from services.common.jobs import Job, JobRunner
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.operations.offers import OfferOperations
+from services.optimizer.operations.policies import PolicyOperations
 from services.optimizer.operations.training import Trainer, TrainingOperations
 from services.optimizer.servicer.operations import OperationsServicer
 from services.optimizer.servicer.optimizer import OptimizerServicer
@@ -152,6 +153,7 @@ def _build_servicer(around: Surroundings, database: Database) -> OptimizerServic
     models, now = around.models, around.now
     return OptimizerServicer(
         offers=OfferOperations(database, models=models, live=around.live, now=now),
+        policies=PolicyOperations(database, now=now),
         training=TrainingOperations(database, models=models, trainer=around.trainer, now=now),
     )
 

@@ -1,0 +1,142 @@
+"""What a proposed policy of offers would have earned, from deliveries whose offers were drawn."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from services.common.database import Connection, Database
+from services.common.errors import FailedPreconditionError, invalid_field
+from services.common.waiting_room import WaitingRoom
+from services.optimizer.domain.offer_policy import (
+    OUTCOME_HOURS,
+    DecisionTable,
+    OfferPolicy,
+    PolicyEvaluation,
+    PolicyObjective,
+    evaluate_offer_policy,
+)
+from services.optimizer.operations.days import fetch_reporting_zone
+from services.optimizer.operations.lookup import require_campaign
+from services.optimizer.store import decisions
+
+WINDOW_DAYS: Final = 90
+AT_ONCE: Final = 2
+WAITING: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyQuestion:
+    """A policy, where it is judged, and by what; days are None where the caller left them open."""
+
+    campaign_ids: tuple[str, ...]
+    policy: OfferPolicy
+    objective: PolicyObjective
+    first_day: date | None
+    last_day: date | None
+    minimum_overlap: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyAnswer:
+    """The evaluation, over the days [first_day, last_day]."""
+
+    question: PolicyQuestion
+    first_day: date
+    last_day: date
+    evaluation: PolicyEvaluation
+
+
+class PolicyOperations:
+    """Judges policies of offers; few at once, because each reads many deliveries."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        self._room = WaitingRoom("evaluations of policies", at_once=AT_ONCE, waiting=WAITING)
+
+    async def evaluate(self, question: PolicyQuestion) -> PolicyAnswer:
+        """Return what a policy would have earned.
+
+        Raises:
+            NotFoundError: CAMPAIGN_UNKNOWN.
+            InvalidArgumentError: the days are in the wrong order, or their outcomes are not complete.
+            FailedPreconditionError: PROPENSITY_UNKNOWN, OVERLAP_MISSING, REVENUE_UNKNOWN.
+            ResourceExhaustedError: TOO_MANY_WAITING.
+        """
+        async with self._room.turn():
+            async with self._database.transaction(readonly=True) as connection:
+                zone = await fetch_reporting_zone(connection)
+                first_day, last_day = _resolve_days(question, self._now(), zone)
+                margins = await _fetch_margins(connection, question.campaign_ids)
+                if question.objective is not PolicyObjective.CONVERSIONS:
+                    await _require_one_currency(connection, question.campaign_ids)
+                table = await _load(connection, question.campaign_ids, first_day, last_day, zone)
+                numbers = sorted(set(table.segment_set.tolist()) - {-1})
+                segments = await decisions.list_segment_sets(connection, numbers)
+            evaluation = await asyncio.to_thread(
+                evaluate_offer_policy,
+                question.policy,
+                table,
+                segments,
+                objective=question.objective,
+                margins=np.array(margins),
+                minimum_overlap=question.minimum_overlap,
+            )
+        return PolicyAnswer(question=question, first_day=first_day, last_day=last_day, evaluation=evaluation)
+
+
+def _resolve_days(question: PolicyQuestion, now: datetime, zone: ZoneInfo) -> tuple[date, date]:
+    """Return the days looked at: none whose deliveries may still have outcomes to come."""
+    complete = (now - timedelta(hours=OUTCOME_HOURS)).astimezone(zone).date() - timedelta(days=1)
+    last_day = min(question.last_day or complete, complete)
+    first_day = question.first_day or last_day - timedelta(days=WINDOW_DAYS - 1)
+    if question.last_day is not None and first_day > question.last_day:
+        raise invalid_field("end_date", "must not lie before start_date", "RANGE_REVERSED")
+    if first_day > last_day:
+        raise invalid_field(
+            "start_date",
+            f"must lie before {complete + timedelta(days=1)}: outcomes are complete {OUTCOME_HOURS} hours"
+            " after a delivery",
+            "VALUE_OUT_OF_RANGE",
+        )
+    return first_day, last_day
+
+
+async def _fetch_margins(connection: Connection, campaign_ids: Sequence[str]) -> list[float]:
+    campaigns = [await require_campaign(connection, campaign_id) for campaign_id in campaign_ids]
+    return [1.0 if each.gross_margin_rate is None else each.gross_margin_rate for each in campaigns]
+
+
+async def _require_one_currency(connection: Connection, campaign_ids: Sequence[str]) -> None:
+    currencies = await decisions.list_campaign_currencies(connection, campaign_ids)
+    if len(currencies) > 1:
+        raise invalid_field(
+            "campaign_ids",
+            f"must count in one currency for this objective, and not in {', '.join(currencies)}",
+            "CURRENCY_REQUIRED",
+        )
+
+
+async def _load(
+    connection: Connection, campaign_ids: Sequence[str], first_day: date, last_day: date, zone: ZoneInfo
+) -> DecisionTable:
+    table = await decisions.list_logged_decisions(
+        connection,
+        campaign_ids,
+        datetime.combine(first_day, time(), tzinfo=zone),
+        datetime.combine(last_day + timedelta(days=1), time(), tzinfo=zone),
+        timedelta(hours=OUTCOME_HOURS),
+        zone.key,
+    )
+    if table is None:
+        raise FailedPreconditionError(
+            f"no delivery of these campaigns from {first_day} to {last_day} has a logged propensity; draw the"
+            " offer with known probabilities and send them along as propensity",
+            reason="PROPENSITY_UNKNOWN",
+        )
+    return table

@@ -1,0 +1,239 @@
+"""EvaluateOfferPolicy through a real server and database: what counts as an outcome, and every refusal."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1 import policies_pb2 as pb
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from tests.contract.optimizer.event_log import (
+    CONVERTED,
+    DELIVERED,
+    REFUNDED,
+    Event,
+    insert_campaigns,
+    insert_events,
+    insert_segment_sets,
+)
+from tests.contract.optimizer.harness import NOON, optimizer_settings, refusal_of, running_optimizer
+
+FIRST = datetime(2026, 11, 1, 9, tzinfo=UTC)
+ALWAYS_20 = {"rules": [{"choices": [{"offer_amount": 20}]}]}
+
+
+@pytest.fixture
+async def stub(database: DatabaseAddresses, tmp_path: Path) -> AsyncIterator[OptimizerServiceStub]:
+    await insert_campaigns(database.admin, ["c1", "c2"])
+    await insert_campaigns(database.admin, ["euro"], currency="EUR")
+    async with running_optimizer(
+        optimizer_settings(database.optimizer, tmp_path, 1), clock=lambda: NOON
+    ) as running:
+        yield running
+
+
+async def evaluate(
+    stub: OptimizerServiceStub,
+    **fields: Any,  # noqa: ANN401 (fields of the request)
+) -> pb.EvaluateOfferPolicyResponse:
+    return await stub.EvaluateOfferPolicy(
+        pb.EvaluateOfferPolicyRequest(**{"campaign_ids": ["c1"], **ALWAYS_20, **fields})
+    )
+
+
+async def keep_log(admin: str, *, days: int = 8, a_day: int = 60) -> None:
+    """Deliveries of 10 or 20, drawn evenly; with 20, loyal users convert twice as often, and pay 50."""
+    rng = np.random.default_rng(7)
+    loyal, lapsed = await insert_segment_sets(admin, [["loyal"], ["lapsed"]])
+    events = []
+    for day in range(days):
+        for place in range(a_day):
+            user, at = f"u{day % 4}-{place}", FIRST + timedelta(days=day, minutes=place)
+            offer, name = float(rng.choice([10, 20])), f"{day}-{place}"
+            segment = loyal if place % 2 else lapsed
+            chance = 0.2 + 0.2 * (offer == 20) * (segment == loyal)
+            events.append(
+                Event(
+                    user_id=user,
+                    event_id=f"d{name}",
+                    event_type=DELIVERED,
+                    at=at,
+                    offer=offer,
+                    propensity=0.5,
+                    segment_set=segment,
+                )
+            )
+            if rng.random() < chance:
+                events.append(
+                    Event(
+                        user_id=user,
+                        event_id=f"c{name}",
+                        event_type=CONVERTED,
+                        at=at + timedelta(hours=1),
+                        revenue=50,
+                    )
+                )
+    await insert_events(admin, events)
+
+
+async def test_a_policy_is_worth_what_its_own_deliveries_brought(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    await keep_log(database.admin)
+    answer = await evaluate(stub)
+    assert (answer.objective, answer.start_date, answer.end_date) == ("profit", "2026-08-19", "2026-11-16")
+    assert answer.logged_deliveries == answer.deliveries == 480
+    assert answer.covered_share == 1.0
+    assert answer.users == 240
+    made = {offer.offer_amount: offer.deliveries for offer in answer.logged_offers}
+    assert sum(made.values()) == 480
+    assert answer.effective_sample_size == pytest.approx(made[20])
+    assert answer.mean_weight == pytest.approx(2 * made[20] / 480)
+    # At half the margin a conversion at 20 earns 0.5 x 50 - 20.
+    conversions = await evaluate(stub, objective="conversions")
+    assert answer.snips.value == pytest.approx(5 * conversions.snips.value)
+    assert conversions.snips.value == pytest.approx(0.3, abs=0.07)
+    assert conversions.improvement.interval.lower < conversions.improvement.value
+    assert 0.01 <= answer.confidence <= 0.99
+    assert answer.confidence_method == "doubly_robust_student"
+
+
+async def test_a_policy_by_segment_is_judged_within_them(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    await keep_log(database.admin)
+    rules = [
+        {"segment_name": "loyal", "choices": [{"offer_amount": 20}]},
+        {"choices": [{"offer_amount": 10, "probability": 0.5}, {"offer_amount": 20, "probability": 0.5}]},
+    ]
+    best = await evaluate(stub, objective="conversions", rules=rules)
+    # Half of the deliveries go to loyal users at 20 (0.4), half to the others (0.2).
+    assert best.doubly_robust.value == pytest.approx(0.3, abs=0.06)
+    assert best.improvement.value > 0
+    assert best.effective_sample_size == pytest.approx(480 * 2 / 3, rel=0.1)
+
+
+async def test_an_outcome_is_what_follows_until_the_next_delivery(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    hour, events = timedelta(hours=1), []
+    for place in range(60):
+        user, at = f"u{place}", FIRST + timedelta(minutes=place)
+        for name, hours, offer in (("d1", 0, 20), ("d2", 24, 10)):
+            sent = Event(user_id=user, event_id=name, event_type=DELIVERED, at=at + hours * hour, offer=offer)
+            events.append(replace(sent, propensity=0.5))
+        for name, hours, revenue in (
+            ("before", -1, 1000),
+            ("own", 1, 30),
+            ("next", 25, 100),
+            ("late", 97, 7),
+        ):
+            bought = Event(user_id=user, event_id=name, event_type=CONVERTED, at=at + hours * hour)
+            events.append(replace(bought, revenue=revenue))
+        events.append(replace(bought, event_id="other", at=at + hour, campaign_id="c2"))
+        if place % 2:
+            back = Event(user_id=user, event_id="r", event_type=REFUNDED, at=at + 48 * hour, original="own")
+            events.append(replace(back, revenue=10))
+    await insert_events(database.admin, events)
+    answer = await evaluate(stub, objective="revenue")
+    assert answer.logged_deliveries == 120
+    assert answer.snips.value == pytest.approx(30 - 5)
+    assert answer.logged.value == pytest.approx((25 + 100) / 2)
+    twice = await evaluate(stub, objective="conversions")
+    assert twice.snips.value == pytest.approx(1.0)
+
+
+async def test_days_bound_the_deliveries(stub: OptimizerServiceStub, database: DatabaseAddresses) -> None:
+    await keep_log(database.admin)
+    answer = await evaluate(stub, start_date="2026-11-02", end_date="2026-11-05")
+    assert (answer.start_date, answer.end_date, answer.logged_deliveries) == ("2026-11-02", "2026-11-05", 240)
+
+
+async def test_deliveries_without_a_propensity_are_no_evidence(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    await insert_events(
+        database.admin, [Event(user_id="u", event_id="e", event_type=DELIVERED, at=FIRST, offer=20)]
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await evaluate(stub)
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "PROPENSITY_UNKNOWN")
+
+
+async def test_an_offer_without_overlap_is_refused(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    await keep_log(database.admin)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await evaluate(stub, rules=[{"choices": [{"offer_amount": 15}]}])
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "OVERLAP_MISSING")
+    assert "10 (" in refusal.message
+
+
+HALF = {"offer_amount": 5, "probability": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "reason"),
+    [
+        ({"campaign_ids": []}, "campaign_ids", "FIELD_REQUIRED"),
+        ({"campaign_ids": [""]}, "campaign_ids[0]", "FIELD_REQUIRED"),
+        ({"campaign_ids": ["a\0"]}, "campaign_ids[0]", "TEXT_INVALID"),
+        ({"campaign_ids": ["c1", "c1"]}, "campaign_ids", "FIELDS_CONFLICT"),
+        ({"campaign_ids": ["c1", "euro"]}, "campaign_ids", "CURRENCY_REQUIRED"),
+        ({"objective": "clicks"}, "objective", "VALUE_UNKNOWN"),
+        ({"minimum_overlap": 0}, "minimum_overlap", "VALUE_OUT_OF_RANGE"),
+        ({"minimum_overlap": float("nan")}, "minimum_overlap", "VALUE_OUT_OF_RANGE"),
+        ({"start_date": "yesterday"}, "start_date", "DATE_INVALID"),
+        ({"start_date": "2026-11-05", "end_date": "2026-11-04"}, "end_date", "RANGE_REVERSED"),
+        ({"start_date": "2026-11-19"}, "start_date", "VALUE_OUT_OF_RANGE"),
+        ({"rules": []}, "rules", "FIELD_REQUIRED"),
+        ({"rules": [{"choices": []}]}, "rules[0].choices", "FIELD_REQUIRED"),
+        ({"rules": [{"segment_name": "a", "choices": [HALF]}]}, "rules", "FIELDS_CONFLICT"),
+        (
+            {"rules": [{"segment_name": "a", "choices": [{"offer_amount": 1}]}] * 2 + ALWAYS_20["rules"]},
+            "rules",
+            "FIELDS_CONFLICT",
+        ),
+        ({"rules": [{"choices": [{}]}]}, "rules[0].choices[0].offer_amount", "FIELD_REQUIRED"),
+        (
+            {"rules": [{"choices": [{"offer_amount": -1}]}]},
+            "rules[0].choices[0].offer_amount",
+            "MONEY_OUT_OF_RANGE",
+        ),
+        ({"rules": [{"choices": [HALF]}]}, "rules[0].choices", "WEIGHTS_INVALID"),
+        ({"rules": [{"choices": [HALF, HALF]}]}, "rules[0].choices", "FIELDS_CONFLICT"),
+        (
+            {"rules": [{"choices": [HALF, {"offer_amount": 6}]}]},
+            "rules[0].choices[1].probability",
+            "FIELD_REQUIRED",
+        ),
+        (
+            {"rules": [{"choices": [{"offer_amount": 5, "probability": -1}]}]},
+            "rules[0].choices[0].probability",
+            "VALUE_OUT_OF_RANGE",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    stub: OptimizerServiceStub, fields: dict[str, Any], field: str, reason: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await evaluate(stub, **fields)
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason, refusal.fields) == ("INVALID_ARGUMENT", reason, (field,))
+
+
+async def test_an_unknown_campaign_is_not_found(stub: OptimizerServiceStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await evaluate(stub, campaign_ids=["c1", "nobody"])
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
