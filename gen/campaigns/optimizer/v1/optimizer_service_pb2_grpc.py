@@ -234,7 +234,8 @@ class OptimizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PredictCampaign(self, request, context):
-        """Returns what a planned campaign is expected to do.
+        """Returns what a planned campaign is expected to do. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION where the
+        data has no campaigns of the type with offers near this one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

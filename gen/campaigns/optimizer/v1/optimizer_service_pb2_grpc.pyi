@@ -65,7 +65,9 @@ class OptimizerServiceStub:
     objective needs revenue and none is known.
     """
     PredictCampaign: _aio.UnaryUnaryMultiCallable[_prediction_pb2.PredictCampaignRequest, _prediction_pb2.PredictCampaignResponse]
-    """Returns what a planned campaign is expected to do."""
+    """Returns what a planned campaign is expected to do. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION where the
+    data has no campaigns of the type with offers near this one.
+    """
     OptimizeSendTime: _aio.UnaryUnaryMultiCallable[_send_time_pb2.OptimizeSendTimeRequest, _send_time_pb2.OptimizeSendTimeResponse]
     """Returns when to send to a user, in the user's own time zone. A user without history of their own is answered
     for by their segment or by everybody, and `source` says so.
@@ -192,7 +194,9 @@ class OptimizerServiceServicer:
         request: _prediction_pb2.PredictCampaignRequest,
         context: _aio.ServicerContext[_prediction_pb2.PredictCampaignRequest, _abc.Awaitable[_prediction_pb2.PredictCampaignResponse]],
     ) -> _abc.Awaitable[_prediction_pb2.PredictCampaignResponse]:
-        """Returns what a planned campaign is expected to do."""
+        """Returns what a planned campaign is expected to do. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION where the
+        data has no campaigns of the type with offers near this one.
+        """
 
     def OptimizeSendTime(
         self,

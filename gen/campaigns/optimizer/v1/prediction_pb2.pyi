@@ -5,8 +5,10 @@ isort:skip_file
 
 from gen.campaigns.type.v1 import campaign_pb2 as _campaign_pb2
 from gen.campaigns.type.v1 import range_pb2 as _range_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -76,25 +78,45 @@ class PredictCampaignResponse(_message.Message):
     PREDICTED_REVENUE_FIELD_NUMBER: _builtins.int
     PREDICTED_REVENUE_INTERVAL_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    PREDICTED_VIEWS_FIELD_NUMBER: _builtins.int
+    PREDICTED_VIEWS_INTERVAL_FIELD_NUMBER: _builtins.int
+    COMPARED_CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     predicted_conversion_rate: _builtins.float
     """Conversion rate (conversions / views) expected, 0 to 1."""
     predicted_conversions: _builtins.float
-    """Conversions expected. Unset without impressions."""
+    """Conversions expected of the impressions. Unset without impressions."""
     predicted_revenue: _builtins.float
-    """Revenue expected, in currency units. Unset without impressions, or where revenue is not known."""
+    """Revenue expected, in currency units of the merchant's campaigns. Unset without impressions, or where it is not known
+    what their conversions bring or how campaigns differ in it; `warnings` has why.
+    """
     model_version: _builtins.int
     """The version of the model that answered."""
+    predicted_views: _builtins.float
+    """Views expected of the impressions. Unset without impressions."""
+    compared_campaigns: _builtins.int
+    """Campaigns of the type in the training data, from whose differences the intervals come."""
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of predicted_conversion_rate."""
+        """90 % interval of predicted_conversion_rate: of what such a campaign's rate is over many views. What campaigns of
+        the type differ in is in it, since nobody knows yet which one this will be.
+        """
 
     @_builtins.property
     def predicted_conversions_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of predicted_conversions. Unset where it is."""
+        """90 % interval of predicted_conversions, the chance of so few views included. Unset where it is."""
 
     @_builtins.property
     def predicted_revenue_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of predicted_revenue. Unset where it is."""
+
+    @_builtins.property
+    def predicted_views_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of predicted_views. Unset where it is."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the reader should know before believing any of this, for a person. Empty: nothing."""
 
     def __init__(
         self,
@@ -106,18 +128,26 @@ class PredictCampaignResponse(_message.Message):
         predicted_revenue: _builtins.float | None = ...,
         predicted_revenue_interval: _range_pb2.ConfidenceInterval | None = ...,
         model_version: _builtins.int = ...,
+        predicted_views: _builtins.float | None = ...,
+        predicted_views_interval: _range_pb2.ConfidenceInterval | None = ...,
+        compared_campaigns: _builtins.int = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions", "_predicted_revenue", b"_predicted_revenue", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "predicted_conversions", b"predicted_conversions", "predicted_conversions_interval", b"predicted_conversions_interval", "predicted_revenue", b"predicted_revenue", "predicted_revenue_interval", b"predicted_revenue_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions", "_predicted_revenue", b"_predicted_revenue", "_predicted_views", b"_predicted_views", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "predicted_conversions", b"predicted_conversions", "predicted_conversions_interval", b"predicted_conversions_interval", "predicted_revenue", b"predicted_revenue", "predicted_revenue_interval", b"predicted_revenue_interval", "predicted_views", b"predicted_views", "predicted_views_interval", b"predicted_views_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions", "_predicted_revenue", b"_predicted_revenue", "model_version", b"model_version", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "predicted_conversions", b"predicted_conversions", "predicted_conversions_interval", b"predicted_conversions_interval", "predicted_revenue", b"predicted_revenue", "predicted_revenue_interval", b"predicted_revenue_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions", "_predicted_revenue", b"_predicted_revenue", "_predicted_views", b"_predicted_views", "compared_campaigns", b"compared_campaigns", "model_version", b"model_version", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "predicted_conversions", b"predicted_conversions", "predicted_conversions_interval", b"predicted_conversions_interval", "predicted_revenue", b"predicted_revenue", "predicted_revenue_interval", b"predicted_revenue_interval", "predicted_views", b"predicted_views", "predicted_views_interval", b"predicted_views_interval", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__predicted_conversions: _TypeAlias = _typing.Literal["predicted_conversions"]  # noqa: Y015
     _WhichOneofArgType__predicted_conversions: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions"]  # noqa: Y015
     _WhichOneofReturnType__predicted_revenue: _TypeAlias = _typing.Literal["predicted_revenue"]  # noqa: Y015
     _WhichOneofArgType__predicted_revenue: _TypeAlias = _typing.Literal["_predicted_revenue", b"_predicted_revenue"]  # noqa: Y015
+    _WhichOneofReturnType__predicted_views: _TypeAlias = _typing.Literal["predicted_views"]  # noqa: Y015
+    _WhichOneofArgType__predicted_views: _TypeAlias = _typing.Literal["_predicted_views", b"_predicted_views"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_conversions) -> _WhichOneofReturnType__predicted_conversions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_revenue) -> _WhichOneofReturnType__predicted_revenue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_views) -> _WhichOneofReturnType__predicted_views | None: ...
 
 Global___PredictCampaignResponse: _TypeAlias = PredictCampaignResponse  # noqa: Y015
