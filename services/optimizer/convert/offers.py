@@ -10,7 +10,8 @@ from services.optimizer.convert.ranges import interval_to_proto
 from services.optimizer.domain.campaigns import PlannedCampaign
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.offer_answer import Interval, OfferAnswer
-from services.optimizer.domain.recommendation import CONFIDENCE_METHOD, CurvePoint
+from services.optimizer.domain.offer_odds import CONFIDENCE_METHOD
+from services.optimizer.domain.recommendation import CurvePoint
 
 _PLANNED_FIELDS: Final = ("campaign_type", "merchant_id", "current_offer", "current_conversion_rate")
 _LONGEST_ID: Final = 128
@@ -97,15 +98,15 @@ def _current_rate(request: pb.OptimizeOfferRequest) -> float | None:
 def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferResponse:
     """Return a recommendation with its curve."""
     recommendation = answer.recommendation
-    current = answer.case.question.current_offer_micros
+    comparison, current = recommendation.comparison, answer.case.question.current_offer_micros
     return pb.OptimizeOfferResponse(
         campaign_id=campaign_id,
         offer_amount=micros_to_money(recommendation.offer_micros),
         predicted_conversion_rate=recommendation.conversion_rate,
         predicted_conversion_rate_interval=interval_to_proto(answer.interval),
-        expected_improvement_percent=recommendation.expected_improvement_percent,
-        confidence=recommendation.confidence,
-        confidence_method=CONFIDENCE_METHOD if recommendation.confidence is not None else "",
+        expected_improvement_percent=_percent(comparison.improvement if comparison else None),
+        confidence=comparison.confidence if comparison else None,
+        confidence_method=CONFIDENCE_METHOD if comparison else "",
         objective=answer.case.question.objective.value,
         current_offer=None if current is None else micros_to_money(current),
         response_curve=[
@@ -115,6 +116,10 @@ def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferRe
         model_version=answer.model_version,
         warnings=answer.warnings,
     )
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100.0 * fraction
 
 
 def _point_to_proto(point: CurvePoint, interval: Interval | None) -> pb.ResponsePoint:

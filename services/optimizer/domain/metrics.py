@@ -70,17 +70,26 @@ class Conformal:
         return max(0.0, rate - reach), min(1.0, rate + reach)
 
 
-def calibrate(observed: FloatArray, predicted: FloatArray, views: IntArray) -> Conformal:
+def calibrate(
+    observed: FloatArray,
+    predicted: FloatArray,
+    views: IntArray,
+    *,
+    expected_views: FloatArray | None = None,
+) -> Conformal:
     """Return the conformal scores' quantiles on held-out rows; a level that few rows cannot hold is left out.
 
-    `model_variance` is what the rows scatter beyond binomial noise, by moments, and at least a hundredth
-    of the noise, so that no scale is 0.
+    `expected_views` are the views that an interval of each row would have been made for, where these are not
+    the row's own: intervals are then right for days that turn out smaller or larger than expected, as often
+    as they do. `model_variance` is what the rows scatter beyond binomial noise, by moments, and at least a
+    hundredth of the noise, so that no scale is 0.
     """
     counts = views.astype(np.float64)
     noise = predicted * (1.0 - predicted) / counts
     excess = np.average((observed - predicted) ** 2 - noise, weights=counts)
     model_variance = max(float(excess), 0.01 * float(np.average(noise, weights=counts)), 1e-12)
-    scores = np.sort(np.abs(observed - predicted) / _scale(predicted, counts, model_variance))
+    sizes = counts if expected_views is None else expected_views
+    scores = np.sort(np.abs(observed - predicted) / _scale(predicted, sizes, model_variance))
     ranks = {level: math.ceil((len(scores) + 1) * level) for level in INTERVAL_LEVELS}
     quantiles = {level: float(scores[rank - 1]) for level, rank in ranks.items() if rank <= len(scores)}
     return Conformal(model_variance=model_variance, quantiles=quantiles)

@@ -1,6 +1,7 @@
 """From a campaign's situation to the answer that a caller gets: the steps around the model server's call."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -18,8 +19,16 @@ from services.optimizer.domain.features import (
 )
 from services.optimizer.domain.metrics import Conformal
 from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.recommendation import CurvePoint, OfferRecommendation, Question, decide_offer
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor
+from services.optimizer.domain.offer_cells import CampaignAudience
+from services.optimizer.domain.offer_evidence import Evidence, gather_evidence
+from services.optimizer.domain.recommendation import (
+    CurvePoint,
+    Knowledge,
+    OfferRecommendation,
+    Question,
+    decide_offer,
+)
+from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor, Audience
 from services.optimizer.domain.serving_parameters import ServingParameters
 from services.optimizer.domain.support import Support
 from services.optimizer.domain.training_window import WINDOW_DAYS
@@ -27,10 +36,7 @@ from services.optimizer.domain.training_window import WINDOW_DAYS
 INTERVAL_LEVEL: Final = 0.9
 WIDEST_INTERVAL: Final = 0.9
 """An interval that leaves out a tenth of [0, 1] or less says nothing, and is not given."""
-NOT_RANDOM: Final = (
-    "The effect of the offer is learned from offers that changed within campaigns; these changes were not"
-    " random. An A/B test of the recommended offer settles it."
-)
+_LEAST_SLOPE: Final = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +46,11 @@ class OfferCase:
     `anchor_offers_micros` (not empty) are the offers at which the forest sets the level of the curve, by
     `anchor_weights`. `known_rate` is the rate that the caller saw at the only anchor offer, in the forest's
     place. `daily_views` is the size of the day that intervals are for, None where nobody knows how the
-    campaign stands. `seen_until` is the last day somebody viewed a campaign that nobody viewed in the
-    history days, and `situation` and the anchor are then those of the days up to it.
+    campaign stands. `seen_until` is the last day somebody viewed a campaign that nobody viewed in the history
+    days, and `situation` and the anchor are then those of the days up to it. `audience` is who viewed the
+    campaign before the last training, None where nobody knows; `views_a_day` the mean over all days, also
+    those without any. `level_spread` is the standard deviation of the curve's level (of the logit) beyond
+    what intervals were calibrated on.
     """
 
     question: Question
@@ -51,6 +60,9 @@ class OfferCase:
     known_rate: float | None
     daily_views: float | None
     seen_until: date | None = None
+    audience: CampaignAudience | None = None
+    views_a_day: float | None = None
+    level_spread: float = 0.0
 
     def features(self, parameters: ServingParameters) -> Float32Array:
         """Return the rows (41 + anchors, 7) to be predicted, in one call."""
@@ -74,6 +86,7 @@ class OfferAnswer:
     recommendation: OfferRecommendation
     interval: Interval | None
     curve_intervals: tuple[Interval | None, ...]
+    evidence: Evidence
     model_version: int
     warnings: tuple[str, ...]
 
@@ -124,58 +137,97 @@ def answer_offer(
         FailedPreconditionError: as `decide_offer`.
     """
     count = len(CURVE_OFFERS_MICROS)
+    rates = predicted[count:] if case.known_rate is None else np.array([case.known_rate])
+    conformal = _conformal_of(case, parameters)
     anchor = Anchor(
         offers=np.array(case.anchor_offers_micros) / MICROS_PER_UNIT,
-        rates=predicted[count:] if case.known_rate is None else np.array([case.known_rate]),
+        rates=rates,
         weights=np.array(case.anchor_weights),
+        audience=_audience(case, parameters.segment_effects),
     )
+    usual_rate = float(np.average(rates, weights=anchor.weights))
     recommendation = decide_offer(
         case.question,
-        response=parameters.response,
-        support=parameters.support,
-        anchor=anchor,
-        forest=predicted[:count],
+        Knowledge(
+            response=parameters.response,
+            support=parameters.support,
+            anchor=anchor,
+            forest=predicted[:count],
+            level_variance=_logit_variance(conformal.model_variance, usual_rate) + case.level_spread**2,
+            views_a_day=case.views_a_day,
+        ),
     )
-    intervals = tuple(
-        _interval(point, case.daily_views, parameters.conformal) for point in recommendation.curve
-    )
+    intervals = tuple(_interval(point, case, conformal) for point in recommendation.curve)
     best = CURVE_OFFERS_MICROS.index(recommendation.offer_micros)
+    evidence = gather_evidence(case.question.campaign_type, parameters)
     return OfferAnswer(
         case=case,
         recommendation=recommendation,
         interval=intervals[best],
         curve_intervals=intervals,
+        evidence=evidence,
         model_version=model_version,
         warnings=(
-            NOT_RANDOM,
+            evidence.caveat,
+            *_warn_of_constraints(recommendation),
             *_warn_of_comparison(case, recommendation),
             *_warn_of_history(case),
-            *_warn_of_interval(case, parameters.conformal, intervals[best]),
+            *_warn_of_interval(case, conformal, intervals[best]),
         ),
     )
 
 
-def _interval(point: CurvePoint, views: float | None, conformal: Conformal) -> Interval | None:
+def _conformal_of(case: OfferCase, parameters: ServingParameters) -> Conformal:
+    """Return what calibrates the intervals of a campaign that goes on, or of one that paused."""
+    if case.seen_until is not None and parameters.paused_conformal is not None:
+        return parameters.paused_conformal
+    return parameters.conformal
+
+
+def _audience(case: OfferCase, segment_effects: Mapping[int, float]) -> Audience | None:
+    if case.audience is None:
+        return None
+    return case.audience.at_offers(case.anchor_offers_micros, segment_effects)
+
+
+def _logit_variance(variance: float, rate: float) -> float:
+    """Return the variance of a logit whose rate has `variance` (delta method)."""
+    return variance / max(rate * (1.0 - rate), _LEAST_SLOPE) ** 2
+
+
+def _interval(point: CurvePoint, case: OfferCase, conformal: Conformal) -> Interval | None:
     """Return the interval of a day's rate; wider, the farther the offer lies from those lately sent."""
-    if INTERVAL_LEVEL not in conformal.quantiles or views is None:
+    if INTERVAL_LEVEL not in conformal.quantiles or case.daily_views is None:
         return None
     rate = point.conversion_rate
+    spread = math.hypot(point.logit_spread, case.level_spread)
     lower, upper = conformal.interval(
-        rate, views, INTERVAL_LEVEL, more_variance=(rate * (1.0 - rate) * point.logit_spread) ** 2
+        rate, case.daily_views, INTERVAL_LEVEL, more_variance=(rate * (1.0 - rate) * spread) ** 2
     )
     return Interval(lower=lower, upper=upper) if upper - lower < WIDEST_INTERVAL else None
 
 
+def _warn_of_constraints(recommendation: OfferRecommendation) -> Iterator[str]:
+    binding = [check.constraint for check in recommendation.constraints if check.is_binding]
+    for constraint in binding:
+        yield (
+            f"{constraint.kind.value} of {constraint.limit:g} ({constraint.source.value}) decides: without"
+            f" constraints the offer would be"
+            f" {recommendation.unconstrained_offer_micros / MICROS_PER_UNIT:g}."
+        )
+
+
 def _warn_of_comparison(case: OfferCase, recommendation: OfferRecommendation) -> Iterator[str]:
-    question, value = case.question, recommendation.current_value_per_view
+    question, comparison = case.question, recommendation.comparison
     if recommendation.is_at_edge:
         yield "The recommended offer is the last one that the data supports; a better one may lie beyond."
-    if question.current_offer_micros is not None and value is None:
+    if question.current_offer_micros is not None and comparison is None:
         yield "The data does not support the current offer, so nothing is compared with it."
-    if value is not None and recommendation.expected_improvement_percent is None:
+    if comparison is not None and comparison.improvement is None:
         yield (
-            f"The objective is {value:.4f} per view at the current offer, next to nothing or a loss beside"
-            f" {recommendation.value_per_view:.4f} at the recommended one, so no percentage is given."
+            f"The objective is {comparison.value_per_view:.4f} per view at the current offer, next to"
+            f" nothing or a loss beside {recommendation.value_per_view:.4f} at the recommended one, so no"
+            " percentage is given."
         )
     if question.objective is Objective.PROFIT and question.economics.gross_margin_rate is None:
         yield "No gross margin is known for the campaign, so all revenue is taken for margin."

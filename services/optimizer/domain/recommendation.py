@@ -5,39 +5,32 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import ndtr
 
 from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.constraints import (
+    Constraint,
+    ConstraintCheck,
+    ConstraintKind,
+    Prospects,
+    choose,
+)
 from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
+from services.optimizer.domain.offer_odds import PricedOffer, arrange_duel, logit_spreads
 from services.optimizer.domain.response import (
     CURVE_OFFERS_MICROS,
     Anchor,
     ResponseModel,
     TypeResponse,
     anchored_rates,
-    saturating_terms,
 )
 from services.optimizer.domain.support import Support
-
-CONFIDENCE_METHOD: Final = "laplace_delta"
-"""The probability that the recommended offer beats the current one, by a normal approximation of the log
-ratio of their conversion rates (delta method over the response's coefficients, whose posterior is Laplace's,
-and over `CONFOUNDING_SPREAD`), averaged over what the mean revenue may be."""
-
-MOST_CONFIDENCE: Final = 0.99
-"""No probability above this, nor below its complement, is claimed: the shape of the curve and the normal
-approximation are themselves not surer than that."""
-
-CONFOUNDING_SPREAD: Final = 0.03
-"""What past offers that were not random may have bent the curve by, unseen by its standard errors: the
-standard deviation of a false slope of the logit, per currency unit. A judgement, of the size that audiences
-leaning with the offer have in the simulated world; without it, confidence there was far above the share of
-recommendations that were right. A randomised test is what removes it."""
 
 SMALLEST_BASE: Final = 0.1
 """A current offer worth less than this share of the best is no base for a percentage: where it nears 0, the
 percentage is made by the error of the base."""
+
+IMPROVEMENT_LEVEL: Final = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +39,8 @@ class CurvePoint:
 
     `logit_spread` is the standard deviation of the rate's logit, for the shape of the curve between the
     offers that set its level and this one. `value_per_view` is the objective's, in currency units (a rate
-    for conversion_rate); `is_supported` tells whether the data can speak of the offer.
+    for conversion_rate); `is_supported` tells whether the data can speak of the offer; `broken` are the
+    constraints that it does not keep.
     """
 
     offer_micros: int
@@ -55,26 +49,43 @@ class CurvePoint:
     forest_conversion_rate: float
     value_per_view: float
     is_supported: bool
+    broken: tuple[ConstraintKind, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The recommended offer beside the current one.
+
+    `conversion_rate` and `value_per_view` are the current offer's. `improvement` is the relative gain in
+    value (a fraction) and `improvement_interval` its 90 % interval; both are None where the current offer's
+    value is below `SMALLEST_BASE` of the recommended one's, the interval also where that may well be.
+    `confidence` is the probability that the recommended offer is worth more.
+    """
+
+    conversion_rate: float
+    value_per_view: float
+    improvement: float | None
+    improvement_interval: tuple[float, float] | None
+    confidence: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfferRecommendation:
-    """The best supported offer, and what is expected of it.
+    """The best offer that data supports and constraints allow, and what is expected of it.
 
-    The current offer's figures are None where there is no current offer, or the data cannot speak of it;
-    `expected_improvement_percent` also where its value is below `SMALLEST_BASE` of the best one's.
-    `is_at_edge` tells that the best offer is the last one the data supports: a better one may lie beyond.
+    `comparison` is None where there is no current offer, or the data cannot speak of it. `is_at_edge` tells
+    that the offer is the last one the data supports: a better one may lie beyond.
+    `unconstrained_offer_micros` is what it would be without constraints.
     """
 
     offer_micros: int
     conversion_rate: float
     value_per_view: float
     current_offer_micros: int | None
-    current_conversion_rate: float | None
-    current_value_per_view: float | None
-    expected_improvement_percent: float | None
-    confidence: float | None
+    comparison: Comparison | None
     is_at_edge: bool
+    unconstrained_offer_micros: int
+    constraints: tuple[ConstraintCheck, ...]
     curve: tuple[CurvePoint, ...]
 
 
@@ -86,65 +97,120 @@ class Question:
     current_offer_micros: int | None
     objective: Objective
     economics: Economics
+    constraints: tuple[Constraint, ...] = ()
 
 
-def decide_offer(
-    question: Question, *, response: ResponseModel, support: Support, anchor: Anchor, forest: FloatArray
-) -> OfferRecommendation:
-    """Return the supported offer of the highest value.
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What the training data says, and what is known of the campaign asked about.
 
-    Args:
-        question: what is asked.
-        response: the fitted response by campaign type.
-        support: what each campaign type has tried.
-        anchor: what sets the level of the curve.
-        forest: the forest's own rates at the 41 offers, shown beside the curve.
+    `anchor` sets the level of the curve, whose logit has the variance `level_variance`; `forest` are the
+    forest's own rates at the 41 offers, shown beside the curve; `views_a_day` is over all days.
+    """
+
+    response: ResponseModel
+    support: Support
+    anchor: Anchor
+    forest: FloatArray
+    level_variance: float = 0.0
+    views_a_day: float | None = None
+
+
+def decide_offer(question: Question, knowledge: Knowledge) -> OfferRecommendation:
+    """Return the supported offer of the highest value that keeps the constraints.
 
     Raises:
         FailedPreconditionError: the data cannot speak of this campaign type (OFFER_UNSUPPORTED), revenue is
-            unknown (REVENUE_UNKNOWN), or no supported offer earns anything (OFFER_UNPROFITABLE).
+            unknown (REVENUE_UNKNOWN), no supported offer earns anything (OFFER_UNPROFITABLE), or none keeps
+            the constraints (OFFER_CONSTRAINED).
     """
-    type_response, supported = _consult_data(question.campaign_type, response, support)
-    current_offer = question.current_offer_micros
-    if current_offer is not None and not support[question.campaign_type].covers((current_offer,))[0]:
-        current_offer = None
+    response, supported = _consult_data(question.campaign_type, knowledge.response, knowledge.support)
     offers = np.array(CURVE_OFFERS_MICROS) / MICROS_PER_UNIT
-    rates = anchored_rates(type_response, offers, anchor)
+    rates = anchored_rates(response, offers, knowledge.anchor)
     values = rates * value_per_conversion(question.objective, offers, question.economics)
-    best = int(np.argmax(np.where(supported, values, -np.inf)))
-    if values[best] <= 0.0:
-        raise FailedPreconditionError(
-            "no supported offer earns anything: gross_margin_rate x mean revenue per conversion is at most"
-            " the smallest supported offer",
-            reason="OFFER_UNPROFITABLE",
-        )
-    current = (
-        None if current_offer is None else _PricedOffer.at(current_offer, question, type_response, anchor)
+    if np.max(values[supported]) <= 0.0:
+        raise _unprofitable("supported offer")
+    prospects = Prospects(
+        offers=offers, rates=rates, economics=question.economics, views_a_day=knowledge.views_a_day
     )
-    chosen = _PricedOffer(offer=float(offers[best]), rate=float(rates[best]), value=float(values[best]))
+    choice = choose(values, supported, question.constraints, prospects)
+    best = choice.best
+    if values[best] <= 0.0:
+        raise _unprofitable("supported offer that keeps the constraints")
+    chosen = PricedOffer(offer=float(offers[best]), rate=float(rates[best]), value=float(values[best]))
     places = np.flatnonzero(supported)
-    spreads = _logit_spreads(type_response, offers, anchor)
+    spreads = logit_spreads(response, offers, knowledge.anchor)
     return OfferRecommendation(
         offer_micros=CURVE_OFFERS_MICROS[best],
         conversion_rate=chosen.rate,
         value_per_view=chosen.value,
         current_offer_micros=question.current_offer_micros,
-        current_conversion_rate=current.rate if current else None,
-        current_value_per_view=current.value if current else None,
-        expected_improvement_percent=current.improvement_percent(chosen.value) if current else None,
-        confidence=_confidence(question, type_response, anchor, chosen, current) if current else None,
+        comparison=_compare(question, knowledge, response, chosen),
         is_at_edge=best in (places[0], places[-1]),
+        unconstrained_offer_micros=CURVE_OFFERS_MICROS[choice.unconstrained_best],
+        constraints=choice.checks,
         curve=tuple(
             CurvePoint(
                 offer_micros=offer,
                 conversion_rate=float(rates[index]),
                 logit_spread=float(spreads[index]),
-                forest_conversion_rate=float(forest[index]),
+                forest_conversion_rate=float(knowledge.forest[index]),
                 value_per_view=float(values[index]),
                 is_supported=bool(supported[index]),
+                broken=tuple(
+                    check.constraint.kind
+                    for check, kept in zip(choice.checks, choice.kept[:, index], strict=True)
+                    if not kept
+                ),
             )
             for index, offer in enumerate(CURVE_OFFERS_MICROS)
         ),
+    )
+
+
+def _unprofitable(which: str) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        f"no {which} earns anything: gross_margin_rate x mean revenue per conversion is at most the smallest"
+        " such offer",
+        reason="OFFER_UNPROFITABLE",
+    )
+
+
+def _compare(
+    question: Question, knowledge: Knowledge, response: TypeResponse, chosen: PricedOffer
+) -> Comparison | None:
+    """Return the chosen offer beside the current one; None without one that the data can speak of."""
+    micros = question.current_offer_micros
+    if micros is None or not knowledge.support[question.campaign_type].covers((micros,))[0]:
+        return None
+    offer = np.array([micros / MICROS_PER_UNIT])
+    rate = anchored_rates(response, offer, knowledge.anchor)
+    value = rate * value_per_conversion(question.objective, offer, question.economics)
+    current = PricedOffer(offer=float(offer[0]), rate=float(rate[0]), value=float(value[0]))
+    is_base = current.value >= SMALLEST_BASE * chosen.value
+    if math.isclose(chosen.offer, current.offer):
+        return Comparison(
+            conversion_rate=current.rate,
+            value_per_view=current.value,
+            improvement=0.0,
+            improvement_interval=(0.0, 0.0),
+            confidence=0.5,
+        )
+    duel = arrange_duel(
+        question.objective,
+        question.economics,
+        response,
+        knowledge.anchor,
+        best=chosen,
+        current=current,
+        level_variance=knowledge.level_variance,
+    )
+    return Comparison(
+        conversion_rate=current.rate,
+        value_per_view=current.value,
+        improvement=chosen.value / current.value - 1.0 if is_base else None,
+        improvement_interval=duel.improvement_interval(IMPROVEMENT_LEVEL) if is_base else None,
+        confidence=duel.confidence,
     )
 
 
@@ -171,78 +237,3 @@ def _unsupported(why: str) -> FailedPreconditionError:
         f"no recommendation without data: {why}; vary the offer (an A/B test does) and train again",
         reason="OFFER_UNSUPPORTED",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PricedOffer:
-    """An offer, its predicted rate and its value per view."""
-
-    offer: float
-    rate: float
-    value: float
-
-    @classmethod
-    def at(
-        cls, offer_micros: int, question: Question, response: TypeResponse, anchor: Anchor
-    ) -> "_PricedOffer":
-        offer = np.array([offer_micros / MICROS_PER_UNIT])
-        rate = anchored_rates(response, offer, anchor)
-        value = rate * value_per_conversion(question.objective, offer, question.economics)
-        return cls(offer=float(offer[0]), rate=float(rate[0]), value=float(value[0]))
-
-    def improvement_percent(self, best_value: float) -> float | None:
-        return 100.0 * (best_value / self.value - 1.0) if self.value >= SMALLEST_BASE * best_value else None
-
-
-def _logit_spreads(response: TypeResponse, offers: FloatArray, anchor: Anchor) -> FloatArray:
-    """Return how uncertain the logit is at each offer x, given the level at the anchor.
-
-    sqrt(g' V g + c²) with g = s(x) - a, a the mean terms at the anchor, V the coefficients' covariance, and
-    c = CONFOUNDING_SPREAD * (x - mean offer of the anchor).
-    """
-    middle = np.average(saturating_terms(anchor.offers), axis=0, weights=anchor.weights)
-    gradient = saturating_terms(offers) - middle
-    bent = CONFOUNDING_SPREAD * (offers - np.average(anchor.offers, weights=anchor.weights))
-    return np.asarray(np.sqrt(np.sum((gradient @ response.covariance) * gradient, axis=1) + bent**2))
-
-
-def _confidence(
-    question: Question,
-    response: TypeResponse,
-    anchor: Anchor,
-    best: _PricedOffer,
-    current: _PricedOffer,
-) -> float:
-    """Return the probability that the best offer's value exceeds the current one's; 1/2 for the same offer.
-
-    The log ratio of the two rates has the gradient g = (1 - rate*) (s(x*) - a) - (1 - rate0) (s(x0) - a) in
-    the coefficients, a the mean terms at the anchor, and the variance g' V g + c²; c = CONFOUNDING_SPREAD *
-    (1 - rate*) * (x* - x0) is what a false slope around x0 does to it. The mean revenue is as uncertain as
-    its days say, independently of the rates.
-    """
-    if math.isclose(best.offer, current.offer):
-        return 0.5
-    offers = np.array([best.offer, current.offer])
-    terms = saturating_terms(offers) - np.average(
-        saturating_terms(anchor.offers), axis=0, weights=anchor.weights
-    )
-    gradient = (1.0 - best.rate) * terms[0] - (1.0 - current.rate) * terms[1]
-    bent = CONFOUNDING_SPREAD * (1.0 - best.rate) * (best.offer - current.offer)
-    spread = math.sqrt(float(gradient @ response.covariance @ gradient) + bent**2)
-    log_rates = math.log(best.rate / current.rate)
-    wins = [
-        _win(log_rates, spread, *value_per_conversion(question.objective, offers, economics).tolist())
-        for economics in question.economics.plausible()
-    ]
-    return min(max(math.fsum(wins) / len(wins), 1.0 - MOST_CONFIDENCE), MOST_CONFIDENCE)
-
-
-def _win(log_rates: float, spread: float, best_worth: float, current_worth: float) -> float:
-    """Return the probability that one offer is worth more than the other, given what conversions are worth.
-
-    Where one earns and the other does not, the rates decide nothing; where both lose, the smaller loss wins.
-    """
-    if best_worth * current_worth <= 0.0:
-        return 1.0 if best_worth > current_worth else 0.0
-    log_ratio = log_rates + math.log(best_worth / current_worth)
-    return float(ndtr(math.copysign(log_ratio, log_ratio * best_worth) / spread))

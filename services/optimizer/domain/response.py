@@ -4,10 +4,11 @@ A forest predicts well where a campaign stands, and says little about what anoth
 curve is a staircase, and its history features hide the offer's effect. So the level comes from the forest
 and the shape from a logistic response,
 
-    logit rate(x) = level + sum_k beta[type, k] * s_k(x),    s_k(x) = x^4 / (x^4 + h_k^4),
+    logit rate(x) = level + sum_k beta[type, k] * s_k(x) + slope[type] * x,    s_k(x) = x^4 / (x^4 + h_k^4),
 
-fitted with an intercept per campaign and per day (`training/response_fit.py`). The level is set so that the
-curve agrees, on average over the offers the campaign was seen with, with what the forest predicts there.
+fitted with effects of campaigns, days and segments (`training/response_fit.py`), its slope corrected by
+offers drawn at random (`doubly_robust.py`). The level is set so that the curve agrees, on average over the
+offers the campaign was seen with and the audiences that they met, with what the forest predicts there.
 """
 
 from collections.abc import Mapping
@@ -29,17 +30,32 @@ CURVE_OFFERS_MICROS: Final = tuple(
 )
 """The 41 offers of every response curve."""
 _LEAST_RATE: Final = 1e-6
+_LEVEL_STEPS: Final = 8
+"""The level's error shrinks to the square of the effects' spread by each: far below what data can tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypeResponse:
     """The response of one campaign type.
 
-    `coefficients` (3) belong to the saturating terms, `covariance` (3, 3) to the coefficients.
+    `coefficients` (3) belong to the saturating terms, `covariance` (3, 3) to the coefficients. `slope`, per
+    currency unit, corrects what past offers that were not random bent the terms by, and is uncertain by
+    `slope_error` (`doubly_robust.py`).
     """
 
     coefficients: FloatArray
     covariance: FloatArray
+    slope: float = 0.0
+    slope_error: float = 0.0
+
+    def effect(self, offers: FloatArray) -> FloatArray:
+        """Return what offers (currency units) add to the logit."""
+        return np.asarray(saturating_terms(offers) @ self.coefficients + self.slope * offers)
+
+    def effect_variance(self, terms: FloatArray, offers: FloatArray) -> FloatArray:
+        """Return the variances of contrasts of effects, given by `terms` (rows, 3) and `offers` (rows)."""
+        shape = np.sum((terms @ self.covariance) * terms, axis=1)
+        return np.asarray(shape + (self.slope_error * offers) ** 2)
 
 
 ResponseModel = Mapping[int, TypeResponse]
@@ -64,16 +80,56 @@ def logistic(values: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Audience:
+    """Who sees the offers: what each of S segment sets adds to the logit, and how large a share it is.
+
+    `effects` (S) belong to the sets; `shares` (S) are those of the campaign as a whole, `anchor_shares`
+    (anchors, S) those that each offer of the anchor was sent to. Shares add to 1.
+    """
+
+    effects: FloatArray
+    shares: FloatArray
+    anchor_shares: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """Where the level of a curve is known: rates at offers (currency units), weighted by exposure."""
+    """Where the level of a curve is known: rates at offers (currency units), weighted by exposure.
+
+    `audience` is None where nobody knows whom the offers met; all are then taken for alike.
+    """
 
     offers: FloatArray
     rates: FloatArray
     weights: FloatArray
+    audience: Audience | None = None
+
+    @property
+    def known_audience(self) -> Audience:
+        """The audience, or one of people all alike."""
+        if self.audience is not None:
+            return self.audience
+        return Audience(effects=np.zeros(1), shares=np.ones(1), anchor_shares=np.ones((len(self.offers), 1)))
 
 
 def anchored_rates(response: TypeResponse, offers: FloatArray, anchor: Anchor) -> FloatArray:
-    """Return the rates at `offers` of the curve whose weighted mean logit over the anchor is the anchor's."""
-    at_anchor = saturating_terms(anchor.offers) @ response.coefficients
-    level = np.average(logit(anchor.rates) - at_anchor, weights=anchor.weights)
-    return logistic(level + saturating_terms(offers) @ response.coefficients)
+    """Return the rates at `offers` before the campaign's whole audience.
+
+    The standardised rate at x is sum_g share_g * logistic(level + effect_g + response(x)) (the g-formula: J.
+    Robins 1986). The level is where, by weight, the mean logit of such rates at the anchor's offers, each
+    before the audience that it was sent to, is the mean logit of the anchor's rates; found by adding what is
+    missing until nothing is.
+    """
+    audience = anchor.known_audience
+    at_anchor = response.effect(anchor.offers)
+    wanted = logit(anchor.rates)
+    level = float(np.average(wanted - at_anchor, weights=anchor.weights))
+    for _ in range(_LEVEL_STEPS):
+        reached = logit(_averaged(level + at_anchor, audience.effects, audience.anchor_shares))
+        level += float(np.average(wanted - reached, weights=anchor.weights))
+    return _averaged(level + response.effect(offers), audience.effects, audience.shares)
+
+
+def _averaged(logits: FloatArray, effects: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the rates (n) of audiences with `shares` (S or n, S) at `logits` (n) before their effects."""
+    return np.asarray(np.sum(shares * logistic(logits[:, np.newaxis] + effects), axis=1))

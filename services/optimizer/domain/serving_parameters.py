@@ -1,24 +1,39 @@
 """What serving needs beside the model file, and its JSON form in ml_models."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from services.optimizer.domain.between_campaigns import BetweenCampaigns, Spread, TypeSpread
+from services.optimizer.domain.doubly_robust import CONFOUNDING_SPREAD, FalseSlope
 from services.optimizer.domain.features import Encoding
 from services.optimizer.domain.metrics import Conformal
+from services.optimizer.domain.offer_cells import DrawnOffers
 from services.optimizer.domain.response import ResponseModel, TypeResponse
 from services.optimizer.domain.support import Support, TypeSupport
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServingParameters:
-    """The encoding of the features, the response to offers, its support, and the intervals' calibration."""
+    """The encoding of the features, the response to offers, its support, and the intervals' calibration.
+
+    `segment_effects` are what a segment set adds to the logit; `drawn_offers` what offers were drawn at
+    random, by campaign type; `false_slope` what they showed, None where they were too few; `paused_conformal`
+    calibrates intervals of campaigns that nobody viewed lately, None where too few rows could tell; `between`
+    is how campaigns of a type differ, for those that are only planned.
+    """
 
     encoding: Encoding
     response: ResponseModel
     support: Support
     conformal: Conformal
+    segment_effects: Mapping[int, float] = field(default_factory=dict)
+    drawn_offers: Mapping[int, DrawnOffers] = field(default_factory=dict)
+    false_slope: FalseSlope | None = None
+    paused_conformal: Conformal | None = None
+    between: BetweenCampaigns = field(default_factory=dict)
 
 
 def to_document(parameters: ServingParameters) -> dict[str, Any]:
@@ -32,6 +47,8 @@ def to_document(parameters: ServingParameters) -> dict[str, Any]:
             str(campaign_type): {
                 "coefficients": response.coefficients.tolist(),
                 "covariance": response.covariance.tolist(),
+                "slope": response.slope,
+                "slope_error": response.slope_error,
             }
             for campaign_type, response in parameters.response.items()
         },
@@ -42,16 +59,35 @@ def to_document(parameters: ServingParameters) -> dict[str, Any]:
             }
             for campaign_type, support in parameters.support.items()
         },
-        "conformal": {
-            "model_variance": parameters.conformal.model_variance,
-            "quantiles": {str(level): score for level, score in parameters.conformal.quantiles.items()},
-        },
+        "conformal": _conformal_document(parameters.conformal),
+        "segment_effects": {str(key): effect for key, effect in parameters.segment_effects.items()},
+        "drawn_offers": {str(key): asdict(drawn) for key, drawn in parameters.drawn_offers.items()},
+        "false_slope": None if parameters.false_slope is None else asdict(parameters.false_slope),
+        "paused_conformal": (
+            None if parameters.paused_conformal is None else _conformal_document(parameters.paused_conformal)
+        ),
+        "between": {str(key): asdict(spread) for key, spread in parameters.between.items()},
     }
 
 
+def _conformal_document(conformal: Conformal) -> dict[str, Any]:
+    return {
+        "model_variance": conformal.model_variance,
+        "quantiles": {str(level): score for level, score in conformal.quantiles.items()},
+    }
+
+
+def _conformal(document: dict[str, Any]) -> Conformal:
+    return Conformal(
+        model_variance=float(document["model_variance"]),
+        quantiles={float(level): float(score) for level, score in document["quantiles"].items()},
+    )
+
+
 def from_document(document: dict[str, Any]) -> ServingParameters:
-    """Return the parameters that `to_document` wrote."""
-    encoding, conformal = document["encoding"], document["conformal"]
+    """Return the parameters that `to_document` wrote, now or before the later fields were added."""
+    encoding, paused = document["encoding"], document.get("paused_conformal")
+    false_slope = document.get("false_slope")
     return ServingParameters(
         encoding=Encoding(
             merchant_codes={int(key): float(code) for key, code in encoding["merchant_codes"].items()},
@@ -61,6 +97,8 @@ def from_document(document: dict[str, Any]) -> ServingParameters:
             int(campaign_type): TypeResponse(
                 coefficients=np.array(response["coefficients"], dtype=np.float64),
                 covariance=np.array(response["covariance"], dtype=np.float64),
+                slope=float(response.get("slope", 0.0)),
+                slope_error=float(response.get("slope_error", CONFOUNDING_SPREAD)),
             )
             for campaign_type, response in document["response"].items()
         },
@@ -71,8 +109,22 @@ def from_document(document: dict[str, Any]) -> ServingParameters:
             )
             for campaign_type, support in document["support"].items()
         },
-        conformal=Conformal(
-            model_variance=float(conformal["model_variance"]),
-            quantiles={float(level): float(score) for level, score in conformal["quantiles"].items()},
-        ),
+        conformal=_conformal(document["conformal"]),
+        segment_effects={
+            int(key): float(effect) for key, effect in document.get("segment_effects", {}).items()
+        },
+        drawn_offers={
+            int(key): DrawnOffers(**drawn) for key, drawn in document.get("drawn_offers", {}).items()
+        },
+        false_slope=None if false_slope is None else FalseSlope(**false_slope),
+        paused_conformal=None if paused is None else _conformal(paused),
+        between={int(key): _type_spread(spread) for key, spread in document.get("between", {}).items()},
+    )
+
+
+def _type_spread(document: dict[str, Any]) -> TypeSpread:
+    return TypeSpread(
+        campaigns=int(document["campaigns"]),
+        level=Spread(**document["level"]),
+        view_rate=Spread(**document["view_rate"]),
     )

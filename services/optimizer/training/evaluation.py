@@ -1,5 +1,6 @@
 """Scores on held-out rows: the forest, the anchored response, the baselines beside them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -17,7 +18,8 @@ from services.optimizer.domain.features import (
     IntArray,
     feature_matrix,
 )
-from services.optimizer.domain.response import ResponseModel, logistic, logit, saturating_terms
+from services.optimizer.domain.offer_cells import OfferCells
+from services.optimizer.domain.response import ResponseModel, logistic, logit
 
 _EVALUATED_ROWS: Final = 5_000
 _SEED: Final = 7
@@ -60,77 +62,139 @@ def fit_baselines(table: DailyTable) -> Baselines:
 
 @dataclass(frozen=True, kw_only=True)
 class AnchoredPredictions:
-    """What recommendations would have said on some held-out rows: positions in the table, and rates."""
+    """What recommendations would have said on some held-out rows, as parallel arrays.
+
+    `rows` are positions in the table, `rates` the predictions, and `daily_views` the size of the day that an
+    interval would have been made for: the campaign's mean views of an offer and day lately.
+    """
 
     rows: IntArray
     rates: FloatArray
+    daily_views: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchoredModel:
+    """What predicts as recommendations do: a forest for the level, a response for the shape."""
+
+    predictor: Predictor
+    encoding: Encoding
+    response: ResponseModel
+    lean: FloatArray
+    """What the audience of each row's offer adds to the logit, beside the campaign's whole audience."""
 
 
 def predict_anchored(
-    table: DailyTable,
-    history: History,
-    held_out: BoolArray,
-    *,
-    predictor: Predictor,
-    encoding: Encoding,
-    response: ResponseModel,
+    table: DailyTable, held_out: BoolArray, model: AnchoredModel, *, unseen_days: int = 0
 ) -> AnchoredPredictions:
     """Return the anchored response's rates at the offers sent, for held-out rows of identified types.
 
     As in serving, a row's curve is anchored at the offers that its campaign sent in the `HISTORY_DAYS` days
-    before the row's day, weighted by their views; rows without such a past are left out, as are rows over
-    a fixed number (a seeded sample is kept).
+    before the row's day, weighted by their views; with `unseen_days` these days end so many days earlier, as
+    for a campaign that has paused since. Rows without such a past are left out, as are rows over a fixed
+    number (a seeded sample is kept).
     """
-    order, start, end = _past_ranges(table)
-    wanted = (
-        held_out & (end > start) & np.isin(table.campaign_type, np.array(sorted(response), dtype=np.int64))
-    )
-    rows = np.flatnonzero(wanted)
+    past = _past_of(table, unseen_days)
+    types = np.array(sorted(model.response), dtype=np.int64)
+    rows = np.flatnonzero(held_out & (past.end > past.start) & np.isin(table.campaign_type, types))
     if len(rows) > _EVALUATED_ROWS:
         rows = np.sort(np.random.default_rng(_SEED).choice(rows, _EVALUATED_ROWS, replace=False))
-    counts = end[rows] - start[rows]
-    target = np.repeat(np.arange(len(rows)), counts)
-    offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    past = order[np.repeat(start[rows], counts) + offsets]
-    taught = table.is_usable[past]
-    target, past = target[taught], past[taught]
+    target, seen = past.pairs(rows)
+    taught = table.is_usable[seen]
+    target, seen = target[taught], seen[taught]
+    history = past.history(table, rows)
     features = feature_matrix(
-        offer_micros=table.offer_micros[past],
+        offer_micros=table.offer_micros[seen],
         day=table.day[rows][target],
         campaign_type=table.campaign_type[rows][target],
         merchant_id=table.merchant_id[rows][target],
-        history=History(
-            impressions=history.impressions[rows][target], conversions=history.conversions[rows][target]
-        ),
-        encoding=encoding,
+        history=History(impressions=history.impressions[target], conversions=history.conversions[target]),
+        encoding=model.encoding,
     )
-    effect = _response_effect(table, response)
-    gap = logit(predictor.predict(features)) - effect[past]
-    weights = table.views[past].astype(np.float64)
-    seen = np.bincount(target, weights=weights, minlength=len(rows))
-    level = np.bincount(target, weights=weights * gap, minlength=len(rows)) / np.maximum(seen, 1.0)
-    anchored = seen > 0
-    return AnchoredPredictions(rows=rows[anchored], rates=logistic(level + effect[rows])[anchored])
+    effect = _response_effect(table, model.response)
+    gap = logit(model.predictor.predict(features)) - effect[seen] - model.lean[seen]
+    weights = table.views[seen].astype(np.float64)
+    views = np.bincount(target, weights=weights, minlength=len(rows))
+    level = np.bincount(target, weights=weights * gap, minlength=len(rows)) / np.maximum(views, 1.0)
+    offers_and_days = np.bincount(target, minlength=len(rows))
+    anchored = views > 0
+    return AnchoredPredictions(
+        rows=rows[anchored],
+        rates=logistic(level + effect[rows])[anchored],
+        daily_views=views[anchored] / offers_and_days[anchored],
+    )
+
+
+def audience_lean(cells: OfferCells, table: DailyTable, segment_effects: Mapping[int, float]) -> FloatArray:
+    """Return what the audience of each row's offer adds to the logit, beside its campaign's whole audience.
+
+    Audiences are those of `cells`; an offer that has none there counts as sent to the whole audience.
+    """
+    effect = np.array([segment_effects.get(int(kind), 0.0) for kind in cells.segment_set_id])
+    pairs, inverse = np.unique(
+        np.concatenate(
+            [
+                np.column_stack((cells.campaign, cells.offer_micros)),
+                np.column_stack((table.campaign, table.offer_micros)),
+            ]
+        ),
+        axis=0,
+        return_inverse=True,
+    )
+    of_cells, of_rows = np.split(inverse.reshape(-1), [len(cells)])
+
+    def mean_effect(places: IntArray, width: int) -> FloatArray:
+        views = np.bincount(places, weights=cells.views, minlength=width)
+        total = np.bincount(places, weights=cells.views * effect, minlength=width)
+        return np.where(views > 0, total / np.maximum(views, 1.0), np.nan)
+
+    at_offer = mean_effect(of_cells, len(pairs))[of_rows]
+    of_campaign = mean_effect(cells.campaign, len(table.campaign_ids))[table.campaign]
+    return np.nan_to_num(at_offer - of_campaign, nan=0.0)
 
 
 def _response_effect(table: DailyTable, response: ResponseModel) -> FloatArray:
     """Return what each row's offer adds to the logit; 0 for types without a response."""
-    terms = saturating_terms(np.maximum(table.offer_micros, 0) / MICROS_PER_UNIT)
+    offers = np.maximum(table.offer_micros, 0) / MICROS_PER_UNIT
     effect = np.zeros(len(table))
     for campaign_type, of_type in response.items():
         chosen = table.campaign_type == campaign_type
-        effect[chosen] = terms[chosen] @ of_type.coefficients
+        effect[chosen] = of_type.effect(offers[chosen])
     return effect
 
 
-def _past_ranges(table: DailyTable) -> tuple[IntArray, IntArray, IntArray]:
-    """Return an order of the rows and, per row, the range of it that holds the campaign's past days."""
+@dataclass(frozen=True, kw_only=True)
+class _Past:
+    """An order of the rows and, per row, the range [start, end) of it that holds the campaign's past days."""
+
+    order: IntArray
+    start: IntArray
+    end: IntArray
+
+    def pairs(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """Return, for every past row of every one of `rows`, the place in `rows` and the past row."""
+        counts = self.end[rows] - self.start[rows]
+        target = np.repeat(np.arange(len(rows)), counts)
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return target, self.order[np.repeat(self.start[rows], counts) + offsets]
+
+    def history(self, table: DailyTable, rows: IntArray) -> History:
+        """Return what the campaigns of `rows` did in their past days."""
+
+        def total(values: IntArray) -> IntArray:
+            running = np.concatenate(([0], np.cumsum(values[self.order])))
+            return np.asarray(running[self.end[rows]] - running[self.start[rows]])
+
+        return History(impressions=total(table.impressions), conversions=total(table.conversions))
+
+
+def _past_of(table: DailyTable, unseen_days: int) -> _Past:
     order = np.lexsort((table.day, table.campaign))
-    earliest = int(table.day.min()) - HISTORY_DAYS
+    earliest = int(table.day.min()) - HISTORY_DAYS - unseen_days
     width = int(table.day.max()) - earliest + 1
     key = table.campaign * width + (table.day - earliest)
-    return (
-        order,
-        np.searchsorted(key[order], key - HISTORY_DAYS, side="left"),
-        np.searchsorted(key[order], key, side="left"),
+    return _Past(
+        order=order,
+        start=np.searchsorted(key[order], key - HISTORY_DAYS - unseen_days, side="left"),
+        end=np.searchsorted(key[order], key - unseen_days, side="left"),
     )

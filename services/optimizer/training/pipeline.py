@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from services.optimizer.domain.between_campaigns import survey_campaigns
 from services.optimizer.domain.features import (
     DailyTable,
     Encoding,
@@ -23,12 +25,22 @@ from services.optimizer.domain.metrics import (
     r2_score,
 )
 from services.optimizer.domain.model_version import Importance, Scores, TrainingData
+from services.optimizer.domain.offer_cells import (
+    CampaignAudience,
+    OfferCells,
+    offer_cells,
+    sample_campaigns,
+    survey_audiences,
+    survey_drawn_offers,
+)
 from services.optimizer.domain.promotion import HeldOut, LiveComparison, Verdict, decide_promotion
 from services.optimizer.domain.serving_parameters import ServingParameters
 from services.optimizer.domain.support import survey_support
 from services.optimizer.domain.training_window import Split, TrainingWindow, split_by_time
 from services.optimizer.training.evaluation import (
+    AnchoredModel,
     AnchoredPredictions,
+    audience_lean,
     fit_baselines,
     predict_anchored,
 )
@@ -39,10 +51,15 @@ from services.optimizer.training.forest import (
     measure_importance,
     measure_parity,
 )
-from services.optimizer.training.response_fit import fit_response
+from services.optimizer.training.response_fit import FittedResponse, fit_response
 
 Progress = Callable[[str, float], None]
 """Hears the stage under way and the share of the whole training that is done."""
+DAYS_AHEAD: Final = 7
+"""How far ahead intervals are calibrated to look: an offer is made for the days to come."""
+PAUSED_DAYS: Final = 42
+"""How long campaigns are taken to have paused when the intervals of paused ones are calibrated."""
+FEWEST_PAUSED_ROWS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +86,21 @@ class TrainedModel:
     parameters: ServingParameters
     importances: tuple[Importance, ...]
     verdict: Verdict
+    audiences: dict[int, CampaignAudience]
+    """Who viewed each campaign (its position in the table), over the whole window."""
 
 
 def train(
-    table: DailyTable, window: TrainingWindow, *, live: LiveModel | None, on_progress: Progress
+    table: DailyTable,
+    window: TrainingWindow,
+    *,
+    live: LiveModel | None,
+    on_progress: Progress,
+    cells: OfferCells | None = None,
 ) -> TrainedModel:
     """Fit, export, check and judge a version on the rows of `window` (and the history before it).
+
+    `cells` are the same outcomes by audience; without them all of an offer's users are taken for alike.
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
@@ -92,8 +118,8 @@ def train(
         on_progress=lambda share: on_progress("fit_forest", 0.1 + 0.5 * share),
     )
     on_progress("fit_response", 0.6)
-    support = survey_support(fitted)
-    response = fit_response(fitted, support)
+    cells = cells or offer_cells((), table)
+    response = _fit_response(cells, fitted, split)
     on_progress("export", 0.7)
     model = export_forest(forest)
     exported = ExportedForest(model)
@@ -101,9 +127,13 @@ def train(
     held_out_features = features[split.held_out]
     parity_error = measure_parity(forest, exported, held_out_features)
     on_progress("evaluate", 0.8)
-    anchored = predict_anchored(
-        table, history, split.held_out, predictor=forest, encoding=encoding, response=response
+    anchored_model = AnchoredModel(
+        predictor=forest,
+        encoding=encoding,
+        response=response.types,
+        lean=audience_lean(_before(cells, split), table, response.segment_effects),
     )
+    anchored = predict_anchored(table, split.held_out, anchored_model)
     predicted = exported.predict(held_out_features)
     comparison = _compare_with_live(live, table, history, split)
     by_type = fit_baselines(fitted).predict_by_type(held_out)
@@ -122,9 +152,14 @@ def train(
         parity_error=parity_error,
         parameters=ServingParameters(
             encoding=encoding,
-            response=response,
-            support=support,
-            conformal=_calibrate(table, held_out, predicted, anchored),
+            response=response.types,
+            segment_effects=response.segment_effects,
+            drawn_offers=survey_drawn_offers(_before(cells, split)),
+            false_slope=response.false_slope,
+            support=survey_support(fitted),
+            conformal=_calibrate(table, split, anchored_model, predicted),
+            paused_conformal=_calibrate_paused(table, split, anchored_model),
+            between=survey_campaigns(table.select(split.fitted | split.held_out), response.types),
         ),
         importances=measure_importance(
             forest, held_out_features, held_out.conversion_rate, held_out.views.astype(np.float64)
@@ -132,7 +167,20 @@ def train(
         verdict=decide_promotion(
             rows, predicted=predicted, baseline=by_type, parity_error=parity_error, live=comparison
         ),
+        audiences=survey_audiences(cells.select(cells.day >= window.first_day.toordinal())),
     )
+
+
+def _before(cells: OfferCells, split: Split) -> OfferCells:
+    """Return the cells of days that are fitted."""
+    return cells.select(cells.day < split.split_day.toordinal())
+
+
+def _fit_response(cells: OfferCells, fitted: DailyTable, split: Split) -> FittedResponse:
+    """Fit the response on the window's fitted days."""
+    inside = _before(cells, split)
+    inside = inside.select(inside.day >= int(fitted.day.min()))
+    return fit_response(sample_campaigns(inside), survey_support(fitted))
 
 
 def _compare_with_live(
@@ -148,13 +196,30 @@ def _compare_with_live(
     return LiveComparison(version=live.version, rows=rows, predicted=predicted)
 
 
-def _calibrate(
-    table: DailyTable, held_out: DailyTable, predicted: FloatArray, anchored: AnchoredPredictions
-) -> Conformal:
+def _calibrate(table: DailyTable, split: Split, model: AnchoredModel, predicted: FloatArray) -> Conformal:
     """Calibrate on what recommendations would have said; on the forest where they would have said little."""
-    if len(anchored.rows) * 2 < len(held_out):
+    anchored = predict_anchored(table, split.held_out, model, unseen_days=DAYS_AHEAD)
+    if len(anchored.rows) * 2 < int(split.held_out.sum()):
+        held_out = table.select(split.held_out)
         return calibrate(held_out.conversion_rate, predicted, held_out.views)
-    return calibrate(table.conversion_rate[anchored.rows], anchored.rates, table.views[anchored.rows])
+    return _calibrate_anchored(table, anchored)
+
+
+def _calibrate_paused(table: DailyTable, split: Split, model: AnchoredModel) -> Conformal | None:
+    """Calibrate what would have been said of campaigns that pause; None where too few have such a past."""
+    anchored = predict_anchored(table, split.held_out, model, unseen_days=PAUSED_DAYS)
+    if len(anchored.rows) < FEWEST_PAUSED_ROWS:
+        return None
+    return _calibrate_anchored(table, anchored)
+
+
+def _calibrate_anchored(table: DailyTable, anchored: AnchoredPredictions) -> Conformal:
+    return calibrate(
+        table.conversion_rate[anchored.rows],
+        anchored.rates,
+        table.views[anchored.rows],
+        expected_views=anchored.daily_views,
+    )
 
 
 def _describe_data(

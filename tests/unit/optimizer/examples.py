@@ -47,7 +47,11 @@ MODEL = ModelVersion(
     parity_error=5e-7,
     parameters=ServingParameters(
         encoding=Encoding(merchant_codes={3: 1.0}, unknown_merchant_code=0.5),
-        response={1: TypeResponse(coefficients=np.array([1.0, 0.5, 0.2]), covariance=np.eye(3))},
+        response={
+            1: TypeResponse(
+                coefficients=np.array([1.0, 0.5, 0.2]), covariance=np.eye(3), slope=0.0, slope_error=0.03
+            )
+        },
         support={1: TypeSupport(tried_micros=(6_000_000, 9_000_000), varied_campaigns=1)},
         conformal=Conformal(model_variance=1e-4, quantiles={0.9: 1.6}),
     ),

@@ -10,7 +10,8 @@ from services.optimizer.domain.features import (
     table_features,
     trailing_history,
 )
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS, logit, saturating_terms
+from services.optimizer.domain.offer_cells import offer_cells
+from services.optimizer.domain.response import CURVE_OFFERS_MICROS, logit
 from services.optimizer.domain.support import survey_support
 from services.optimizer.training.forest import (
     DEPTH,
@@ -69,12 +70,12 @@ def test_the_response_is_found_in_spite_of_confounded_offers() -> None:
     """
     table = build_world(campaigns=90, days=60).table
     support = survey_support(table)
-    response = fit_response(table, support)
+    response = fit_response(offer_cells((), table), support).types
     assert set(response) == {1, 2, 3}
     offers = np.array(CURVE_OFFERS_MICROS[5:36]) / MICROS_PER_UNIT
     for campaign_type, of_type in response.items():
         truth = logit(true_rate(campaign_type, 0.0, offers))
-        fitted = saturating_terms(offers) @ of_type.coefficients
+        fitted = of_type.effect(offers)
         difference = (fitted - fitted.mean()) - (truth - truth.mean())
         assert np.abs(difference).max() < 0.25
         assert np.linalg.eigvalsh(of_type.covariance).min() > 0.0
@@ -87,6 +88,6 @@ def test_a_type_whose_campaigns_never_vary_has_no_response() -> None:
     of_type_one = table.campaign_type == 1
     offers = np.where(of_type_one, fixed, table.offer_micros)
     changed = type(table)(**{**vars(table), "offer_micros": offers})
-    response = fit_response(changed, survey_support(changed))
+    response = fit_response(offer_cells((), changed), survey_support(changed)).types
     assert 1 not in response
     assert {2, 3} <= set(response)

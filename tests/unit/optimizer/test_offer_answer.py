@@ -48,7 +48,11 @@ def sent(offer: int | None, views: int, day: int = 1, viewed_days: int = 1) -> S
 def parameters(quantiles: dict[float, float]) -> ServingParameters:
     return ServingParameters(
         encoding=Encoding(merchant_codes={3: 1.0}, unknown_merchant_code=0.5),
-        response={1: TypeResponse(coefficients=np.array([1.0, 0.5, 0.2]), covariance=np.eye(3))},
+        response={
+            1: TypeResponse(
+                coefficients=np.array([1.0, 0.5, 0.2]), covariance=np.eye(3), slope=0.01, slope_error=0.03
+            )
+        },
         support=SUPPORT,
         conformal=Conformal(model_variance=1e-4, quantiles=quantiles),
     )
@@ -166,12 +170,11 @@ def test_no_percentage_of_next_to_nothing(revenue: float) -> None:
     answer = answer_offer(
         case(revenue=revenue, current=9 * UNIT), np.full(42, 0.1), parameters({0.9: 1.6}), model_version=3
     )
-    recommendation = answer.recommendation
-    assert recommendation.current_value_per_view is not None
-    assert recommendation.current_value_per_view < 0.1 * recommendation.value_per_view
-    assert recommendation.expected_improvement_percent is None
-    assert recommendation.confidence is not None
-    assert 0.0 < recommendation.confidence < 1.0
+    comparison = answer.recommendation.comparison
+    assert comparison is not None
+    assert comparison.value_per_view < 0.1 * answer.recommendation.value_per_view
+    assert comparison.improvement is None
+    assert 0.0 < comparison.confidence < 1.0
     assert any("so no percentage is given" in warning for warning in answer.warnings)
 
 

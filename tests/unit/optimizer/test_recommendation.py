@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.constraints import Constraint
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
+from services.optimizer.domain.offer_odds import MOST_CONFIDENCE
 from services.optimizer.domain.recommendation import (
-    CONFOUNDING_SPREAD,
-    MOST_CONFIDENCE,
+    Comparison,
+    Knowledge,
     OfferRecommendation,
     Question,
     decide_offer,
@@ -18,7 +20,10 @@ from services.optimizer.domain.support import TypeSupport
 UNIT = 1_000_000
 EVERYTHING = TypeSupport(tried_micros=CURVE_OFFERS_MICROS, varied_campaigns=3)
 ANCHOR = Anchor(offers=np.array([10.0]), rates=np.array([0.1]), weights=np.array([1.0]))
-RESPONSE = TypeResponse(coefficients=np.array([0.5, 2.0, 0.5]), covariance=np.eye(3))
+SLOPE_ERROR = 0.03
+RESPONSE = TypeResponse(
+    coefficients=np.array([0.5, 2.0, 0.5]), covariance=np.eye(3), slope=0.01, slope_error=SLOPE_ERROR
+)
 
 
 def decide(
@@ -30,6 +35,9 @@ def decide(
     margin: float | None = 1.0,
     support: TypeSupport = EVERYTHING,
     response: TypeResponse = RESPONSE,
+    constraints: tuple[Constraint, ...] = (),
+    views_a_day: float | None = None,
+    level_variance: float = 0.0,
 ) -> OfferRecommendation:
     return decide_offer(
         Question(
@@ -39,11 +47,27 @@ def decide(
             economics=Economics(
                 mean_revenue=revenue, gross_margin_rate=margin, revenue_relative_error=revenue_error
             ),
+            constraints=constraints,
         ),
-        response={1: response},
-        support={1: support},
-        anchor=ANCHOR,
-        forest=np.full(len(CURVE_OFFERS_MICROS), 0.1),
+        Knowledge(
+            response={1: response},
+            support={1: support},
+            anchor=ANCHOR,
+            forest=np.full(len(CURVE_OFFERS_MICROS), 0.1),
+            views_a_day=views_a_day,
+            level_variance=level_variance,
+        ),
+    )
+
+
+def compared(recommendation: OfferRecommendation) -> Comparison:
+    assert recommendation.comparison is not None
+    return recommendation.comparison
+
+
+def uncertain(covariance: np.ndarray) -> TypeResponse:
+    return TypeResponse(
+        coefficients=RESPONSE.coefficients, covariance=covariance, slope=0.01, slope_error=SLOPE_ERROR
     )
 
 
@@ -53,8 +77,8 @@ def test_the_best_offer_is_the_one_of_the_highest_value() -> None:
     values = anchored_rates(RESPONSE, offers, ANCHOR) * (40.0 - offers)
     assert recommendation.offer_micros == CURVE_OFFERS_MICROS[int(np.argmax(values))]
     assert recommendation.value_per_view == pytest.approx(values.max())
-    assert recommendation.current_conversion_rate == pytest.approx(0.1)
-    assert recommendation.expected_improvement_percent == pytest.approx(100 * (values.max() / 3.0 - 1))
+    assert compared(recommendation).conversion_rate == pytest.approx(0.1)
+    assert compared(recommendation).improvement == pytest.approx(values.max() / 3.0 - 1)
     assert not recommendation.is_at_edge
 
 
@@ -69,33 +93,28 @@ def test_nothing_is_compared_with_an_unsupported_current_offer() -> None:
     low = TypeSupport(tried_micros=(5 * UNIT, 8 * UNIT), varied_campaigns=1)
     recommendation = decide(support=low, current=20 * UNIT)
     assert recommendation.current_offer_micros == 20 * UNIT
-    assert recommendation.confidence is None
-    assert recommendation.expected_improvement_percent is None
+    assert recommendation.comparison is None
 
 
 def test_confidence_is_a_half_for_the_same_offer_and_grows_with_certainty() -> None:
     best = decide().offer_micros
-    same = decide(current=best)
+    same = compared(decide(current=best))
     assert same.confidence == 0.5
-    assert same.expected_improvement_percent == pytest.approx(0.0)
-    vague = decide(response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=np.eye(3) * 4.0))
-    sure = decide()
-    known = decide(response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=np.zeros((3, 3))))
-    assert vague.confidence is not None
-    assert sure.confidence is not None
-    assert known.confidence is not None
+    assert same.improvement == 0.0
+    assert same.improvement_interval == (0.0, 0.0)
+    vague = compared(decide(response=uncertain(np.eye(3) * 4.0)))
+    sure = compared(decide())
+    known = compared(decide(response=uncertain(np.zeros((3, 3)))))
     assert 0.5 < vague.confidence < sure.confidence < known.confidence <= MOST_CONFIDENCE
 
 
 @pytest.mark.parametrize("revenue_error", [0.0, 0.5])
 def test_confidence_agrees_with_draws_of_all_that_is_uncertain(revenue_error: float) -> None:
-    """The delta method against 200,000 draws of the coefficients (the curve kept at the anchor), of a false
-    slope around the current offer, and of the mean revenue."""
+    """The delta method against 200,000 draws of the coefficients and the false slope (the curve kept at the
+    anchor), of the anchor's level, and of the mean revenue."""
     covariance = np.eye(3) * 0.25
     recommendation = decide(
-        response=TypeResponse(coefficients=RESPONSE.coefficients, covariance=covariance),
-        current=8 * UNIT,
-        revenue_error=revenue_error,
+        response=uncertain(covariance), current=8 * UNIT, revenue_error=revenue_error, level_variance=0.01
     )
     rng = np.random.default_rng(3)
     best = recommendation.offer_micros / UNIT
@@ -104,28 +123,51 @@ def test_confidence_agrees_with_draws_of_all_that_is_uncertain(revenue_error: fl
     terms = powered / (powered + np.array([7.0, 12.0, 19.0]) ** 4)
     draws = rng.multivariate_normal(RESPONSE.coefficients, covariance, 200_000)
     logits = np.log(0.1 / 0.9) + draws @ (terms[:2] - terms[2]).T
-    logits[:, 0] += rng.normal(0.0, CONFOUNDING_SPREAD, 200_000) * (best - 8.0)
+    logits += rng.normal(0.01, SLOPE_ERROR, (200_000, 1)) * (offers[:2] - offers[2])
+    logits += rng.normal(0.0, 0.1, (200_000, 1))
     rates = 1 / (1 + np.exp(-logits))
     revenue = 40.0 * np.exp(np.sqrt(np.log1p(revenue_error**2)) * rng.standard_normal(200_000))
-    share = np.mean(rates[:, 0] * (revenue - best) > rates[:, 1] * (revenue - 8.0))
-    assert recommendation.confidence == pytest.approx(share, abs=0.01)
+    values = rates * (revenue[:, None] - offers[:2])
+    assert compared(recommendation).confidence == pytest.approx(
+        np.mean(values[:, 0] > values[:, 1]), abs=0.01
+    )
+
+
+@pytest.mark.parametrize("revenue_error", [0.0, 0.1])
+def test_the_gain_has_an_interval_that_agrees_with_draws(revenue_error: float) -> None:
+    """Against 200,000 draws of the coefficients, the false slope and the mean revenue."""
+    covariance = np.eye(3) * 0.02
+    recommendation = decide(response=uncertain(covariance), current=8 * UNIT, revenue_error=revenue_error)
+    rng = np.random.default_rng(3)
+    offers = np.array([recommendation.offer_micros / UNIT, 8.0, 10.0])
+    powered = offers[:, None] ** 4
+    terms = powered / (powered + np.array([7.0, 12.0, 19.0]) ** 4)
+    draws = rng.multivariate_normal(RESPONSE.coefficients, covariance, 200_000)
+    logits = np.log(0.1 / 0.9) + draws @ (terms[:2] - terms[2]).T
+    logits += rng.normal(0.01, SLOPE_ERROR, (200_000, 1)) * (offers[:2] - offers[2])
+    revenue = 40.0 * np.exp(np.sqrt(np.log1p(revenue_error**2)) * rng.standard_normal((200_000, 1)))
+    values = (revenue - offers[:2]) / (1 + np.exp(-logits))
+    gains = values[:, 0] / values[:, 1] - 1.0
+    interval = compared(recommendation).improvement_interval
+    assert interval == pytest.approx(tuple(np.quantile(gains, [0.05, 0.95])), rel=0.06)
 
 
 def test_against_an_offer_that_loses_no_percentage_is_given_and_no_certainty_claimed() -> None:
-    recommendation = decide(current=15 * UNIT, revenue=12.0)
-    assert recommendation.expected_improvement_percent is None
-    assert recommendation.confidence == MOST_CONFIDENCE
+    comparison = compared(decide(current=15 * UNIT, revenue=12.0))
+    assert comparison.improvement is None
+    assert comparison.improvement_interval is None
+    assert comparison.confidence == MOST_CONFIDENCE
     # The loss is no surer than the revenue: in 28 % of the cases it exceeds 15, and the current offer earns.
-    doubtful = decide(current=15 * UNIT, revenue=12.0, revenue_error=0.4)
-    assert doubtful.confidence is not None
+    doubtful = compared(decide(current=15 * UNIT, revenue=12.0, revenue_error=0.4))
     assert 0.6 < doubtful.confidence < 0.9
 
 
 def test_an_objective_without_money_does_not_mind_uncertain_revenue() -> None:
-    sure = decide(objective=Objective.REVENUE)
-    assert decide(objective=Objective.REVENUE, revenue_error=0.9).confidence == pytest.approx(sure.confidence)
-    rate = decide(objective=Objective.CONVERSION_RATE, revenue=None)
-    assert rate.confidence == pytest.approx(sure.confidence)
+    sure = compared(decide(objective=Objective.REVENUE)).confidence
+    unsure = compared(decide(objective=Objective.REVENUE, revenue_error=0.9)).confidence
+    rate = compared(decide(objective=Objective.CONVERSION_RATE, revenue=None)).confidence
+    assert unsure == pytest.approx(sure)
+    assert rate == pytest.approx(sure)
 
 
 @pytest.mark.parametrize(

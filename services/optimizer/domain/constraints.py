@@ -1,0 +1,174 @@
+"""What an offer must not break: a cap, a least margin, a budget; and which of them decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
+from services.optimizer.domain.objectives import Economics
+
+
+class ConstraintKind(StrEnum):
+    """What a constraint limits; the values are the words of the wire.
+
+    maximum_offer: the offer itself. minimum_profit_margin: what is left of the mean revenue, after goods and
+    offer, as a share of it. daily_budget: what redeemed offers are expected to cost on an average day.
+    """
+
+    MAXIMUM_OFFER = "maximum_offer"
+    MINIMUM_PROFIT_MARGIN = "minimum_profit_margin"
+    DAILY_BUDGET = "daily_budget"
+
+
+class ConstraintSource(StrEnum):
+    """Who set a constraint."""
+
+    REQUEST = "request"
+    CAMPAIGN = "campaign"
+    MERCHANT = "merchant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferLimits:
+    """The limits that one source sets, None where it sets none; money in micros, the margin a fraction."""
+
+    maximum_offer_micros: int | None = None
+    minimum_profit_margin: float | None = None
+    daily_budget_micros: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """One limit: currency units, or a fraction for the margin."""
+
+    kind: ConstraintKind
+    source: ConstraintSource
+    limit: float
+
+
+def gather(limits: Sequence[tuple[ConstraintSource, OfferLimits]]) -> tuple[Constraint, ...]:
+    """Return every limit that is set, in the order of `limits`."""
+    found = []
+    for source, of_source in limits:
+        values = (
+            (ConstraintKind.MAXIMUM_OFFER, _units(of_source.maximum_offer_micros)),
+            (ConstraintKind.MINIMUM_PROFIT_MARGIN, of_source.minimum_profit_margin),
+            (ConstraintKind.DAILY_BUDGET, _units(of_source.daily_budget_micros)),
+        )
+        found += [
+            Constraint(kind=kind, source=source, limit=value) for kind, value in values if value is not None
+        ]
+    return tuple(found)
+
+
+def _units(micros: int | None) -> float | None:
+    return None if micros is None else micros / MICROS_PER_UNIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prospects:
+    """What constraints are checked against: offers (currency units), their rates, and what comes of them.
+
+    `views_a_day` is the mean over all days, also those without any view; None where nobody knows.
+    """
+
+    offers: FloatArray
+    rates: FloatArray
+    economics: Economics
+    views_a_day: float | None
+
+
+def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
+    """Return which offers keep the constraint, by what is expected of them.
+
+    Raises:
+        FailedPreconditionError: REVENUE_UNKNOWN for a margin without revenue; OFFER_CONSTRAINED for a budget
+            of a campaign whose views nobody knows.
+    """
+    if constraint.kind is ConstraintKind.MAXIMUM_OFFER:
+        return np.asarray(prospects.offers <= constraint.limit)
+    if constraint.kind is ConstraintKind.DAILY_BUDGET:
+        if prospects.views_a_day is None:
+            raise FailedPreconditionError(
+                "daily_budget cannot be kept: nobody knows how many views a day the campaign has",
+                reason="OFFER_CONSTRAINED",
+                metadata={"constraint": constraint.kind.value, "source": constraint.source.value},
+            )
+        cost = prospects.views_a_day * prospects.rates * prospects.offers
+        return np.asarray(cost <= constraint.limit)
+    economics = prospects.economics
+    if economics.mean_revenue is None:
+        raise FailedPreconditionError(
+            "minimum_profit_margin cannot be kept: no revenue of conversions is recorded",
+            reason="REVENUE_UNKNOWN",
+            metadata={"constraint": constraint.kind.value, "source": constraint.source.value},
+        )
+    margin = 1.0 if economics.gross_margin_rate is None else economics.gross_margin_rate
+    return np.asarray(margin - prospects.offers / economics.mean_revenue >= constraint.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstraintCheck:
+    """A constraint, and whether the offer would be another one without constraints because of it."""
+
+    constraint: Constraint
+    is_binding: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstrainedChoice:
+    """The best offers (positions) with and without constraints.
+
+    `kept` (constraints, offers) tells which offers keep which constraint.
+    """
+
+    best: int
+    unconstrained_best: int
+    kept: BoolArray
+    checks: tuple[ConstraintCheck, ...]
+
+
+def choose(
+    values: FloatArray, supported: BoolArray, constraints: tuple[Constraint, ...], prospects: Prospects
+) -> ConstrainedChoice:
+    """Return the supported offer of the highest value that keeps every constraint.
+
+    Raises:
+        FailedPreconditionError: OFFER_CONSTRAINED where no supported offer keeps them all, and as `keeps`.
+    """
+    kept = np.ones((len(constraints), len(values)), dtype=np.bool_)
+    for place, constraint in enumerate(constraints):
+        kept[place] = keeps(constraint, prospects)
+    allowed = supported & kept.all(axis=0)
+    if not allowed.any():
+        raise _nothing_left(constraints, supported, kept)
+    free = int(np.argmax(np.where(supported, values, -np.inf)))
+    best = int(np.argmax(np.where(allowed, values, -np.inf)))
+    return ConstrainedChoice(
+        best=best,
+        unconstrained_best=free,
+        kept=kept,
+        checks=tuple(
+            ConstraintCheck(constraint=constraint, is_binding=best != free and not bool(kept[place, free]))
+            for place, constraint in enumerate(constraints)
+        ),
+    )
+
+
+def _nothing_left(
+    constraints: tuple[Constraint, ...], supported: BoolArray, kept: BoolArray
+) -> FailedPreconditionError:
+    """Return the refusal, which names the constraints that no supported offer keeps, or all together."""
+    alone = [
+        constraint for constraint, row in zip(constraints, kept, strict=True) if not row[supported].any()
+    ]
+    named = alone or list(constraints)
+    words = " and ".join(f"{each.kind.value} {each.limit:g} ({each.source.value})" for each in named)
+    return FailedPreconditionError(
+        f"no supported offer keeps {words}",
+        reason="OFFER_CONSTRAINED",
+        metadata={"constraint": named[0].kind.value, "source": named[0].source.value},
+    )
