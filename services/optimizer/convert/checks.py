@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Final
 
+from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import invalid_field
 from services.common.wire import parse_date
 
@@ -27,3 +28,21 @@ def optional_text(text: str, field: str, *, longest: int) -> str:
 def optional_date(text: str, field: str) -> date | None:
     """Return the calendar date of a text, None for the empty one."""
     return parse_date(text, field) if text else None
+
+
+def required_campaign_type(campaign_type: "campaign_pb2.CampaignType.ValueType", field: str) -> int:
+    """Return a campaign type that must be said."""
+    if campaign_type == campaign_pb2.CAMPAIGN_TYPE_UNSPECIFIED:
+        raise invalid_field(field, "is required", "FIELD_REQUIRED")
+    if campaign_type not in campaign_pb2.CampaignType.values():
+        raise invalid_field(field, "is no known campaign type", "VALUE_UNKNOWN")
+    return campaign_type
+
+
+def optional_limit(limit: int | None, *, default: int, most: int) -> int:
+    """Return how many to answer with at most; `limit` None where it is unset."""
+    if limit is None:
+        return default
+    if not 1 <= limit <= most:
+        raise invalid_field("limit", f"must be from 1 to {most}", "VALUE_OUT_OF_RANGE")
+    return limit

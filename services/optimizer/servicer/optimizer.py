@@ -2,15 +2,18 @@
 
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.policies import PolicyOperations
+from services.optimizer.operations.prediction import PredictionOperations
 from services.optimizer.operations.training import TrainingOperations
 from services.optimizer.servicer.offers import OfferMethods
 from services.optimizer.servicer.policies import PolicyMethods
+from services.optimizer.servicer.prediction import PredictionMethods
 from services.optimizer.servicer.training import TrainingMethods
 
 
 class OptimizerServicer(
     OfferMethods,
     PolicyMethods,
+    PredictionMethods,
     TrainingMethods,
 ):
     """campaigns.optimizer.v1.OptimizerService."""
@@ -20,8 +23,10 @@ class OptimizerServicer(
         *,
         offers: OfferOperations,
         policies: PolicyOperations,
+        prediction: PredictionOperations,
         training: TrainingOperations,
     ) -> None:
         self.offers = offers
         self.policies = policies
+        self.prediction = prediction
         self.training = training

@@ -4,6 +4,7 @@ from datetime import date
 
 from services.optimizer.domain.campaigns import RevenueSpread, RevenueTotals, SentOffer, TypicalHistory
 from services.optimizer.domain.features import DailyTable, daily_table
+from services.optimizer.domain.revenue_spread import CampaignTotals
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 
@@ -54,6 +55,14 @@ async def list_merchant_revenue(
     """Return conversions and revenue of a merchant's campaigns, one entry per currency."""
     rows = await connection.fetch(STATEMENTS["list_merchant_revenue"].sql, merchant_id, first_day, end_day)
     return tuple(_revenue_totals(row) for row in rows)
+
+
+async def list_campaign_revenue(
+    connection: Connection, merchant_id: int, first_day: date, end_day: date
+) -> list[CampaignTotals]:
+    """Return conversions and revenue of every campaign in the currency of a merchant's campaigns."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_revenue"].sql, merchant_id, first_day, end_day)
+    return [CampaignTotals(**row) for row in rows]
 
 
 async def fetch_typical_history(

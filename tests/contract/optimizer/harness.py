@@ -151,6 +151,25 @@ def optimizer_settings(database_url: str, repository: Path, model_port: int) -> 
 
 
 @asynccontextmanager
+async def running_channel(
+    settings: OptimizerSettings,
+    *,
+    clock: Callable[[], datetime] = lambda: NOON,
+    trainer: Trainer | None = None,
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve the optimizer's services and yield a channel to them."""
+    async with open_services(settings, now=clock, trainer=trainer) as (services, _):
+        server = build_server(settings=settings, services=services)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with open_channel(f"127.0.0.1:{port}") as channel:
+                yield channel
+        finally:
+            await server.stop(None)
+
+
+@asynccontextmanager
 async def running_optimizer(
     settings: OptimizerSettings,
     *,
@@ -158,15 +177,8 @@ async def running_optimizer(
     trainer: Trainer | None = None,
 ) -> AsyncIterator[OptimizerServiceStub]:
     """Serve the optimizer and yield a real stub to it."""
-    async with open_services(settings, now=clock, trainer=trainer) as (services, _):
-        server = build_server(settings=settings, services=services)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            async with open_channel(f"127.0.0.1:{port}") as channel:
-                yield OptimizerServiceStub(channel)
-        finally:
-            await server.stop(None)
+    async with running_channel(settings, clock=clock, trainer=trainer) as channel:
+        yield OptimizerServiceStub(channel)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,3 +85,13 @@ from (
     where c.campaign_type = $1 and d.day >= $2 and d.day < $3
     group by c.campaign_id
 ) total;
+
+-- name: list_campaign_revenue :many
+-- Conversions and revenue in the days [$2, $3) of every campaign in the currency of a merchant's campaigns.
+select c.merchant_id, sum(d.conversions)::bigint as conversions, sum(d.revenue_micros)::bigint as revenue_micros
+from analytics_v1.campaigns c
+join analytics_v1.campaign_offer_daily d using (campaign_id)
+where c.currency_code in (select own.currency_code from analytics_v1.campaigns own where own.merchant_id = $1)
+    and c.merchant_id is not null and d.day >= $2 and d.day < $3
+group by c.merchant_id, c.campaign_id
+having sum(d.conversions) > 0;

@@ -1,0 +1,111 @@
+"""Bad input to every rpc of the optimizer, through a real server: a clear status, nothing of the inside."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import date
+from pathlib import Path
+
+import grpc
+import pytest
+import pytest_asyncio
+from google.protobuf.message import Message
+
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1 import (
+    offers_pb2,
+    operations_service_pb2,
+    optimizer_service_pb2,  # noqa: F401 (it fills the pool of descriptors)
+    prediction_pb2,
+    training_pb2,
+)
+from gen.campaigns.type.v1 import campaign_pb2
+from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.training_progress import TrainingProgress
+from tests.bad_input import broken_bytes, hostile_requests, judge, list_rpcs, refuse
+from tests.contract.optimizer.conftest import Trained
+from tests.contract.optimizer.harness import (
+    insert_world,
+    optimizer_settings,
+    running_channel,
+    running_model_server,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RPCS = {rpc.name: rpc for rpc in list_rpcs("campaigns.optimizer.v1.")}
+FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
+CAMPAIGN = "campaign-1"
+FIT: dict[str, Message] = {
+    "OptimizerService.OptimizeOffer": offers_pb2.OptimizeOfferRequest(campaign_id=CAMPAIGN),
+    "OptimizerService.PredictCampaign": prediction_pb2.PredictCampaignRequest(
+        campaign_type=FLASH_SALE, merchant_id=2, offer_amount=15.0, impressions=1_000
+    ),
+    "OptimizerService.TrainModel": training_pb2.TrainModelRequest(),
+    "OptimizerService.TrainModelWithProgress": training_pb2.TrainModelWithProgressRequest(),
+    "OptimizerOperationsService.ListJobs": operations_service_pb2.ListJobsRequest(),
+    "OptimizerOperationsService.RunJob": operations_service_pb2.RunJobRequest(job_name="retrain_model"),
+}
+"""One request of each rpc that fits the data, or would if there were more of it."""
+PLANNED_OFFER = offers_pb2.OptimizeOfferRequest(
+    campaign_type=FLASH_SALE, merchant_id=2, current_offer=10.0, current_conversion_rate=0.1
+)
+
+
+class RefusingTrainer:
+    """A training that finds too little data: what is tested is the request."""
+
+    async def run(
+        self, end_day: date, on_progress: Callable[[TrainingProgress], None]
+    ) -> int:
+        raise FailedPreconditionError("too little data", reason="DATA_INSUFFICIENT")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def channel(
+    module_database: DatabaseAddresses, trained: Trained, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[grpc.aio.Channel]:
+    repository: Path = tmp_path_factory.mktemp("models")
+    await insert_world(module_database.admin, trained.world.rows)
+    await trained.publish(module_database.optimizer, repository)
+    async with (
+        running_model_server(repository) as port,
+        running_channel(
+            optimizer_settings(module_database.optimizer, repository, port), trainer=RefusingTrainer()
+        ) as open_channel,
+    ):
+        yield open_channel
+
+
+async def hostile_answers(channel: grpc.aio.Channel, name: str, fit: Message) -> list[str]:
+    """Return what is wrong with the answers to the empty request and to each hostile one."""
+    rpc = RPCS[name]
+    wrong = []
+    for how, request in [("the empty request", rpc.request()), *hostile_requests(fit)]:
+        if problem := judge(rpc, await refuse(channel, rpc, request.SerializeToString())):
+            wrong.append(f"{how} {problem}")
+    return wrong
+
+
+async def test_every_rpc_has_a_request_that_fits() -> None:
+    """Whoever adds an rpc says here what it is asked."""
+    assert set(FIT) <= set(RPCS)
+    for name, request in FIT.items():
+        assert isinstance(request, RPCS[name].request), name
+
+
+@pytest.mark.parametrize("name", sorted(FIT))
+async def test_no_value_of_any_field_is_a_defect(channel: grpc.aio.Channel, name: str) -> None:
+    wrong = await hostile_answers(channel, name, FIT[name])
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_no_value_of_a_planned_offer_is_a_defect(channel: grpc.aio.Channel) -> None:
+    wrong = await hostile_answers(channel, "OptimizerService.OptimizeOffer", PLANNED_OFFER)
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_bytes_that_are_no_request(channel: grpc.aio.Channel) -> None:
+    for rpc in RPCS.values():
+        for how, content in broken_bytes(rpc.request.DESCRIPTOR):
+            refused = await refuse(channel, rpc, content)
+            assert refused is not None, f"{rpc.name}: {how}"
+            assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "REQUEST_INVALID"), how
