@@ -147,6 +147,9 @@ create table optimizer.user_merchant_affinity (
     affinity_score double precision not null,
     reasons text[] not null,
     computed_at timestamptz not null,
+    model_version bigint,
+    is_returning boolean,
+    distance_km double precision,
     constraint user_merchant_affinity_pkey primary key (user_id, merchant_id),
     constraint user_merchant_affinity_score_is_probability check (affinity_score between 0 and 1)
 );
