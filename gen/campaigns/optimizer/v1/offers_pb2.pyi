@@ -13,10 +13,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -34,6 +34,9 @@ class OptimizeOfferRequest(_message.Message):
     CURRENT_OFFER_FIELD_NUMBER: _builtins.int
     CURRENT_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     OBJECTIVE_FIELD_NUMBER: _builtins.int
+    MAXIMUM_OFFER_FIELD_NUMBER: _builtins.int
+    MINIMUM_PROFIT_MARGIN_FIELD_NUMBER: _builtins.int
+    DAILY_BUDGET_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign. Empty: one that is only planned."""
     campaign_type: _campaign_pb2.CampaignType.ValueType
@@ -50,6 +53,18 @@ class OptimizeOfferRequest(_message.Message):
     """
     objective: _builtins.str
     """What to make most of: `profit`, per view, `conversion_rate` or `revenue`, per view. Empty: `profit`."""
+    maximum_offer: _builtins.float
+    """The largest offer allowed, in currency units, above 0; beside what SetOfferConstraints set for the campaign and its
+    merchant, whichever is tighter. Unset: no limit of the request's own.
+    """
+    minimum_profit_margin: _builtins.float
+    """The least share of the mean revenue that must be left after goods and offer: gross_margin_rate - offer / mean
+    revenue per conversion; -1 to 1. As maximum_offer.
+    """
+    daily_budget: _builtins.float
+    """What redeemed offers may be expected to cost on an average day (views a day x conversion rate x offer), in currency
+    units, above 0. As maximum_offer.
+    """
     def __init__(
         self,
         *,
@@ -59,23 +74,38 @@ class OptimizeOfferRequest(_message.Message):
         current_offer: _builtins.float | None = ...,
         current_conversion_rate: _builtins.float | None = ...,
         objective: _builtins.str = ...,
+        maximum_offer: _builtins.float | None = ...,
+        minimum_profit_margin: _builtins.float | None = ...,
+        daily_budget: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_merchant_id", b"_merchant_id", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "merchant_id", b"merchant_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_merchant_id", b"_merchant_id", "campaign_id", b"campaign_id", "campaign_type", b"campaign_type", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "merchant_id", b"merchant_id", "objective", b"objective"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "campaign_id", b"campaign_id", "campaign_type", b"campaign_type", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin", "objective", b"objective"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__current_conversion_rate: _TypeAlias = _typing.Literal["current_conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__current_conversion_rate: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__current_offer: _TypeAlias = _typing.Literal["current_offer"]  # noqa: Y015
     _WhichOneofArgType__current_offer: _TypeAlias = _typing.Literal["_current_offer", b"_current_offer"]  # noqa: Y015
+    _WhichOneofReturnType__daily_budget: _TypeAlias = _typing.Literal["daily_budget"]  # noqa: Y015
+    _WhichOneofArgType__daily_budget: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget"]  # noqa: Y015
+    _WhichOneofReturnType__maximum_offer: _TypeAlias = _typing.Literal["maximum_offer"]  # noqa: Y015
+    _WhichOneofArgType__maximum_offer: _TypeAlias = _typing.Literal["_maximum_offer", b"_maximum_offer"]  # noqa: Y015
     _WhichOneofReturnType__merchant_id: _TypeAlias = _typing.Literal["merchant_id"]  # noqa: Y015
     _WhichOneofArgType__merchant_id: _TypeAlias = _typing.Literal["_merchant_id", b"_merchant_id"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_profit_margin: _TypeAlias = _typing.Literal["minimum_profit_margin"]  # noqa: Y015
+    _WhichOneofArgType__minimum_profit_margin: _TypeAlias = _typing.Literal["_minimum_profit_margin", b"_minimum_profit_margin"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__current_conversion_rate) -> _WhichOneofReturnType__current_conversion_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__current_offer) -> _WhichOneofReturnType__current_offer | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_budget) -> _WhichOneofReturnType__daily_budget | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_offer) -> _WhichOneofReturnType__maximum_offer | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__merchant_id) -> _WhichOneofReturnType__merchant_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_profit_margin) -> _WhichOneofReturnType__minimum_profit_margin | None: ...
 
 Global___OptimizeOfferRequest: _TypeAlias = OptimizeOfferRequest  # noqa: Y015
 
@@ -91,6 +121,7 @@ class ResponsePoint(_message.Message):
     OBJECTIVE_VALUE_FIELD_NUMBER: _builtins.int
     IS_SUPPORTED_FIELD_NUMBER: _builtins.int
     FOREST_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    BROKEN_CONSTRAINTS_FIELD_NUMBER: _builtins.int
     offer_amount: _builtins.float
     """The offer, in currency units."""
     predicted_conversion_rate: _builtins.float
@@ -111,6 +142,12 @@ class ResponsePoint(_message.Message):
         were; wider away from the offers lately sent. Unset where it cannot be said.
         """
 
+    @_builtins.property
+    def broken_constraints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The constraints that the offer does not keep: `maximum_offer`, `minimum_profit_margin`, `daily_budget`. Such an
+        offer is never recommended. Empty: it keeps all.
+        """
+
     def __init__(
         self,
         *,
@@ -120,16 +157,115 @@ class ResponsePoint(_message.Message):
         objective_value: _builtins.float | None = ...,
         is_supported: _builtins.bool = ...,
         forest_conversion_rate: _builtins.float = ...,
+        broken_constraints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value", "objective_value", b"objective_value", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value", "forest_conversion_rate", b"forest_conversion_rate", "is_supported", b"is_supported", "objective_value", b"objective_value", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value", "broken_constraints", b"broken_constraints", "forest_conversion_rate", b"forest_conversion_rate", "is_supported", b"is_supported", "objective_value", b"objective_value", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__objective_value: _TypeAlias = _typing.Literal["objective_value"]  # noqa: Y015
     _WhichOneofArgType__objective_value: _TypeAlias = _typing.Literal["_objective_value", b"_objective_value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__objective_value) -> _WhichOneofReturnType__objective_value | None: ...
 
 Global___ResponsePoint: _TypeAlias = ResponsePoint  # noqa: Y015
+
+@_typing.final
+class OfferEvidence(_message.Message):
+    """What the effect of the offer was learned from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    RANDOMISED_VIEWS_FIELD_NUMBER: _builtins.int
+    CORRECTING_CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    FALSE_SLOPE_FIELD_NUMBER: _builtins.int
+    FALSE_SLOPE_INTERVAL_FIELD_NUMBER: _builtins.int
+    SLOPE_CORRECTION_FIELD_NUMBER: _builtins.int
+    SLOPE_CORRECTION_ERROR_FIELD_NUMBER: _builtins.int
+    IS_SEGMENTED_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`observational`: offers as they were sent, adjusted for campaigns, days and the users' segments. `mixed`: those,
+    corrected by offers that were drawn at random. `randomised`: nearly all offers of the campaign's type were.
+    """
+    views: _builtins.int
+    """Views of the campaign's type that the curve was fitted to."""
+    randomised_views: _builtins.int
+    """Those of them whose offer was drawn with a logged propensity below 1."""
+    correcting_campaigns: _builtins.int
+    """Campaigns of any type that drew offers at random and correct the curve. 0 where they were too few for that."""
+    false_slope: _builtins.float
+    """What offers drawn at random showed the others to bend the curve by: slope of the logit per currency unit, doubly
+    robust. Unset without correcting campaigns.
+    """
+    slope_correction: _builtins.float
+    """How much slope the curve was corrected by, and what is left uncertain of it (a standard deviation): the measured
+    one, drawn towards 0 as far as it is uncertain.
+    """
+    slope_correction_error: _builtins.float
+    """See slope_correction. Without offers drawn at random: what is judged likely."""
+    is_segmented: _builtins.bool
+    """Whether the audiences of offers were told apart by the users' segments."""
+    @_builtins.property
+    def false_slope_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of false_slope, over campaigns. Unset where it is."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        views: _builtins.int = ...,
+        randomised_views: _builtins.int = ...,
+        correcting_campaigns: _builtins.int = ...,
+        false_slope: _builtins.float | None = ...,
+        false_slope_interval: _range_pb2.ConfidenceInterval | None = ...,
+        slope_correction: _builtins.float = ...,
+        slope_correction_error: _builtins.float = ...,
+        is_segmented: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_false_slope", b"_false_slope", "false_slope", b"false_slope", "false_slope_interval", b"false_slope_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_false_slope", b"_false_slope", "correcting_campaigns", b"correcting_campaigns", "false_slope", b"false_slope", "false_slope_interval", b"false_slope_interval", "is_segmented", b"is_segmented", "kind", b"kind", "randomised_views", b"randomised_views", "slope_correction", b"slope_correction", "slope_correction_error", b"slope_correction_error", "views", b"views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__false_slope: _TypeAlias = _typing.Literal["false_slope"]  # noqa: Y015
+    _WhichOneofArgType__false_slope: _TypeAlias = _typing.Literal["_false_slope", b"_false_slope"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__false_slope) -> _WhichOneofReturnType__false_slope | None: ...
+
+Global___OfferEvidence: _TypeAlias = OfferEvidence  # noqa: Y015
+
+@_typing.final
+class OfferConstraintCheck(_message.Message):
+    """A constraint that the recommended offer keeps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSTRAINT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    IS_BINDING_FIELD_NUMBER: _builtins.int
+    constraint: _builtins.str
+    """`maximum_offer`, `minimum_profit_margin` or `daily_budget`."""
+    source: _builtins.str
+    """Who set it: `request`, `campaign` or `merchant`."""
+    limit: _builtins.float
+    """The limit: currency units, or a fraction for minimum_profit_margin."""
+    is_binding: _builtins.bool
+    """Whether it forbids the offer that would be best without constraints."""
+    def __init__(
+        self,
+        *,
+        constraint: _builtins.str = ...,
+        source: _builtins.str = ...,
+        limit: _builtins.float = ...,
+        is_binding: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "is_binding", b"is_binding", "limit", b"limit", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferConstraintCheck: _TypeAlias = OfferConstraintCheck  # noqa: Y015
 
 @_typing.final
 class OptimizeOfferResponse(_message.Message):
@@ -149,6 +285,10 @@ class OptimizeOfferResponse(_message.Message):
     RESPONSE_CURVE_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    EXPECTED_IMPROVEMENT_PERCENT_INTERVAL_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    UNCONSTRAINED_OFFER_AMOUNT_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign. Empty for one that is only planned."""
     offer_amount: _builtins.float
@@ -173,6 +313,8 @@ class OptimizeOfferResponse(_message.Message):
     """The current offer, in currency units. Unset where there is none."""
     model_version: _builtins.int
     """The version of the model that answered."""
+    unconstrained_offer_amount: _builtins.float
+    """The offer that would be best without constraints, in currency units: 5 to 25."""
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """The interval of the curve at offer_amount, as ResponsePoint's. Unset where it cannot be said, and `warnings` has
@@ -186,6 +328,18 @@ class OptimizeOfferResponse(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the reader should know before believing any of this, for a person. Empty: nothing."""
+
+    @_builtins.property
+    def expected_improvement_percent_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_improvement_percent. Unset where that is, or where the current offer may well earn nothing."""
+
+    @_builtins.property
+    def evidence(self) -> Global___OfferEvidence:
+        """What the effect of the offer was learned from: past offers were not random."""
+
+    @_builtins.property
+    def constraints(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferConstraintCheck]:
+        """Every constraint that was kept: the request's, the campaign's, the merchant's."""
 
     def __init__(
         self,
@@ -202,10 +356,14 @@ class OptimizeOfferResponse(_message.Message):
         response_curve: _abc.Iterable[Global___ResponsePoint] | None = ...,
         model_version: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        expected_improvement_percent_interval: _range_pb2.ConfidenceInterval | None = ...,
+        evidence: Global___OfferEvidence | None = ...,
+        constraints: _abc.Iterable[Global___OfferConstraintCheck] | None = ...,
+        unconstrained_offer_amount: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "confidence", b"confidence", "current_offer", b"current_offer", "expected_improvement_percent", b"expected_improvement_percent", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "confidence", b"confidence", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "campaign_id", b"campaign_id", "confidence", b"confidence", "confidence_method", b"confidence_method", "current_offer", b"current_offer", "expected_improvement_percent", b"expected_improvement_percent", "model_version", b"model_version", "objective", b"objective", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "response_curve", b"response_curve", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "campaign_id", b"campaign_id", "confidence", b"confidence", "confidence_method", b"confidence_method", "constraints", b"constraints", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "model_version", b"model_version", "objective", b"objective", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "response_curve", b"response_curve", "unconstrained_offer_amount", b"unconstrained_offer_amount", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

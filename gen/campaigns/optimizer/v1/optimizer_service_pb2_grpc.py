@@ -6,6 +6,7 @@ import warnings
 from gen.campaigns.optimizer.v1 import affinity_pb2 as campaigns_dot_optimizer_dot_v1_dot_affinity__pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2
 from gen.campaigns.optimizer.v1 import models_pb2 as campaigns_dot_optimizer_dot_v1_dot_models__pb2
+from gen.campaigns.optimizer.v1 import offer_constraints_pb2 as campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as campaigns_dot_optimizer_dot_v1_dot_offers__pb2
 from gen.campaigns.optimizer.v1 import outcomes_pb2 as campaigns_dot_optimizer_dot_v1_dot_outcomes__pb2
 from gen.campaigns.optimizer.v1 import policies_pb2 as campaigns_dot_optimizer_dot_v1_dot_policies__pb2
@@ -94,6 +95,16 @@ class OptimizerServiceStub:
                 '/campaigns.optimizer.v1.OptimizerService/OptimizeOffer',
                 request_serializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferRequest.SerializeToString,
                 response_deserializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferResponse.FromString,
+                _registered_method=True)
+        self.SetOfferConstraints = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/SetOfferConstraints',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.SetOfferConstraintsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.SetOfferConstraintsResponse.FromString,
+                _registered_method=True)
+        self.GetOfferConstraints = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/GetOfferConstraints',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.GetOfferConstraintsRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.GetOfferConstraintsResponse.FromString,
                 _registered_method=True)
         self.PredictCampaign = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/PredictCampaign',
@@ -226,8 +237,24 @@ class OptimizerServiceServicer:
 
     def OptimizeOffer(self, request, context):
         """Returns the offer to make in a campaign, or in one that is only planned, and the whole response curve.
-        NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no offer has support in the data, or where the
+        Past offers were not random: `evidence` says what the effect was learned from. NOT_FOUND for an unknown campaign;
+        FAILED_PRECONDITION where no offer has support in the data, keeps the constraints or earns anything, or where the
         objective needs revenue and none is known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetOfferConstraints(self, request, context):
+        """Sets what the offers of a campaign or a merchant must keep, in place of what was set before. Setting the same again
+        changes nothing but its time. NOT_FOUND for an unknown campaign or merchant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOfferConstraints(self, request, context):
+        """Returns what the offers of a campaign or a merchant must keep. NOT_FOUND for an unknown campaign or merchant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -366,6 +393,16 @@ def add_OptimizerServiceServicer_to_server(servicer, server):
                     servicer.OptimizeOffer,
                     request_deserializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferRequest.FromString,
                     response_serializer=campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferResponse.SerializeToString,
+            ),
+            'SetOfferConstraints': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOfferConstraints,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.SetOfferConstraintsRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.SetOfferConstraintsResponse.SerializeToString,
+            ),
+            'GetOfferConstraints': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOfferConstraints,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.GetOfferConstraintsRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.GetOfferConstraintsResponse.SerializeToString,
             ),
             'PredictCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.PredictCampaign,
@@ -672,6 +709,60 @@ class OptimizerService:
             '/campaigns.optimizer.v1.OptimizerService/OptimizeOffer',
             campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferRequest.SerializeToString,
             campaigns_dot_optimizer_dot_v1_dot_offers__pb2.OptimizeOfferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOfferConstraints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/SetOfferConstraints',
+            campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.SetOfferConstraintsRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.SetOfferConstraintsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOfferConstraints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/GetOfferConstraints',
+            campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.GetOfferConstraintsRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2.GetOfferConstraintsResponse.FromString,
             options,
             channel_credentials,
             insecure,

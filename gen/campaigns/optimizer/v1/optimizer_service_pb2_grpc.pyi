@@ -6,6 +6,7 @@ isort:skip_file
 from gen.campaigns.optimizer.v1 import affinity_pb2 as _affinity_pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as _campaigns_for_user_pb2
 from gen.campaigns.optimizer.v1 import models_pb2 as _models_pb2
+from gen.campaigns.optimizer.v1 import offer_constraints_pb2 as _offer_constraints_pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as _offers_pb2
 from gen.campaigns.optimizer.v1 import outcomes_pb2 as _outcomes_pb2
 from gen.campaigns.optimizer.v1 import policies_pb2 as _policies_pb2
@@ -61,9 +62,16 @@ class OptimizerServiceStub:
     """
     OptimizeOffer: _aio.UnaryUnaryMultiCallable[_offers_pb2.OptimizeOfferRequest, _offers_pb2.OptimizeOfferResponse]
     """Returns the offer to make in a campaign, or in one that is only planned, and the whole response curve.
-    NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no offer has support in the data, or where the
+    Past offers were not random: `evidence` says what the effect was learned from. NOT_FOUND for an unknown campaign;
+    FAILED_PRECONDITION where no offer has support in the data, keeps the constraints or earns anything, or where the
     objective needs revenue and none is known.
     """
+    SetOfferConstraints: _aio.UnaryUnaryMultiCallable[_offer_constraints_pb2.SetOfferConstraintsRequest, _offer_constraints_pb2.SetOfferConstraintsResponse]
+    """Sets what the offers of a campaign or a merchant must keep, in place of what was set before. Setting the same again
+    changes nothing but its time. NOT_FOUND for an unknown campaign or merchant.
+    """
+    GetOfferConstraints: _aio.UnaryUnaryMultiCallable[_offer_constraints_pb2.GetOfferConstraintsRequest, _offer_constraints_pb2.GetOfferConstraintsResponse]
+    """Returns what the offers of a campaign or a merchant must keep. NOT_FOUND for an unknown campaign or merchant."""
     PredictCampaign: _aio.UnaryUnaryMultiCallable[_prediction_pb2.PredictCampaignRequest, _prediction_pb2.PredictCampaignResponse]
     """Returns what a planned campaign is expected to do. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION where the
     data has no campaigns of the type with offers near this one.
@@ -185,9 +193,26 @@ class OptimizerServiceServicer:
         context: _aio.ServicerContext[_offers_pb2.OptimizeOfferRequest, _abc.Awaitable[_offers_pb2.OptimizeOfferResponse]],
     ) -> _abc.Awaitable[_offers_pb2.OptimizeOfferResponse]:
         """Returns the offer to make in a campaign, or in one that is only planned, and the whole response curve.
-        NOT_FOUND for an unknown campaign; FAILED_PRECONDITION where no offer has support in the data, or where the
+        Past offers were not random: `evidence` says what the effect was learned from. NOT_FOUND for an unknown campaign;
+        FAILED_PRECONDITION where no offer has support in the data, keeps the constraints or earns anything, or where the
         objective needs revenue and none is known.
         """
+
+    def SetOfferConstraints(
+        self,
+        request: _offer_constraints_pb2.SetOfferConstraintsRequest,
+        context: _aio.ServicerContext[_offer_constraints_pb2.SetOfferConstraintsRequest, _abc.Awaitable[_offer_constraints_pb2.SetOfferConstraintsResponse]],
+    ) -> _abc.Awaitable[_offer_constraints_pb2.SetOfferConstraintsResponse]:
+        """Sets what the offers of a campaign or a merchant must keep, in place of what was set before. Setting the same again
+        changes nothing but its time. NOT_FOUND for an unknown campaign or merchant.
+        """
+
+    def GetOfferConstraints(
+        self,
+        request: _offer_constraints_pb2.GetOfferConstraintsRequest,
+        context: _aio.ServicerContext[_offer_constraints_pb2.GetOfferConstraintsRequest, _abc.Awaitable[_offer_constraints_pb2.GetOfferConstraintsResponse]],
+    ) -> _abc.Awaitable[_offer_constraints_pb2.GetOfferConstraintsResponse]:
+        """Returns what the offers of a campaign or a merchant must keep. NOT_FOUND for an unknown campaign or merchant."""
 
     def PredictCampaign(
         self,

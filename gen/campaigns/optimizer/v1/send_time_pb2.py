@@ -23,19 +23,23 @@ _sym_db = _symbol_database.Default()
 
 
 from gen.campaigns.type.v1 import campaign_pb2 as campaigns_dot_type_dot_v1_dot_campaign__pb2
+from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&campaigns/optimizer/v1/send_time.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a campaigns/type/v1/campaign.proto\"b\n\x17OptimizeSendTimeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x36\n\rcampaign_type\x18\x02 \x01(\x0e\x32\x1f.campaigns.type.v1.CampaignType\";\n\tHourScore\x12\x0c\n\x04hour\x18\x01 \x01(\x05\x12 \n\x18\x65xpected_conversion_rate\x18\x02 \x01(\x01\"\xb3\x02\n\x18OptimizeSendTimeResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0coptimal_hour\x18\x02 \x01(\x05\x12\x13\n\x0boptimal_day\x18\x03 \x01(\t\x12\x16\n\x0eoptimal_window\x18\x04 \x01(\t\x12\x34\n\ttop_hours\x18\x05 \x03(\x0b\x32!.campaigns.optimizer.v1.HourScore\x12%\n\x18\x65xpected_conversion_rate\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x12\x0e\n\x06source\x18\t \x01(\tB\x1b\n\x19_expected_conversion_rateB\r\n\x0b_confidenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&campaigns/optimizer/v1/send_time.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a campaigns/type/v1/campaign.proto\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x01\n\x17OptimizeSendTimeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x36\n\rcampaign_type\x18\x02 \x01(\x0e\x32\x1f.campaigns.type.v1.CampaignType\x12\x1d\n\x10quiet_start_hour\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0equiet_end_hour\x18\x04 \x01(\x05H\x01\x88\x01\x01\x42\x13\n\x11_quiet_start_hourB\x11\n\x0f_quiet_end_hour\"\xb9\x01\n\tHourScore\x12\x0c\n\x04hour\x18\x01 \x01(\x05\x12%\n\x18\x65xpected_conversion_rate\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x12\x65xpected_view_rate\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x13\n\x0bprobability\x18\x05 \x01(\x01\x42\x1b\n\x19_expected_conversion_rateB\x15\n\x13_expected_view_rate\";\n\x08\x44\x61yScore\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\"\xd2\x04\n\x18OptimizeSendTimeResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0coptimal_hour\x18\x02 \x01(\x05\x12\x13\n\x0boptimal_day\x18\x03 \x01(\t\x12\x16\n\x0eoptimal_window\x18\x04 \x01(\t\x12\x34\n\ttop_hours\x18\x05 \x03(\x0b\x32!.campaigns.optimizer.v1.HourScore\x12%\n\x18\x65xpected_conversion_rate\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x12\x0e\n\x06source\x18\t \x01(\t\x12P\n!expected_conversion_rate_interval\x18\n \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x18\n\x10quiet_start_hour\x18\x0b \x01(\x05\x12\x16\n\x0equiet_end_hour\x18\x0c \x01(\x05\x12\x32\n\x08top_days\x18\r \x03(\x0b\x32 .campaigns.optimizer.v1.DayScore\x12\x17\n\x0fobserved_events\x18\x0e \x01(\x03\x12\x31\n\rcomputed_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63onfidence_method\x18\x10 \x01(\tB\x1b\n\x19_expected_conversion_rateB\r\n\x0b_confidenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gen.campaigns.optimizer.v1.send_time_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPTIMIZESENDTIMEREQUEST']._serialized_start=100
-  _globals['_OPTIMIZESENDTIMEREQUEST']._serialized_end=198
-  _globals['_HOURSCORE']._serialized_start=200
-  _globals['_HOURSCORE']._serialized_end=259
-  _globals['_OPTIMIZESENDTIMERESPONSE']._serialized_start=262
-  _globals['_OPTIMIZESENDTIMERESPONSE']._serialized_end=569
+  _globals['_OPTIMIZESENDTIMEREQUEST']._serialized_start=165
+  _globals['_OPTIMIZESENDTIMEREQUEST']._serialized_end=363
+  _globals['_HOURSCORE']._serialized_start=366
+  _globals['_HOURSCORE']._serialized_end=551
+  _globals['_DAYSCORE']._serialized_start=553
+  _globals['_DAYSCORE']._serialized_end=612
+  _globals['_OPTIMIZESENDTIMERESPONSE']._serialized_start=615
+  _globals['_OPTIMIZESENDTIMERESPONSE']._serialized_end=1209
 # @@protoc_insertion_point(module_scope)

@@ -4,9 +4,11 @@ isort:skip_file
 """
 
 from gen.campaigns.type.v1 import campaign_pb2 as _campaign_pb2
+from gen.campaigns.type.v1 import range_pb2 as _range_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -27,21 +29,38 @@ class OptimizeSendTimeRequest(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     CAMPAIGN_TYPE_FIELD_NUMBER: _builtins.int
+    QUIET_START_HOUR_FIELD_NUMBER: _builtins.int
+    QUIET_END_HOUR_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The user, 1 to 128 characters. Required."""
+    """The user, 1 to 128 characters. Required. One who is not known yet is answered for by everybody."""
     campaign_type: _campaign_pb2.CampaignType.ValueType
-    """What is to be sent. Unspecified: campaigns of every type."""
+    """What is to be sent. Unspecified: campaigns of every type, as they are sent."""
+    quiet_start_hour: _builtins.int
+    """The first hour of the user's day, 0 to 23, in which nothing is to be sent; may lie before midnight and end after.
+    Set together with quiet_end_hour. Unset: the service's setting.
+    """
+    quiet_end_hour: _builtins.int
+    """The first hour, 0 to 23, in which sending is allowed again. As quiet_start_hour: no hour is quiet."""
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
         campaign_type: _campaign_pb2.CampaignType.ValueType = ...,
+        quiet_start_hour: _builtins.int | None = ...,
+        quiet_end_hour: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quiet_end_hour", b"_quiet_end_hour", "_quiet_start_hour", b"_quiet_start_hour", "quiet_end_hour", b"quiet_end_hour", "quiet_start_hour", b"quiet_start_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_type", b"campaign_type", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quiet_end_hour", b"_quiet_end_hour", "_quiet_start_hour", b"_quiet_start_hour", "campaign_type", b"campaign_type", "quiet_end_hour", b"quiet_end_hour", "quiet_start_hour", b"quiet_start_hour", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__quiet_end_hour: _TypeAlias = _typing.Literal["quiet_end_hour"]  # noqa: Y015
+    _WhichOneofArgType__quiet_end_hour: _TypeAlias = _typing.Literal["_quiet_end_hour", b"_quiet_end_hour"]  # noqa: Y015
+    _WhichOneofReturnType__quiet_start_hour: _TypeAlias = _typing.Literal["quiet_start_hour"]  # noqa: Y015
+    _WhichOneofArgType__quiet_start_hour: _TypeAlias = _typing.Literal["_quiet_start_hour", b"_quiet_start_hour"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quiet_end_hour) -> _WhichOneofReturnType__quiet_end_hour | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quiet_start_hour) -> _WhichOneofReturnType__quiet_start_hour | None: ...
 
 Global___OptimizeSendTimeRequest: _TypeAlias = OptimizeSendTimeRequest  # noqa: Y015
 
@@ -53,23 +72,74 @@ class HourScore(_message.Message):
 
     HOUR_FIELD_NUMBER: _builtins.int
     EXPECTED_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    EXPECTED_VIEW_RATE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
     hour: _builtins.int
     """The hour in the user's time zone, 0 to 23."""
     expected_conversion_rate: _builtins.float
-    """Conversion rate expected, 0 to 1."""
+    """Conversion rate (conversions / views) expected, 0 to 1. Unset where the data cannot tell it."""
+    expected_view_rate: _builtins.float
+    """View rate (views / impressions) expected, 0 to 1. Unset where the data cannot tell it."""
+    score: _builtins.float
+    """What hours are ranked by: the conversions expected of one impression; its views where conversions cannot be told
+    apart by hour; the hour's share of the user's purchases where views cannot either.
+    """
+    probability: _builtins.float
+    """Probability that no hour that is not quiet has a higher score, 0 to 1."""
     def __init__(
         self,
         *,
         hour: _builtins.int = ...,
-        expected_conversion_rate: _builtins.float = ...,
+        expected_conversion_rate: _builtins.float | None = ...,
+        expected_view_rate: _builtins.float | None = ...,
+        score: _builtins.float = ...,
+        probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate", "_expected_view_rate", b"_expected_view_rate", "expected_conversion_rate", b"expected_conversion_rate", "expected_view_rate", b"expected_view_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate", "_expected_view_rate", b"_expected_view_rate", "expected_conversion_rate", b"expected_conversion_rate", "expected_view_rate", b"expected_view_rate", "hour", b"hour", "probability", b"probability", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_conversion_rate: _TypeAlias = _typing.Literal["expected_conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__expected_conversion_rate: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__expected_view_rate: _TypeAlias = _typing.Literal["expected_view_rate"]  # noqa: Y015
+    _WhichOneofArgType__expected_view_rate: _TypeAlias = _typing.Literal["_expected_view_rate", b"_expected_view_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_conversion_rate) -> _WhichOneofReturnType__expected_conversion_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_view_rate) -> _WhichOneofReturnType__expected_view_rate | None: ...
+
+Global___HourScore: _TypeAlias = HourScore  # noqa: Y015
+
+@_typing.final
+class DayScore(_message.Message):
+    """One day of the week."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """The day, in English, as `Friday`."""
+    score: _builtins.float
+    """As HourScore.score, over the day's hours."""
+    probability: _builtins.float
+    """Probability that no day has a higher score, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        score: _builtins.float = ...,
+        probability: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_conversion_rate", b"expected_conversion_rate", "hour", b"hour"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "probability", b"probability", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___HourScore: _TypeAlias = HourScore  # noqa: Y015
+Global___DayScore: _TypeAlias = DayScore  # noqa: Y015
 
 @_typing.final
 class OptimizeSendTimeResponse(_message.Message):
@@ -86,25 +156,52 @@ class OptimizeSendTimeResponse(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    EXPECTED_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    QUIET_START_HOUR_FIELD_NUMBER: _builtins.int
+    QUIET_END_HOUR_FIELD_NUMBER: _builtins.int
+    TOP_DAYS_FIELD_NUMBER: _builtins.int
+    OBSERVED_EVENTS_FIELD_NUMBER: _builtins.int
+    COMPUTED_TIME_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_METHOD_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user."""
     optimal_hour: _builtins.int
-    """The best hour in the user's time zone, 0 to 23."""
+    """The best hour in the user's time zone that is not quiet, 0 to 23."""
     optimal_day: _builtins.str
     """The best day of the week, in English, as `Friday`."""
     optimal_window: _builtins.str
     """The best hour for a person, as `7:00 PM - 8:00 PM`."""
     expected_conversion_rate: _builtins.float
-    """Conversion rate expected at the best hour, 0 to 1. Unset where it cannot be said."""
+    """Conversion rate (conversions / views) expected at the best hour, 0 to 1. Unset where it cannot be said."""
     confidence: _builtins.float
-    """Probability that the best hour is in optimal_window, 0 to 1. Unset where it cannot be said."""
+    """Probability that the best hour that is not quiet is in optimal_window, 0 to 1. Always set by this version."""
     time_zone: _builtins.str
     """The user's time zone, an IANA name; the reporting time zone where the user's is not known."""
     source: _builtins.str
     """Whose history answers: `user`, `segment` or `population`."""
+    quiet_start_hour: _builtins.int
+    """The quiet hours that were kept to, as in the request."""
+    quiet_end_hour: _builtins.int
+    """As quiet_start_hour."""
+    observed_events: _builtins.int
+    """How much of the user's own is known: hours in which they bought outside campaigns, and impressions."""
+    confidence_method: _builtins.str
+    """How confidence was found."""
     @_builtins.property
     def top_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourScore]:
-        """The best hours, the best first."""
+        """The three best hours that are not quiet, the best first; fewer where fewer are not quiet."""
+
+    @_builtins.property
+    def expected_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_conversion_rate. Unset where it is."""
+
+    @_builtins.property
+    def top_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayScore]:
+        """The days of the week, the best first: seven."""
+
+    @_builtins.property
+    def computed_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was computed: lately by a job, or for this request."""
 
     def __init__(
         self,
@@ -118,10 +215,17 @@ class OptimizeSendTimeResponse(_message.Message):
         confidence: _builtins.float | None = ...,
         time_zone: _builtins.str = ...,
         source: _builtins.str = ...,
+        expected_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        quiet_start_hour: _builtins.int = ...,
+        quiet_end_hour: _builtins.int = ...,
+        top_days: _abc.Iterable[Global___DayScore] | None = ...,
+        observed_events: _builtins.int = ...,
+        computed_time: _timestamp_pb2.Timestamp | None = ...,
+        confidence_method: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_conversion_rate", b"_expected_conversion_rate", "confidence", b"confidence", "expected_conversion_rate", b"expected_conversion_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_conversion_rate", b"_expected_conversion_rate", "computed_time", b"computed_time", "confidence", b"confidence", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_conversion_rate", b"_expected_conversion_rate", "confidence", b"confidence", "expected_conversion_rate", b"expected_conversion_rate", "optimal_day", b"optimal_day", "optimal_hour", b"optimal_hour", "optimal_window", b"optimal_window", "source", b"source", "time_zone", b"time_zone", "top_hours", b"top_hours", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_conversion_rate", b"_expected_conversion_rate", "computed_time", b"computed_time", "confidence", b"confidence", "confidence_method", b"confidence_method", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval", "observed_events", b"observed_events", "optimal_day", b"optimal_day", "optimal_hour", b"optimal_hour", "optimal_window", b"optimal_window", "quiet_end_hour", b"quiet_end_hour", "quiet_start_hour", b"quiet_start_hour", "source", b"source", "time_zone", b"time_zone", "top_days", b"top_days", "top_hours", b"top_hours", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

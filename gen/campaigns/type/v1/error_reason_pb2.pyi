@@ -198,6 +198,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A version cannot be live again: it never was, or its file is gone. Example: one that was rejected."""
     ERROR_REASON_DRIFT_UNKNOWN: _ErrorReason.ValueType  # 84
     """Drift was not measured yet. Example: right after the first training."""
+    ERROR_REASON_OFFER_CONSTRAINED: _ErrorReason.ValueType  # 85
+    """No supported offer keeps the constraints. Example: a `maximum_offer` of 4, where offers begin at 5."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -381,4 +383,6 @@ ERROR_REASON_MODEL_NOT_RESTORABLE: ErrorReason.ValueType  # 83
 """A version cannot be live again: it never was, or its file is gone. Example: one that was rejected."""
 ERROR_REASON_DRIFT_UNKNOWN: ErrorReason.ValueType  # 84
 """Drift was not measured yet. Example: right after the first training."""
+ERROR_REASON_OFFER_CONSTRAINED: ErrorReason.ValueType  # 85
+"""No supported offer keeps the constraints. Example: a `maximum_offer` of 4, where offers begin at 5."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
