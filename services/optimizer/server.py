@@ -23,6 +23,7 @@ from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.policies import PolicyOperations
 from services.optimizer.operations.prediction import PredictionOperations
+from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.operations.training import Trainer, TrainingOperations
 from services.optimizer.servicer.operations import OperationsServicer
 from services.optimizer.servicer.optimizer import OptimizerServicer
@@ -155,6 +156,7 @@ def _build_servicer(around: Surroundings, database: Database) -> OptimizerServic
     return OptimizerServicer(
         offers=OfferOperations(database, models=models, live=around.live, now=now),
         policies=PolicyOperations(database, now=now),
+        segments=SegmentOperations(database, now=now),
         prediction=PredictionOperations(database, models=models, live=around.live, now=now),
         training=TrainingOperations(database, models=models, trainer=around.trainer, now=now),
     )

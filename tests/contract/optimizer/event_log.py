@@ -43,8 +43,8 @@ async def insert_campaigns(
             " on conflict do nothing"
         )
         await connection.executemany(
-            "insert into analytics.campaigns (campaign_id, campaign_name, campaign_type, merchant_id, channel,"
-            " offer_amount_micros, gross_margin_rate, currency_code)"
+            "insert into analytics.campaigns (campaign_id, campaign_name, campaign_type, merchant_id,"
+            " channel, offer_amount_micros, gross_margin_rate, currency_code)"
             " values ($1, $1, $2, 1, $3, $4::bigint * 1000000, $5, $6)",
             [(campaign_id, campaign_type, channel, offer, margin, currency) for campaign_id in campaign_ids],
         )

@@ -1,0 +1,143 @@
+"""Segments' ratios and uplifts against numbers worked by hand, and against simulated truths."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.optimizer.domain.offer_answer import Interval
+from services.optimizer.domain.offer_policy import DecisionTable
+from services.optimizer.domain.segment_uplift import SegmentCell, uplift_by_offers, uplift_by_test
+from services.optimizer.domain.segments import SegmentSums, rate_segments
+
+
+def covers(interval: Interval | None, truth: float) -> bool:
+    assert interval is not None
+    return interval.lower <= truth <= interval.upper
+
+
+def sums(
+    name: str,
+    views: NDArray[np.int64],
+    conversions: NDArray[np.int64],
+    campaign: tuple[int, int],
+    campaign_id: str = "c",
+) -> SegmentSums:
+    return SegmentSums(
+        campaign_id=campaign_id,
+        segment_name=name,
+        users=len(views),
+        views=int(views.sum()),
+        conversions=int(conversions.sum()),
+        views_views=int(views @ views),
+        views_conversions=int(views @ conversions),
+        conversions_conversions=int(conversions @ conversions),
+        campaign_views=campaign[0],
+        campaign_conversions=campaign[1],
+    )
+
+
+def test_a_segment_is_held_against_the_campaigns_it_was_sent() -> None:
+    # 100 views in a campaign at 0.1 and 300 in one at 0.4: 10 + 120 conversions are expected, 156 were seen.
+    ones = np.ones(100, dtype=np.int64)
+    low = sums("loyal", ones, (np.arange(100) < 12).astype(np.int64), (1000, 100), "low")
+    high = sums("loyal", np.ones(300, dtype=np.int64), (np.arange(300) < 144).astype(np.int64), (500, 200))
+    (rate,) = rate_segments([low, high, sums("", ones, ones, (1000, 100))])
+    assert rate.ratio == pytest.approx(156 / 130)
+    assert rate.conversion_rate == pytest.approx(156 / 400)
+    assert (rate.users, rate.campaigns) == (400, 2)
+    # Each user once: n / (n - 1) n p (1 - p) by campaign.
+    variance = 100 / 99 * 100 * 0.12 * 0.88 + 300 / 299 * 300 * 0.48 * 0.52
+    assert rate.ratio_interval is not None
+    assert rate.ratio_interval.upper == pytest.approx(1.2 * np.exp(1.6448536 * np.sqrt(variance) / 156))
+
+
+def test_ratios_and_rates_cover_their_truth_nine_times_in_ten() -> None:
+    # Users see 1 to 6 views and differ (logit sd 0.7), so views are not independent; the segment converts 1.5
+    # times as often as the campaign of which it is a small part.
+    rng = np.random.default_rng(20261)
+    grid = rng.normal(0, 0.7, 200_000)
+    truth = float(np.mean(1 / (1 + np.exp(1.5 - grid))))
+    hits = np.zeros(2)
+    for _ in range(800):
+        views = rng.integers(1, 7, 250)
+        rates = 1 / (1 + np.exp(1.5 - rng.normal(0, 0.7, 250)))
+        (rate,) = rate_segments(
+            [sums("loyal", views, rng.binomial(views, rates), (1_000_000, round(truth / 1.5 * 1_000_000)))]
+        )
+        hits += covers(rate.ratio_interval, 1.5), covers(rate.conversion_rate_interval, truth)
+    assert hits / 800 == pytest.approx([0.9, 0.9], abs=0.035)
+
+
+def test_uplift_is_averaged_over_tests_and_epochs_by_hand() -> None:
+    # Differences 0.1 and 0.3 with weights 100 x 100 / 200 = 50 and 300 x 100 / 400 = 75.
+    cells = [
+        SegmentCell(test="t/v", epoch=1, segment_set=1, is_control=False, users=100, converting=20),
+        SegmentCell(test="t/v", epoch=1, segment_set=1, is_control=True, users=100, converting=10),
+        SegmentCell(test="t/v", epoch=2, segment_set=2, is_control=False, users=300, converting=120),
+        SegmentCell(test="t/v", epoch=2, segment_set=1, is_control=True, users=100, converting=10),
+        SegmentCell(test="t/v", epoch=2, segment_set=None, is_control=True, users=900, converting=900),
+    ]
+    uplift = uplift_by_test(cells, {1: ("loyal",), 2: ("loyal", "city")})
+    assert uplift["loyal"].value == pytest.approx((50 * 0.1 + 75 * 0.3) / 125)
+    assert (uplift["loyal"].treated_users, uplift["loyal"].control_users) == (400, 200)
+    assert "city" not in uplift  # nobody of it is a control
+
+
+def test_uplift_of_tests_covers_its_truth_nine_times_in_ten() -> None:
+    rng = np.random.default_rng(20262)
+    weights, rates, effect = [(400, 400), (600, 200)], [0.03, 0.06], 0.025
+    hits = 0
+    for _ in range(2000):
+        cells = []
+        for epoch, ((treated, control), rate) in enumerate(zip(weights, rates, strict=True)):
+            for is_control, users, share in ((False, treated, rate + effect), (True, control, rate)):
+                cells.append(
+                    SegmentCell(
+                        test="t/v",
+                        epoch=epoch,
+                        segment_set=1,
+                        is_control=is_control,
+                        users=users,
+                        converting=int(rng.binomial(users, share)),
+                    )
+                )
+        hits += covers(uplift_by_test(cells, {1: ("loyal",)})["loyal"].interval, effect)
+    assert hits / 2000 == pytest.approx(0.9, abs=0.025)
+
+
+def drawn(rng: np.random.Generator, users: int) -> DecisionTable:
+    """Three deliveries a user; 5, 10 or 20 drawn by 1/2, 1/4, 1/4; 20 adds 0.2 for loyal users, else .05."""
+    count = users * 3
+    user = np.repeat(np.arange(users), 3)
+    arm = rng.choice(3, count, p=[0.5, 0.25, 0.25])
+    loyal = user % 2 == 0
+    taste = np.repeat(rng.uniform(0, 0.2, users), 3)
+    rate = 0.1 + taste + np.where(loyal, 0.2, 0.05) * (arm == 2)
+    return DecisionTable(
+        user=user,
+        campaign=np.zeros(count, dtype=np.intp),
+        version=np.zeros(count, dtype=np.intp),
+        day=(np.arange(count) % 3).astype(np.int64),
+        weekday=np.zeros(count, dtype=np.intp),
+        hour=np.full(count, 9, dtype=np.intp),
+        segment_set=np.where(loyal, 1, 2).astype(np.int64),
+        offer_micros=(np.array([5, 10, 20])[arm] * 1_000_000).astype(np.int64),
+        propensity=np.array([0.5, 0.25, 0.25])[arm],
+        conversions=(rng.random(count) < rate).astype(np.int64),
+        revenue_micros=np.zeros(count, dtype=np.int64),
+    )
+
+
+def test_uplift_of_drawn_offers_covers_its_truth_nine_times_in_ten() -> None:
+    rng = np.random.default_rng(20263)
+    segments = {1: ("loyal",), 2: ("lapsed",)}
+    found = [uplift_by_offers(drawn(rng, 600), segments) for _ in range(400)]
+    hits = [[covers(each["loyal"].interval, 0.2), covers(each["lapsed"].interval, 0.05)] for each in found]
+    assert np.mean(hits, axis=0) == pytest.approx([0.9, 0.9], abs=0.045)
+    assert np.mean([each["loyal"].value for each in found]) == pytest.approx(0.2, abs=0.01)
+    assert np.mean([each["lapsed"].value for each in found]) == pytest.approx(0.05, abs=0.01)
+
+
+def test_too_few_users_give_no_uplift() -> None:
+    segments = {1: ("loyal",), 2: ("lapsed",)}
+    assert uplift_by_offers(drawn(np.random.default_rng(1), 60), segments) == {}
