@@ -122,24 +122,6 @@ create index offer_optimization_history_campaign_idx on optimizer.offer_optimiza
 create index offer_optimization_history_applied_idx on optimizer.offer_optimization_history
     (applied_at desc, history_id desc);
 
--- When a user answers best, in the user's own time zone; campaign_type 0 is any type.
-create table optimizer.user_optimal_send_times (
-    user_id text not null,
-    campaign_type smallint not null,
-    time_zone text not null,
-    optimal_hour smallint not null,
-    optimal_day smallint not null,
-    expected_conversion_rate double precision,
-    confidence double precision,
-    observed_events bigint not null,
-    computed_at timestamptz not null,
-    constraint user_optimal_send_times_pkey primary key (user_id, campaign_type),
-    constraint user_optimal_send_times_hour_of_day check (optimal_hour between 0 and 23),
-    constraint user_optimal_send_times_day_of_week check (optimal_day between 0 and 6),
-    constraint user_optimal_send_times_rate_is_fraction check (expected_conversion_rate between 0 and 1),
-    constraint user_optimal_send_times_confidence_is_probability check (confidence between 0 and 1)
-);
-
 -- How likely a user is to visit a merchant, with the reasons in words.
 create table optimizer.user_merchant_affinity (
     user_id text not null,
@@ -160,9 +142,9 @@ create index user_merchant_affinity_rank_idx on optimizer.user_merchant_affinity
 
 grant select, insert, update, delete on
     optimizer.campaign_optimizations, optimizer.offer_optimization_history,
-    optimizer.user_optimal_send_times, optimizer.user_merchant_affinity
+    optimizer.user_merchant_affinity
     to optimizer;
 grant select on
     optimizer.campaign_optimizations, optimizer.offer_optimization_history,
-    optimizer.user_optimal_send_times, optimizer.user_merchant_affinity
+    optimizer.user_merchant_affinity
     to reporting;
