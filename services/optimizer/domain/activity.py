@@ -1,0 +1,135 @@
+"""How active users are around a cycle: circular smoothing, shrunk towards what is known of others.
+
+A user's activity is a vector x over the cells of a cycle (hours of the day, days of the week); acts fall on
+cell h with probability exp(x_h) / sum exp(x). Across users x is normal, with a covariance in which
+neighbouring cells move together: a Gaussian process on a circle (Rasmussen & Williams 2006, ch. 2 and 4.2.3),
+whose posterior mean is what a von Mises kernel smoother is, with a width and a shrinkage that the
+population's data chooses (empirical Bayes; Efron 2010, ch. 1) instead of a hand. The posterior is normal by
+Laplace's approximation (Rasmussen & Williams 2006, sec. 3.4), so that a best hour comes with its probability.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from services.optimizer.domain.send_time_counts import FloatArray
+
+NEWTON_STEPS: Final = 30
+NEWTON_TOLERANCE: Final = 1e-5
+LONGEST_STEP: Final = 2.0
+EM_STEPS: Final = 15
+PRIOR_USERS: Final = 50.0
+"""As many users as the circular covariance counts for against the one that the data shows."""
+JITTER: Final = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Deliveries and how they were answered, as further evidence of a user's activity.
+
+    A delivery in cell h is answered with probability logistic(offset_h + slope x_h): one that was never tried
+    (no deliveries) says nothing about its cell, whatever it did not bring. `deliveries` and `answered`
+    (users, types, cells); `offset` (types, cells).
+    """
+
+    deliveries: FloatArray
+    answered: FloatArray
+    offset: FloatArray
+    slope: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posterior:
+    """What is known of users' activity: `mean` (users, cells), `covariance` (users, cells, cells)."""
+
+    mean: FloatArray
+    covariance: FloatArray
+
+    @property
+    def deviation(self) -> FloatArray:
+        """Standard deviation of each cell (users, cells)."""
+        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+
+
+def circular_covariance(cells: int, *, concentration: float, scale: float = 1.0) -> FloatArray:
+    """Covariance that falls off as a von Mises density, and a tenth of it for each cell alone."""
+    position = np.arange(cells)
+    angle = 2 * np.pi * (position[:, np.newaxis] - position) / cells
+    smooth = np.exp(concentration * (np.cos(angle) - 1.0))
+    return np.asarray(scale * (0.9 * smooth + 0.1 * np.eye(cells)), dtype=np.float64)
+
+
+def posterior(
+    acts: FloatArray, mean: FloatArray, covariance: FloatArray, answers: Answers | None = None
+) -> Posterior:
+    """Laplace's approximation of users' activity given their acts and answers.
+
+    Newton's method on the log posterior, all users at once; it is concave, so there is one mode. `acts` and
+    the prior `mean` (users, cells), `covariance` (cells, cells).
+    """
+    precision = np.linalg.inv(covariance)
+    mode = mean.copy()
+    for _ in range(NEWTON_STEPS):
+        gradient, curvature = _derivatives(acts, mode, answers)
+        gradient -= (mode - mean) @ precision
+        step = np.linalg.solve(curvature + precision, gradient[:, :, np.newaxis])[:, :, 0]
+        longest = np.abs(step).max(axis=1, initial=0.0)
+        mode = mode + step * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, 1e-12))[:, np.newaxis]
+        if longest.max(initial=0.0) < NEWTON_TOLERANCE:
+            break
+    _, curvature = _derivatives(acts, mode, answers)
+    return Posterior(mean=mode, covariance=np.linalg.inv(curvature + precision))
+
+
+def _derivatives(acts: FloatArray, x: FloatArray, answers: Answers | None) -> tuple[FloatArray, FloatArray]:
+    """Gradient (users, cells) and negative Hessian (users, cells, cells) of the log likelihood."""
+    total = acts.sum(axis=1)
+    share = softmax(x, axis=1)
+    gradient = acts - total[:, np.newaxis] * share
+    diagonal = total[:, np.newaxis] * share
+    if answers is not None:
+        rate = expit(answers.offset + answers.slope * x[:, np.newaxis, :])
+        expected = answers.deliveries * rate
+        gradient = gradient + answers.slope * (answers.answered - expected).sum(axis=1)
+        diagonal = diagonal + answers.slope**2 * (expected * (1.0 - rate)).sum(axis=1)
+    curvature = -(total[:, np.newaxis] * share)[:, :, np.newaxis] * share[:, np.newaxis, :]
+    cells = np.arange(acts.shape[1])
+    curvature[:, cells, cells] += diagonal
+    return gradient, curvature
+
+
+def fit_population(acts: FloatArray, prior: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean (cells) and covariance (cells, cells) of activity across users, from their acts (users, cells).
+
+    Expectation maximisation with the Laplace posterior as its E-step; the covariance is shrunk towards the
+    circular `prior` as by an inverse Wishart of `PRIOR_USERS` users (Gelman et al. 2013, sec. 3.6), so that
+    few users leave the plain circular smoother.
+    """
+    frequency = acts.sum(axis=0) + 0.5
+    mean = np.log(frequency / frequency.sum())
+    mean -= mean.mean()
+    covariance = prior
+    users = len(acts)
+    for _ in range(EM_STEPS if users else 0):
+        known = posterior(acts, np.broadcast_to(mean, acts.shape).copy(), covariance)
+        mean = (known.mean.sum(axis=0) + PRIOR_USERS * mean) / (users + PRIOR_USERS)
+        apart = known.mean - mean
+        spread = apart.T @ apart + known.covariance.sum(axis=0)
+        covariance = (spread + PRIOR_USERS * prior) / (users + PRIOR_USERS) + JITTER * np.eye(acts.shape[1])
+    return mean, covariance
+
+
+def centred(x: FloatArray) -> FloatArray:
+    """Vectors less their mean over cells: acts tell cells apart, and nothing of the level."""
+    return np.asarray(x - x.mean(axis=-1, keepdims=True), dtype=np.float64)
+
+
+def with_level(covariance: FloatArray, level_variance: float) -> FloatArray:
+    """The covariance of centred vectors plus a level of its own: how responsive a user is at any hour."""
+    cells = len(covariance)
+    projection = np.eye(cells) - 1.0 / cells
+    return np.asarray(
+        projection @ covariance @ projection + level_variance + JITTER * np.eye(cells), dtype=np.float64
+    )

@@ -1,0 +1,250 @@
+"""What an answer to a delivery depends on: campaign, hour or weekday, the user and the user's activity then.
+
+One logistic regression with normal priors (ridge penalties; le Cessie & van Houwelingen 1992), fitted to
+users' pooled deliveries:
+
+    logit rate = intercept + type + campaign + cell + cell for the type + slope x (+ the user's own level)
+
+Campaigns have effects, because those that send at an hour differ from those that do not. A cell where nothing
+was sent gets the effect 0: untried is not bad.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from services.optimizer.domain.send_time_counts import TYPES, FloatArray, IntArray
+
+LEAST_SUCCESSES: Final = 50
+LEAST_TRIALS_OF_CELL: Final = 30
+LEAST_CELLS: Final = 3
+MOST_CAMPAIGNS: Final = 400
+"""Campaigns with an effect of their own, those with most trials; the others share one."""
+BINS: Final = 16
+DEVIATIONS: Final = {
+    "intercept": 10.0,
+    "type": 1.0,
+    "campaign": 0.7,
+    "cell": 0.3,
+    "type_cell": 0.15,
+    "slope": 1.0,
+}
+"""Standard deviations of the priors, on the logit; those of cells are where the search for them starts."""
+USUAL_SLOPE: Final = 0.5
+LEVEL_STEPS: Final = 10
+LEAST_VARIANCE: Final = 1e-4
+_STEPS: Final = 40
+_TOLERANCE: Final = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """logit rate = `offset` (types, cells) + `slope` x + the user's level, which has the variance given."""
+
+    offset: FloatArray
+    slope: float
+    level_variance: float = 0.0
+
+    def logit_of(self, x: FloatArray) -> FloatArray:
+        """Logit of the rate of each type at activity x (..., cells), level 0: (..., types, cells)."""
+        return np.asarray(self.offset + self.slope * x[..., np.newaxis, :], dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """Trials and successes (deliveries and views, or views and conversions) by user, campaign and cell.
+
+    `x` is the user's activity in the cell; `campaign` numbers campaigns from 0.
+    """
+
+    campaign: IntArray
+    campaign_type: IntArray
+    cell: IntArray
+    x: FloatArray
+    trials: FloatArray
+    successes: FloatArray
+
+
+def fit_response(outcomes: Outcomes, cells: int) -> Response | None:
+    """Fit the response; None where what the cell does cannot be told from what was sent in it.
+
+    That is where fewer than 50 trials succeeded, or fewer than three cells were tried 30 times.
+    """
+    tried = np.bincount(outcomes.cell, outcomes.trials, cells)
+    if outcomes.successes.sum() < LEAST_SUCCESSES or (tried >= LEAST_TRIALS_OF_CELL).sum() < LEAST_CELLS:
+        return None
+    level, x_bin = _bins(outcomes.x, outcomes.trials)
+    campaign = _often(outcomes.campaign, outcomes.trials)
+    key = np.stack([campaign, outcomes.campaign_type, outcomes.cell, x_bin], axis=1)
+    groups, group = np.unique(key, axis=0, return_inverse=True)
+    n = np.bincount(group.ravel(), outcomes.trials).astype(np.float64)
+    y = np.bincount(group.ravel(), outcomes.successes).astype(np.float64)
+    coefficients = _fit_ridge(groups, level, n, y, cells)
+    first_cell = 1 + TYPES
+    of_cell = coefficients[first_cell : first_cell + cells]
+    of_both = coefficients[first_cell + cells : first_cell + cells * (1 + TYPES)].reshape(TYPES, cells)
+    kinds = coefficients[0] + coefficients[1:first_cell]
+    return Response(
+        offset=kinds[:, np.newaxis] + of_cell + of_both,
+        slope=float(coefficients[first_cell + cells * (1 + TYPES)]),
+    )
+
+
+def user_levels(
+    response: Response, x: FloatArray, trials: FloatArray, successes: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Each user's level on the logit and its variance (users), by Laplace's approximation.
+
+    `x` (users, cells), `trials` and `successes` (users, types, cells). Users without trials have the prior's:
+    0 and `level_variance`.
+    """
+    base = response.logit_of(x)
+    level = np.zeros(len(x))
+    precision = 1.0 / max(response.level_variance, 1e-6)
+    information = np.full(len(x), precision)
+    for _ in range(LEVEL_STEPS):
+        rate = expit(base + level[:, np.newaxis, np.newaxis])
+        gradient = (successes - trials * rate).sum(axis=(1, 2)) - precision * level
+        information = (trials * rate * (1.0 - rate)).sum(axis=(1, 2)) + precision
+        level = level + np.clip(gradient / information, -1.0, 1.0)
+    return level, 1.0 / information
+
+
+def fit_level_variance(
+    response: Response, x: FloatArray, trials: FloatArray, successes: FloatArray
+) -> Response:
+    """The response with the variance of users' levels that makes the data likeliest, by EM."""
+    answered = trials.sum(axis=(1, 2)) > 0
+    variance = 0.25
+    for _ in range(LEVEL_STEPS if answered.any() else 0):
+        current = Response(offset=response.offset, slope=response.slope, level_variance=variance)
+        level, uncertainty = user_levels(current, x[answered], trials[answered], successes[answered])
+        variance = float((level**2 + uncertainty).mean())
+    return Response(offset=response.offset, slope=response.slope, level_variance=variance)
+
+
+def _bins(x: FloatArray, trials: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Mean activity of each of some bins of equal trials (bins), and each row's bin (rows)."""
+    order = np.argsort(x, kind="stable")
+    reached = np.cumsum(trials[order])
+    x_bin = np.empty(len(x), dtype=np.intp)
+    x_bin[order] = np.minimum((reached * BINS / reached[-1]).astype(np.intp), BINS - 1)
+    total = np.bincount(x_bin, trials, BINS)
+    return np.bincount(x_bin, trials * x, BINS) / np.maximum(total, 1e-12), x_bin
+
+
+def _often(campaign: IntArray, trials: FloatArray) -> IntArray:
+    """Campaigns by their trials, the most first, from 0; all beyond the most share the last number."""
+    total = np.bincount(campaign, trials)
+    rank = np.empty(len(total), dtype=np.intp)
+    rank[np.argsort(-total, kind="stable")] = np.arange(len(total))
+    return np.minimum(rank, MOST_CAMPAIGNS)[campaign]
+
+
+def _fit_ridge(groups: IntArray, level: FloatArray, n: FloatArray, y: FloatArray, cells: int) -> FloatArray:
+    """Penalised quasi-likelihood (Breslow & Clayton 1993), in the order of the columns of `_Design`.
+
+    Newton's steps, each followed by the variances of cells' effects that its own estimates imply: hours
+    that do not matter shall not seem to.
+    """
+    design = _Design.of(groups, level, cells)
+    centre = np.zeros(design.size)
+    centre[0] = logit(np.clip(y.sum() / n.sum(), 1e-4, 1 - 1e-4))
+    centre[design.slope] = USUAL_SLOPE
+    variance = design.variance.copy()
+    coefficients = centre.copy()
+    for _ in range(_STEPS):
+        gradient, curvature = design.derivatives(coefficients, n, y)
+        gradient -= (coefficients - centre) / variance
+        covariance = np.linalg.inv(curvature + np.diag(1.0 / variance))
+        step = covariance @ gradient
+        coefficients = coefficients + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+        spread = coefficients**2 + np.diag(covariance)
+        for block in (design.cells, design.type_cells):
+            tried = block[design.is_used[block]]
+            variance[block] = max(float(spread[tried].mean()), LEAST_VARIANCE)
+        if np.abs(step).max() < _TOLERANCE:
+            break
+    return coefficients
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Design:
+    """The regression's columns: every row has six entries (`column`, `value`) that are not zero.
+
+    The normal equations are therefore sums over pairs of them (`pairs`).
+    """
+
+    column: IntArray
+    value: FloatArray
+    pairs: IntArray
+    variance: FloatArray
+    cells: IntArray
+    type_cells: IntArray
+    slope: int
+
+    @classmethod
+    def of(cls, groups: IntArray, level: FloatArray, cells: int) -> Self:
+        """Lay out the columns for groups (campaign, type, cell, bin of activity)."""
+        campaign, kind, cell, x_bin = groups.T
+        first_cell = 1 + TYPES
+        slope = first_cell + cells * (1 + TYPES)
+        blocks = {
+            "intercept": 1,
+            "type": TYPES,
+            "cell": cells,
+            "type_cell": TYPES * cells,
+            "slope": 1,
+            "campaign": int(campaign.max()) + 1,
+        }
+        size = sum(blocks.values())
+        column = np.stack(
+            [
+                np.zeros_like(kind),
+                1 + kind,
+                first_cell + cell,
+                first_cell + cells + kind * cells + cell,
+                np.full_like(kind, slope),
+                slope + 1 + campaign,
+            ],
+            axis=1,
+        )
+        value = np.ones(column.shape)
+        value[:, 4] = level[x_bin]
+        return cls(
+            column=column,
+            value=value,
+            pairs=(column[:, :, np.newaxis] * size + column[:, np.newaxis, :]).ravel(),
+            variance=np.concatenate(
+                [np.full(width, DEVIATIONS[name] ** 2) for name, width in blocks.items()]
+            ),
+            cells=np.arange(first_cell, first_cell + cells),
+            type_cells=np.arange(first_cell + cells, slope),
+            slope=slope,
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of columns."""
+        return len(self.variance)
+
+    @property
+    def is_used(self) -> NDArray[np.bool_]:
+        """Which columns have any rows."""
+        return np.bincount(self.column.ravel(), minlength=self.size) > 0
+
+    def derivatives(
+        self, coefficients: FloatArray, n: FloatArray, y: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient and negative Hessian of the binomial log likelihood."""
+        rate = expit((self.value * coefficients[self.column]).sum(axis=1))
+        error = (y - n * rate)[:, np.newaxis] * self.value
+        weighted = (n * rate * (1.0 - rate))[:, np.newaxis] * self.value
+        products = weighted[:, :, np.newaxis] * self.value[:, np.newaxis, :]
+        size = self.size
+        gradient = np.bincount(self.column.ravel(), error.ravel(), size).astype(np.float64)
+        curvature = np.bincount(self.pairs, products.ravel(), size * size).reshape(size, size)
+        return gradient, curvature.astype(np.float64)
