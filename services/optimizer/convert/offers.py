@@ -3,15 +3,17 @@
 from typing import Final
 
 from gen.campaigns.optimizer.v1 import offers_pb2 as pb
-from gen.campaigns.type.v1 import campaign_pb2
+from gen.campaigns.type.v1 import campaign_pb2, range_pb2
 from services.common.errors import FieldViolation, InvalidArgumentError, invalid_field, invalid_fields
 from services.common.wire import micros_to_money, money_to_micros
+from services.optimizer.convert.offer_constraints import check_to_proto
 from services.optimizer.convert.ranges import interval_to_proto
 from services.optimizer.domain.campaigns import PlannedCampaign
 from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.offer_answer import Interval, OfferAnswer
+from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, Interval, OfferAnswer
+from services.optimizer.domain.offer_evidence import Evidence
 from services.optimizer.domain.offer_odds import CONFIDENCE_METHOD
-from services.optimizer.domain.recommendation import CurvePoint
+from services.optimizer.domain.recommendation import Comparison, CurvePoint
 
 _PLANNED_FIELDS: Final = ("campaign_type", "merchant_id", "current_offer", "current_conversion_rate")
 _LONGEST_ID: Final = 128
@@ -115,7 +117,35 @@ def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferRe
         ],
         model_version=answer.model_version,
         warnings=answer.warnings,
+        expected_improvement_percent_interval=_percent_interval(comparison),
+        evidence=_evidence_to_proto(answer.evidence),
+        constraints=[check_to_proto(check) for check in recommendation.constraints],
+        unconstrained_offer_amount=micros_to_money(recommendation.unconstrained_offer_micros),
     )
+
+
+def _percent_interval(comparison: Comparison | None) -> range_pb2.ConfidenceInterval | None:
+    if comparison is None or comparison.improvement_interval is None:
+        return None
+    lower, upper = comparison.improvement_interval
+    return range_pb2.ConfidenceInterval(lower=100.0 * lower, upper=100.0 * upper)
+
+
+def _evidence_to_proto(evidence: Evidence) -> pb.OfferEvidence:
+    message = pb.OfferEvidence(
+        kind=evidence.kind.value,
+        views=evidence.of_type.views,
+        randomised_views=evidence.of_type.drawn_views,
+        slope_correction=evidence.correction,
+        slope_correction_error=evidence.correction_error,
+        is_segmented=evidence.is_segmented,
+    )
+    if evidence.false_slope is not None:
+        lower, upper = evidence.false_slope.interval(INTERVAL_LEVEL)
+        message.correcting_campaigns = evidence.false_slope.campaigns
+        message.false_slope = evidence.false_slope.point_estimate
+        message.false_slope_interval.CopyFrom(range_pb2.ConfidenceInterval(lower=lower, upper=upper))
+    return message
 
 
 def _percent(fraction: float | None) -> float | None:
@@ -130,4 +160,5 @@ def _point_to_proto(point: CurvePoint, interval: Interval | None) -> pb.Response
         objective_value=point.value_per_view,
         is_supported=point.is_supported,
         forest_conversion_rate=point.forest_conversion_rate,
+        broken_constraints=list(dict.fromkeys(kind.value for kind in point.broken)),
     )

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Final, Self
 
 import numpy as np
 
@@ -38,6 +40,46 @@ class OfferLimits:
     maximum_offer_micros: int | None = None
     minimum_profit_margin: float | None = None
     daily_budget_micros: int | None = None
+
+
+NO_LIMITS: Final = OfferLimits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Whose offers are limited: a campaign's, or a merchant's (its id as text)."""
+
+    kind: ConstraintSource
+    name: str
+
+    @classmethod
+    def of_campaign(cls, campaign_id: str) -> Self:
+        """Return the scope of a campaign."""
+        return cls(kind=ConstraintSource.CAMPAIGN, name=campaign_id)
+
+    @classmethod
+    def of_merchant(cls, merchant_id: int) -> Self:
+        """Return the scope of all campaigns of a merchant."""
+        return cls(kind=ConstraintSource.MERCHANT, name=str(merchant_id))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptLimits:
+    """The limits of a scope as they are kept; `updated_at` is None where none were ever set."""
+
+    scope: Scope
+    limits: OfferLimits
+    actor: str = ""
+    comment: str = ""
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldLimits:
+    """A scope's own limits, and its merchant's, None where it has no merchant or is one."""
+
+    own: KeptLimits
+    of_merchant: KeptLimits | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -245,6 +245,8 @@ def _warn_of_history(case: OfferCase) -> Iterator[str]:
 
 def _warn_of_interval(case: OfferCase, conformal: Conformal, interval: Interval | None) -> Iterator[str]:
     if interval is not None:
+        if case.level_spread > 0.0:
+            yield "Nobody has seen this campaign's rate; how campaigns of its type differ is in the interval."
         return
     if INTERVAL_LEVEL not in conformal.quantiles:
         yield "Too few days were held out in training for an interval."

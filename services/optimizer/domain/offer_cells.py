@@ -13,8 +13,8 @@ from services.optimizer.domain.response import Audience
 UNSEGMENTED: Final = 0
 """The segment set of users without segments, and of views whose users nobody can tell any more."""
 UNKNOWN_PROPENSITY: Final = 0.0
-MOST_CELLS: Final = 400_000
-"""Cells that a response is fitted to at most: its coefficients are sure long before."""
+MOST_ROWS: Final = 100_000
+"""Rows (campaign, day and offer) that a response is fitted to at most: it is sure long before."""
 _SEED: Final = 11
 _PRIOR_VIEWS: Final = 20.0
 
@@ -110,16 +110,15 @@ def offer_cells(rows: Sequence[CellRow], table: DailyTable) -> OfferCells:
     )
 
 
-def sample_campaigns(cells: OfferCells, most: int = MOST_CELLS) -> OfferCells:
-    """Return the cells of campaigns drawn at random (seeded), as many whole ones as fit into `most` cells."""
-    if len(cells) <= most:
-        return cells
-    campaigns, inverse, counts = np.unique(cells.campaign, return_inverse=True, return_counts=True)
+def sample_campaigns(table: DailyTable, most_rows: int = MOST_ROWS) -> DailyTable:
+    """Return the rows of campaigns drawn at random (seeded), as many whole ones as `most_rows` hold."""
+    if len(table) <= most_rows:
+        return table
+    campaigns, inverse, counts = np.unique(table.campaign, return_inverse=True, return_counts=True)
     order = np.random.default_rng(_SEED).permutation(len(campaigns))
-    fits = np.cumsum(counts[order]) <= most
     kept = np.zeros(len(campaigns), dtype=np.bool_)
-    kept[order[fits]] = True
-    return cells.select(kept[inverse])
+    kept[order[np.cumsum(counts[order]) <= most_rows]] = True
+    return table.select(kept[inverse])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,20 +151,6 @@ class CampaignAudience:
         )
 
 
-def survey_audiences(cells: OfferCells) -> dict[int, CampaignAudience]:
-    """Return who viewed each campaign (position) at each of its offers."""
-    keys, inverse = np.unique(
-        np.column_stack((cells.campaign, cells.offer_micros, cells.segment_set_id)),
-        axis=0,
-        return_inverse=True,
-    )
-    counts = np.bincount(inverse.reshape(-1), weights=cells.views, minlength=len(keys)).astype(np.int64)
-    views: dict[int, dict[tuple[int, int], int]] = {}
-    for (campaign, offer, segment_set), count in zip(keys.tolist(), counts.tolist(), strict=True):
-        views.setdefault(campaign, {})[(offer, segment_set)] = count
-    return {campaign: CampaignAudience(views=of_campaign) for campaign, of_campaign in views.items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class DrawnOffers:
     """How many of a campaign type's views had an offer that was drawn with a logged probability."""
@@ -189,3 +174,17 @@ def survey_drawn_offers(cells: OfferCells) -> dict[int, DrawnOffers]:
         )
         for kind in np.unique(cells.campaign_type)
     }
+
+
+def survey_audiences(cells: OfferCells) -> dict[int, CampaignAudience]:
+    """Return who viewed each campaign (position) at each of its offers."""
+    keys, inverse = np.unique(
+        np.column_stack((cells.campaign, cells.offer_micros, cells.segment_set_id)),
+        axis=0,
+        return_inverse=True,
+    )
+    counts = np.bincount(inverse.reshape(-1), weights=cells.views, minlength=len(keys)).astype(np.int64)
+    views: dict[int, dict[tuple[int, int], int]] = {}
+    for (campaign, offer, segment_set), count in zip(keys.tolist(), counts.tolist(), strict=True):
+        views.setdefault(campaign, {})[(offer, segment_set)] = count
+    return {campaign: CampaignAudience(views=of_campaign) for campaign, of_campaign in views.items()}

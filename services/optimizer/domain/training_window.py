@@ -1,7 +1,7 @@
 """Which days a training reads, which of them it holds out, and how much data is enough."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 import numpy as np
@@ -30,6 +30,13 @@ class TrainingWindow:
     def history_day(self) -> date:
         """The first day that is read."""
         return self.first_day - timedelta(days=HISTORY_DAYS)
+
+    def times(self, zone: tzinfo) -> tuple[datetime, datetime]:
+        """Return when the window's days begin and end in the reporting zone, history days apart."""
+        return (
+            datetime.combine(self.first_day, time(), zone),
+            datetime.combine(self.end_day, time(), zone),
+        )
 
 
 def window_before(end_day: date) -> TrainingWindow:

@@ -1,6 +1,7 @@
 """Which offer to make: loads what is known of a campaign, asks the model server once, and decides."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from services.common.database import Connection, Database
@@ -12,7 +13,15 @@ from services.optimizer.domain.campaigns import (
     latest_offer,
     mean_daily_views,
 )
-from services.optimizer.domain.features import Situation
+from services.optimizer.domain.constraints import (
+    NO_LIMITS,
+    Constraint,
+    ConstraintSource,
+    OfferLimits,
+    Scope,
+    gather,
+)
+from services.optimizer.domain.features import HISTORY_DAYS, Situation
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelVersion
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.offer_answer import (
@@ -26,7 +35,8 @@ from services.optimizer.domain.recommendation import Question
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel, require_campaign, require_merchant
-from services.optimizer.store import outcomes
+from services.optimizer.store import audiences, outcomes
+from services.optimizer.store.offer_constraints import fetch_offer_constraints
 
 
 class OfferOperations:
@@ -40,13 +50,15 @@ class OfferOperations:
         self._live = live
         self._now = now
 
-    async def optimize_offer(self, campaign_id: str, objective: Objective) -> OfferAnswer:
-        """Return the offer to make in a campaign of the catalog.
+    async def optimize_offer(
+        self, campaign_id: str, objective: Objective, limits: OfferLimits = NO_LIMITS
+    ) -> OfferAnswer:
+        """Return the offer to make in a campaign of the catalog, within `limits` and those kept for it.
 
         Raises:
             NotFoundError: CAMPAIGN_UNKNOWN.
             FailedPreconditionError: MODEL_NOT_TRAINED, OFFER_UNSUPPORTED, REVENUE_UNKNOWN,
-                OFFER_UNPROFITABLE.
+                OFFER_UNPROFITABLE, OFFER_CONSTRAINED.
             UnavailableError: the database or the model server does not answer.
         """
         async with self._database.transaction(readonly=True) as connection:
@@ -54,10 +66,16 @@ class OfferOperations:
             campaign = await require_campaign(connection, campaign_id)
             today = await fetch_reporting_day(connection, self._now())
             case = await _campaign_case(connection, campaign, objective, model, today)
+            constraints = await _gather_constraints(
+                connection, limits, campaign_id=campaign_id, merchant_id=campaign.merchant_id
+            )
+        case = replace(case, question=replace(case.question, constraints=constraints))
         return await self._answer(case, model)
 
-    async def optimize_planned_offer(self, planned: PlannedCampaign, objective: Objective) -> OfferAnswer:
-        """Return the offer to make in a campaign that is only planned.
+    async def optimize_planned_offer(
+        self, planned: PlannedCampaign, objective: Objective, limits: OfferLimits = NO_LIMITS
+    ) -> OfferAnswer:
+        """Return the offer to make in a campaign that is only planned, within `limits` and its merchant's.
 
         Raises:
             NotFoundError: MERCHANT_UNKNOWN.
@@ -68,6 +86,10 @@ class OfferOperations:
             await require_merchant(connection, planned.merchant_id)
             today = await fetch_reporting_day(connection, self._now())
             case = await _planned_case(connection, planned, objective, model, today)
+            constraints = await _gather_constraints(
+                connection, limits, campaign_id=None, merchant_id=planned.merchant_id
+            )
+        case = replace(case, question=replace(case.question, constraints=constraints))
         return await self._answer(case, model)
 
     async def _answer(self, case: OfferCase, model: ModelVersion) -> OfferAnswer:
@@ -75,6 +97,22 @@ class OfferOperations:
         features = case.features(model.parameters)
         predicted = await self._models.infer(CONVERSION_MODEL, model.version, features)
         return answer_offer(case, predicted, model.parameters, model.version)
+
+
+async def _gather_constraints(
+    connection: Connection, limits: OfferLimits, *, campaign_id: str | None, merchant_id: int | None
+) -> tuple[Constraint, ...]:
+    """Return the limits of the request, of the campaign and of its merchant."""
+    found = [(ConstraintSource.REQUEST, limits)]
+    scopes = [
+        Scope.of_campaign(campaign_id) if campaign_id is not None else None,
+        Scope.of_merchant(merchant_id) if merchant_id is not None else None,
+    ]
+    for scope in scopes:
+        kept = scope and await fetch_offer_constraints(connection, scope)
+        if kept:
+            found.append((kept.scope.kind, kept.limits))
+    return gather(found)
 
 
 async def _campaign_case(
@@ -94,6 +132,9 @@ async def _campaign_case(
     if seen_until is not None:
         as_it_was = Days(today=seen_until + timedelta(days=1))
         sent = await outcomes.list_campaign_offers(connection, campaign.campaign_id, *as_it_was.history)
+    daily_views, level_spread = mean_daily_views(sent), 0.0
+    if daily_views is None:
+        daily_views, level_spread = await _like_others(connection, campaign.campaign_type, model, days)
     revenue = await outcomes.fetch_campaign_revenue(connection, campaign.campaign_id, *days.window)
     current = campaign.offer_micros if campaign.offer_micros is not None else latest_offer(sent)
     anchor_offers, anchor_weights = sent_anchor(
@@ -102,6 +143,7 @@ async def _campaign_case(
         campaign_type=campaign.campaign_type,
         support=model.parameters.support,
     )
+    audience = await audiences.fetch_campaign_audience(connection, campaign.campaign_id)
     return OfferCase(
         question=Question(
             campaign_type=campaign.campaign_type,
@@ -119,8 +161,11 @@ async def _campaign_case(
         anchor_offers_micros=anchor_offers,
         anchor_weights=anchor_weights,
         known_rate=None,
-        daily_views=mean_daily_views(sent),
+        daily_views=daily_views,
         seen_until=seen_until,
+        level_spread=level_spread,
+        audience=audience,
+        views_a_day=sum(offer.views for offer in sent) / HISTORY_DAYS if sent else None,
     )
 
 
@@ -130,6 +175,9 @@ async def _planned_case(
     """Load what campaigns like a planned one are known to do."""
     days = Days(today=today)
     typical = await outcomes.fetch_typical_history(connection, planned.campaign_type, *days.history)
+    daily_views, level_spread = typical.daily_views, 0.0
+    if planned.current_conversion_rate is None:
+        daily_views, level_spread = await _like_others(connection, planned.campaign_type, model, days)
     by_currency = await outcomes.list_merchant_revenue(connection, planned.merchant_id, *days.window)
     revenue = by_currency[0] if len(by_currency) == 1 else RevenueTotals(conversions=0, revenue_micros=0)
     anchor_offers, anchor_weights = sent_anchor(
@@ -149,5 +197,18 @@ async def _planned_case(
         anchor_offers_micros=anchor_offers,
         anchor_weights=anchor_weights,
         known_rate=planned.current_conversion_rate,
-        daily_views=None if planned.current_conversion_rate is None else typical.daily_views,
+        views_a_day=typical.views / HISTORY_DAYS if typical.views else None,
+        daily_views=daily_views,
+        level_spread=level_spread,
     )
+
+
+async def _like_others(
+    connection: Connection, campaign_type: int, model: ModelVersion, days: Days
+) -> tuple[float | None, float]:
+    """Return how large the days of an unseen campaign are, and how far its level may be from others'."""
+    spread = model.parameters.between.get(campaign_type)
+    if spread is None:
+        return None, 0.0
+    typical = await outcomes.fetch_typical_history(connection, campaign_type, *days.history)
+    return typical.daily_views, spread.new_level_deviation

@@ -1,0 +1,55 @@
+"""What offers must keep: set and asked for, by campaign or by merchant."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from services.common.database import Connection, Database
+from services.optimizer.domain.constraints import NO_LIMITS, ConstraintSource, HeldLimits, KeptLimits, Scope
+from services.optimizer.operations.lookup import require_campaign, require_merchant
+from services.optimizer.store.offer_constraints import fetch_offer_constraints, upsert_offer_constraints
+
+
+class OfferConstraintOperations:
+    """The use cases of constraints over one database."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+
+    async def set_constraints(self, wanted: KeptLimits) -> KeptLimits:
+        """Keep limits in place of those set before.
+
+        Raises:
+            NotFoundError: CAMPAIGN_UNKNOWN, MERCHANT_UNKNOWN.
+        """
+        kept = replace(wanted, updated_at=self._now())
+        async with self._database.transaction() as connection:
+            await _merchant_of(connection, kept.scope)
+            await upsert_offer_constraints(connection, kept)
+        return kept
+
+    async def get_constraints(self, scope: Scope) -> HeldLimits:
+        """Return the limits that hold in a scope.
+
+        Raises:
+            NotFoundError: CAMPAIGN_UNKNOWN, MERCHANT_UNKNOWN.
+        """
+        async with self._database.transaction(readonly=True) as connection:
+            merchant = await _merchant_of(connection, scope)
+            own = await _fetch(connection, scope)
+            of_merchant = await _fetch(connection, merchant) if merchant else None
+        return HeldLimits(own=own, of_merchant=of_merchant)
+
+
+async def _merchant_of(connection: Connection, scope: Scope) -> Scope | None:
+    """Return the scope of a known campaign's merchant; None for a known merchant, or where there is none."""
+    if scope.kind is ConstraintSource.MERCHANT:
+        await require_merchant(connection, int(scope.name))
+        return None
+    campaign = await require_campaign(connection, scope.name)
+    return None if campaign.merchant_id is None else Scope.of_merchant(campaign.merchant_id)
+
+
+async def _fetch(connection: Connection, scope: Scope) -> KeptLimits:
+    return await fetch_offer_constraints(connection, scope) or KeptLimits(scope=scope, limits=NO_LIMITS)

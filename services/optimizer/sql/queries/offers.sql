@@ -1,0 +1,53 @@
+-- Statements of audiences and of what offers must keep.
+
+-- name: list_audience_outcomes :many
+-- Views and conversions of campaigns $1 at times [$2, $3), by day of the zone $4, offer as sent, segment set (null:
+-- unsegmented) and logged propensity to three decimals.
+select
+    campaign_id, (event_at at time zone $4)::date as day, offer_amount_micros, segment_set_id,
+    round(propensity::numeric, 3)::double precision as propensity,
+    count(*) filter (where event_type = 2) as views,
+    count(*) filter (where event_type = 4) as conversions
+from analytics_v1.user_events
+where campaign_id = any($1::text[]) and event_at >= $2 and event_at < $3 and event_type in (2, 4)
+    and offer_amount_micros is not null
+group by 1, 2, 3, 4, 5;
+
+-- name: delete_campaign_audiences :exec
+-- Forget who viewed campaigns, to be counted anew in the same transaction.
+delete from campaign_audiences;
+
+-- name: count_campaign_audiences :exec
+-- Count who viewed every campaign at times [$1, $2), by offer and segment set.
+insert into campaign_audiences (campaign_id, offer_amount_micros, segment_set_id, views)
+select campaign_id, offer_amount_micros, coalesce(segment_set_id, 0), count(*)
+from analytics_v1.user_events
+where campaign_id is not null and event_at >= $1 and event_at < $2 and event_type = 2
+    and offer_amount_micros is not null
+group by 1, 2, 3;
+
+-- name: list_campaign_audience :many
+-- Who viewed a campaign at which offer, as the last training counted.
+select offer_amount_micros, segment_set_id, views
+from campaign_audiences
+where campaign_id = $1;
+
+-- name: fetch_offer_constraints :one
+-- What offers in a scope (campaign or merchant) must keep.
+select maximum_offer_micros, minimum_profit_margin, daily_budget_micros, actor, comment, updated_at
+from offer_constraints
+where scope = $1 and scope_id = $2;
+
+-- name: upsert_offer_constraints :exec
+-- Set what offers in a scope must keep, in place of what was set before.
+insert into offer_constraints (
+    scope, scope_id, maximum_offer_micros, minimum_profit_margin, daily_budget_micros, actor, comment, updated_at
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (scope, scope_id) do update set
+    maximum_offer_micros = excluded.maximum_offer_micros,
+    minimum_profit_margin = excluded.minimum_profit_margin,
+    daily_budget_micros = excluded.daily_budget_micros,
+    actor = excluded.actor,
+    comment = excluded.comment,
+    updated_at = excluded.updated_at;

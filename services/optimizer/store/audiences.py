@@ -1,0 +1,33 @@
+"""Statements of who saw campaigns' offers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.optimizer.domain.offer_cells import CampaignAudience, CellRow
+from services.optimizer.store.statements import STATEMENTS, Connection
+
+
+async def list_audience_outcomes(
+    connection: Connection, campaign_ids: Sequence[str], *, start: datetime, end: datetime, time_zone: str
+) -> list[CellRow]:
+    """Return what campaigns did at times [start, end), by day, offer, segment set and propensity."""
+    rows = await connection.fetch(
+        STATEMENTS["list_audience_outcomes"].sql, campaign_ids, start, end, time_zone
+    )
+    return [tuple(row) for row in rows]
+
+
+async def replace_audiences(connection: Connection, *, start: datetime, end: datetime) -> None:
+    """Count anew who viewed every campaign at times [start, end)."""
+    await connection.execute(STATEMENTS["delete_campaign_audiences"].sql)
+    await connection.execute(STATEMENTS["count_campaign_audiences"].sql, start, end)
+
+
+async def fetch_campaign_audience(connection: Connection, campaign_id: str) -> CampaignAudience | None:
+    """Return who viewed a campaign before the last training, None where nobody is known to have."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_audience"].sql, campaign_id)
+    if not rows:
+        return None
+    return CampaignAudience(
+        views={(row["offer_amount_micros"], row["segment_set_id"]): row["views"] for row in rows}
+    )
