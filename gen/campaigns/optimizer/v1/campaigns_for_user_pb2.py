@@ -22,19 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/campaigns/optimizer/v1/campaigns_for_user.proto\x12\x16\x63\x61mpaigns.optimizer.v1\"J\n\x19RecommendCampaignsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_limit\"r\n\x16\x43\x61mpaignRecommendation\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x15\n\rcampaign_name\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0f\n\x07reasons\x18\x05 \x03(\t\"p\n\x1aRecommendCampaignsResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x41\n\tcampaigns\x18\x02 \x03(\x0b\x32..campaigns.optimizer.v1.CampaignRecommendationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/campaigns/optimizer/v1/campaigns_for_user.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"J\n\x19RecommendCampaignsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_limit\"\x9c\x03\n\x16\x43\x61mpaignRecommendation\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x15\n\rcampaign_name\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0f\n\x07reasons\x18\x05 \x03(\t\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\x05\x12\x16\n\x0e\x61\x66\x66inity_score\x18\x07 \x01(\x01\x12@\n\x11\x61\x66\x66inity_interval\x18\x08 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12!\n\x19predicted_conversion_rate\x18\t \x01(\x01\x12Q\n\"predicted_conversion_rate_interval\x18\n \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x14\n\x0coffer_amount\x18\x0b \x01(\x01\x12\x15\n\rcurrency_code\x18\x0c \x01(\t\x12\x16\n\x0e\x65xpected_value\x18\r \x01(\x01\"\xba\x01\n\x1aRecommendCampaignsResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x41\n\tcampaigns\x18\x02 \x03(\x0b\x32..campaigns.optimizer.v1.CampaignRecommendation\x12\x1a\n\x12left_out_campaigns\x18\x03 \x01(\x05\x12\x1a\n\rmodel_version\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x10\n\x0e_model_versionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gen.campaigns.optimizer.v1.campaigns_for_user_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECOMMENDCAMPAIGNSREQUEST']._serialized_start=75
-  _globals['_RECOMMENDCAMPAIGNSREQUEST']._serialized_end=149
-  _globals['_CAMPAIGNRECOMMENDATION']._serialized_start=151
-  _globals['_CAMPAIGNRECOMMENDATION']._serialized_end=265
-  _globals['_RECOMMENDCAMPAIGNSRESPONSE']._serialized_start=267
-  _globals['_RECOMMENDCAMPAIGNSRESPONSE']._serialized_end=379
+  _globals['_RECOMMENDCAMPAIGNSREQUEST']._serialized_start=106
+  _globals['_RECOMMENDCAMPAIGNSREQUEST']._serialized_end=180
+  _globals['_CAMPAIGNRECOMMENDATION']._serialized_start=183
+  _globals['_CAMPAIGNRECOMMENDATION']._serialized_end=595
+  _globals['_RECOMMENDCAMPAIGNSRESPONSE']._serialized_start=598
+  _globals['_RECOMMENDCAMPAIGNSRESPONSE']._serialized_end=784
 # @@protoc_insertion_point(module_scope)

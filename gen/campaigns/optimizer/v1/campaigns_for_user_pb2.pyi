@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from gen.campaigns.type.v1 import range_pb2 as _range_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -57,6 +58,14 @@ class CampaignRecommendation(_message.Message):
     CAMPAIGN_NAME_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    AFFINITY_SCORE_FIELD_NUMBER: _builtins.int
+    AFFINITY_INTERVAL_FIELD_NUMBER: _builtins.int
+    PREDICTED_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    PREDICTED_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    OFFER_AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    EXPECTED_VALUE_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """Place in the ranking, from 1."""
     campaign_id: _builtins.str
@@ -64,10 +73,34 @@ class CampaignRecommendation(_message.Message):
     campaign_name: _builtins.str
     """Its name."""
     score: _builtins.float
-    """How good a choice it is, 0 to 1."""
+    """How good a choice it is, 0 to 1: its expected value relative to that of the user's best campaign, whose score is 1."""
+    merchant_id: _builtins.int
+    """The campaign's merchant."""
+    affinity_score: _builtins.float
+    """How near the user is to buying at the merchant, 0 to 1, as GetMerchantAffinity has it."""
+    predicted_conversion_rate: _builtins.float
+    """Conversion rate (conversions / views) expected of the campaign's next days at its offer, over all who view it, 0 to 1."""
+    offer_amount: _builtins.float
+    """The offer, in currency units."""
+    currency_code: _builtins.str
+    """The campaign's currency, ISO 4217."""
+    expected_value: _builtins.float
+    """affinity_score x predicted_conversion_rate x offer_amount, in currency units: what orders campaigns, not a forecast of
+    revenue. Offers of different currencies are compared by their size beside the mean offer of their currency.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why, for a person; the weightiest first."""
+
+    @_builtins.property
+    def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
+        """What scores like this one turned out to be worth, with 95 % confidence. Unset where it cannot be said."""
+
+    @_builtins.property
+    def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of the conversion rate on a day as large as the campaign's days lately were. Unset where that is not
+        known.
+        """
 
     def __init__(
         self,
@@ -77,10 +110,18 @@ class CampaignRecommendation(_message.Message):
         campaign_name: _builtins.str = ...,
         score: _builtins.float = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        merchant_id: _builtins.int = ...,
+        affinity_score: _builtins.float = ...,
+        affinity_interval: _range_pb2.ConfidenceInterval | None = ...,
+        predicted_conversion_rate: _builtins.float = ...,
+        predicted_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        offer_amount: _builtins.float = ...,
+        currency_code: _builtins.str = ...,
+        expected_value: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["affinity_interval", b"affinity_interval", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_name", b"campaign_name", "rank", b"rank", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_interval", b"affinity_interval", "affinity_score", b"affinity_score", "campaign_id", b"campaign_id", "campaign_name", b"campaign_name", "currency_code", b"currency_code", "expected_value", b"expected_value", "merchant_id", b"merchant_id", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "rank", b"rank", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -94,22 +135,32 @@ class RecommendCampaignsResponse(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user."""
+    left_out_campaigns: _builtins.int
+    """Active campaigns that cannot be compared: without a merchant that affinities are known of, a type or an offer."""
+    model_version: _builtins.int
+    """The version of the model that predicted conversion rates. Unset where nothing was predicted."""
     @_builtins.property
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignRecommendation]:
-        """By score, the highest first; ties by campaign_id."""
+        """By score, the highest first; ties by campaign_id. Empty: no campaign is active."""
 
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
         campaigns: _abc.Iterable[Global___CampaignRecommendation] | None = ...,
+        left_out_campaigns: _builtins.int = ...,
+        model_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_version", b"_model_version", "model_version", b"model_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version", b"_model_version", "campaigns", b"campaigns", "left_out_campaigns", b"left_out_campaigns", "model_version", b"model_version", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__model_version: _TypeAlias = _typing.Literal["model_version"]  # noqa: Y015
+    _WhichOneofArgType__model_version: _TypeAlias = _typing.Literal["_model_version", b"_model_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version) -> _WhichOneofReturnType__model_version | None: ...
 
 Global___RecommendCampaignsResponse: _TypeAlias = RecommendCampaignsResponse  # noqa: Y015

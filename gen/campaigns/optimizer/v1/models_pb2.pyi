@@ -282,7 +282,7 @@ class RollbackModelRequest(_message.Message):
     actor: _builtins.str
     """Who asks, at most 128 characters; kept as part of the versions' status_reason."""
     comment: _builtins.str
-    """Why, at most 1000 characters; kept as actor is."""
+    """Why, at most 500 characters; kept as actor is."""
     def __init__(
         self,
         *,
@@ -309,7 +309,7 @@ class RollbackModelResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PREVIOUS_VERSION_FIELD_NUMBER: _builtins.int
     previous_version: _builtins.int
-    """The version that was live before; the same where the version asked for was live already."""
+    """The version that was live before; the same where the version asked for was live already. Unset: none was."""
     @_builtins.property
     def model(self) -> Global___Model:
         """The version that is live now."""
@@ -318,13 +318,15 @@ class RollbackModelResponse(_message.Message):
         self,
         *,
         model: Global___Model | None = ...,
-        previous_version: _builtins.int = ...,
+        previous_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_previous_version", b"_previous_version", "model", b"model", "previous_version", b"previous_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "previous_version", b"previous_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_previous_version", b"_previous_version", "model", b"model", "previous_version", b"previous_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__previous_version: _TypeAlias = _typing.Literal["previous_version"]  # noqa: Y015
+    _WhichOneofArgType__previous_version: _TypeAlias = _typing.Literal["_previous_version", b"_previous_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_version) -> _WhichOneofReturnType__previous_version | None: ...
 
 Global___RollbackModelResponse: _TypeAlias = RollbackModelResponse  # noqa: Y015
 

@@ -284,7 +284,8 @@ class OptimizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecommendCampaigns(self, request, context):
-        """Ranks the active campaigns to show to a user.
+        """Ranks the active campaigns to show to a user. NOT_FOUND for an unknown user; FAILED_PRECONDITION while affinities are
+        not fitted (AFFINITY_NOT_FITTED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -83,7 +83,9 @@ class OptimizerServiceStub:
     GetMerchantAffinity: _aio.UnaryUnaryMultiCallable[_affinity_pb2.GetMerchantAffinityRequest, _affinity_pb2.GetMerchantAffinityResponse]
     """Ranks merchants for a user."""
     RecommendCampaigns: _aio.UnaryUnaryMultiCallable[_campaigns_for_user_pb2.RecommendCampaignsRequest, _campaigns_for_user_pb2.RecommendCampaignsResponse]
-    """Ranks the active campaigns to show to a user."""
+    """Ranks the active campaigns to show to a user. NOT_FOUND for an unknown user; FAILED_PRECONDITION while affinities are
+    not fitted (AFFINITY_NOT_FITTED).
+    """
     GetOptimizationRecommendations: _aio.UnaryUnaryMultiCallable[_recommendations_pb2.GetOptimizationRecommendationsRequest, _recommendations_pb2.GetOptimizationRecommendationsResponse]
     """Returns what to change in a campaign: kept while nothing changes, made again with each day, model and change of the
     campaign. An accepted one stays as it is until it is applied or expires. NOT_FOUND for an unknown campaign. A type
@@ -244,7 +246,9 @@ class OptimizerServiceServicer:
         request: _campaigns_for_user_pb2.RecommendCampaignsRequest,
         context: _aio.ServicerContext[_campaigns_for_user_pb2.RecommendCampaignsRequest, _abc.Awaitable[_campaigns_for_user_pb2.RecommendCampaignsResponse]],
     ) -> _abc.Awaitable[_campaigns_for_user_pb2.RecommendCampaignsResponse]:
-        """Ranks the active campaigns to show to a user."""
+        """Ranks the active campaigns to show to a user. NOT_FOUND for an unknown user; FAILED_PRECONDITION while affinities are
+        not fitted (AFFINITY_NOT_FITTED).
+        """
 
     def GetOptimizationRecommendations(
         self,

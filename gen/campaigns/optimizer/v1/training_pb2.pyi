@@ -32,7 +32,7 @@ class TrainModelRequest(_message.Message):
     actor: _builtins.str
     """Who asks, for the record of trainings, at most 128 characters."""
     comment: _builtins.str
-    """Why, for the record of trainings, at most 1000 characters."""
+    """Why, for the record of trainings, at most 500 characters."""
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """The time at which the 90 days end; what came after it is not looked at. Unset: now."""
@@ -362,7 +362,7 @@ class TrainModelWithProgressRequest(_message.Message):
     actor: _builtins.str
     """Who asks, for the record of trainings, at most 128 characters."""
     comment: _builtins.str
-    """Why, for the record of trainings, at most 1000 characters."""
+    """Why, for the record of trainings, at most 500 characters."""
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """The time at which the 90 days end; what came after it is not looked at. Unset: now."""
@@ -512,7 +512,7 @@ class CancelTrainingRequest(_message.Message):
     actor: _builtins.str
     """Who asks, for the record of trainings, at most 128 characters."""
     comment: _builtins.str
-    """Why, for the record of trainings, at most 1000 characters."""
+    """Why, for the record of trainings, at most 500 characters."""
     def __init__(
         self,
         *,
