@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from services.optimizer.domain.features import MICROS_PER_UNIT, DailyTable, FloatArray, IntArray
 from services.optimizer.domain.response import ResponseModel, logistic, logit
@@ -44,6 +44,11 @@ class TypeSpread:
     campaigns: int
     level: Spread
     view_rate: Spread
+
+    @property
+    def new_level_deviation(self) -> float:
+        """The standard deviation of the normal law whose 90 % interval a new campaign's level has."""
+        return float(self._draw(self.level, np.array([0.95]))[0] / ndtri(0.95))
 
     def draw_levels(self, uniform: FloatArray) -> FloatArray:
         """Return how far new campaigns' levels lie from the mean, given uniform draws."""
