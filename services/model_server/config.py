@@ -4,8 +4,9 @@ What the protocol's config can say and this server does not do is refused by nam
 it is a hint that changes no answer (`dynamic_batching`, `instance_group` counts, `optimization`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from google.protobuf import text_format
 
@@ -31,6 +32,11 @@ class ModelSpec:
     max_batch_size: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @cached_property
+    def inputs_by_name(self) -> Mapping[str, TensorSpec]:
+        """The inputs, each under its name."""
+        return {tensor.name: tensor for tensor in self.inputs}
 
 
 def parse_config(text: str, name: str) -> pb.ModelConfig:

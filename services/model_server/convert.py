@@ -14,6 +14,7 @@ from services.model_server.statistics import Duration, VersionStatistics
 from services.model_server.tensors import (
     DATATYPES,
     Array,
+    Datatype,
     InputTensor,
     Tensor,
     TensorSpec,
@@ -40,9 +41,9 @@ def inference_from_proto(request: pb.ModelInferRequest) -> InferenceRequest:
     classification) are refused; others are hints, and ignored.
     """
     received_ns = time.perf_counter_ns()
-    _refuse_parameters(request.parameters, _REQUEST_PARAMETERS_REFUSED, "parameters")
+    _refuse_parameters(request.parameters, _REQUEST_PARAMETERS_REFUSED)
     for index, output in enumerate(request.outputs):
-        _refuse_parameters(output.parameters, _TENSOR_PARAMETERS_REFUSED, f"outputs[{index}].parameters")
+        _refuse_parameters(output.parameters, _TENSOR_PARAMETERS_REFUSED, "outputs", index)
     return InferenceRequest(
         model=request.model_name,
         version=request.model_version,
@@ -58,9 +59,8 @@ def inference_to_proto(answer: InferenceAnswer, request: pb.ModelInferRequest) -
     A datatype without a typed form (FP16) makes all outputs raw, because they have to be all the same.
     """
     response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=request.id)
-    typed = any(tensor.HasField("contents") for tensor in request.inputs) and all(
-        tensor.datatype.contents for tensor in answer.outputs
-    )
+    is_raw = bool(request.raw_input_contents) or not request.inputs
+    typed = not is_raw and all(tensor.datatype.contents for tensor in answer.outputs)
     for tensor in answer.outputs:
         output = response.outputs.add(
             name=tensor.name, datatype=tensor.datatype.name, shape=tensor.array.shape
@@ -140,35 +140,37 @@ def _inputs_from_proto(request: pb.ModelInferRequest) -> list[InputTensor]:
             f"has {len(raw)} entries for {len(request.inputs)} inputs; all inputs are raw or none",
             "RAW_CONTENTS_COUNT",
         )
-    return [
-        _input_from_proto(tensor, raw[index] if raw else None, f"inputs[{index}]")
-        for index, tensor in enumerate(request.inputs)
-    ]
+    if raw:
+        return [
+            _raw_input_from_proto(tensor, content, index)
+            for index, (tensor, content) in enumerate(zip(request.inputs, raw, strict=True))
+        ]
+    return [_typed_input_from_proto(tensor, index) for index, tensor in enumerate(request.inputs)]
 
 
-def _input_from_proto(
-    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None, field: str
+def _raw_input_from_proto(
+    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes, index: int
 ) -> InputTensor:
-    _refuse_parameters(tensor.parameters, _TENSOR_PARAMETERS_REFUSED, f"{field}.parameters")
-    name, datatype = tensor.name, find_datatype(tensor.datatype, tensor=tensor.name, field=field)
-    shape = check_shape(tensor.shape, tensor=name, field=field)
-    given = [descriptor.name for descriptor, _ in tensor.contents.ListFields()]
-    if raw is not None:
-        if given:
-            raise invalid_field(
-                f"{field}.contents",
-                f"input {shown(name)} has contents beside raw_input_contents",
-                "CONTENTS_TWICE",
-            )
-        return InputTensor(
-            name=name,
-            datatype=datatype,
-            shape=shape,
-            decode=lambda: decode_raw(raw, datatype=datatype, shape=shape, tensor=name),
-        )
-    if given != [datatype.contents]:
+    name, datatype, shape = _head_from_proto(tensor, index)
+    if tensor.HasField("contents") and tensor.contents.ListFields():
         raise invalid_field(
-            f"{field}.contents",
+            f"inputs[{index}].contents",
+            f"input {shown(name)} has contents beside raw_input_contents",
+            "CONTENTS_TWICE",
+        )
+    return InputTensor(
+        name=name,
+        datatype=datatype,
+        shape=shape,
+        decode=lambda: decode_raw(raw, datatype=datatype, shape=shape, tensor=name),
+    )
+
+
+def _typed_input_from_proto(tensor: pb.ModelInferRequest.InferInputTensor, index: int) -> InputTensor:
+    name, datatype, shape = _head_from_proto(tensor, index)
+    if [descriptor.name for descriptor, _ in tensor.contents.ListFields()] != [datatype.contents]:
+        raise invalid_field(
+            f"inputs[{index}].contents",
             f"input {shown(name)} of {datatype.name} must have "
             f"{datatype.contents or 'raw_input_contents'}, and nothing else",
             "CONTENTS_MISMATCH",
@@ -179,6 +181,19 @@ def _input_from_proto(
         datatype=datatype,
         shape=shape,
         decode=lambda: decode_values(values, datatype=datatype, shape=shape, tensor=name),
+    )
+
+
+def _head_from_proto(
+    tensor: pb.ModelInferRequest.InferInputTensor, index: int
+) -> tuple[str, Datatype, tuple[int, ...]]:
+    """Return the name, datatype and shape of an input, each checked by itself."""
+    _refuse_parameters(tensor.parameters, _TENSOR_PARAMETERS_REFUSED, "inputs", index)
+    name = tensor.name
+    return (
+        name,
+        find_datatype(tensor.datatype, tensor=name, index=index),
+        check_shape(tensor.shape, tensor=name, index=index),
     )
 
 
@@ -195,11 +210,18 @@ def _values(array: Array, text: bool) -> Sequence[object]:
 
 
 def _refuse_parameters(
-    parameters: Mapping[str, pb.InferParameter], refused: Sequence[str], field: str
+    parameters: Mapping[str, pb.InferParameter],
+    refused: Sequence[str],
+    of: str = "",
+    index: int = 0,
 ) -> None:
-    for key in refused if parameters else ():
+    """Refuse what is not passed over among the parameters of a request, or of its `of[index]`."""
+    if not parameters:
+        return
+    for key in refused:
         if key in parameters:
-            raise InvalidArgumentError(f"{field}: {key} is not offered", reason="PARAMETER_REFUSED")
+            place = f"{of}[{index}].parameters" if of else "parameters"
+            raise InvalidArgumentError(f"{place}: {key} is not offered", reason="PARAMETER_REFUSED")
 
 
 def _tensor_metadata(tensor: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:

@@ -6,7 +6,7 @@ What is cheap is checked first (names, datatypes, shapes, rows); tensors are dec
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.common.errors import (
     DomainError,
@@ -24,19 +24,20 @@ from services.model_server.statistics import Phases
 from services.model_server.tensors import InputTensor, Tensor, TensorSpec, fits, shown
 
 
-@dataclass(frozen=True, kw_only=True)
-class InferenceRequest:
-    """Tensors for a model. `version` empty: the newest served. `outputs` empty: all, in the model's order."""
+class InferenceRequest(NamedTuple):
+    """Tensors for a model. `version` empty: the newest served. `outputs` empty: all, in the model's order.
+
+    `received_ns` is `time.perf_counter_ns` when the request was first looked at.
+    """
 
     model: str
     version: str
     inputs: Sequence[InputTensor]
     outputs: Sequence[str]
-    received_ns: int = field(default_factory=time.perf_counter_ns)
+    received_ns: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class InferenceAnswer:
+class InferenceAnswer(NamedTuple):
     """The tensors asked for, in the order asked for, and the version that computed them."""
 
     model: str
@@ -83,7 +84,7 @@ class DataPlane:
         timed = await self._runner.run(
             lambda: _compute(version.session, request.inputs, outputs),
             costs=version.costs,
-            size=sum(math.prod(tensor.shape) for tensor in request.inputs),
+            size=sum([math.prod(tensor.shape) for tensor in request.inputs]),
         )
         decode_ns = timed.result.decode_ns
         phases = Phases(
@@ -115,8 +116,7 @@ class DataPlane:
         return rows.pop()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Computed:
+class _Computed(NamedTuple):
     outputs: Sequence[Tensor]
     decode_ns: int
 
@@ -126,35 +126,32 @@ def _compute(session: Session, inputs: Sequence[InputTensor], outputs: Sequence[
     arrays = {tensor.name: tensor.decode() for tensor in inputs}
     decoded_ns = time.perf_counter_ns()
     answer = session.run(arrays, [tensor.name for tensor in outputs])
-    return _Computed(
-        outputs=[
-            Tensor(name=tensor.name, datatype=tensor.datatype, array=array)
-            for tensor, array in zip(outputs, answer, strict=True)
-        ],
-        decode_ns=decoded_ns - started_ns,
-    )
+    tensors = [
+        Tensor(tensor.name, tensor.datatype, array) for tensor, array in zip(outputs, answer, strict=True)
+    ]
+    return _Computed(tensors, decoded_ns - started_ns)
 
 
 def check_inputs(inputs: Sequence[InputTensor], spec: ModelSpec) -> None:
     """Refuse inputs that are not all of the model's and no other, each as the model wants it."""
-    wanted = {tensor.name: tensor for tensor in spec.inputs}
+    wanted = spec.inputs_by_name
     given: set[str] = set()
     for index, tensor in enumerate(inputs):
-        field_path = f"inputs[{index}]"
         expected = wanted.get(tensor.name)
         if expected is None:
             raise invalid_field(
-                f"{field_path}.name",
+                f"inputs[{index}].name",
                 f"the model has no input {shown(tensor.name)}; it has {', '.join(wanted)}",
                 "INPUT_UNKNOWN",
             )
         if tensor.name in given:
             raise invalid_field(
-                f"{field_path}.name", f"input {shown(tensor.name)} is given twice", "INPUT_REPEATED"
+                f"inputs[{index}].name", f"input {shown(tensor.name)} is given twice", "INPUT_REPEATED"
             )
-        _check_tensor(tensor, expected, field_path)
+        _check_tensor(tensor, expected, index)
         given.add(tensor.name)
-    if missing := [name for name in wanted if name not in given]:
+    if len(given) < len(wanted):
+        missing = [name for name in wanted if name not in given]
         raise invalid_field("inputs", f"input {', '.join(map(shown, missing))} is missing", "INPUT_MISSING")
 
 
@@ -179,16 +176,16 @@ def choose_outputs(names: Sequence[str], spec: ModelSpec) -> Sequence[TensorSpec
     return list(chosen.values())
 
 
-def _check_tensor(tensor: InputTensor, expected: TensorSpec, field_path: str) -> None:
+def _check_tensor(tensor: InputTensor, expected: TensorSpec, index: int) -> None:
     if tensor.datatype is not expected.datatype:
         raise invalid_field(
-            f"{field_path}.datatype",
+            f"inputs[{index}].datatype",
             f"input {shown(tensor.name)} is {tensor.datatype.name}; the model takes {expected.datatype.name}",
             "DATATYPE_MISMATCH",
         )
     if not fits(tensor.shape, expected.shape):
         raise invalid_field(
-            f"{field_path}.shape",
+            f"inputs[{index}].shape",
             f"input {shown(tensor.name)} has shape {list(tensor.shape)}; "
             f"the model takes {list(expected.shape)} (-1: any size)",
             "SHAPE_MISMATCH",

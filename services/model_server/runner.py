@@ -8,8 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from services.common.waiting_room import WaitingRoom
 
@@ -19,8 +18,7 @@ _NEWEST_SHARE = 0.2
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timed(Generic[Result]):
+class Timed(NamedTuple, Generic[Result]):
     """A result, and the nanoseconds it waited for a worker and then took."""
 
     result: Result

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -39,8 +40,7 @@ class Duration:
         self.ns += nanoseconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Phases:
+class Phases(NamedTuple):
     """The nanoseconds of one inference.
 
     `input_ns`: checking and decoding the request. `queue_ns`: waiting for a worker. `infer_ns`: the model.

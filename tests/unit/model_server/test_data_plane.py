@@ -33,7 +33,7 @@ class Plane:
 
     async def infer(self, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> InferenceAnswer:
         tensors = [input_tensor(name, array) for name, array in inputs.items()]
-        request = InferenceRequest(model="m", version="", inputs=tensors, outputs=outputs)
+        request = InferenceRequest(model="m", version="", inputs=tensors, outputs=outputs, received_ns=0)
         return await self.plane.infer(request)
 
     async def refusal(self, inputs: Mapping[str, Array]) -> DomainError:
@@ -136,7 +136,7 @@ async def test_wrong_inputs_are_refused_by_name(
 async def test_an_input_given_twice_is_refused(tmp_path: Path) -> None:
     plane = await open_plane(tmp_path, models.scale_model(2.0))
     tensor = input_tensor("x", ones(1, 2))
-    request = InferenceRequest(model="m", version="", inputs=[tensor, tensor], outputs=[])
+    request = InferenceRequest(model="m", version="", inputs=[tensor, tensor], outputs=[], received_ns=0)
     with pytest.raises(InvalidArgumentError, match="'x' is given twice"):
         await plane.plane.infer(request)
 
@@ -210,7 +210,7 @@ async def test_a_failing_model_is_counted_and_named_as_such(tmp_path: Path) -> N
 async def test_an_unknown_model_is_not_found(tmp_path: Path) -> None:
     plane = await open_plane(tmp_path, models.scale_model(2.0))
     with pytest.raises(NotFoundError):
-        await plane.plane.infer(InferenceRequest(model="n", version="", inputs=[], outputs=[]))
+        await plane.plane.infer(InferenceRequest(model="n", version="", inputs=[], outputs=[], received_ns=0))
 
 
 async def test_an_input_of_the_wrong_kind_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
@@ -221,7 +221,9 @@ async def test_an_input_of_the_wrong_kind_is_refused_before_it_is_decoded(tmp_pa
     for datatype, shape in (("BYTES", (1, 2)), ("FP32", (1, 3)), ("FP32", (101, 2))):
         tensor = InputTensor(name="x", datatype=DATATYPES[datatype], shape=shape, decode=decode)
         with pytest.raises(DomainError):
-            await plane.plane.infer(InferenceRequest(model="m", version="", inputs=[tensor], outputs=[]))
+            await plane.plane.infer(
+                InferenceRequest(model="m", version="", inputs=[tensor], outputs=[], received_ns=0)
+            )
 
 
 async def test_what_may_take_long_is_decoded_where_the_model_runs(tmp_path: Path) -> None:
@@ -233,6 +235,8 @@ async def test_what_may_take_long_is_decoded_where_the_model_runs(tmp_path: Path
 
     plane = await open_plane(tmp_path, models.scale_model(2.0))
     tensor = InputTensor(name="x", datatype=DATATYPES["FP32"], shape=(1, 2), decode=decode)
-    await plane.plane.infer(InferenceRequest(model="m", version="", inputs=[tensor], outputs=[]))
+    await plane.plane.infer(
+        InferenceRequest(model="m", version="", inputs=[tensor], outputs=[], received_ns=0)
+    )
     assert threads
     assert threads[0] != threading.get_ident()

@@ -131,12 +131,12 @@ def test_typed_contents_of_the_wrong_length_are_refused() -> None:
 @pytest.mark.parametrize("shape", [[0, 2], [-1, 2], [2**62, -(2**62)], [1] * 17])
 def test_a_shape_that_is_none_is_refused_by_its_field(shape: list[int]) -> None:
     with pytest.raises(InvalidArgumentError, match="'x'") as refusal:
-        check_shape(shape, tensor="x", field="inputs[0]")
+        check_shape(shape, tensor="x", index=0)
     assert refusal.value.violations[0].field == "inputs[0].shape"
 
 
 def test_a_shape_whose_product_overflows_an_int64_is_only_a_length_that_does_not_match() -> None:
-    assert check_shape([2**40, 2**40], tensor="x", field="inputs[0]") == (2**40, 2**40)
+    assert check_shape([2**40, 2**40], tensor="x", index=0) == (2**40, 2**40)
     for shape in ([2**32, 2**32], [2**62, 4, 4]):
         with pytest.raises(DomainError, match="needs"):
             raw(b"", "FP32", shape)
@@ -154,13 +154,13 @@ def test_an_unknown_datatype_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         InvalidArgumentError, match=r"'x' has datatype 'FLOAT'; known are BOOL, .*BYTES"
     ) as refusal:
-        find_datatype("FLOAT", tensor="x", field="inputs[3]")
+        find_datatype("FLOAT", tensor="x", index=3)
     assert refusal.value.violations[0].field == "inputs[3].datatype"
 
 
 def test_every_datatype_is_found_by_each_of_its_names() -> None:
     for datatype in DATATYPES.values():
-        assert find_datatype(datatype.name, tensor="x", field="inputs[0]") is datatype
+        assert find_datatype(datatype.name, tensor="x", index=0) is datatype
         assert BY_CONFIG_NAME[datatype.config_name] is datatype
         assert BY_ONNX_NAME[datatype.onnx_name] is datatype
     assert BY_CONFIG_NAME["TYPE_STRING"] is DATATYPES["BYTES"]
