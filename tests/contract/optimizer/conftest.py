@@ -1,18 +1,27 @@
 """A trained model, made once per session by the real pipeline, for tests that only ask for offers."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.database import Database
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.training_window import window_before
+from services.optimizer.model_repository import ModelRepository
 from services.optimizer.store import models
 from services.optimizer.training.pipeline import TrainedModel, train
-from services.optimizer.training.repository import ModelRepository
-from tests.contract.optimizer.harness import NOON
+from tests.contract.optimizer.harness import (
+    NOON,
+    insert_world,
+    optimizer_settings,
+    running_model_server,
+    running_optimizer,
+)
 from tests.unit.optimizer.synthetic import END_DAY, SyntheticWorld, build_world
 
 
@@ -57,3 +66,18 @@ def trained() -> Trained:
     model = train(world.table, window_before(END_DAY), live=None, on_progress=lambda _stage, _share: None)
     assert model.verdict.promoted, model.verdict.reason
     return Trained(world=world, model=model)
+
+
+@pytest.fixture
+async def stub(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> AsyncIterator[OptimizerServiceStub]:
+    """The optimizer over the trained world and a real model server."""
+    world = trained.world
+    await insert_world(database.admin, world.rows, catalog_offers=world.last_offers)
+    await trained.publish(database.optimizer, tmp_path)
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as open_stub,
+    ):
+        yield open_stub

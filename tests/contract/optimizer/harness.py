@@ -9,8 +9,10 @@ from pathlib import Path
 
 import asyncpg
 import grpc
+import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import build_server
@@ -209,6 +211,13 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
         fields=tuple(violation.field for violation in violations.field_violations),
         metadata=dict(info.metadata),
     )
+
+
+async def refused_offer(stub: OptimizerServiceStub, request: OptimizeOfferRequest) -> Refusal:
+    """Return how a question for an offer is refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.OptimizeOffer(request)
+    return refusal_of(refused.value)
 
 
 async def fetch_rows(url: str, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -1,18 +1,12 @@
 """OptimizeOffer through a real stub: what it answers, what it refuses, and what it costs."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.optimizer.v1 import training_pb2
 from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest as Request
-from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferResponse
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from gen.campaigns.type.v1 import campaign_pb2
 from gen.inference import grpc_service_pb2 as inference_pb
@@ -20,37 +14,15 @@ from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.common.grpc_client import open_channel
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
-    Refusal,
     insert_world,
     optimizer_settings,
-    refusal_of,
+    refused_offer,
     running_model_server,
     running_optimizer,
 )
 from tests.unit.optimizer.synthetic import MEAN_REVENUE, build_world, true_rate
 
 FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
-
-
-@pytest.fixture
-async def stub(
-    database: DatabaseAddresses, trained: Trained, tmp_path: Path
-) -> AsyncIterator[OptimizerServiceStub]:
-    """The optimizer over the trained world and a real model server."""
-    world = trained.world
-    await insert_world(database.admin, world.rows, catalog_offers=world.last_offers)
-    await trained.publish(database.optimizer, tmp_path)
-    async with (
-        running_model_server(tmp_path) as port,
-        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as open_stub,
-    ):
-        yield open_stub
-
-
-async def refusal(stub: OptimizerServiceStub, request: Request) -> Refusal:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.OptimizeOffer(request)
-    return refusal_of(refused.value)
 
 
 async def test_each_objective_is_made_most_of(stub: OptimizerServiceStub) -> None:
@@ -108,33 +80,9 @@ async def test_the_interval_covers_about_nine_in_ten_days(
     assert 0.82 <= covered / tries <= 0.97
 
 
-async def test_a_planned_campaign_is_scaled_to_the_rate_its_planner_saw(stub: OptimizerServiceStub) -> None:
-    request = Request(
-        campaign_type=FLASH_SALE, merchant_id=2, current_offer=10.0, current_conversion_rate=0.15
-    )
-    answer = await stub.OptimizeOffer(request)
-    at_ten = next(point for point in answer.response_curve if point.offer_amount == 10.0)
-    assert answer.campaign_id == ""
-    assert at_ten.predicted_conversion_rate == pytest.approx(0.15)
-    assert answer.current_offer == 10.0
-    assert answer.expected_improvement_percent > 0.0
-    assert any("No gross margin" in warning for warning in answer.warnings)
-
-
-async def test_a_planned_campaign_without_an_offer_has_nothing_to_be_compared_with(
-    stub: OptimizerServiceStub,
-) -> None:
-    answer = await stub.OptimizeOffer(Request(campaign_type=FLASH_SALE, merchant_id=2))
-    assert not answer.HasField("current_offer")
-    assert not answer.HasField("expected_improvement_percent")
-    assert not answer.HasField("confidence")
-    assert answer.confidence_method == ""
-    assert 5.0 <= answer.offer_amount <= 25.0
-
-
 async def test_a_wrong_request_is_refused_by_field(stub: OptimizerServiceStub) -> None:
     """The other wrong requests are in the unit tests of convert."""
-    refused = await refusal(stub, Request(campaign_id="campaign-1", objective="fame"))
+    refused = await refused_offer(stub, Request(campaign_id="campaign-1", objective="fame"))
     assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "VALUE_UNKNOWN")
     assert refused.fields == ("objective",)
 
@@ -143,16 +91,16 @@ async def test_a_wrong_request_is_refused_by_field(stub: OptimizerServiceStub) -
 async def test_what_can_be_no_campaign_id_is_not_looked_up(
     stub: OptimizerServiceStub, campaign_id: str
 ) -> None:
-    refused = await refusal(stub, Request(campaign_id=campaign_id))
+    refused = await refused_offer(stub, Request(campaign_id=campaign_id))
     assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "TEXT_INVALID")
     assert refused.fields == ("campaign_id",)
 
 
 async def test_what_the_catalog_does_not_know_is_not_found(stub: OptimizerServiceStub) -> None:
     longest = "é" * 128
-    campaign = await refusal(stub, Request(campaign_id="nobody"))
-    longer = await refusal(stub, Request(campaign_id=longest))
-    merchant = await refusal(stub, Request(campaign_type=FLASH_SALE, merchant_id=777))
+    campaign = await refused_offer(stub, Request(campaign_id="nobody"))
+    longer = await refused_offer(stub, Request(campaign_id=longest))
+    merchant = await refused_offer(stub, Request(campaign_type=FLASH_SALE, merchant_id=777))
     assert (campaign.code, campaign.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
     assert (campaign.message, campaign.metadata) == ("no campaign 'nobody'", {"campaign_id": "nobody"})
     assert (longer.reason, longer.metadata) == ("CAMPAIGN_UNKNOWN", {"campaign_id": longest})
@@ -168,8 +116,8 @@ async def test_what_the_data_cannot_speak_of_is_refused(
     ]
     typeless = [("typeless", *row[1:6], None, 1) for row in other]
     await insert_world(database.admin, [*other, *typeless])
-    untried = await refusal(stub, Request(campaign_id="untried-type"))
-    unknown = await refusal(stub, Request(campaign_id="typeless"))
+    untried = await refused_offer(stub, Request(campaign_id="untried-type"))
+    unknown = await refused_offer(stub, Request(campaign_id="typeless"))
     assert (untried.code, untried.reason) == ("FAILED_PRECONDITION", "OFFER_UNSUPPORTED")
     assert (unknown.code, unknown.reason) == ("FAILED_PRECONDITION", "OFFER_UNSUPPORTED")
     assert "campaign_type" in unknown.message
@@ -180,7 +128,7 @@ async def test_without_revenue_profit_is_refused_and_the_rate_still_answered(
 ) -> None:
     quiet = [("quiet", *row[1:]) for row in build_world(campaigns=1, days=10).rows]
     await insert_world(database.admin, quiet, revenue=False)
-    refused = await refusal(stub, Request(campaign_id="quiet"))
+    refused = await refused_offer(stub, Request(campaign_id="quiet"))
     answer = await stub.OptimizeOffer(Request(campaign_id="quiet", objective="conversion_rate"))
     assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "REVENUE_UNKNOWN")
     assert "conversion_rate" in refused.message
@@ -193,51 +141,9 @@ async def test_where_no_offer_earns_anything_none_is_recommended(
 ) -> None:
     poor = [("poor", *row[1:]) for row in build_world(campaigns=1, days=10).rows]
     await insert_world(database.admin, poor, gross_margin_rate=0.1)
-    refused = await refusal(stub, Request(campaign_id="poor"))
+    refused = await refused_offer(stub, Request(campaign_id="poor"))
     assert MEAN_REVENUE * 0.1 < 5.0
     assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "OFFER_UNPROFITABLE")
-
-
-async def test_a_campaign_without_recent_history_is_answered_with_a_warning(
-    stub: OptimizerServiceStub, database: DatabaseAddresses
-) -> None:
-    fresh = [("fresh", row[1].replace(year=2025), *row[2:]) for row in build_world(campaigns=1, days=3).rows]
-    await insert_world(database.admin, fresh, catalog_offers=[10_000_000])
-    answer = await stub.OptimizeOffer(Request(campaign_id="fresh", objective="conversion_rate"))
-    assert any("no impressions in the last 28 days" in warning for warning in answer.warnings)
-    assert answer.current_offer == 10.0
-    assert not answer.HasField("predicted_conversion_rate_interval")
-    assert any("No interval is given" in warning for warning in answer.warnings)
-
-
-async def test_a_campaign_that_pauses_is_answered_for_as_it_was_when_it_last_ran(
-    stub: OptimizerServiceStub, database: DatabaseAddresses
-) -> None:
-    """It paused 40 days ago: days, offers and history are those before, and the interval is as meaningful."""
-    running = build_world(campaigns=1, days=30).rows
-    pause = timedelta(days=40)
-    await insert_world(database.admin, [("running", *row[1:]) for row in running])
-    await insert_world(database.admin, [("paused", row[1] - pause, *row[2:]) for row in running])
-    now = await stub.OptimizeOffer(Request(campaign_id="running"))
-    then = await stub.OptimizeOffer(Request(campaign_id="paused"))
-    last_day = max(row[1] for row in running) - pause
-    assert any(f"as it was until {last_day}" in warning for warning in then.warnings)
-    assert then.predicted_conversion_rate == pytest.approx(now.predicted_conversion_rate, abs=0.05)
-    widths = [
-        answer.predicted_conversion_rate_interval.upper - answer.predicted_conversion_rate_interval.lower
-        for answer in (now, then)
-    ]
-    assert widths[1] == pytest.approx(widths[0], rel=0.2)
-    assert 0.0 < widths[1] < 0.5
-
-
-async def test_a_current_offer_outside_the_datas_support_is_not_compared_with(
-    stub: OptimizerServiceStub,
-) -> None:
-    answer = await stub.OptimizeOffer(Request(campaign_type=FLASH_SALE, merchant_id=2, current_offer=80.0))
-    assert answer.current_offer == 80.0
-    assert not answer.HasField("expected_improvement_percent")
-    assert any("does not support the current offer" in warning for warning in answer.warnings)
 
 
 async def test_an_answer_costs_one_inference(
@@ -258,89 +164,3 @@ async def test_an_answer_costs_one_inference(
     (served,) = statistics.model_stats
     assert served.execution_count == 2
     assert served.inference_count >= 2 * 41
-
-
-async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_itself(
-    database: DatabaseAddresses, trained: Trained, tmp_path: Path, free_port: Callable[[], int]
-) -> None:
-    await insert_world(database.admin, trained.world.rows)
-    await trained.publish(database.optimizer, tmp_path)
-    port = free_port()
-    request = Request(campaign_id="campaign-1")
-    async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub:
-        refused = await refusal(stub, request)
-        with pytest.raises(grpc.aio.AioRpcError) as training:
-            await stub.TrainModel(training_pb2.TrainModelRequest(), timeout=5)
-        async with running_model_server(tmp_path, port):
-            answer = await answer_when_back(stub, request)
-        again = await refusal(stub, request)
-    assert (refused.code, refused.reason) == ("UNAVAILABLE", "PEER_UNAVAILABLE")
-    assert refusal_of(training.value).reason == "PEER_UNAVAILABLE"
-    assert answer.model_version == 1
-    assert (again.code, again.reason) == ("UNAVAILABLE", "PEER_UNAVAILABLE")
-
-
-async def answer_when_back(stub: OptimizerServiceStub, request: Request) -> OptimizeOfferResponse:
-    """Ask until the server is back; the channel reconnects by itself within about a second."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + 20
-    while True:
-        try:
-            return await stub.OptimizeOffer(request)
-        except grpc.aio.AioRpcError as error:
-            if refusal_of(error).reason != "PEER_UNAVAILABLE" or loop.time() > deadline:
-                raise
-            await asyncio.sleep(0.05)
-
-
-async def test_a_version_that_the_server_lost_is_unavailable_and_says_so(
-    database: DatabaseAddresses, trained: Trained, tmp_path: Path
-) -> None:
-    await insert_world(database.admin, trained.world.rows)
-    await trained.publish(database.optimizer, tmp_path)
-    async with (
-        running_model_server(tmp_path / "another") as port,
-        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
-    ):
-        refused = await refusal(stub, Request(campaign_id="campaign-1"))
-    assert (refused.code, refused.reason) == ("UNAVAILABLE", "MODEL_NOT_SERVED")
-
-
-async def test_a_version_that_was_unloaded_is_not_a_server_that_does_not_answer(
-    database: DatabaseAddresses, trained: Trained, tmp_path: Path
-) -> None:
-    await insert_world(database.admin, trained.world.rows)
-    await trained.publish(database.optimizer, tmp_path)
-    async with (
-        running_model_server(tmp_path) as port,
-        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
-        open_channel(f"127.0.0.1:{port}") as channel,
-    ):
-        await stub.OptimizeOffer(Request(campaign_id="campaign-1"))
-        models = inference_grpc.GRPCInferenceServiceStub(channel)
-        await models.RepositoryModelUnload(inference_pb.RepositoryModelUnloadRequest(model_name="conversion"))
-        refused = await refusal(stub, Request(campaign_id="campaign-1"))
-    assert (refused.code, refused.reason) == ("UNAVAILABLE", "MODEL_NOT_SERVED")
-    assert refused.metadata == {"model": "conversion", "version": "1"}
-
-
-async def test_the_live_version_is_asked_for_by_number(
-    database: DatabaseAddresses, trained: Trained, tmp_path: Path
-) -> None:
-    """Version 2 lies in the repository beside live version 1, and is not asked."""
-    await insert_world(database.admin, trained.world.rows)
-    await trained.publish(database.optimizer, tmp_path, version=1)
-    (tmp_path / "conversion/2").mkdir()
-    (tmp_path / "conversion/2/model.onnx").write_bytes(trained.model.model)
-    config = tmp_path / "conversion/config.pbtxt"
-    config.write_text(config.read_text().replace("[ 1 ] } }", "[ 1, 2 ] } }"))
-    async with (
-        running_model_server(tmp_path) as port,
-        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
-        open_channel(f"127.0.0.1:{port}") as channel,
-    ):
-        answer = await stub.OptimizeOffer(Request(campaign_id="campaign-1"))
-        models = inference_grpc.GRPCInferenceServiceStub(channel)
-        statistics = await models.ModelStatistics(inference_pb.ModelStatisticsRequest(name="conversion"))
-    assert answer.model_version == 1
-    assert {served.version: served.execution_count for served in statistics.model_stats} == {"1": 1, "2": 0}

@@ -53,9 +53,7 @@ PLANNED_OFFER = offers_pb2.OptimizeOfferRequest(
 class RefusingTrainer:
     """A training that finds too little data: what is tested is the request."""
 
-    async def run(
-        self, end_day: date, on_progress: Callable[[TrainingProgress], None]
-    ) -> int:
+    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
         raise FailedPreconditionError("too little data", reason="DATA_INSUFFICIENT")
 
 
