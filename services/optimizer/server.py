@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from gen.campaigns.optimizer.v1 import operations_service_pb2, optimizer_service_pb2
@@ -18,13 +18,22 @@ from services.common.grpc_client import open_channel
 from services.common.grpc_server import Service
 from services.common.job_operations import JobOperations
 from services.common.jobs import Job, JobRunner
+from services.optimizer.domain.model_version import CONVERSION_MODEL
+from services.optimizer.domain.send_time import QuietHours
 from services.optimizer.model_client import ModelClient
+from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.lookup import LiveModel
+from services.optimizer.operations.models import ModelOperations
+from services.optimizer.operations.offer_constraints import OfferConstraintOperations
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.policies import PolicyOperations
 from services.optimizer.operations.prediction import PredictionOperations
+from services.optimizer.operations.publication import Publication
 from services.optimizer.operations.segments import SegmentOperations
+from services.optimizer.operations.send_time_jobs import build_send_time_job
+from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.operations.training import Trainer, TrainingOperations
+from services.optimizer.operations.training_jobs import DriftMeter, build_training_jobs
 from services.optimizer.servicer.operations import OperationsServicer
 from services.optimizer.servicer.optimizer import OptimizerServicer
 from services.optimizer.settings import OptimizerSettings
@@ -44,7 +53,9 @@ class Surroundings:
 
     settings: OptimizerSettings
     models: ModelClient
+    repository: ModelRepository
     trainer: Trainer
+    meter: DriftMeter
     live: LiveModel
     now: Callable[[], datetime]
 
@@ -81,7 +92,9 @@ async def open_services(
                 inference_seconds=settings.inference_timeout_seconds,
                 load_seconds=settings.load_timeout_seconds,
             ),
+            repository=ModelRepository(settings.repository, CONVERSION_MODEL),
             trainer=trainer or _training_process(settings),
+            meter=_training_process(settings),
             live=LiveModel(),
             now=now,
         )
@@ -143,22 +156,68 @@ def _training_process(settings: OptimizerSettings) -> TrainingProcess:
         database_url=settings.database_url,
         repository=settings.repository,
         timeout_seconds=settings.training_timeout_seconds,
+        max_samples=settings.training_max_samples,
+        dask_scheduler=settings.dask_scheduler,
     )
 
 
-def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:  # noqa: ARG001 (of jobs to come)
+def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
     """Return every job, on the jobs' own connections; the same in all replicas."""
-    return []
+    settings = around.settings
+    return [
+        *build_training_jobs(
+            database=database,
+            training=_training_operations(around, database),
+            models=_model_operations(around, database),
+            meter=around.meter,
+            now=around.now,
+            hour=settings.retraining_hour,
+            retention=timedelta(days=settings.model_retention_days),
+        ),
+        build_send_time_job(_send_time_operations(around, database), seconds=settings.send_times_seconds),
+    ]
 
 
 def _build_servicer(around: Surroundings, database: Database) -> OptimizerServicer:
     models, now = around.models, around.now
     return OptimizerServicer(
+        offer_constraints=OfferConstraintOperations(database, now=now),
         offers=OfferOperations(database, models=models, live=around.live, now=now),
         policies=PolicyOperations(database, now=now),
         segments=SegmentOperations(database, now=now),
+        send_times=_send_time_operations(around, database),
         prediction=PredictionOperations(database, models=models, live=around.live, now=now),
-        training=TrainingOperations(database, models=models, trainer=around.trainer, now=now),
+        models=_model_operations(around, database),
+        training=_training_operations(around, database),
+    )
+
+
+def _model_operations(around: Surroundings, database: Database) -> ModelOperations:
+    return ModelOperations(
+        database,
+        publication=Publication(around.models, around.repository, now=around.now),
+        repository=around.repository,
+        now=around.now,
+    )
+
+
+def _send_time_operations(around: Surroundings, database: Database) -> SendTimeOperations:
+    settings = around.settings
+    return SendTimeOperations(
+        database,
+        now=around.now,
+        quiet=QuietHours(start=settings.quiet_start_hour, end=settings.quiet_end_hour),
+        refit=timedelta(hours=settings.send_time_profile_hours),
+    )
+
+
+def _training_operations(around: Surroundings, database: Database) -> TrainingOperations:
+    return TrainingOperations(
+        database,
+        models=around.models,
+        publication=Publication(around.models, around.repository, now=around.now),
+        trainer=around.trainer,
+        now=around.now,
     )
 
 

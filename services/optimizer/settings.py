@@ -25,7 +25,7 @@ class OptimizerSettings(ServiceSettings):
     jobs_enabled: bool = Field(
         True, description="whether this replica runs jobs; others run them if it does not"
     )
-    job_connections: int = Field(4, ge=1, le=100, description="most connections that jobs hold at once")
+    job_connections: int = Field(4, ge=2, le=100, description="most connections that jobs hold at once")
     job_poll_seconds: float = Field(
         2.0, gt=0, le=3600, description="how often it is looked for jobs that are due, in seconds"
     )
@@ -48,4 +48,40 @@ class OptimizerSettings(ServiceSettings):
     )
     training_timeout_seconds: float = Field(
         3600.0, gt=0, le=86_400, description="longest a training may take before it is stopped"
+    )
+    training_max_samples: int = Field(
+        100_000, ge=1000, le=100_000_000, description="rows that each tree of the forest draws at most"
+    )
+    dask_scheduler: str = Field(
+        "",
+        validation_alias="DASK_SCHEDULER",
+        description="address of the Dask scheduler whose workers grow the trees, such as tcp://dask:8786; "
+        "empty: this machine",
+    )
+    retraining_hour: int = Field(
+        3,
+        ge=0,
+        le=23,
+        description="hour of the day (UTC) at which a model is trained again; drift is an hour before",
+    )
+    model_retention_days: float = Field(
+        30.0, ge=1, le=3650, description="days for which the files of rejected and retired versions are kept"
+    )
+    quiet_start_hour: int = Field(
+        22,
+        ge=0,
+        le=23,
+        description="hour of the user's day from which nothing is sent, unless a request says",
+    )
+    quiet_end_hour: int = Field(
+        7,
+        ge=0,
+        le=23,
+        description="hour of the user's day from which sending is allowed again; equal: always",
+    )
+    send_times_seconds: float = Field(
+        900.0, gt=0, le=86_400, description="seconds between two runs of the job that keeps send times"
+    )
+    send_time_profile_hours: float = Field(
+        24.0, gt=0, le=24 * 365, description="how old the profile of everybody's hours may become"
     )

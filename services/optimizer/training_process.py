@@ -25,11 +25,16 @@ OnProgress = Callable[[TrainingProgress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProcess:
-    """How to start a training: over which database, into which model repository, for how long at most."""
+    """How to start a training: over which database, into which model repository, for how long at most.
+
+    `max_samples` and `dask_scheduler` are the settings of these names; None and empty leave the defaults.
+    """
 
     database_url: str
     repository: Path
     timeout_seconds: float
+    max_samples: int | None = None
+    dask_scheduler: str = ""
 
     async def run(self, end_day: date, on_progress: OnProgress) -> int:
         """Train on the days before `end_day`; returns the version that is now in ml_models.
@@ -42,12 +47,21 @@ class TrainingProcess:
             DeadlineExceededError: it took too long, and was killed.
             InternalError: it failed; its standard error (this process's) has the traceback.
         """
+        return await self._run(["--end-day", end_day.isoformat()], on_progress)
+
+    async def measure_drift(self, end_day: date) -> int:
+        """Measure the live version on the days before `end_day`, and keep it; returns the version.
+
+        Cancelling and errors are as `run`'s.
+        """
+        return await self._run(["--end-day", end_day.isoformat(), "--drift"], lambda _: None)
+
+    async def _run(self, arguments: list[str], on_progress: OnProgress) -> int:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "services.optimizer.training",
-            "--end-day",
-            end_day.isoformat(),
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self._environment(),
@@ -67,11 +81,16 @@ class TrainingProcess:
 
     def _environment(self) -> dict[str, str]:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        samples = (
+            {} if self.max_samples is None else {"OPTIMIZER_TRAINING_MAX_SAMPLES": str(self.max_samples)}
+        )
         return {
             **os.environ,
+            **samples,
             "PYTHONPATH": os.pathsep.join(paths),
             "OPTIMIZER_DATABASE_URL": self.database_url,
             "MODEL_REPOSITORY": str(self.repository.resolve()),
+            "DASK_SCHEDULER": self.dask_scheduler,
         }
 
 

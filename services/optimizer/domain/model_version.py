@@ -5,6 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 
+from services.optimizer.domain.calibration import Calibration
 from services.optimizer.domain.serving_parameters import ServingParameters
 
 CONVERSION_MODEL: Final = "conversion"
@@ -83,7 +84,10 @@ class Importance:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """One row of ml_models, with what serving needs beside the model file."""
+    """One row of ml_models, with what serving needs beside the model file.
+
+    `calibration` is None for a version that was trained before it was measured.
+    """
 
     version: int
     status: ModelStatus
@@ -96,3 +100,4 @@ class ModelVersion:
     parity_error: float
     parameters: ServingParameters
     importances: tuple[Importance, ...]
+    calibration: Calibration | None = None

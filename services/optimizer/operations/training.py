@@ -2,76 +2,101 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import Final, Protocol
+from uuid import UUID
 
-from services.common.database import Database
-from services.common.errors import AbortedError, DomainError, UnavailableError
+from services.common.database import Connection, Database
+from services.common.errors import AbortedError, DomainError, NotFoundError, UnavailableError
 from services.common.telemetry import get_logger
-from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
+from services.optimizer.domain.model_version import ModelStatus, ModelVersion
 from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.trainings import Ending, Note, Training, TrainingOrder, TrainingState
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.days import fetch_reporting_day
 from services.optimizer.operations.lookup import require_model
+from services.optimizer.operations.publication import Publication
+from services.optimizer.operations.training_record import TrainingRecord
 from services.optimizer.store import models as store_models
-from services.optimizer.store.training import try_lock_training
+from services.optimizer.store import training as store
 
+CANCEL_SECONDS: Final = 10.0
+"""How long CancelTraining waits for the training to end."""
+_LOOK_SECONDS: Final = 0.1
 _log = get_logger("optimizer")
+OnProgress = Callable[[TrainingProgress], None]
 
 
 class Trainer(Protocol):
     """What trains on the days before `end_day` and returns the version that is then in ml_models."""
 
-    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+    async def run(self, end_day: date, on_progress: OnProgress) -> int:
         """Train; cancelling stops the training and waits for its end."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a training made."""
+
+    training_id: UUID
+    model: ModelVersion
 
 
 class TrainingOperations:
     """The use cases of training over one database, one model server and one way of training."""
 
     def __init__(
-        self, database: Database, *, models: ModelClient, trainer: Trainer, now: Callable[[], datetime]
+        self,
+        database: Database,
+        *,
+        models: ModelClient,
+        publication: Publication,
+        trainer: Trainer,
+        now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._models = models
+        self._publication = publication
         self._trainer = trainer
-        self._now = now
+        self.now = now
 
-    async def train(
-        self, as_of: datetime | None, on_progress: Callable[[TrainingProgress], None]
-    ) -> ModelVersion:
-        """Train on the 90 days before `as_of` (default: now), and put the version live if it deserves it.
+    async def train(self, order: TrainingOrder, on_progress: OnProgress) -> TrainingResult:
+        """Train on the 90 days before `order.as_of`, and put the version live if it deserves it.
 
-        Only whole days of the reporting zone that are over at `as_of` are read.
+        Only whole days of the reporting zone that are over by then are read.
 
         Raises:
-            AbortedError: another training runs (TRAINING_RUNNING), or this one was killed.
+            AbortedError: another training runs (TRAINING_RUNNING), or this one was killed or cancelled.
             FailedPreconditionError: too little data (DATA_INSUFFICIENT), or the model server refuses the
                 version, which is then rejected.
             UnavailableError: the database or the model server does not answer.
         """
         await self._models.require_server()
         async with self._database.transaction() as connection:
-            if not await try_lock_training(connection):
+            if not await store.try_lock_training(connection):
                 raise AbortedError(
-                    "another training runs; wait for it to end, then ask again", reason="TRAINING_RUNNING"
+                    "another training runs; wait for it to end, or cancel it, then ask again",
+                    reason="TRAINING_RUNNING",
                 )
-            end_day = await fetch_reporting_day(connection, as_of or self._now())
-            version = await self._train_by_process(end_day, on_progress)
-            trained = await self._fetch_model(version)
-            if trained.status is ModelStatus.CANDIDATE:
-                on_progress(TrainingProgress(stage="load_model", fraction=0.97))
-                trained = await self._publish(trained)
-        _log.info("trained", version=version, status=trained.status.value, why=trained.status_reason)
-        return trained
+            end_day = await fetch_reporting_day(connection, order.as_of or self.now())
+            record = await TrainingRecord.begin(self._database, order, end_day, self.now)
+
+            def hear(progress: TrainingProgress) -> None:
+                record.hear(progress)
+                on_progress(progress)
+
+            model = await record.run(self._work(connection, record.training_id, end_day, hear))
+        _log.info("trained", version=model.version, status=model.status.value, why=model.status_reason)
+        return TrainingResult(training_id=record.training_id, model=model)
 
     async def stream_training(
-        self, as_of: datetime | None
-    ) -> AsyncGenerator[TrainingProgress | ModelVersion]:
-        """Do what `train` does; yields progress, and last the version. Closing it stops the training."""
+        self, order: TrainingOrder
+    ) -> AsyncGenerator[TrainingProgress | TrainingResult]:
+        """Do what `train` does; yields progress, and last the result. Closing it stops the training."""
         heard: asyncio.Queue[TrainingProgress | None] = asyncio.Queue()
-        training = asyncio.create_task(self.train(as_of, heard.put_nowait))
+        training = asyncio.create_task(self.train(order, heard.put_nowait))
         training.add_done_callback(lambda _: heard.put_nowait(None))
         try:
             while (progress := await heard.get()) is not None:
@@ -81,7 +106,61 @@ class TrainingOperations:
             training.cancel()
             await asyncio.wait({training})
 
-    async def _train_by_process(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+    async def cancel(self, training_id: UUID, note: Note) -> Training:
+        """Stop a training on whichever replica it runs, and wait for its end, for seconds at most.
+
+        Raises:
+            NotFoundError: TRAINING_UNKNOWN.
+        """
+        async with self._database.transaction() as connection:
+            await store.cancel_training(connection, training_id, note, self.now())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CANCEL_SECONDS
+        while True:
+            training = await self._fetch(training_id)
+            running = training.state_at(self.now()) is TrainingState.RUNNING
+            if not running or loop.time() >= deadline:
+                return training
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def list_trainings(self, before: datetime, before_id: UUID, limit: int) -> list[Training]:
+        """Return at most `limit` trainings that began before one, newest first."""
+        async with self._database.transaction(readonly=True) as connection:
+            return list(await store.list_trainings(connection, before, before_id, limit))
+
+    async def is_due(self) -> bool:
+        """Return whether there are days that no training has learned from yet."""
+        async with self._database.transaction(readonly=True) as connection:
+            last = await store.fetch_last_judged_day(connection)
+            return last is None or last < await fetch_reporting_day(connection, self.now())
+
+    async def _fetch(self, training_id: UUID) -> Training:
+        async with self._database.transaction(readonly=True) as connection:
+            training = await store.fetch_training(connection, training_id)
+        if training is None:
+            raise NotFoundError(
+                f"no training {training_id}",
+                reason="TRAINING_UNKNOWN",
+                metadata={"training_id": str(training_id)},
+            )
+        return training
+
+    async def _work(
+        self, connection: Connection, training_id: UUID, end_day: date, hear: OnProgress
+    ) -> ModelVersion:
+        """Train, publish, and keep what came of it; all of the latter becomes visible at once."""
+        live = await store_models.fetch_live_version(connection)
+        version = await self._train_by_process(end_day, hear)
+        trained = await require_model(connection, version)
+        if trained.status is ModelStatus.CANDIDATE:
+            hear(TrainingProgress(stage="load_model", fraction=0.97))
+            await self._publish(connection, training_id, trained, compared_with=live)
+            return await require_model(connection, version)
+        ending = Ending(state=TrainingState.REJECTED, version=version, message=trained.status_reason)
+        await store.end_training(connection, training_id, ending, self.now())
+        return trained
+
+    async def _train_by_process(self, end_day: date, on_progress: OnProgress) -> int:
         try:
             return await self._trainer.run(end_day, on_progress)
         except OSError as error:  # must not look like a lost database to the transaction around
@@ -89,30 +168,37 @@ class TrainingOperations:
                 "the training process cannot be started now", reason="TRAINING_STOPPED"
             ) from error
 
-    async def _publish(self, trained: ModelVersion) -> ModelVersion:
-        """Have the model server serve a candidate, and only then call it live.
+    async def _publish(
+        self, connection: Connection, training_id: UUID, trained: ModelVersion, *, compared_with: int | None
+    ) -> None:
+        """Put a candidate live, unless another version went live while it was trained.
 
-        What was live stays so until this commits, and the server keeps serving it beside the new one.
+        What was live stays so until the transaction commits, and the server keeps serving it beside.
         """
+        ending = Ending(state=TrainingState.PROMOTED, version=trained.version)
+        async with connection.transaction():
+            if await store_models.fetch_live_version(connection) != compared_with:
+                why = "another version went live while it was trained, and it was not compared with that one"
+                await store_models.update_model_status(
+                    connection, trained.version, ModelStatus.REJECTED, why, self.now()
+                )
+                ending = Ending(state=TrainingState.REJECTED, version=trained.version, message=why)
+            else:
+                await self._put_live(connection, trained)
+            await store.end_training(connection, training_id, ending, self.now())
+
+    async def _put_live(self, connection: Connection, trained: ModelVersion) -> None:
         try:
-            await self._models.load(CONVERSION_MODEL, trained.version)
+            await self._publication.put_live(
+                connection,
+                trained.version,
+                reason=trained.status_reason,
+                retired_reason=f"replaced by version {trained.version}",
+            )
         except DomainError as error:
-            await self._reject(trained.version, f"the model server did not take it: {error.message}")
+            why = f"the model server did not take it: {error.message}"
+            async with self._database.transaction() as other:  # this one is about to be rolled back
+                await store_models.update_model_status(
+                    other, trained.version, ModelStatus.REJECTED, why, self.now()
+                )
             raise
-        now = self._now()
-        async with self._database.transaction() as connection:
-            await store_models.retire_live_model(connection, f"replaced by version {trained.version}", now)
-            await store_models.update_model_status(
-                connection, trained.version, ModelStatus.LIVE, trained.status_reason, now
-            )
-        return await self._fetch_model(trained.version)
-
-    async def _reject(self, version: int, reason: str) -> None:
-        async with self._database.transaction() as connection:
-            await store_models.update_model_status(
-                connection, version, ModelStatus.REJECTED, reason, self._now()
-            )
-
-    async def _fetch_model(self, version: int) -> ModelVersion:
-        async with self._database.transaction(readonly=True) as connection:
-            return await require_model(connection, version)

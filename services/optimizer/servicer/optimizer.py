@@ -1,21 +1,30 @@
 """OptimizerService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
 
+from services.optimizer.operations.models import ModelOperations
+from services.optimizer.operations.offer_constraints import OfferConstraintOperations
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.policies import PolicyOperations
 from services.optimizer.operations.prediction import PredictionOperations
 from services.optimizer.operations.segments import SegmentOperations
+from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.operations.training import TrainingOperations
+from services.optimizer.servicer.models import ModelMethods
+from services.optimizer.servicer.offer_constraints import OfferConstraintMethods
 from services.optimizer.servicer.offers import OfferMethods
 from services.optimizer.servicer.policies import PolicyMethods
 from services.optimizer.servicer.prediction import PredictionMethods
 from services.optimizer.servicer.segments import SegmentMethods
+from services.optimizer.servicer.send_times import SendTimeMethods
 from services.optimizer.servicer.training import TrainingMethods
 
 
 class OptimizerServicer(
+    ModelMethods,
+    OfferConstraintMethods,
     OfferMethods,
     PolicyMethods,
     SegmentMethods,
+    SendTimeMethods,
     PredictionMethods,
     TrainingMethods,
 ):
@@ -24,14 +33,20 @@ class OptimizerServicer(
     def __init__(
         self,
         *,
+        models: ModelOperations,
+        offer_constraints: OfferConstraintOperations,
         offers: OfferOperations,
         policies: PolicyOperations,
         segments: SegmentOperations,
+        send_times: SendTimeOperations,
         prediction: PredictionOperations,
         training: TrainingOperations,
     ) -> None:
+        self.offer_constraints = offer_constraints
+        self.models = models
         self.offers = offers
         self.policies = policies
         self.segments = segments
+        self.send_times = send_times
         self.prediction = prediction
         self.training = training

@@ -5,6 +5,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from services.optimizer.domain.calibration import Calibration
+from services.optimizer.domain.drift import Drift, Reference
+from services.optimizer.domain.model_documents import (
+    calibration_from_document,
+    calibration_to_document,
+    drift_from_document,
+    drift_to_document,
+    reference_from_document,
+    reference_to_document,
+)
 from services.optimizer.domain.model_version import (
     CONVERSION_MODEL,
     Importance,
@@ -13,6 +23,7 @@ from services.optimizer.domain.model_version import (
     Scores,
     TrainingData,
 )
+from services.optimizer.domain.registry import ModelDetails, ModelSummary
 from services.optimizer.domain.serving_parameters import from_document, to_document
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
@@ -34,14 +45,71 @@ async def fetch_model(connection: Connection, version: int) -> ModelVersion | No
     row = await connection.fetchrow(STATEMENTS["fetch_model"].sql, CONVERSION_MODEL, version)
     if row is None:
         return None
-    importances = await connection.fetch(
-        STATEMENTS["list_feature_importances"].sql, CONVERSION_MODEL, version
+    return _model_version(row, await _list_importances(connection, version))
+
+
+async def fetch_model_details(connection: Connection, version: int) -> ModelDetails | None:
+    """Return one version with all that was measured of it."""
+    row = await connection.fetchrow(STATEMENTS["fetch_model_summary"].sql, CONVERSION_MODEL, version)
+    if row is None:
+        return None
+    return ModelDetails(
+        summary=_summary(row),
+        calibration=_calibration(row),
+        importances=await _list_importances(connection, version),
     )
-    return _model_version(row, importances)
 
 
-async def insert_model(connection: Connection, model: ModelVersion) -> None:
-    """Keep a trained version with its feature importances."""
+async def list_models(
+    connection: Connection, *, before: int, statuses: Sequence[ModelStatus], limit: int
+) -> list[ModelSummary]:
+    """Return at most `limit` versions before one, newest first; of any status where none is named."""
+    words = [status.value for status in statuses]
+    rows = await connection.fetch(STATEMENTS["list_models"].sql, CONVERSION_MODEL, before, words, limit)
+    return [_summary(row) for row in rows]
+
+
+async def fetch_last_retired_version(connection: Connection) -> int | None:
+    """Return the version that was live last before the one that is."""
+    row = await fetch_required(connection, "fetch_last_retired_version", CONVERSION_MODEL)
+    version: int | None = row["version"]
+    return version
+
+
+async def fetch_model_reference(connection: Connection, version: int) -> Reference | None:
+    """Return what the drift of a version is measured against; None for one from before it was kept."""
+    row = await fetch_required(connection, "fetch_model_reference", CONVERSION_MODEL, version)
+    return None if row["reference"] is None else reference_from_document(json.loads(row["reference"]))
+
+
+async def note_removed_files(connection: Connection, versions: Sequence[int], now: datetime) -> None:
+    """Keep that the files of some versions are gone."""
+    await connection.execute(STATEMENTS["note_removed_files"].sql, CONVERSION_MODEL, versions, now)
+
+
+async def upsert_model_drift(connection: Connection, drift: Drift) -> None:
+    """Keep what the days before `drift.end_day` say of a version."""
+    await connection.execute(
+        STATEMENTS["upsert_model_drift"].sql,
+        CONVERSION_MODEL,
+        drift.version,
+        drift.end_day,
+        drift.measured_at,
+        drift.verdict.value,
+        json.dumps(drift_to_document(drift), allow_nan=False),
+    )
+
+
+async def fetch_model_drift(connection: Connection, version: int) -> Drift | None:
+    """Return what was measured last of a version."""
+    row = await connection.fetchrow(STATEMENTS["fetch_model_drift"].sql, CONVERSION_MODEL, version)
+    return None if row is None else drift_from_document(json.loads(row["report"]))
+
+
+async def insert_model(
+    connection: Connection, model: ModelVersion, reference: Reference | None = None
+) -> None:
+    """Keep a trained version with its feature importances, and what its drift is measured against."""
     data, scores = model.data, model.scores
     await connection.execute(
         STATEMENTS["insert_model"].sql,
@@ -70,6 +138,8 @@ async def insert_model(connection: Connection, model: ModelVersion) -> None:
         scores.live_r2_score,
         model.parity_error,
         json.dumps(to_document(model.parameters), allow_nan=False),
+        None if model.calibration is None else json.dumps(calibration_to_document(model.calibration)),
+        None if reference is None else json.dumps(reference_to_document(reference), allow_nan=False),
     )
     await connection.execute(
         STATEMENTS["insert_feature_importances"].sql,
@@ -100,7 +170,7 @@ async def update_model_status(
     )
 
 
-def _model_version(row: Record, importances: Sequence[Record]) -> ModelVersion:
+def _model_version(row: Record, importances: tuple[Importance, ...]) -> ModelVersion:
     document: dict[str, Any] = json.loads(row["serving_parameters"])
     return ModelVersion(
         version=row["version"],
@@ -113,12 +183,39 @@ def _model_version(row: Record, importances: Sequence[Record]) -> ModelVersion:
         scores=Scores(**{name: row[name] for name in Scores.__dataclass_fields__}),
         parity_error=row["parity_error"],
         parameters=from_document(document),
-        importances=tuple(
-            Importance(
-                feature_name=entry["feature_name"],
-                permutation=entry["permutation_importance"],
-                impurity=entry["impurity_importance"],
-            )
-            for entry in importances
-        ),
+        importances=importances,
+        calibration=_calibration(row),
+    )
+
+
+def _summary(row: Record) -> ModelSummary:
+    return ModelSummary(
+        version=row["version"],
+        status=ModelStatus(row["status"]),
+        status_reason=row["status_reason"],
+        status_changed_at=row["status_changed_at"],
+        code_version=row["code_version"],
+        trained_at=row["trained_at"],
+        training_seconds=row["training_seconds"],
+        data=TrainingData(**{name: row[name] for name in TrainingData.__dataclass_fields__}),
+        scores=Scores(**{name: row[name] for name in Scores.__dataclass_fields__}),
+        parity_error=row["parity_error"],
+        files_removed_at=row["files_removed_at"],
+    )
+
+
+def _calibration(row: Record) -> Calibration | None:
+    document = row["calibration"]
+    return None if document is None else calibration_from_document(json.loads(document))
+
+
+async def _list_importances(connection: Connection, version: int) -> tuple[Importance, ...]:
+    rows = await connection.fetch(STATEMENTS["list_feature_importances"].sql, CONVERSION_MODEL, version)
+    return tuple(
+        Importance(
+            feature_name=row["feature_name"],
+            permutation=row["permutation_importance"],
+            impurity=row["impurity_importance"],
+        )
+        for row in rows
     )

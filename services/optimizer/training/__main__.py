@@ -1,8 +1,9 @@
 """`python -m services.optimizer.training --end-day 2026-11-20`: one training, in this process.
 
-Run by the serving process (`training_process.py`), or by hand with OPTIMIZER_DATABASE_URL and
-MODEL_REPOSITORY set. Writes lines of JSON to standard output. A version that it makes is never live: the
-serving process makes it so once the model server serves it.
+With `--drift` nothing is trained: the live version is measured on the days since its training. Run by the
+serving process (`training_process.py`), or by hand with OPTIMIZER_DATABASE_URL and MODEL_REPOSITORY set.
+Writes lines of JSON to standard output. A version that it makes is never live: the serving process makes it
+so once the model server serves it.
 """
 
 import argparse
@@ -18,23 +19,28 @@ from typing import Any
 from services.common.errors import DomainError
 from services.common.settings import load_settings
 from services.optimizer.settings import OptimizerSettings
+from services.optimizer.training.drift_run import measure_live_drift
 from services.optimizer.training.run import run_training
 
-_NICENESS = 10
+_NICENESS = 19
 
 
 def main() -> int:
     """Train once; returns 0 with a version, 1 after a failure, 3 after a refusal."""
     parser = argparse.ArgumentParser(prog="python -m services.optimizer.training", description=__doc__)
     parser.add_argument("--end-day", type=date.fromisoformat, required=True, help="train on days before it")
+    parser.add_argument("--drift", action="store_true", help="measure the live version instead of training")
     parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
     arguments = parser.parse_args()
     settings = load_settings(OptimizerSettings)
-    os.nice(_NICENESS)  # requests go first
+    _yield_to_requests()
     if not arguments.keep_on:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        version = asyncio.run(run_training(settings, arguments.end_day, on_progress=_say_progress))
+        if arguments.drift:
+            version = asyncio.run(measure_live_drift(settings, arguments.end_day))
+        else:
+            version = asyncio.run(run_training(settings, arguments.end_day, on_progress=_say_progress))
     except DomainError as error:
         refused = {
             "code": error.code,
@@ -49,6 +55,13 @@ def main() -> int:
         return 1
     _say({"version": version})
     return 0
+
+
+def _yield_to_requests() -> None:
+    """Work only where nothing else would: on Linux a request then never waits for this process's turn."""
+    os.nice(_NICENESS)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _end_with_parent() -> None:

@@ -26,17 +26,16 @@ from services.optimizer.domain.metrics import (
 )
 from services.optimizer.domain.model_version import Importance, Scores, TrainingData
 from services.optimizer.domain.offer_cells import (
-    CampaignAudience,
     OfferCells,
     offer_cells,
     sample_campaigns,
-    survey_audiences,
     survey_drawn_offers,
 )
 from services.optimizer.domain.promotion import HeldOut, LiveComparison, Verdict, decide_promotion
 from services.optimizer.domain.serving_parameters import ServingParameters
 from services.optimizer.domain.support import survey_support
 from services.optimizer.domain.training_window import Split, TrainingWindow, split_by_time
+from services.optimizer.training.backend import LOCAL, Backend
 from services.optimizer.training.evaluation import (
     AnchoredModel,
     AnchoredPredictions,
@@ -45,12 +44,14 @@ from services.optimizer.training.evaluation import (
     predict_anchored,
 )
 from services.optimizer.training.forest import (
+    LARGEST_SAMPLE,
     ExportedForest,
     export_forest,
     fit_forest,
     measure_importance,
     measure_parity,
 )
+from services.optimizer.training.report import HeldOutReport, report_held_out
 from services.optimizer.training.response_fit import FittedResponse, fit_response
 
 Progress = Callable[[str, float], None]
@@ -86,8 +87,7 @@ class TrainedModel:
     parameters: ServingParameters
     importances: tuple[Importance, ...]
     verdict: Verdict
-    audiences: dict[int, CampaignAudience]
-    """Who viewed each campaign (its position in the table), over the whole window."""
+    report: HeldOutReport
 
 
 def train(
@@ -97,10 +97,14 @@ def train(
     live: LiveModel | None,
     on_progress: Progress,
     cells: OfferCells | None = None,
+    max_samples: int = LARGEST_SAMPLE,
+    backend: Backend = LOCAL,
 ) -> TrainedModel:
     """Fit, export, check and judge a version on the rows of `window` (and the history before it).
 
-    `cells` are the same outcomes by audience; without them all of an offer's users are taken for alike.
+    `cells` are the same outcomes, or those of some campaigns, by audience; without them all of an offer's
+    users are taken for alike.
+    `max_samples` and `backend` are `fit_forest`'s.
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
@@ -116,9 +120,11 @@ def train(
         fitted.conversion_rate,
         fitted.views.astype(np.float64),
         on_progress=lambda share: on_progress("fit_forest", 0.1 + 0.5 * share),
+        max_samples=max_samples,
+        backend=backend,
     )
     on_progress("fit_response", 0.6)
-    cells = cells or offer_cells((), table)
+    cells = cells or offer_cells((), sample_campaigns(table))
     response = _fit_response(cells, fitted, split)
     on_progress("export", 0.7)
     model = export_forest(forest)
@@ -136,7 +142,8 @@ def train(
     anchored = predict_anchored(table, split.held_out, anchored_model)
     predicted = exported.predict(held_out_features)
     comparison = _compare_with_live(live, table, history, split)
-    by_type = fit_baselines(fitted).predict_by_type(held_out)
+    baselines = fit_baselines(fitted)
+    by_type = baselines.predict_by_type(held_out)
     rows = HeldOut(observed=held_out.conversion_rate, day=held_out.day, views=held_out.views)
     return TrainedModel(
         model=model,
@@ -167,7 +174,14 @@ def train(
         verdict=decide_promotion(
             rows, predicted=predicted, baseline=by_type, parity_error=parity_error, live=comparison
         ),
-        audiences=survey_audiences(cells.select(cells.day >= window.first_day.toordinal())),
+        report=report_held_out(
+            fitted=fitted,
+            fitted_features=features[split.fitted],
+            held_out=held_out,
+            held_out_features=held_out_features,
+            predicted=predicted,
+            baselines=baselines,
+        ),
     )
 
 
@@ -180,7 +194,7 @@ def _fit_response(cells: OfferCells, fitted: DailyTable, split: Split) -> Fitted
     """Fit the response on the window's fitted days."""
     inside = _before(cells, split)
     inside = inside.select(inside.day >= int(fitted.day.min()))
-    return fit_response(sample_campaigns(inside), survey_support(fitted))
+    return fit_response(inside, survey_support(fitted))
 
 
 def _compare_with_live(

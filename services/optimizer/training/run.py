@@ -5,16 +5,21 @@ import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
-from services.common.database import Database
+import numpy as np
+
+from services.common.database import Connection, Database
 from services.optimizer.domain.features import DailyTable
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
+from services.optimizer.domain.offer_cells import OfferCells, offer_cells, sample_campaigns
 from services.optimizer.domain.training_window import TrainingWindow, window_before
+from services.optimizer.model_repository import ModelRepository
 from services.optimizer.settings import OptimizerSettings
-from services.optimizer.store import models, outcomes
+from services.optimizer.store import audiences, catalog, models, outcomes
+from services.optimizer.training.backend import Backend
 from services.optimizer.training.forest import ExportedForest
 from services.optimizer.training.pipeline import LiveModel, Progress, TrainedModel, train
-from services.optimizer.training.repository import ModelRepository
 
 _READ_SECONDS: Final = 600.0
 _INTERRUPTED: Final = "the training was interrupted before the model server served it"
@@ -23,12 +28,13 @@ _INTERRUPTED: Final = "the training was interrupted before the model server serv
 async def run_training(settings: OptimizerSettings, end_day: date, *, on_progress: Progress) -> int:
     """Train on the last 90 days before `end_day`; returns the version, a candidate or rejected.
 
-    The model's folder is complete before ml_models names it; an interruption at any point leaves at most a
-    folder that nothing refers to, whose number is not used again.
+    No server serves the version yet: config.pbtxt is written by whoever publishes it. The model's folder is
+    complete before ml_models names it; an interruption at any point leaves at most a folder that nothing
+    refers to, whose number is not used again.
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
-        UnavailableError: the database does not answer.
+        UnavailableError: the database or the Dask scheduler does not answer.
     """
     started = time.monotonic()
     window = window_before(end_day)
@@ -42,17 +48,26 @@ async def run_training(settings: OptimizerSettings, end_day: date, *, on_progres
     try:
         on_progress("read_data", 0.0)
         table, live_version, newest = await _read(database, window)
-        live = _load_live(live_version, repository)
-        trained = train(table, window, live=live, on_progress=on_progress)
+        cells = await _read_cells(database, window, table)
+        with Backend.open(settings.dask_scheduler) as backend:
+            trained = train(
+                table,
+                window,
+                live=_load_live(live_version, repository),
+                on_progress=on_progress,
+                cells=cells,
+                max_samples=settings.training_max_samples,
+                backend=backend,
+            )
         on_progress("publish", 0.95)
         version = repository.next_version(newest)
         model = _describe(version, trained, datetime.now(UTC), time.monotonic() - started)
         repository.write_version(version, trained.model)
-        if trained.verdict.promoted:
-            repository.write_config([version, *([live.version] if live else [])])
         async with database.transaction() as connection:
+            start, end = window.times(await _fetch_zone(connection))
+            await audiences.replace_audiences(connection, start=start, end=end)
             await models.reject_interrupted_models(connection, _INTERRUPTED, model.trained_at)
-            await models.insert_model(connection, model)
+            await models.insert_model(connection, model, trained.report.reference)
         return version
     finally:
         await database.close()
@@ -64,6 +79,23 @@ async def _read(database: Database, window: TrainingWindow) -> tuple[DailyTable,
         live = await models.fetch_live_version(connection)
         model = None if live is None else await models.fetch_model(connection, live)
         return table, model, await models.fetch_newest_version(connection)
+
+
+async def _read_cells(database: Database, window: TrainingWindow, table: DailyTable) -> OfferCells:
+    """Read by audience what the response is learned from; of a large table, of some campaigns."""
+    sampled = sample_campaigns(table)
+    campaigns = [table.campaign_ids[place] for place in np.unique(sampled.campaign)]
+    async with database.transaction(readonly=True) as connection:
+        zone = await _fetch_zone(connection)
+        start, end = window.times(zone)
+        rows = await audiences.list_audience_outcomes(
+            connection, campaigns, start=start, end=end, time_zone=zone.key
+        )
+    return offer_cells(rows, sampled)
+
+
+async def _fetch_zone(connection: Connection) -> ZoneInfo:
+    return ZoneInfo(await catalog.fetch_reporting_time_zone(connection) or "UTC")
 
 
 def _load_live(model: ModelVersion | None, repository: ModelRepository) -> LiveModel | None:
@@ -93,6 +125,7 @@ def _describe(version: int, trained: TrainedModel, now: datetime, seconds: float
         parity_error=trained.parity_error,
         parameters=trained.parameters,
         importances=trained.importances,
+        calibration=trained.report.calibration,
     )
 
 

@@ -219,7 +219,7 @@ class InterruptedTrainer:
         return version
 
 
-async def test_a_candidate_whose_publication_was_interrupted_is_rejected_by_the_next_training(
+async def test_a_candidate_that_a_failure_leaves_is_rejected_at_once(
     database: DatabaseAddresses, tmp_path: Path
 ) -> None:
     await insert_world(database.admin, build_world().rows)
@@ -229,7 +229,25 @@ async def test_a_candidate_whose_publication_was_interrupted_is_rejected_by_the_
         async with running_optimizer(settings, trainer=trainer) as stub:
             with pytest.raises(grpc.aio.AioRpcError):
                 await stub.TrainModel(pb.TrainModelRequest())
-            assert await statuses(database) == [(1, "candidate")]
+            (row,) = await fetch_rows(database.reporting, "select status, status_reason from ml_models")
+            trained = await stub.TrainModel(pb.TrainModelRequest())
+    assert tuple(row) == ("rejected", "not published: killed")
+    assert trained.status == "success"
+    assert await statuses(database) == [(1, "rejected"), (2, "live")]
+
+
+async def test_a_candidate_whose_publisher_is_gone_is_rejected_by_the_next_training(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    """The training process had done its work when the serving process was killed."""
+    await insert_world(database.admin, build_world().rows)
+    async with running_model_server(tmp_path) as port:
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        trainer = ThreadTrainer(settings=settings)
+        assert await trainer.run(END_DAY, lambda _: None) == 1
+        assert await statuses(database) == [(1, "candidate")]
+        assert not (tmp_path / "conversion/config.pbtxt").exists()
+        async with running_optimizer(settings, trainer=trainer) as stub:
             trained = await stub.TrainModel(pb.TrainModelRequest())
     assert trained.status == "success"
     assert await statuses(database) == [(1, "rejected"), (2, "live")]

@@ -5,7 +5,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from gen.inference import grpc_service_pb2 as pb
-from services.optimizer.training.repository import ModelRepository, render_config
+from services.optimizer.model_repository import ModelRepository, render_config
 
 
 def test_a_version_appears_whole_and_leftovers_are_cleared(tmp_path: Path) -> None:

@@ -22,19 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/affinity.proto\x12\x16\x63\x61mpaigns.optimizer.v1\"K\n\x1aGetMerchantAffinityRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_limit\"g\n\x10MerchantAffinity\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\x05\x12\x15\n\rmerchant_name\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x66\x66inity_score\x18\x03 \x01(\x01\x12\x0f\n\x07reasons\x18\x04 \x03(\t\"k\n\x1bGetMerchantAffinityResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12;\n\tmerchants\x18\x02 \x03(\x0b\x32(.campaigns.optimizer.v1.MerchantAffinityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/affinity.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"K\n\x1aGetMerchantAffinityRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_limit\"\xff\x01\n\x10MerchantAffinity\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\x05\x12\x15\n\rmerchant_name\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x66\x66inity_score\x18\x03 \x01(\x01\x12\x0f\n\x07reasons\x18\x04 \x03(\t\x12@\n\x11\x61\x66\x66inity_interval\x18\x05 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x19\n\x0cis_returning\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x0b\x64istance_km\x18\x07 \x01(\x01H\x01\x88\x01\x01\x42\x0f\n\r_is_returningB\x0e\n\x0c_distance_km\"\x83\x02\n\x1bGetMerchantAffinityResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12;\n\tmerchants\x18\x02 \x03(\x0b\x32(.campaigns.optimizer.v1.MerchantAffinity\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.campaigns.optimizer.v1.AffinitySource\x12\x31\n\rcomputed_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chorizon_days\x18\x05 \x01(\x05\x12\x15\n\rmodel_version\x18\x06 \x01(\x03*\x85\x01\n\x0e\x41\x66\x66initySource\x12\x1f\n\x1b\x41\x46\x46INITY_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x46\x46INITY_SOURCE_KEPT\x10\x01\x12\x18\n\x14\x41\x46\x46INITY_SOURCE_LIVE\x10\x02\x12\x1e\n\x1a\x41\x46\x46INITY_SOURCE_POPULATION\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gen.campaigns.optimizer.v1.affinity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETMERCHANTAFFINITYREQUEST']._serialized_start=65
-  _globals['_GETMERCHANTAFFINITYREQUEST']._serialized_end=140
-  _globals['_MERCHANTAFFINITY']._serialized_start=142
-  _globals['_MERCHANTAFFINITY']._serialized_end=245
-  _globals['_GETMERCHANTAFFINITYRESPONSE']._serialized_start=247
-  _globals['_GETMERCHANTAFFINITYRESPONSE']._serialized_end=354
+  _globals['_AFFINITYSOURCE']._serialized_start=727
+  _globals['_AFFINITYSOURCE']._serialized_end=860
+  _globals['_GETMERCHANTAFFINITYREQUEST']._serialized_start=129
+  _globals['_GETMERCHANTAFFINITYREQUEST']._serialized_end=204
+  _globals['_MERCHANTAFFINITY']._serialized_start=207
+  _globals['_MERCHANTAFFINITY']._serialized_end=462
+  _globals['_GETMERCHANTAFFINITYRESPONSE']._serialized_start=465
+  _globals['_GETMERCHANTAFFINITYRESPONSE']._serialized_end=724
 # @@protoc_insertion_point(module_scope)

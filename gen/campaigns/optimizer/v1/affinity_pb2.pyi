@@ -3,10 +3,13 @@
 isort:skip_file
 """
 
+from gen.campaigns.type.v1 import range_pb2 as _range_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AffinitySource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AffinitySourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AffinitySource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AFFINITY_SOURCE_UNSPECIFIED: _AffinitySource.ValueType  # 0
+    """Never answered."""
+    AFFINITY_SOURCE_KEPT: _AffinitySource.ValueType  # 1
+    """Kept by the job `affinity`, and nothing came in since."""
+    AFFINITY_SOURCE_LIVE: _AffinitySource.ValueType  # 2
+    """Computed from the user's events just now."""
+    AFFINITY_SOURCE_POPULATION: _AffinitySource.ValueType  # 3
+    """Of everybody: no event says where this user buys or passes by."""
+
+class AffinitySource(_AffinitySource, metaclass=_AffinitySourceEnumTypeWrapper):
+    """Where merchants for a user come from."""
+
+AFFINITY_SOURCE_UNSPECIFIED: AffinitySource.ValueType  # 0
+"""Never answered."""
+AFFINITY_SOURCE_KEPT: AffinitySource.ValueType  # 1
+"""Kept by the job `affinity`, and nothing came in since."""
+AFFINITY_SOURCE_LIVE: AffinitySource.ValueType  # 2
+"""Computed from the user's events just now."""
+AFFINITY_SOURCE_POPULATION: AffinitySource.ValueType  # 3
+"""Of everybody: no event says where this user buys or passes by."""
+Global___AffinitySource: _TypeAlias = AffinitySource  # noqa: Y015
 
 @_typing.final
 class GetMerchantAffinityRequest(_message.Message):
@@ -56,15 +87,28 @@ class MerchantAffinity(_message.Message):
     MERCHANT_NAME_FIELD_NUMBER: _builtins.int
     AFFINITY_SCORE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    AFFINITY_INTERVAL_FIELD_NUMBER: _builtins.int
+    IS_RETURNING_FIELD_NUMBER: _builtins.int
+    DISTANCE_KM_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.int
     """The merchant."""
     merchant_name: _builtins.str
-    """Its name."""
+    """Its name; empty where the catalog has none."""
     affinity_score: _builtins.float
-    """How near the user is to buying there, 0 to 1."""
+    """Probability that the user buys there in the next horizon_days days, 0 to 1."""
+    is_returning: _builtins.bool
+    """Whether the user bought there before. Unset with a source of everybody."""
+    distance_km: _builtins.float
+    """How far it lies from where the user mostly is, in kilometres. Unset where either place is unknown."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why, for a person; the weightiest first."""
+        """Why, for a person; the weightiest first. Never empty."""
+
+    @_builtins.property
+    def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
+        """How often such a score came true in the week held out of the fit, at 95 % confidence with users as units. It does
+        not hold what one week differs from another by. Unset where too few were held out.
+        """
 
     def __init__(
         self,
@@ -73,12 +117,22 @@ class MerchantAffinity(_message.Message):
         merchant_name: _builtins.str = ...,
         affinity_score: _builtins.float = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        affinity_interval: _range_pb2.ConfidenceInterval | None = ...,
+        is_returning: _builtins.bool | None = ...,
+        distance_km: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "_is_returning", b"_is_returning", "affinity_interval", b"affinity_interval", "distance_km", b"distance_km", "is_returning", b"is_returning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_score", b"affinity_score", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "_is_returning", b"_is_returning", "affinity_interval", b"affinity_interval", "affinity_score", b"affinity_score", "distance_km", b"distance_km", "is_returning", b"is_returning", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
+    _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
+    _WhichOneofReturnType__is_returning: _TypeAlias = _typing.Literal["is_returning"]  # noqa: Y015
+    _WhichOneofArgType__is_returning: _TypeAlias = _typing.Literal["_is_returning", b"_is_returning"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_km) -> _WhichOneofReturnType__distance_km | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_returning) -> _WhichOneofReturnType__is_returning | None: ...
 
 Global___MerchantAffinity: _TypeAlias = MerchantAffinity  # noqa: Y015
 
@@ -90,21 +144,39 @@ class GetMerchantAffinityResponse(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     MERCHANTS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    COMPUTED_TIME_FIELD_NUMBER: _builtins.int
+    HORIZON_DAYS_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user."""
+    source: Global___AffinitySource.ValueType
+    """Where they come from."""
+    horizon_days: _builtins.int
+    """What affinity_score is about: a purchase within so many days."""
+    model_version: _builtins.int
+    """The version of the fit."""
     @_builtins.property
     def merchants(self) -> _containers.RepeatedCompositeFieldContainer[Global___MerchantAffinity]:
         """By affinity_score, the highest first; ties by merchant_id."""
+
+    @_builtins.property
+    def computed_time(self) -> _timestamp_pb2.Timestamp:
+        """When they were computed."""
 
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
         merchants: _abc.Iterable[Global___MerchantAffinity] | None = ...,
+        source: Global___AffinitySource.ValueType = ...,
+        computed_time: _timestamp_pb2.Timestamp | None = ...,
+        horizon_days: _builtins.int = ...,
+        model_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["computed_time", b"computed_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchants", b"merchants", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_time", b"computed_time", "horizon_days", b"horizon_days", "merchants", b"merchants", "model_version", b"model_version", "source", b"source", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

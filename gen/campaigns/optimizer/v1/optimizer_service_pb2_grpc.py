@@ -277,7 +277,9 @@ class OptimizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMerchantAffinity(self, request, context):
-        """Ranks merchants for a user.
+        """Ranks merchants for a user by the probability that the user buys there soon: from habits first, then from what
+        customers with the same habits do, from places and categories. NOT_FOUND for a user whom neither the catalog nor
+        any event knows; FAILED_PRECONDITION (AFFINITY_NOT_FITTED, with the remedy) while nothing was learned yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -81,7 +81,10 @@ class OptimizerServiceStub:
     for by their segment or by everybody, and `source` says so.
     """
     GetMerchantAffinity: _aio.UnaryUnaryMultiCallable[_affinity_pb2.GetMerchantAffinityRequest, _affinity_pb2.GetMerchantAffinityResponse]
-    """Ranks merchants for a user."""
+    """Ranks merchants for a user by the probability that the user buys there soon: from habits first, then from what
+    customers with the same habits do, from places and categories. NOT_FOUND for a user whom neither the catalog nor
+    any event knows; FAILED_PRECONDITION (AFFINITY_NOT_FITTED, with the remedy) while nothing was learned yet.
+    """
     RecommendCampaigns: _aio.UnaryUnaryMultiCallable[_campaigns_for_user_pb2.RecommendCampaignsRequest, _campaigns_for_user_pb2.RecommendCampaignsResponse]
     """Ranks the active campaigns to show to a user. NOT_FOUND for an unknown user; FAILED_PRECONDITION while affinities are
     not fitted (AFFINITY_NOT_FITTED).
@@ -239,7 +242,10 @@ class OptimizerServiceServicer:
         request: _affinity_pb2.GetMerchantAffinityRequest,
         context: _aio.ServicerContext[_affinity_pb2.GetMerchantAffinityRequest, _abc.Awaitable[_affinity_pb2.GetMerchantAffinityResponse]],
     ) -> _abc.Awaitable[_affinity_pb2.GetMerchantAffinityResponse]:
-        """Ranks merchants for a user."""
+        """Ranks merchants for a user by the probability that the user buys there soon: from habits first, then from what
+        customers with the same habits do, from places and categories. NOT_FOUND for a user whom neither the catalog nor
+        any event knows; FAILED_PRECONDITION (AFFINITY_NOT_FITTED, with the remedy) while nothing was learned yet.
+        """
 
     def RecommendCampaigns(
         self,

@@ -200,6 +200,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Drift was not measured yet. Example: right after the first training."""
     ERROR_REASON_OFFER_CONSTRAINED: _ErrorReason.ValueType  # 85
     """No supported offer keeps the constraints. Example: a `maximum_offer` of 4, where offers begin at 5."""
+    ERROR_REASON_USER_UNKNOWN: _ErrorReason.ValueType  # 86
+    """No such user. Example: the merchants of a user whom neither the catalog nor any event knows."""
+    ERROR_REASON_AFFINITY_NOT_FITTED: _ErrorReason.ValueType  # 87
+    """Nothing was learned of users' merchants yet. Example: right after the first events."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -385,4 +389,8 @@ ERROR_REASON_DRIFT_UNKNOWN: ErrorReason.ValueType  # 84
 """Drift was not measured yet. Example: right after the first training."""
 ERROR_REASON_OFFER_CONSTRAINED: ErrorReason.ValueType  # 85
 """No supported offer keeps the constraints. Example: a `maximum_offer` of 4, where offers begin at 5."""
+ERROR_REASON_USER_UNKNOWN: ErrorReason.ValueType  # 86
+"""No such user. Example: the merchants of a user whom neither the catalog nor any event knows."""
+ERROR_REASON_AFFINITY_NOT_FITTED: ErrorReason.ValueType  # 87
+"""Nothing was learned of users' merchants yet. Example: right after the first events."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

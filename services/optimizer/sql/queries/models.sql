@@ -18,9 +18,66 @@ select
     version, status, status_reason, code_version, trained_at, training_seconds, first_day, split_day, end_day,
     fitted_rows, held_out_rows, views, conversions, r2_score, mae, response_r2_score, global_mean_r2_score,
     global_mean_mae, type_mean_r2_score, type_mean_mae, noise_ceiling, live_r2_score, parity_error,
-    serving_parameters
+    serving_parameters, calibration
 from ml_models
 where model_name = $1 and version = $2;
+
+-- name: fetch_model_reference :one
+-- What the drift of a version is measured against, null for one from before it was kept.
+select reference
+from ml_models
+where model_name = $1 and version = $2;
+
+-- name: list_models :many
+-- At most $4 versions before $2, newest first: those in one of the statuses $3, or in any where that is empty.
+select
+    version, status, status_reason, status_changed_at, code_version, trained_at, training_seconds, first_day,
+    split_day, end_day, fitted_rows, held_out_rows, views, conversions, r2_score, mae, response_r2_score,
+    global_mean_r2_score, global_mean_mae, type_mean_r2_score, type_mean_mae, noise_ceiling, live_r2_score,
+    parity_error, files_removed_at
+from ml_models
+where model_name = $1 and version < $2 and (cardinality($3::text[]) = 0 or status = any ($3::text[]))
+order by version desc
+limit $4;
+
+-- name: fetch_model_summary :one
+-- One version, without what serving needs of it.
+select
+    version, status, status_reason, status_changed_at, code_version, trained_at, training_seconds, first_day,
+    split_day, end_day, fitted_rows, held_out_rows, views, conversions, r2_score, mae, response_r2_score,
+    global_mean_r2_score, global_mean_mae, type_mean_r2_score, type_mean_mae, noise_ceiling, live_r2_score,
+    parity_error, files_removed_at, calibration
+from ml_models
+where model_name = $1 and version = $2;
+
+-- name: fetch_last_retired_version :one
+-- The version that was live last before the one that is, null where there is none.
+select max(version) as version
+from ml_models
+where model_name = $1 and status = 'retired' and status_changed_at = (
+    select max(status_changed_at) from ml_models where model_name = $1 and status = 'retired'
+);
+
+-- name: note_removed_files :exec
+-- Keep that the files of some versions are gone.
+update ml_models
+set files_removed_at = $3
+where model_name = $1 and version = any ($2::bigint[]);
+
+-- name: upsert_model_drift :exec
+-- Keep what the days before $3 say of a version; measured again, the later one counts.
+insert into model_drift (model_name, version, end_day, measured_at, verdict, report)
+values ($1, $2, $3, $4, $5, $6::jsonb)
+on conflict (model_name, version, end_day) do update
+set measured_at = excluded.measured_at, verdict = excluded.verdict, report = excluded.report;
+
+-- name: fetch_model_drift :one
+-- What was measured last of a version.
+select report
+from model_drift
+where model_name = $1 and version = $2
+order by end_day desc
+limit 1;
 
 -- name: list_feature_importances :many
 -- How much each feature of a version matters, most important first.
@@ -35,11 +92,11 @@ insert into ml_models (
     model_name, version, status, status_reason, status_changed_at, code_version, trained_at,
     training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views, conversions, r2_score,
     mae, response_r2_score, global_mean_r2_score, global_mean_mae, type_mean_r2_score, type_mean_mae,
-    noise_ceiling, live_r2_score, parity_error, serving_parameters
+    noise_ceiling, live_r2_score, parity_error, serving_parameters, calibration, reference
 )
 values (
     $1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-    $23, $24, $25::jsonb
+    $23, $24, $25::jsonb, $26::jsonb, $27::jsonb
 );
 
 -- name: insert_feature_importances :exec

@@ -48,9 +48,33 @@ class ModelRepository:
     def write_config(self, versions: Sequence[int]) -> None:
         """Make the server serve those of `versions` that have a folder, from its next load on."""
         present = sorted(set(versions) & set(self._list_versions()))
+        self.restore_config(render_config(self._model, present).encode())
+
+    def read_config(self) -> bytes | None:
+        """Return config.pbtxt as it is, None where there is none."""
+        path = self._folder / CONFIG_FILE
+        return path.read_bytes() if path.is_file() else None
+
+    def restore_config(self, content: bytes | None) -> None:
+        """Put back what `read_config` returned."""
+        if content is None:
+            (self._folder / CONFIG_FILE).unlink(missing_ok=True)
+            return
         staging = self._folder / f"{_STAGING_PREFIX}{CONFIG_FILE}"
-        _write_durably(staging, render_config(self._model, present).encode())
+        _write_durably(staging, content)
         staging.replace(self._folder / CONFIG_FILE)
+
+    def has_version(self, version: int) -> bool:
+        """Return whether the model file of `version` is there."""
+        return (self._folder / str(version) / MODEL_FILE).is_file()
+
+    def remove_version(self, version: int) -> None:
+        """Remove the folder of `version`, whole at once: it is renamed first."""
+        folder = self._folder / str(version)
+        if folder.is_dir():
+            staging = self._folder / f"{_STAGING_PREFIX}removed-{version}"
+            folder.rename(staging)
+            shutil.rmtree(staging, ignore_errors=True)
 
     def _list_versions(self) -> list[int]:
         if not self._folder.is_dir():

@@ -1,0 +1,51 @@
+"""The registry of versions: what is listed of one, and which files are kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.optimizer.domain.calibration import Calibration
+from services.optimizer.domain.model_version import Importance, ModelStatus, Scores, TrainingData
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSummary:
+    """A version without what serving needs of it; `files_removed_at` is None while its folder is kept."""
+
+    version: int
+    status: ModelStatus
+    status_reason: str
+    status_changed_at: datetime
+    code_version: str
+    trained_at: datetime
+    training_seconds: float
+    data: TrainingData
+    scores: Scores
+    parity_error: float
+    files_removed_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDetails:
+    """A version with all that was measured of it; `calibration` is None for ones from before it was."""
+
+    summary: ModelSummary
+    calibration: Calibration | None
+    importances: tuple[Importance, ...]
+
+
+def choose_removable(models: Sequence[ModelSummary], *, now: datetime, retention: timedelta) -> list[int]:
+    """Return the versions whose files may go: rejected or retired for longer than `retention`.
+
+    The version that was live last before the one that is stays whatever its age: RollbackModel needs it.
+    """
+    retired = [model for model in models if model.status is ModelStatus.RETIRED]
+    newest = max(retired, key=lambda model: model.status_changed_at, default=None)
+    return sorted(
+        model.version
+        for model in models
+        if model.status in {ModelStatus.REJECTED, ModelStatus.RETIRED}
+        and model is not newest
+        and model.files_removed_at is None
+        and now - model.status_changed_at > retention
+    )

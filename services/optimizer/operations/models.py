@@ -1,0 +1,163 @@
+"""The registry: versions, going back to an earlier one, and removing the files of old ones."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.common.database import Connection, Database
+from services.common.errors import FailedPreconditionError, NotFoundError
+from services.optimizer.domain.drift import Drift
+from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus
+from services.optimizer.domain.registry import ModelDetails, ModelSummary, choose_removable
+from services.optimizer.domain.trainings import Note
+from services.optimizer.model_repository import ModelRepository
+from services.optimizer.operations.publication import Publication
+from services.optimizer.store import models as store
+from services.optimizer.store.training import lock_publication, try_lock_training
+
+_NEWEST: Final = 2**31 - 1
+_MOST_PRUNED: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """What RollbackModel did: `previous` is the version that was live before, None where none was."""
+
+    live: ModelDetails
+    previous: int | None
+
+
+class ModelOperations:
+    """The use cases of the registry over one database and one model repository."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        publication: Publication,
+        repository: ModelRepository,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._publication = publication
+        self._repository = repository
+        self._now = now
+
+    async def list_models(
+        self, statuses: Sequence[ModelStatus], limit: int, before: int = _NEWEST
+    ) -> list[ModelSummary]:
+        """Return at most `limit` versions before one, newest first."""
+        async with self._database.transaction(readonly=True) as connection:
+            return await store.list_models(connection, before=before, statuses=statuses, limit=limit)
+
+    async def fetch_model(self, version: int) -> ModelDetails:
+        """Return a version; raise NotFoundError (MODEL_UNKNOWN) where there is none."""
+        async with self._database.transaction(readonly=True) as connection:
+            return await _require_details(connection, version)
+
+    async def fetch_drift(self) -> Drift:
+        """Return what was measured last of the live version.
+
+        Raises:
+            FailedPreconditionError: MODEL_NOT_TRAINED.
+            NotFoundError: DRIFT_UNKNOWN; it was not measured yet.
+        """
+        async with self._database.transaction(readonly=True) as connection:
+            live = await store.fetch_live_version(connection)
+            drift = None if live is None else await store.fetch_model_drift(connection, live)
+        if live is None:
+            raise FailedPreconditionError(
+                "no model is live; train one first (TrainModel, POST /api/optimize/train-model)",
+                reason="MODEL_NOT_TRAINED",
+            )
+        if drift is None:
+            raise NotFoundError(
+                f"the drift of version {live} was not measured yet; the job check_drift does it daily, or now"
+                " by POST /api/optimize/jobs/check_drift/run",
+                reason="DRIFT_UNKNOWN",
+                metadata={"version": str(live)},
+            )
+        return drift
+
+    async def roll_back(self, version: int | None, note: Note) -> Rollback:
+        """Put a version live that was live before; without one, the last before the one that is.
+
+        Raises:
+            NotFoundError: MODEL_UNKNOWN.
+            FailedPreconditionError: MODEL_NOT_RESTORABLE, or the model server refuses the version.
+            UnavailableError: the database or the model server does not answer.
+        """
+        async with self._database.transaction() as connection:
+            await lock_publication(connection)
+            live = await store.fetch_live_version(connection)
+            target = version if version is not None else await self._last_retired(connection)
+            details = await _require_details(connection, target)
+            if target != live:
+                await asyncio.to_thread(_require_restorable, details.summary, self._repository)
+                back = f"rolled back to version {target}{note}"
+                await self._publication.put_live(connection, target, reason=back, retired_reason=back)
+                details = await _require_details(connection, target)
+        return Rollback(live=details, previous=live)
+
+    async def prune(self, retention: timedelta) -> str:
+        """Remove the folders of versions that were rejected or retired long ago; return what was done.
+
+        Nothing is removed while a training runs, which may be about to publish.
+        """
+        async with self._database.transaction() as connection:
+            if not await try_lock_training(connection):
+                return "nothing removed: a training runs"
+            await lock_publication(connection)
+            models = await store.list_models(connection, before=_NEWEST, statuses=(), limit=_MOST_PRUNED)
+            removable = choose_removable(models, now=self._now(), retention=retention)
+            live = await store.fetch_live_version(connection)
+            if not removable or live is None:
+                return "nothing to remove"
+            before_live = await store.fetch_last_retired_version(connection)
+            served = [live, *([] if before_live is None else [before_live])]
+            await asyncio.to_thread(self._remove, removable, served)
+            await store.note_removed_files(connection, removable, self._now())
+        return f"the files of {len(removable)} versions of {CONVERSION_MODEL} removed"
+
+    def _remove(self, versions: Sequence[int], served: Sequence[int]) -> None:
+        """Remove folders, after config.pbtxt names none of them."""
+        self._repository.write_config(served)
+        for version in versions:
+            self._repository.remove_version(version)
+
+    async def _last_retired(self, connection: Connection) -> int:
+        version = await store.fetch_last_retired_version(connection)
+        if version is None:
+            raise FailedPreconditionError(
+                "no version was live before the one that is", reason="MODEL_NOT_RESTORABLE"
+            )
+        return version
+
+
+async def _require_details(connection: Connection, version: int) -> ModelDetails:
+    details = await store.fetch_model_details(connection, version)
+    if details is None:
+        raise NotFoundError(
+            f"no version {version}; ListModels has those there are",
+            reason="MODEL_UNKNOWN",
+            metadata={"version": str(version)},
+        )
+    return details
+
+
+def _require_restorable(model: ModelSummary, repository: ModelRepository) -> None:
+    metadata = {"version": str(model.version), "status": model.status.value}
+    if model.status is not ModelStatus.RETIRED:
+        raise FailedPreconditionError(
+            f"version {model.version} is {model.status.value} and was never live: {model.status_reason}",
+            reason="MODEL_NOT_RESTORABLE",
+            metadata=metadata,
+        )
+    if not repository.has_version(model.version):
+        raise FailedPreconditionError(
+            f"the file of version {model.version} is gone from the model repository",
+            reason="MODEL_NOT_RESTORABLE",
+            metadata=metadata,
+        )

@@ -1,0 +1,66 @@
+"""Which version is live: the model server serves it first, and only then it is called so."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from services.common.database import Connection
+from services.common.errors import InternalError
+from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus
+from services.optimizer.model_client import ModelClient
+from services.optimizer.model_repository import ModelRepository
+from services.optimizer.store import models as store
+from services.optimizer.store.training import lock_publication
+
+
+class Publication:
+    """Puts versions live over one model server and one model repository."""
+
+    def __init__(
+        self, models: ModelClient, repository: ModelRepository, *, now: Callable[[], datetime]
+    ) -> None:
+        self._models = models
+        self._repository = repository
+        self._now = now
+
+    async def put_live(
+        self, connection: Connection, version: int, *, reason: str, retired_reason: str
+    ) -> None:
+        """Have the model server serve `version` beside the one that is live, then exchange them.
+
+        The exchange becomes visible when the caller's transaction commits. Where the server does not take the
+        version, it is told again to serve what it served before.
+
+        Raises:
+            DomainError: the model server does not answer, or refuses the version.
+            InternalError: the model repository cannot be written.
+        """
+        await lock_publication(connection)
+        live = await store.fetch_live_version(connection)
+        async with self._restoring_config():
+            async with _writing():
+                served = [version, *([] if live is None else [live])]
+                await asyncio.to_thread(self._repository.write_config, served)
+            await self._models.load(CONVERSION_MODEL, version)
+        now = self._now()
+        await store.retire_live_model(connection, retired_reason, now)
+        await store.update_model_status(connection, version, ModelStatus.LIVE, reason, now)
+
+    @asynccontextmanager
+    async def _restoring_config(self) -> AsyncIterator[None]:
+        before = await asyncio.to_thread(self._repository.read_config)
+        try:
+            yield
+        except BaseException:
+            await asyncio.to_thread(self._repository.restore_config, before)
+            raise
+
+
+@asynccontextmanager
+async def _writing() -> AsyncIterator[None]:
+    """Call what the file system refuses by a name of ours: an OSError would pass for a lost database."""
+    try:
+        yield
+    except OSError as error:
+        raise InternalError("the model repository cannot be written", reason="INTERNAL") from error

@@ -1,0 +1,117 @@
+"""The record of a training: kept while it runs, and heard for whoever wants it to stop, on any replica."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import date, datetime
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+from services.common.database import Database
+from services.common.errors import AbortedError, DomainError, FailedPreconditionError, InternalError
+from services.common.telemetry import get_logger
+from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.trainings import Ending, Note, TrainingOrder, TrainingState
+from services.optimizer.store import models as store_models
+from services.optimizer.store import training as store
+
+HEARTBEAT_SECONDS: Final = 0.5
+_LOST: Final = "whatever ran it is gone"
+_CANCELLED: Final = "TRAINING_CANCELLED"
+_log = get_logger("optimizer")
+T = TypeVar("T")
+
+
+class TrainingRecord:
+    """One attempt, in the table `trainings`; only for who holds the right to train."""
+
+    def __init__(self, database: Database, training_id: UUID, now: Callable[[], datetime]) -> None:
+        self.training_id = training_id
+        self._database = database
+        self._now = now
+        self._progress = TrainingProgress(stage="start", fraction=0.0)
+
+    @classmethod
+    async def begin(
+        cls, database: Database, order: TrainingOrder, end_day: date, now: Callable[[], datetime]
+    ) -> "TrainingRecord":
+        """Keep that a training begins, and that those before it which seem to run do not."""
+        record = cls(database, uuid4(), now)
+        async with database.transaction() as connection:
+            await store.fail_lost_trainings(connection, now(), _LOST)
+            await store.insert_training(connection, record.training_id, order, end_day, now())
+        return record
+
+    def hear(self, progress: TrainingProgress) -> None:
+        """Note how far it is; kept with the next heartbeat."""
+        self._progress = progress
+
+    async def run(self, work: Coroutine[None, None, T]) -> T:
+        """Do the work, keep how it goes, and stop it where somebody asks; keep how it ended if not well.
+
+        Raises:
+            AbortedError: it was cancelled (TRAINING_CANCELLED).
+            DomainError: what the work raised.
+        """
+        task = asyncio.ensure_future(work)
+        watch = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await _stop(task)
+            if task.cancelled():
+                raise AbortedError(f"the training was cancelled{watch.result()}", reason=_CANCELLED)
+            return task.result()
+        except BaseException as error:
+            await _stop(task, watch)
+            await asyncio.shield(self._end_badly(error))
+            raise
+        finally:
+            await _stop(task, watch)
+
+    async def _watch(self) -> Note:
+        """Keep how far it is, until somebody asks to stop it: return who."""
+        while True:
+            try:
+                async with self._database.acquire() as connection:
+                    note = await store.keep_training(
+                        connection, self.training_id, self._progress, self._now()
+                    )
+                if note is not None:
+                    return note
+            except DomainError as error:
+                _log.warning("how far a training is cannot be kept", reason=error.reason)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _end_badly(self, error: BaseException) -> None:
+        """Keep how it failed; a version that it made and that was not published is rejected."""
+        ending = _ending_of(error)
+        try:
+            async with self._database.transaction() as connection:
+                await store_models.reject_interrupted_models(
+                    connection, f"not published: {ending.message}", self._now()
+                )
+                await store.end_training(connection, self.training_id, ending, self._now())
+        except DomainError as lost:
+            _log.warning("the end of a training cannot be kept", reason=lost.reason)
+
+
+def _ending_of(error: BaseException) -> Ending:
+    match error:
+        case AbortedError(reason="TRAINING_CANCELLED"):
+            return Ending(state=TrainingState.CANCELLED, message=error.message)
+        case asyncio.CancelledError():
+            return Ending(state=TrainingState.CANCELLED, message="who asked for it left before it ended")
+        case FailedPreconditionError():
+            return Ending(state=TrainingState.REFUSED, reason=error.reason, message=error.message)
+        case DomainError():
+            return Ending(state=TrainingState.FAILED, reason=error.reason, message=error.message)
+        case _:
+            defect = InternalError("the training failed by a defect", reason="INTERNAL")
+            return Ending(state=TrainingState.FAILED, reason=defect.reason, message=defect.message)
+
+
+async def _stop(*tasks: asyncio.Future[T] | asyncio.Task[Note]) -> None:
+    """Cancel tasks and wait until they are over; what they raise has been met."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
