@@ -1,0 +1,82 @@
+"""Which campaigns to show to a user: loads the active ones, asks the model server once, and ranks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.common.database import Database
+from services.optimizer.domain.affinity_answer import Affinity
+from services.optimizer.domain.campaign_choice import (
+    Choice,
+    choice_features,
+    choose_candidates,
+    rank_choices,
+)
+from services.optimizer.domain.model_version import CONVERSION_MODEL
+from services.optimizer.model_client import ModelClient
+from services.optimizer.operations.days import Days, fetch_reporting_day
+from services.optimizer.operations.lookup import LiveModel
+from services.optimizer.store import campaigns
+
+
+class Affinities(Protocol):
+    """What tells how near users are to merchants."""
+
+    async def affinity_of(self, user_id: str, merchant_ids: Sequence[int]) -> Affinity:
+        """Return a user's affinity to those of the merchants that are known of."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """The campaigns to show, how many active ones cannot be compared, and which version predicted."""
+
+    choices: Sequence[Choice]
+    left_out: int
+    model_version: int | None
+
+
+class CampaignChoiceOperations:
+    """The use case of showing campaigns over one database, one model server and the affinities."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        affinities: Affinities,
+        models: ModelClient,
+        live: LiveModel,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._affinities = affinities
+        self._models = models
+        self._live = live
+        self._now = now
+
+    async def recommend_campaigns(self, user_id: str, limit: int) -> Choices:
+        """Return the active campaigns to show to a user.
+
+        Raises:
+            NotFoundError: USER_UNKNOWN.
+            FailedPreconditionError: MODEL_NOT_TRAINED, AFFINITY_NOT_FITTED.
+            UnavailableError: the database or the model server does not answer.
+        """
+        now = self._now()
+        async with self._database.transaction(readonly=True) as connection:
+            model = await self._live.require(connection)
+            days = Days(today=await fetch_reporting_day(connection, now))
+            active = await campaigns.list_active_campaigns(connection, now, *days.history)
+        merchants = sorted({campaign.merchant_id for campaign in active if campaign.merchant_id is not None})
+        affinity = await self._affinities.affinity_of(user_id, merchants)
+        candidates = choose_candidates(active, affinity.merchants)
+        if not candidates:
+            return Choices(choices=(), left_out=len(active), model_version=None)
+        features = choice_features(candidates, days.today, model.parameters.encoding)
+        rates = await self._models.infer(CONVERSION_MODEL, model.version, features)
+        return Choices(
+            choices=rank_choices(candidates, rates, model.parameters.conformal, limit=limit),
+            left_out=len(active) - len(candidates),
+            model_version=model.version,
+        )
