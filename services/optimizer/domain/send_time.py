@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +19,8 @@ from services.optimizer.domain.send_time_profile import CycleProfile, SendTimePr
 DRAWS: Final = 300
 USERS_AT_ONCE: Final = 250
 WEEKDAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+CONFIDENCE_METHOD: Final = "laplace_draws"
+"""Share of draws from the normal approximation of what is known of the user's activity."""
 _TAIL_DEVIATIONS: Final = 1.6448536269514722
 _NORMALS: Final[FloatArray] = np.random.default_rng(20_260_101).standard_normal((DRAWS, HOURS))
 """The same draws for all, so that the same history always gets the same answer."""
@@ -109,6 +112,15 @@ class SendTime:
     def confidence(self) -> float:
         """Probability that the recommended hour is the best of those allowed."""
         return self.hours.probabilities[self.optimal_hour]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSendTime:
+    """A user's send time as it was computed, in the time zone that was the user's then."""
+
+    send_time: SendTime
+    time_zone: str
+    computed_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,171 @@
+"""Statements of when users act and answer, and of what is kept of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.optimizer.domain.offer_answer import Interval
+from services.optimizer.domain.send_time import (
+    CellScores,
+    KeptSendTime,
+    QuietHours,
+    SendTime,
+    Source,
+)
+from services.optimizer.domain.send_time_counts import CellCount
+from services.optimizer.domain.send_time_profile import (
+    SendTimeProfile,
+    profile_from_document,
+    profile_to_document,
+)
+from services.optimizer.store.statements import STATEMENTS, Connection, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserPlace:
+    """What the catalog says of a user: their time zone and the number of their set of segments."""
+
+    time_zone: str | None
+    segment_set_id: int | None
+
+
+async def list_time_zone_names(connection: Connection) -> frozenset[str]:
+    """Return the time zones that statements may name."""
+    rows = await connection.fetch(STATEMENTS["list_time_zone_names"].sql)
+    return frozenset(row["name"] for row in rows)
+
+
+async def list_user_places(connection: Connection, user_ids: Sequence[str]) -> list[UserPlace]:
+    """Return what the catalog says of users, in their order."""
+    rows = await connection.fetch(STATEMENTS["list_user_places"].sql, list(user_ids))
+    return [UserPlace(time_zone=row["time_zone"], segment_set_id=row["segment_set_id"]) for row in rows]
+
+
+async def list_send_time_counts(
+    connection: Connection,
+    user_ids: Sequence[str],
+    time_zones: Sequence[str],
+    *,
+    days: int,
+    delivered_before: datetime,
+) -> list[CellCount]:
+    """Return what users did by hour and weekday, in so many days up to each one's last event."""
+    rows = await connection.fetch(
+        STATEMENTS["list_send_time_counts"].sql, list(user_ids), list(time_zones), days, delivered_before
+    )
+    return [CellCount(**dict(row)) for row in rows]
+
+
+async def fetch_progress(connection: Connection) -> datetime | None:
+    """Return until when received events have queued their users, None before the first time."""
+    row = await connection.fetchrow(STATEMENTS["fetch_send_time_progress"].sql)
+    return None if row is None else row["received_until"]
+
+
+async def queue_active_users(connection: Connection, since: datetime) -> None:
+    """Queue the users of whom events were received since a time, and keep that all before now have been."""
+    await connection.execute(STATEMENTS["queue_active_users"].sql, since)
+    await connection.execute(STATEMENTS["upsert_send_time_progress"].sql)
+
+
+async def queue_aged_users(connection: Connection, before: datetime) -> None:
+    """Queue the users whose send times were computed before a time."""
+    await connection.execute(STATEMENTS["queue_aged_users"].sql, before)
+
+
+async def list_sample_users(connection: Connection, most: int) -> list[str]:
+    """Return at most so many of the users queued and kept, always the same of the same ones."""
+    rows = await connection.fetch(STATEMENTS["list_sample_users"].sql, most)
+    return [row["user_id"] for row in rows]
+
+
+async def take_queued_users(connection: Connection, most: int) -> list[str]:
+    """Take at most so many users out of the queue; they are back if the transaction fails."""
+    rows = await connection.fetch(STATEMENTS["take_queued_users"].sql, most)
+    return [row["user_id"] for row in rows]
+
+
+async def fetch_profile_time(connection: Connection) -> datetime | None:
+    """Return when the profile was fitted, None where there is none."""
+    row = await connection.fetchrow(STATEMENTS["fetch_send_time_profile_time"].sql)
+    return None if row is None else row["fitted_at"]
+
+
+async def fetch_profile(connection: Connection) -> tuple[datetime, SendTimeProfile] | None:
+    """Return the profile and when it was fitted."""
+    row = await connection.fetchrow(STATEMENTS["fetch_send_time_profile"].sql)
+    if row is None:
+        return None
+    return row["fitted_at"], profile_from_document(json.loads(row["document"]))
+
+
+async def upsert_profile(connection: Connection, profile: SendTimeProfile, fitted_at: datetime) -> None:
+    """Keep the profile in place of the one before."""
+    document = json.dumps(profile_to_document(profile), allow_nan=False)
+    await connection.execute(STATEMENTS["upsert_send_time_profile"].sql, fitted_at, profile.users, document)
+
+
+async def fetch_send_time(connection: Connection, user_id: str) -> KeptSendTime | None:
+    """Return what is kept of a user, for campaigns of any type."""
+    row = await connection.fetchrow(STATEMENTS["fetch_send_time"].sql, user_id)
+    if row is None:
+        return None
+    lower, upper = row["expected_conversion_rate_lower"], row["expected_conversion_rate_upper"]
+    return KeptSendTime(
+        send_time=SendTime(
+            user_id=row["user_id"],
+            hours=_scores(row, "hour"),
+            days=_scores(row, "day"),
+            quiet=QuietHours(start=row["quiet_start_hour"], end=row["quiet_end_hour"]),
+            conversion_rate_interval=None if lower is None else Interval(lower=lower, upper=upper),
+            source=Source(row["source"]),
+            evidence=row["observed_events"],
+        ),
+        time_zone=row["time_zone"],
+        computed_at=row["computed_at"],
+    )
+
+
+async def upsert_send_times(connection: Connection, kept: Sequence[KeptSendTime]) -> None:
+    """Keep users' send times in place of the ones before."""
+    await connection.executemany(STATEMENTS["upsert_send_time"].sql, [_to_row(entry) for entry in kept])
+
+
+def _to_row(kept: KeptSendTime) -> tuple[object, ...]:
+    best, interval = kept.send_time, kept.send_time.conversion_rate_interval
+    return (
+        best.user_id,
+        kept.time_zone,
+        best.optimal_hour,
+        best.optimal_day,
+        best.conversion_rate,
+        None if interval is None else interval.lower,
+        None if interval is None else interval.upper,
+        best.confidence,
+        best.source.value,
+        best.evidence,
+        kept.computed_at,
+        best.quiet.start,
+        best.quiet.end,
+        *(
+            column
+            for scores in (best.hours, best.days)
+            for column in (
+                scores.values,
+                scores.view_rates,
+                scores.conversion_rates,
+                scores.probabilities,
+            )
+        ),
+    )
+
+
+def _scores(row: Record, cycle: str) -> CellScores:
+    views, conversions = row[f"{cycle}_view_rates"], row[f"{cycle}_conversion_rates"]
+    return CellScores(
+        values=tuple(row[f"{cycle}_values"]),
+        view_rates=None if views is None else tuple(views),
+        conversion_rates=None if conversions is None else tuple(conversions),
+        probabilities=tuple(row[f"{cycle}_probabilities"]),
+    )
