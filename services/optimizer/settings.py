@@ -85,3 +85,12 @@ class OptimizerSettings(ServiceSettings):
     send_time_profile_hours: float = Field(
         24.0, gt=0, le=24 * 365, description="how old the profile of everybody's hours may become"
     )
+    affinity_fit_seconds: float = Field(
+        86_400.0, gt=0, le=30 * 86_400, description="seconds between two fits of users' visits to merchants"
+    )
+    affinity_refresh_seconds: float = Field(
+        300.0, gt=0, le=86_400, description="seconds between two runs of the job that keeps users' merchants"
+    )
+    affinity_timeout_seconds: float = Field(
+        3600.0, gt=0, le=86_400, description="longest a fit of users' visits may take before it is stopped"
+    )

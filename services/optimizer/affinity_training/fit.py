@@ -43,6 +43,7 @@ _ROWS: Final = 400_000
 _SCALE_FLOOR: Final = 1e-9
 _HALF: Final = 0.5
 _BAND_VISITS: Final = 100
+_LEAST_VISITS: Final = 20
 _LEAST_BANDS: Final = 2
 _MOST_BANDS: Final = 8
 _LEAST_SLOPE: Final = 0.1
@@ -83,14 +84,13 @@ def fit_terms(weeks: Sequence[Week], *, returning: bool, rng: np.random.Generato
     means = _finite_mean(values, weights)
     scales = np.sqrt(_finite_mean((values - means) ** 2, weights))
     scales = np.where(scales > _SCALE_FLOOR, scales, 1.0)
-    standard = np.nan_to_num((values - means) / scales)
-    fitted = LogisticRegression(max_iter=1_000).fit(standard, visited, sample_weight=weights)
+    coefficients, intercept = _fit(np.nan_to_num((values - means) / scales), visited, weights)
     return LogisticTerms(
         names=names,
         means=tuple(means.tolist()),
         scales=tuple(scales.tolist()),
-        coefficients=tuple(fitted.coef_[0].tolist()),
-        intercept=float(fitted.intercept_[0]),
+        coefficients=tuple(coefficients.tolist()),
+        intercept=intercept,
     )
 
 
@@ -98,8 +98,8 @@ def calibrate(terms: LogisticTerms, weeks: Sequence[Week], *, returning: bool) -
     """Return the model calibrated on the weeks; itself where too few visits came.
 
     Pairs are put into bands of equally many expected visits; what came in them, made to rise by isotonic
-    regression (Zadrozny and Elkan, KDD 2002), is joined by straight lines on the logit, which go up by at least
-    `_LEAST_SLOPE`: the order of pairs stays as it was.
+    regression (Zadrozny and Elkan, KDD 2002), is joined by straight lines on the logit, which go up by at
+    least `_LEAST_SLOPE`: the order of pairs stays as it was.
     """
     rows = [week.pairs.is_returning == returning for week in weeks]
     values = [week.pairs.matrix(terms.names, chosen) for week, chosen in zip(weeks, rows, strict=True)]
@@ -145,6 +145,16 @@ def _sample(visited: BoolArray, rng: np.random.Generator) -> tuple[IntArray, Flo
     weights = np.ones(len(chosen))
     weights[int(visited.sum()) :] = len(others) / max(len(kept), 1)
     return chosen, weights
+
+
+def _fit(standard: FloatArray, visited: BoolArray, weights: FloatArray) -> tuple[FloatArray, float]:
+    """Coefficients and intercept; the share of visits alone where there are too few to learn from."""
+    visits = int(visited.sum())
+    if min(visits, len(visited) - visits) < _LEAST_VISITS:
+        share = (visits + _HALF) / (weights.sum() + 1.0)
+        return np.zeros(standard.shape[1]), float(logit_of(min(share, 1.0 - share / 2)))
+    fitted = LogisticRegression(max_iter=1_000).fit(standard, visited, sample_weight=weights)
+    return fitted.coef_[0], float(fitted.intercept_[0])
 
 
 def _finite_mean(values: FloatArray, weights: FloatArray) -> FloatArray:

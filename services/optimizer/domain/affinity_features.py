@@ -82,11 +82,20 @@ class Pairs:
         """Return the features named (rows, features), NaN where unknown."""
         return np.column_stack([self.values[name][rows] for name in names])
 
+    def select(self, chosen: BoolArray) -> "Pairs":
+        """Return the pairs where `chosen` holds."""
+        return Pairs(
+            key=self.key[chosen],
+            is_returning=self.is_returning[chosen],
+            distance_km=self.distance_km[chosen],
+            values={name: values[chosen] for name, values in self.values.items()},
+        )
+
 
 def candidate_keys(
     evidence: Evidence, taste: SimilarTaste, visitor_share: FloatArray, also: IntArray | None = None
 ) -> IntArray:
-    """Return the pairs (ascending keys) worth a look: met, near in taste, popular, and merchants in `also`."""
+    """Return the pairs (ascending keys) worth a look: met, near in taste, popular, or named in `also`."""
     popular = np.argsort(-visitor_share, kind="stable")[:POPULAR_COUNT]
     everywhere = popular if also is None else np.union1d(popular, also)
     users = np.arange(evidence.user_count)[:, np.newaxis] * evidence.merchant_count

@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 from scipy.special import expit
 
-from services.optimizer.domain.affinity_contacts import Evidence, FloatArray, IntArray
+from services.optimizer.domain.affinity_contacts import BoolArray, Evidence, FloatArray, IntArray
 from services.optimizer.domain.affinity_features import Merchants, Pairs, candidate_keys, pair_features
 from services.optimizer.domain.affinity_similarity import Similarities, similar_taste
 
@@ -42,7 +42,7 @@ class LogisticTerms:
     def contributions(self, values: FloatArray) -> FloatArray:
         """Return what each feature adds to the logit (rows, features)."""
         standard = (values - np.array(self.means)) / np.array(self.scales)
-        return np.nan_to_num(standard) * np.array(self.coefficients)
+        return np.asarray(np.nan_to_num(standard) * np.array(self.coefficients), dtype=np.float64)
 
     def logit(self, values: FloatArray) -> FloatArray:
         """Return the logit before calibration (rows)."""
@@ -53,7 +53,8 @@ class LogisticTerms:
         if not self.knots:
             return logit
         inside = np.clip(logit, self.knots[0], self.knots[-1])
-        return np.interp(inside, self.knots, self.calibrated) + (logit - inside)
+        calibrated = np.interp(inside, self.knots, self.calibrated)
+        return np.asarray(calibrated + (logit - inside), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,8 @@ class Band:
 class AffinityModel:
     """What is kept of a fit.
 
-    `visitor_share` and `weekly_share` (merchants): the share of known users who visited in the window, and who
-    visit in an average week. `redemptions_are_visits` where no purchase outside campaigns is known.
+    `visitor_share` and `weekly_share` (merchants): the share of known users who visited in the window, and
+    who visit in an average week. `redemptions_are_visits` where no purchase outside campaigns is known.
     """
 
     version: int
@@ -94,6 +95,11 @@ class AffinityModel:
     def taste_matrix(self) -> csr_array:
         """The similarities as they are multiplied with."""
         return self.similarities.matrix()
+
+    @cached_property
+    def taste_columns(self) -> csc_array:
+        """The same by column: of each merchant the neighbours."""
+        return csc_array(self.taste_matrix)
 
     @cached_property
     def positions(self) -> dict[int, int]:
@@ -113,6 +119,10 @@ class Scored:
     pairs: Pairs
     probability: FloatArray
 
+    def select(self, chosen: BoolArray) -> "Scored":
+        """Return the pairs where `chosen` holds."""
+        return Scored(pairs=self.pairs.select(chosen), probability=self.probability[chosen])
+
 
 def score_pairs(pairs: Pairs, returning: LogisticTerms, first: LogisticTerms) -> FloatArray:
     """Return the probability of a visit within the horizon, of every pair."""
@@ -123,7 +133,7 @@ def score_pairs(pairs: Pairs, returning: LogisticTerms, first: LogisticTerms) ->
 
 
 def score_users(model: AffinityModel, evidence: Evidence, also: IntArray | None = None) -> Scored:
-    """Return the scores of every user's candidates; `also` are merchants (positions) to score for everybody."""
+    """Return the scores of every user's candidates; `also` are merchants (positions) scored for everybody."""
     taste = similar_taste(evidence, model.taste_matrix)
     keys = candidate_keys(evidence, taste, model.visitor_share, also)
     pairs = pair_features(evidence, taste, model.merchants, model.visitor_share, keys)

@@ -2,9 +2,10 @@
 
 The similarity of two merchants is the cosine of their visitors (Sarwar, Karypis, Konstan, Riedl: "Item-based
 collaborative filtering recommendation algorithms", WWW 2001, section 3.1.1); of each merchant the
-`NEIGHBOUR_COUNT` most similar ones are kept. A user's score for a merchant is the mean of the user's habits at
-the merchant's neighbours, weighted by similarity (their section 3.2.1), with `PRIOR_SIMILARITY` added to the
-divisor so that a merchant of few neighbours is not liked for one of them.
+`NEIGHBOUR_COUNT` most similar ones are kept. A user's score for a merchant is the sum of the user's habits at
+the merchant's neighbours, weighted by similarity and divided by the sum of similarities (their section 3.2.1)
+with `PRIOR_SIMILARITY` added, so that a merchant of few neighbours is not liked for one of them, and by the
+sum of the user's habits.
 """
 
 from dataclasses import dataclass

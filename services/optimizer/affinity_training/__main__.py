@@ -1,0 +1,94 @@
+"""`python -m services.optimizer.affinity_training fit` (or `refresh`): keep users' merchants up to date.
+
+Run by the serving process (`affinity_process.py`), or by hand with OPTIMIZER_DATABASE_URL set. Writes lines
+of JSON to standard output: `{"stage", "fraction"}` while it works, and last `{"summary"}`, or `{"refused":
+{code, reason, message, metadata}}` with exit status 3.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from services.common.database import Database
+from services.common.errors import DomainError
+from services.common.settings import load_settings
+from services.optimizer.affinity_training.run import require_contacts, run_refresh
+from services.optimizer.settings import OptimizerSettings
+
+_NICENESS = 10
+_STATEMENT_SECONDS = 600.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fit or refresh; returns 0 when it is done, 1 after a failure, 3 after a refusal."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.optimizer.affinity_training", description=__doc__
+    )
+    parser.add_argument("work", choices=["fit", "refresh"], help="a new model, or the users of late")
+    parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
+    parsed = parser.parse_args(arguments)
+    settings = load_settings(OptimizerSettings)
+    os.nice(_NICENESS)  # requests go first
+    if not parsed.keep_on:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        summary = asyncio.run(_work(settings, is_fit=parsed.work == "fit"))
+    except DomainError as error:
+        refused = {
+            "code": error.code,
+            "reason": error.reason,
+            "message": error.message,
+            "metadata": error.metadata,
+        }
+        _say({"refused": refused})
+        return 3
+    except Exception:  # noqa: BLE001 (the process boundary: the parent is told by the exit status)
+        traceback.print_exc()
+        return 1
+    _say({"summary": summary})
+    return 0
+
+
+async def _work(settings: OptimizerSettings, *, is_fit: bool) -> str:
+    database = await Database.open(
+        settings.database_url,
+        application_name="optimizer-affinity",
+        max_size=2,
+        statement_timeout_seconds=_STATEMENT_SECONDS,
+    )
+    try:
+        if not is_fit:
+            return await run_refresh(database, now=lambda: datetime.now(UTC))
+        await require_contacts(database, datetime.now(UTC))
+        from services.optimizer.affinity_training.run_fit import run_fit  # noqa: PLC0415 (seconds of imports)
+
+        return await run_fit(database, now=lambda: datetime.now(UTC), on_progress=_say_progress)
+    finally:
+        await database.close()
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which comes with the end of the parent, and end."""
+    while os.read(sys.stdin.fileno(), 1):  # not buffered: a buffer's lock would outlive the interpreter
+        pass
+    os._exit(4)
+
+
+def _say_progress(stage: str, fraction: float) -> None:
+    _say({"stage": stage, "fraction": round(fraction, 3)})
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

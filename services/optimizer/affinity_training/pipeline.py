@@ -1,0 +1,90 @@
+"""From contacts to a model of visits: the weeks, the fit, its calibration, its report."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.common.errors import FailedPreconditionError
+from services.optimizer.affinity_training.fit import (
+    FIT_WEEKS,
+    calibrate,
+    fit_terms,
+    is_purchase_known,
+    look_at_week,
+    weekly_shares,
+)
+from services.optimizer.affinity_training.report import Report, assess
+from services.optimizer.affinity_training.similarity_fit import fit_similarities
+from services.optimizer.domain.affinity_contacts import Contact, Contacts, gather
+from services.optimizer.domain.affinity_features import Merchants, visitor_shares
+from services.optimizer.domain.affinity_model import HORIZON_DAYS, AffinityModel
+
+LEAST_DAYS: Final = 4 * HORIZON_DAYS
+"""Two weeks of history, a week to fit on and a week to measure with."""
+LEAST_VISITS: Final = 500
+_SEED: Final = 20_261
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A model and what it is worth."""
+
+    model: AffinityModel
+    report: Report
+
+
+def fit_affinity(
+    contacts: Contacts, merchants: Merchants, *, version: int, today: int, user_count: int
+) -> Fitted:
+    """Return the model fitted on the whole weeks before `today` (a proleptic ordinal).
+
+    The last week is held out. Similarities and shares are those of all contacts, today's included.
+
+    Raises:
+        FailedPreconditionError: DATA_INSUFFICIENT.
+    """
+    redemptions_are_visits = not is_purchase_known(contacts)
+    if redemptions_are_visits:
+        contacts = contacts.count_redemptions_as_visits()
+    _require_enough(contacts, today)
+    history = today - int(contacts.day.min())
+    weeks = min(FIT_WEEKS, history // HORIZON_DAYS - 3)
+    seen = [
+        look_at_week(contacts, merchants, today - HORIZON_DAYS * (back + 1), user_count)
+        for back in range(weeks, 0, -1)
+    ]
+    rng = np.random.default_rng(_SEED)
+    returning, first = (
+        calibrate(fit_terms(seen, returning=kind, rng=rng), seen, returning=kind) for kind in (True, False)
+    )
+    report = assess(look_at_week(contacts, merchants, today - HORIZON_DAYS, user_count), returning, first)
+    evidence = gather(contacts, today + 1, user_count=user_count, merchant_count=len(merchants))
+    model = AffinityModel(
+        version=version,
+        merchants=merchants,
+        visitor_share=visitor_shares(evidence),
+        weekly_share=weekly_shares(seen, user_count),
+        similarities=fit_similarities(evidence),
+        returning=returning,
+        first=first,
+        bands=report.bands,
+        redemptions_are_visits=redemptions_are_visits,
+    )
+    return Fitted(model=model, report=report)
+
+
+def _require_enough(contacts: Contacts, today: int) -> None:
+    visits = int(np.sum(contacts.kind == Contact.VISIT))
+    days = today - int(contacts.day.min()) if len(contacts) else 0
+    missing = []
+    if days < LEAST_DAYS:
+        missing.append(f"{LEAST_DAYS} days of events (there are {days})")
+    if visits < LEAST_VISITS:
+        missing.append(f"{LEAST_VISITS} days on which a user bought at a merchant (there are {visits})")
+    if missing:
+        raise FailedPreconditionError(
+            f"too little data to learn users' merchants from: {' and '.join(missing)} are needed",
+            reason="DATA_INSUFFICIENT",
+            metadata={"days": str(days), "visits": str(visits)},
+        )

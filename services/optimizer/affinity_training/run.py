@@ -1,0 +1,145 @@
+"""Scores users in batches: everybody by a new model, or those of whom something came in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zlib import crc32
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from services.common.database import Connection, Database
+from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.affinity_answer import MerchantAffinity, answer_users, gather_for
+from services.optimizer.domain.affinity_contacts import WINDOW_DAYS, Contacts
+from services.optimizer.domain.affinity_model import AffinityModel
+from services.optimizer.store import affinity, affinity_models, catalog
+
+KEPT_MERCHANTS: Final = 20
+"""Merchants kept per user; a caller who asks for more is answered live."""
+FIT_USERS: Final = 50_000
+"""Users that a model is fitted on at most; a sample by id beyond."""
+_USERS_AT_ONCE: Final = 500
+_LISTED_AT_ONCE: Final = 10_000
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """Scores batches of users and keeps what comes out."""
+
+    database: Database
+    model: AffinityModel
+    zone: ZoneInfo
+    now: datetime
+
+    @property
+    def since(self) -> datetime:
+        """Where the window of contacts begins."""
+        return window_start(self.now)
+
+    async def score(self, user_ids: Sequence[str]) -> None:
+        """Score users and keep their best merchants; users without any contact lose what was kept."""
+        async with self.database.transaction() as connection:
+            contacts = await affinity.list_contacts(
+                connection, user_ids, self.model.positions, self.since, self.zone.key
+            )
+            tomorrow = self.now.astimezone(self.zone).date().toordinal() + 1
+            evidence = gather_for(self.model, contacts, tomorrow, len(user_ids))
+            answers = answer_users(self.model, evidence, limit=KEPT_MERCHANTS)
+            kept: list[tuple[str, tuple[MerchantAffinity, ...]]] = [
+                (user_id, answer if tenure > 0 else ())
+                for user_id, answer, tenure in zip(user_ids, answers, evidence.tenure.tolist(), strict=True)
+            ]
+            await affinity.replace_kept_affinities(connection, kept, self.model.version, self.now)
+
+
+async def run_refresh(database: Database, *, now: Callable[[], datetime]) -> str:
+    """Score the users of whom something came in since the last time; return what was done, in one line."""
+    async with database.transaction() as lock:
+        await affinity_models.lock_affinity(lock)
+        live = await affinity_models.fetch_live(lock)
+        if live is None or live.refreshed_until is None:
+            return "nothing is fitted yet: the job affinity_model does it"
+        started = now()
+        model = await require_model(lock, live.version)
+        changed = await affinity.list_changed_users(lock, live.refreshed_until - affinity.OVERLAP)
+        scorer = Scorer(database=database, model=model, zone=await reporting_zone(lock), now=started)
+        for batch in _batches(changed):
+            await scorer.score(batch)
+        await affinity_models.update_refreshed_until(lock, live.version, started)
+    return f"{len(changed)} users scored by version {live.version}"
+
+
+async def require_contacts(database: Database, now: datetime) -> None:
+    """Raise FailedPreconditionError (DATA_INSUFFICIENT) where nobody met a merchant."""
+    async with database.transaction(readonly=True) as connection:
+        if await affinity.list_contact_users(connection, "", window_start(now), 1):
+            return
+    raise FailedPreconditionError(
+        f"no user met a merchant in the last {WINDOW_DAYS} days: send purchases or geofence entries first",
+        reason="DATA_INSUFFICIENT",
+    )
+
+
+async def score_everybody(database: Database, scorer: Scorer, on_progress: Progress) -> int:
+    """Score every user who met a merchant in the window; return how many."""
+    scored, last = 0, ""
+    while True:
+        async with database.transaction(readonly=True) as connection:
+            users = await affinity.list_contact_users(connection, last, scorer.since, _LISTED_AT_ONCE)
+        if not users:
+            return scored
+        for batch in _batches(users):
+            await scorer.score(batch)
+        scored, last = scored + len(users), users[-1]
+        on_progress(f"scored {scored} users", 0.5)
+
+
+async def read_sample(
+    connection: Connection, merchants: dict[int, int], since: datetime, zone: ZoneInfo
+) -> tuple[Contacts, int]:
+    """Return the contacts of the users to fit on (all, or a sample by id), and how many users they are."""
+    chosen = await _sample_users(connection, since)
+    parts = []
+    for start in range(0, len(chosen), _USERS_AT_ONCE):
+        batch = chosen[start : start + _USERS_AT_ONCE]
+        part = await affinity.list_contacts(connection, batch, merchants, since, zone.key)
+        parts.append(np.column_stack([part.user + start, part.merchant, part.kind, part.day]))
+    rows = np.concatenate(parts) if parts else np.empty((0, 4), dtype=np.int64)
+    contacts = Contacts(user=rows[:, 0], merchant=rows[:, 1], kind=rows[:, 2], day=rows[:, 3])
+    return contacts, len(chosen)
+
+
+async def reporting_zone(connection: Connection) -> ZoneInfo:
+    """Return the zone of the reporting days; UTC before analytics first started."""
+    return ZoneInfo(await catalog.fetch_reporting_time_zone(connection) or "UTC")
+
+
+async def require_model(connection: Connection, version: int) -> AffinityModel:
+    """Return the live version, under the lock that keeps it from being replaced."""
+    model = await affinity_models.fetch_model(connection, version)
+    if model is None:
+        raise LookupError(f"version {version} is not in affinity_models")
+    return model
+
+
+def window_start(now: datetime) -> datetime:
+    """Return where the window of contacts begins."""
+    return now - timedelta(days=WINDOW_DAYS)
+
+
+async def _sample_users(connection: Connection, since: datetime) -> list[str]:
+    users: list[str] = []
+    last = ""
+    while listed := await affinity.list_contact_users(connection, last, since, _LISTED_AT_ONCE):
+        users += listed
+        last = listed[-1]
+    if len(users) <= FIT_USERS:
+        return users
+    return sorted(sorted(users, key=lambda user_id: crc32(user_id.encode()))[:FIT_USERS])
+
+
+def _batches(users: Sequence[str]) -> list[Sequence[str]]:
+    return [users[start : start + _USERS_AT_ONCE] for start in range(0, len(users), _USERS_AT_ONCE)]

@@ -1,0 +1,151 @@
+"""Which merchants are near to a user: kept by the job, or from the user's events just now."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from services.common.database import Connection, Database
+from services.common.errors import FailedPreconditionError, NotFoundError
+from services.optimizer.domain.affinity_answer import (
+    Affinity,
+    AffinitySource,
+    MerchantAffinity,
+    answer_by_population,
+    answer_users,
+    gather_for,
+    score_range,
+)
+from services.optimizer.domain.affinity_contacts import WINDOW_DAYS, Contacts
+from services.optimizer.domain.affinity_model import AffinityModel
+from services.optimizer.operations.days import fetch_reporting_zone
+from services.optimizer.store import affinity as store
+from services.optimizer.store import affinity_models
+
+FRESH_FOR: Final = timedelta(hours=36)
+"""Kept scores that are older are made anew: habits fade, even where nothing comes in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """A user's contacts, or what was kept; `as_of` is tomorrow, so that today counts."""
+
+    model: AffinityModel
+    kept: store.KeptAffinity | None
+    contacts: Contacts | None
+    as_of: int
+
+
+class AffinityOperations:
+    """The use cases of affinity over one database; a version of the model is read once."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        self._model: AffinityModel | None = None
+        self._reading = asyncio.Lock()
+
+    async def get_affinity(self, user_id: str, limit: int) -> Affinity:
+        """Return a user's best merchants: kept where that is as good as new, live otherwise.
+
+        Raises:
+            NotFoundError: USER_UNKNOWN.
+            FailedPreconditionError: AFFINITY_NOT_FITTED.
+        """
+        async with self._database.transaction(readonly=True) as connection:
+            known = await self._load(connection, user_id, kept_limit=limit)
+        return self._answer(user_id, known, limit=limit, only=None)
+
+    async def affinity_of(self, user_id: str, merchant_ids: Sequence[int]) -> Affinity:
+        """Return the affinity of a user to certain merchants, those that the model knows; always live.
+
+        Raises:
+            NotFoundError: USER_UNKNOWN.
+            FailedPreconditionError: AFFINITY_NOT_FITTED.
+        """
+        async with self._database.transaction(readonly=True) as connection:
+            known = await self._load(connection, user_id, kept_limit=None)
+        places = known.model.positions
+        wanted = sorted({places[merchant_id] for merchant_id in merchant_ids if merchant_id in places})
+        return self._answer(user_id, known, limit=len(wanted), only=wanted)
+
+    async def is_anything_new(self) -> bool:
+        """Return whether events came in that the kept merchants do not hold."""
+        async with self._database.transaction(readonly=True) as connection:
+            live = await affinity_models.fetch_live(connection)
+            if live is None or live.refreshed_until is None:
+                return False
+            return await store.has_changed_users(connection, live.refreshed_until - store.OVERLAP)
+
+    def _answer(self, user_id: str, known: _Known, *, limit: int, only: Sequence[int] | None) -> Affinity:
+        model, now = known.model, self._now()
+        places = None if only is None else np.array(only, dtype=np.int64)
+        if known.kept is not None:
+            source, computed_at = AffinitySource.KEPT, known.kept.computed_at
+            merchants = tuple(_with_range(model, merchant) for merchant in known.kept.merchants)
+        elif known.contacts is not None and len(known.contacts):
+            evidence = gather_for(model, known.contacts, known.as_of, 1)
+            source, computed_at = AffinitySource.LIVE, now
+            merchants = answer_users(model, evidence, limit=limit, only=places)[0]
+        else:
+            source, computed_at = AffinitySource.POPULATION, now
+            merchants = answer_by_population(model, limit=limit, only=places)
+        return Affinity(
+            user_id=user_id,
+            source=source,
+            computed_at=computed_at,
+            model_version=model.version,
+            merchants=merchants,
+        )
+
+    async def _load(self, connection: Connection, user_id: str, *, kept_limit: int | None) -> _Known:
+        now = self._now()
+        model = await self._require_model(connection)
+        standing = await store.fetch_user_standing(connection, user_id)
+        if not standing.is_known:
+            raise NotFoundError(
+                f"no user {user_id!r}: neither in the catalog nor in any event",
+                reason="USER_UNKNOWN",
+                metadata={"user_id": user_id},
+            )
+        zone = await fetch_reporting_zone(connection)
+        as_of = now.astimezone(zone).date().toordinal() + 1
+        kept = None
+        if kept_limit is not None:
+            kept = await store.fetch_kept_affinity(connection, user_id, model.version, kept_limit)
+        if kept is not None and _is_fresh(kept, standing, now, kept_limit or 0):
+            return _Known(model=model, kept=kept, contacts=None, as_of=as_of)
+        contacts = await store.list_contacts(
+            connection, [user_id], model.positions, now - timedelta(days=WINDOW_DAYS), zone.key
+        )
+        return _Known(model=model, kept=None, contacts=contacts, as_of=as_of)
+
+    async def _require_model(self, connection: Connection) -> AffinityModel:
+        live = await affinity_models.fetch_live(connection)
+        if live is None:
+            raise FailedPreconditionError(
+                "nothing was learned of users' merchants yet; run the job affinity_model"
+                " (POST /api/optimize/jobs/affinity_model/run) and see what it says",
+                reason="AFFINITY_NOT_FITTED",
+            )
+        async with self._reading:
+            if self._model is None or self._model.version != live.version:
+                self._model = await affinity_models.fetch_model(connection, live.version) or self._model
+            if self._model is None:
+                raise LookupError(f"version {live.version} is not in affinity_models")
+            return self._model
+
+
+def _is_fresh(kept: store.KeptAffinity, standing: store.UserStanding, now: datetime, limit: int) -> bool:
+    """Return whether kept merchants are as good as new: no later contact, not old, as many as asked for."""
+    if len(kept.merchants) < limit or now - kept.computed_at > FRESH_FOR:
+        return False
+    newest = standing.newest_contact_at
+    return newest is None or newest < kept.computed_at
+
+
+def _with_range(model: AffinityModel, merchant: MerchantAffinity) -> MerchantAffinity:
+    return replace(merchant, score_range=score_range(model, merchant.score))
