@@ -36,6 +36,7 @@ def fit_forest(
     *,
     on_progress: Callable[[float], None],
     max_samples: int = LARGEST_SAMPLE,
+    trees: int = TREES,
     backend: Backend = LOCAL,
 ) -> RandomForestRegressor:
     """Return the forest fitted on rates weighted by views.
@@ -46,6 +47,7 @@ def fit_forest(
         views: the rows' weights.
         on_progress: hears the share of trees grown.
         max_samples: rows that each tree draws at most.
+        trees: how many are grown, a multiple of ten.
         backend: where the trees grow; the same trees everywhere.
     """
     forest = RandomForestRegressor(
@@ -58,10 +60,10 @@ def fit_forest(
         warm_start=True,  # grows the same trees as one call would
     )
     with backend.parallel(features):
-        for trees in range(_TREES_PER_STEP, TREES + 1, _TREES_PER_STEP):
-            forest.set_params(n_estimators=trees)
+        for grown in range(_TREES_PER_STEP, trees + 1, _TREES_PER_STEP):
+            forest.set_params(n_estimators=grown)
             forest.fit(features, rates, sample_weight=views)
-            on_progress(trees / TREES)
+            on_progress(grown / trees)
     return forest
 
 
