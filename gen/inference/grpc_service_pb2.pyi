@@ -159,7 +159,7 @@ class ServerReadyResponse(_message.Message):
 
     READY_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
-    """True if every model to be served is ready."""
+    """True until the server is about to stop."""
     def __init__(
         self,
         *,

@@ -104,7 +104,8 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ServerReady(self, request, context):
-        """Says whether the server is ready to infer with every model that it was told to serve.
+        """Says whether new requests are welcome: from when the models of the repository were looked at until the server drains.
+        A model that did not load keeps the server from nothing else; ModelReady tells of each.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

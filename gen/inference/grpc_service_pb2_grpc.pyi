@@ -22,7 +22,9 @@ class GRPCInferenceServiceStub:
     ServerLive: _aio.UnaryUnaryMultiCallable[_grpc_service_pb2.ServerLiveRequest, _grpc_service_pb2.ServerLiveResponse]
     """Says whether the process answers at all."""
     ServerReady: _aio.UnaryUnaryMultiCallable[_grpc_service_pb2.ServerReadyRequest, _grpc_service_pb2.ServerReadyResponse]
-    """Says whether the server is ready to infer with every model that it was told to serve."""
+    """Says whether new requests are welcome: from when the models of the repository were looked at until the server drains.
+    A model that did not load keeps the server from nothing else; ModelReady tells of each.
+    """
     ModelReady: _aio.UnaryUnaryMultiCallable[_grpc_service_pb2.ModelReadyRequest, _grpc_service_pb2.ModelReadyResponse]
     """Says whether one model (and version) is ready. A model that does not exist is not ready."""
     ServerMetadata: _aio.UnaryUnaryMultiCallable[_grpc_service_pb2.ServerMetadataRequest, _grpc_service_pb2.ServerMetadataResponse]
@@ -59,7 +61,9 @@ class GRPCInferenceServiceServicer:
         request: _grpc_service_pb2.ServerReadyRequest,
         context: _aio.ServicerContext[_grpc_service_pb2.ServerReadyRequest, _abc.Awaitable[_grpc_service_pb2.ServerReadyResponse]],
     ) -> _abc.Awaitable[_grpc_service_pb2.ServerReadyResponse]:
-        """Says whether the server is ready to infer with every model that it was told to serve."""
+        """Says whether new requests are welcome: from when the models of the repository were looked at until the server drains.
+        A model that did not load keeps the server from nothing else; ModelReady tells of each.
+        """
 
     def ModelReady(
         self,
