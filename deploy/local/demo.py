@@ -5,6 +5,7 @@ import http.client
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -26,6 +27,8 @@ _STOP_SECONDS = 10.0
 _PROGRESS_SECONDS = 10.0
 JOBS = ("portfolio_users", "cohorts", "rfm", "segments", "attribution", "forecast")
 """The jobs of analytics that first looked while there was nothing to count."""
+LEARNING_JOBS = ("send_times", "affinity_model", "affinity")
+"""Those of the optimizer, which learn from what users did."""
 
 
 async def has_live_model(url: str) -> bool:
@@ -37,8 +40,8 @@ async def has_live_model(url: str) -> bool:
         await connection.close()
 
 
-async def load_demo(settings: RunSettings, state: DemoState | None, console: Console) -> None:
-    """Load the demo data DEMO names unless it is there.
+async def load_demo(settings: RunSettings, state: DemoState | None, console: Console) -> bool:
+    """Load the demo data DEMO names unless it is there; return whether anything was loaded.
 
     An interrupted loading is repeated as of the time it began, which changes nothing that already arrived.
 
@@ -46,13 +49,13 @@ async def load_demo(settings: RunSettings, state: DemoState | None, console: Con
         RunError: the loading failed, or its optional package is missing.
     """
     if settings.demo == "0":
-        return
+        return False
     occupied = await _has_campaigns(settings.gateway_port)
     if state is not None and state.complete and occupied:
-        return
+        return False
     if state is None and occupied:
         console.say("the database holds campaigns of its own: no demo data is loaded (say DEMO=0 to agree)")
-        return
+        return False
     began = state or DemoState(
         demo=settings.demo,
         database=database_name(settings),
@@ -69,19 +72,30 @@ async def load_demo(settings: RunSettings, state: DemoState | None, console: Con
     await _run_loader(settings, began, console)
     write_state(settings, replace(began, complete=True))
     console.say(f"loaded {NAMES[settings.demo]} in {time.monotonic() - started:.0f} s")
-    await _run_jobs(settings.gateway_port, console)
-
-
-async def _run_jobs(port: int, console: Console) -> None:
-    """Have the jobs count what was loaded now, and not at their next time."""
-    for name in JOBS:
-        answer = await call(port, "POST", f"/api/analytics/jobs/{name}/run")
-        if answer.status != http.client.OK:
-            console.say(f"note: job {name} waits for its next time: {json.dumps(answer.body)}")
+    await _run_jobs(settings.gateway_port, "/api/analytics/jobs", JOBS, console)
     console.say(
         "cohorts, segments, attribution and forecasts are counted beside this, in a minute or two: "
-        f"GET http://{HOST}:{port}/api/analytics/jobs"
+        f"GET http://{HOST}:{settings.gateway_port}/api/analytics/jobs"
     )
+    return True
+
+
+async def learn_from_users(settings: RunSettings, console: Console) -> None:
+    """Have the optimizer's jobs learn from what was loaded, once the first model is trained."""
+    port = settings.gateway_port
+    await _run_jobs(port, "/api/optimize/jobs", LEARNING_JOBS, console)
+    console.say(
+        "send times and users' merchants are learned beside this, in a minute or two: "
+        f"GET http://{HOST}:{port}/api/optimize/jobs, then /api/optimize/campaigns-for-user/{{user_id}}"
+    )
+
+
+async def _run_jobs(port: int, path: str, names: Sequence[str], console: Console) -> None:
+    """Have jobs run now, and not at their next time."""
+    for name in names:
+        answer = await call(port, "POST", f"{path}/{name}/run")
+        if answer.status != http.client.OK:
+            console.say(f"note: job {name} waits for its next time: {json.dumps(answer.body)}")
 
 
 async def train_first_model(settings: RunSettings, console: Console) -> None:

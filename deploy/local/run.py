@@ -8,7 +8,7 @@ from deploy.local import programs
 from deploy.local.bootstrap import DATABASE
 from deploy.local.console import Console
 from deploy.local.database import choose_time_zone, open_database
-from deploy.local.demo import has_live_model, load_demo, train_first_model
+from deploy.local.demo import has_live_model, learn_from_users, load_demo, train_first_model
 from deploy.local.demo_state import check_demo, read_state, reporting_time_zone
 from deploy.local.errors import RunError
 from deploy.local.first_calls import print_first_calls
@@ -68,11 +68,13 @@ async def _start(settings: RunSettings, supervisor: Supervisor, console: Console
     await supervisor.start(gateway(settings))
     if settings.demo == "complete-journey":
         console.say("the Complete Journey knows purchases but no offers, so no model is trained on it")
-    await load_demo(settings, state, console)
+    loaded = await load_demo(settings, state, console)
     has_model = await has_live_model(addresses.admin)
     if settings.demo == "1" and not has_model:
         await train_first_model(settings, console)
         has_model = await has_live_model(addresses.admin)
+    if loaded:
+        await learn_from_users(settings, console)
     await print_first_calls(settings, console, has_model=has_model)
     _print_addresses(settings, console)
 

@@ -21,7 +21,10 @@ class Gateway:
     """Answers by path, and remembers what it was asked."""
 
     def __init__(self) -> None:
-        jobs: dict[str, Reply] = {f"/api/analytics/jobs/{name}/run": (200, {}) for name in demo.JOBS}
+        jobs: dict[str, Reply] = {
+            **{f"/api/analytics/jobs/{name}/run": (200, {}) for name in demo.JOBS},
+            **{f"/api/optimize/jobs/{name}/run": (200, {}) for name in demo.LEARNING_JOBS},
+        }
         self.replies: dict[str, Reply] = {"/api/catalog/campaigns?page_size=1": (200, {}), **jobs}
         self.asked: list[str] = []
         gateway = self
@@ -140,7 +143,7 @@ async def test_no_demo_is_loaded_into_other_data(
 async def test_demo_0_asks_nothing(
     settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console
 ) -> None:
-    await demo.load_demo(settings_of(demo="0"), None, console)
+    assert not await demo.load_demo(settings_of(demo="0"), None, console)
     assert gateway.asked == []
 
 
@@ -153,10 +156,20 @@ async def test_what_jobs_count_is_counted_once_the_demo_is_there(
 ) -> None:
     monkeypatch.setattr(demo, "_loader_command", loader_of("print('total: 7 events')"))
     gateway.replies["/api/analytics/jobs/rfm/run"] = (503, {"code": 14})
-    await demo.load_demo(settings_of(), None, console)
+    assert await demo.load_demo(settings_of(), None, console)
     asked = [path for path in gateway.asked if path.startswith("/api/analytics/jobs/")]
     assert asked == [f"/api/analytics/jobs/{name}/run" for name in demo.JOBS]
     assert 'note: job rfm waits for its next time: {"code": 14}' in stream.getvalue()
+
+
+async def test_the_optimizer_learns_from_users_once_the_demo_is_there(
+    settings_of: Callable[..., RunSettings], gateway: Gateway, console: Console, stream: io.StringIO
+) -> None:
+    gateway.replies["/api/optimize/jobs/affinity_model/run"] = (503, {"code": 14})
+    await demo.learn_from_users(settings_of(), console)
+    assert gateway.asked == [f"/api/optimize/jobs/{name}/run" for name in demo.LEARNING_JOBS]
+    assert 'note: job affinity_model waits for its next time: {"code": 14}' in stream.getvalue()
+    assert "/api/optimize/campaigns-for-user/{user_id}" in stream.getvalue()
 
 
 async def test_a_training_is_told_in_a_line(
