@@ -28,7 +28,7 @@ from services.optimizer.domain.recommendation import (
     Question,
     decide_offer,
 )
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor, Audience
+from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor, Audience, logistic, logit
 from services.optimizer.domain.serving_parameters import ServingParameters
 from services.optimizer.domain.support import Support
 from services.optimizer.domain.training_window import WINDOW_DAYS
@@ -137,7 +137,9 @@ def answer_offer(
         FailedPreconditionError: as `decide_offer`.
     """
     count = len(CURVE_OFFERS_MICROS)
-    rates = predicted[count:] if case.known_rate is None else np.array([case.known_rate])
+    rates = logistic(logit(predicted[count:]) + parameters.level_drift)
+    if case.known_rate is not None:
+        rates = np.array([case.known_rate])
     conformal = _conformal_of(case, parameters)
     anchor = Anchor(
         offers=np.array(case.anchor_offers_micros) / MICROS_PER_UNIT,

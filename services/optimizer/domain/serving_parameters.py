@@ -22,7 +22,8 @@ class ServingParameters:
     `segment_effects` are what a segment set adds to the logit; `drawn_offers` what offers were drawn at
     random, by campaign type; `false_slope` what they showed, None where they were too few; `paused_conformal`
     calibrates intervals of campaigns that nobody viewed lately, None where too few rows could tell; `between`
-    is how campaigns of a type differ, for those that are only planned.
+    is how campaigns of a type differ, for those that are only planned. `level_drift` is what the held-out
+    days added to the logits that were predicted for them.
     """
 
     encoding: Encoding
@@ -33,6 +34,7 @@ class ServingParameters:
     drawn_offers: Mapping[int, DrawnOffers] = field(default_factory=dict)
     false_slope: FalseSlope | None = None
     paused_conformal: Conformal | None = None
+    level_drift: float = 0.0
     between: BetweenCampaigns = field(default_factory=dict)
 
 
@@ -60,6 +62,7 @@ def to_document(parameters: ServingParameters) -> dict[str, Any]:
             for campaign_type, support in parameters.support.items()
         },
         "conformal": _conformal_document(parameters.conformal),
+        "level_drift": parameters.level_drift,
         "segment_effects": {str(key): effect for key, effect in parameters.segment_effects.items()},
         "drawn_offers": {str(key): asdict(drawn) for key, drawn in parameters.drawn_offers.items()},
         "false_slope": None if parameters.false_slope is None else asdict(parameters.false_slope),
@@ -110,6 +113,7 @@ def from_document(document: dict[str, Any]) -> ServingParameters:
             for campaign_type, support in document["support"].items()
         },
         conformal=_conformal(document["conformal"]),
+        level_drift=float(document.get("level_drift", 0.0)),
         segment_effects={
             int(key): float(effect) for key, effect in document.get("segment_effects", {}).items()
         },

@@ -1,8 +1,8 @@
 """Scores on held-out rows: the forest, the anchored response, the baselines beside them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, Self
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from services.optimizer.domain.response import ResponseModel, logistic, logit
 
 _EVALUATED_ROWS: Final = 5_000
 _SEED: Final = 7
+_DRIFT_STEPS: Final = 10
+_LARGEST_DRIFT: Final = 1.0
 
 
 class Predictor(Protocol):
@@ -71,6 +73,28 @@ class AnchoredPredictions:
     rows: IntArray
     rates: FloatArray
     daily_views: FloatArray
+
+    def shifted(self, drift: float) -> Self:
+        """Return the predictions with `drift` added to their logits."""
+        return replace(self, rates=logistic(logit(self.rates) + drift))
+
+
+def measure_drift(table: DailyTable, predictions: AnchoredPredictions) -> float:
+    """Return what the logits of predictions lack, over all held-out rows: the market since the fit.
+
+    The logistic regression of the outcomes on a constant beside the predictions, by Newton's method; 0 where
+    there are none.
+    """
+    views = table.views[predictions.rows]
+    conversions = np.minimum(table.conversions[predictions.rows], views)
+    offset, drift = logit(predictions.rates), 0.0
+    for _ in range(_DRIFT_STEPS):
+        rates = logistic(offset + drift)
+        information = float(np.sum(views * rates * (1.0 - rates)))
+        if information <= 0.0:
+            break
+        drift += float(np.sum(conversions - views * rates)) / information
+    return float(np.clip(drift, -_LARGEST_DRIFT, _LARGEST_DRIFT))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,7 @@ from services.optimizer.training.evaluation import (
     AnchoredPredictions,
     audience_lean,
     fit_baselines,
+    measure_drift,
     predict_anchored,
 )
 from services.optimizer.training.forest import (
@@ -140,6 +141,9 @@ def train(
         lean=audience_lean(_before(cells, split), table, response.segment_effects),
     )
     anchored = predict_anchored(table, split.held_out, anchored_model)
+    ahead = predict_anchored(table, split.held_out, anchored_model, unseen_days=DAYS_AHEAD)
+    level_drift = measure_drift(table, ahead)
+    ahead = ahead.shifted(level_drift)
     predicted = exported.predict(held_out_features)
     comparison = _compare_with_live(live, table, history, split)
     baselines = fit_baselines(fitted)
@@ -164,7 +168,8 @@ def train(
             drawn_offers=survey_drawn_offers(_before(cells, split)),
             false_slope=response.false_slope,
             support=survey_support(fitted),
-            conformal=_calibrate(table, split, anchored_model, predicted),
+            level_drift=level_drift,
+            conformal=_calibrate(table, split, ahead, predicted),
             paused_conformal=_calibrate_paused(table, split, anchored_model),
             between=survey_campaigns(table.select(split.fitted | split.held_out), response.types),
         ),
@@ -210,9 +215,10 @@ def _compare_with_live(
     return LiveComparison(version=live.version, rows=rows, predicted=predicted)
 
 
-def _calibrate(table: DailyTable, split: Split, model: AnchoredModel, predicted: FloatArray) -> Conformal:
+def _calibrate(
+    table: DailyTable, split: Split, anchored: AnchoredPredictions, predicted: FloatArray
+) -> Conformal:
     """Calibrate on what recommendations would have said; on the forest where they would have said little."""
-    anchored = predict_anchored(table, split.held_out, model, unseen_days=DAYS_AHEAD)
     if len(anchored.rows) * 2 < int(split.held_out.sum()):
         held_out = table.select(split.held_out)
         return calibrate(held_out.conversion_rate, predicted, held_out.views)

@@ -1,0 +1,274 @@
+"""Measures the offer recommendations over many simulated worlds, offline: what they claim, and what is true.
+
+    python -m examples.simulated_world.proof --first-seed 5001 --worlds 20
+
+Half a minute per world on one core. Each world is trained on twice: on all its days, for the recommended
+offers; and on all but its last 14, whose observed daily rates then tell how many the intervals hold, at the
+offers that were sent.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+import numpy as np
+
+from examples.simulated_world.evaluate.offers import OfferScore, best_constant_per_type, score_offers
+from examples.simulated_world.events import MICROS
+from examples.simulated_world.offline import add_up, answer_all, train_before
+from examples.simulated_world.response import (
+    CAMPAIGN_DAY_NOISE,
+    MIN_OFFER,
+    WEEKDAY_EFFECT,
+    FloatArray,
+    logistic,
+)
+from examples.simulated_world.truth import Truth
+from examples.simulated_world.world import World
+from services.optimizer.domain.features import HISTORY_DAYS, DailyTable
+from services.optimizer.domain.metrics import r2_score
+from services.optimizer.domain.offer_answer import OfferAnswer
+from services.optimizer.domain.response import CURVE_OFFERS_MICROS
+from services.optimizer.training.pipeline import TrainedModel
+
+FUTURE_DAYS: Final = 14
+_DRAWN_DAYS: Final = 400
+CLAIM_BANDS: Final = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.98), (0.98, 1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duels:
+    """Recommended offers against the current ones, parallel: what was claimed, and what is true.
+
+    `claimed` is the confidence, `better` whether the recommended offer truly earns more; `gain_held` tells of
+    those with an interval of the gain whether it holds the true gain.
+    """
+
+    claimed: FloatArray
+    better: FloatArray
+    gain_held: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Share of observed days (each campaign, day and offer sent) whose rate a 90 % interval held.
+
+    `by_view` counts every view once; `width` is the intervals' mean width, `days` the number of days.
+    """
+
+    by_day: float
+    by_view: float
+    width: float
+    days: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldScore:
+    """What is measured in one world; scores of R² are over held-out rows, by views."""
+
+    seed: int
+    model: TrainedModel
+    trailing_mean_r2: float
+    recommended: OfferScore
+    kept: OfferScore
+    by_type: OfferScore
+    coverage: Coverage
+    paused_coverage: float
+    duels: Duels
+
+
+def measure(seed: int, end_day: date) -> WorldScore:
+    """Draw a world, and measure what the optimizer makes of it."""
+    world = World.build(seed=seed, end_date=end_day - timedelta(days=1))
+    truth, outcomes = Truth.of(world), add_up(world)
+    model = train_before(outcomes, end_day)
+    answers = answer_all(world, outcomes, model, end_day)
+    current = np.array([world.campaigns.current_offer(each) for each in range(len(answers))])
+    earlier = end_day - timedelta(days=FUTURE_DAYS)
+    forecasts = answer_all(world, outcomes, train_before(outcomes, earlier), earlier)
+    return WorldScore(
+        seed=seed,
+        model=model,
+        trailing_mean_r2=trailing_mean_r2(outcomes.table, model),
+        recommended=score_offers(recommended_offers(answers), truth),
+        kept=score_offers(current, truth),
+        by_type=score_offers(best_constant_per_type(truth, world.campaigns.campaign_type), truth),
+        coverage=observe(outcomes.table, forecasts, earlier),
+        paused_coverage=float(np.mean(drawn_coverage(outcomes.table, answers, truth, end_day)[1])),
+        duels=judge(answers, current, truth),
+    )
+
+
+def recommended_offers(answers: Sequence[OfferAnswer | None]) -> FloatArray:
+    """Return the offers in currency units, NaN for a refusal."""
+    return np.array([answer.recommendation.offer_micros / MICROS if answer else np.nan for answer in answers])
+
+
+def trailing_mean_r2(table: DailyTable, model: TrainedModel) -> float:
+    """Return what a campaign's own mean rate of the days before explains of the held-out rows."""
+    split, rows = model.data.split_day.toordinal(), np.flatnonzero(table.is_usable)
+    held_out = rows[table.day[rows] >= split]
+    overall = float(table.conversions[rows].sum() / table.views[rows].sum())
+    predicted = np.full(len(held_out), overall)
+    for place, row in enumerate(held_out):
+        past = (table.campaign == table.campaign[row]) & (table.day < table.day[row])
+        past &= table.day >= table.day[row] - HISTORY_DAYS
+        if views := int(table.views[past].sum()):
+            predicted[place] = table.conversions[past].sum() / views
+    score = r2_score(table.conversion_rate[held_out], predicted, table.views[held_out].astype(np.float64))
+    return float("nan") if score is None else score
+
+
+def observe(table: DailyTable, answers: Sequence[OfferAnswer | None], first_day: date) -> Coverage:
+    """Return how many of the observed rates from `first_day` on the answers' intervals held."""
+    rows = np.flatnonzero((table.day >= first_day.toordinal()) & (table.views > 0))
+    held, widths, views = [], [], []
+    for row in rows:
+        answer = answers[table.campaign[row]]
+        offer = int(table.offer_micros[row])
+        if answer is None or offer not in CURVE_OFFERS_MICROS:
+            continue
+        interval = answer.curve_intervals[CURVE_OFFERS_MICROS.index(offer)]
+        if interval is None:
+            continue
+        held.append(interval.lower <= table.conversion_rate[row] <= interval.upper)
+        widths.append(interval.upper - interval.lower)
+        views.append(table.views[row])
+    hits = np.array(held, dtype=np.float64)
+    return Coverage(
+        by_day=float(hits.mean()),
+        by_view=float(np.average(hits, weights=views)),
+        width=float(np.mean(widths)),
+        days=len(hits),
+    )
+
+
+def drawn_coverage(
+    table: DailyTable, answers: Sequence[OfferAnswer | None], truth: Truth, end_day: date
+) -> tuple[list[float], list[float]]:
+    """Return how many days drawn from the equations the intervals of recommended offers hold, by campaign.
+
+    First of campaigns that go on, then of those that nobody viewed in the history days, of which no observed
+    days come. A drawn day is of a size that the campaign had, falls on the answer's day of the week, and has
+    luck of its own; its audience does not lean.
+    """
+    going_on: list[float] = []
+    paused: list[float] = []
+    for campaign, answer in enumerate(answers):
+        if answer is None or answer.interval is None:
+            continue
+        rng = np.random.default_rng(campaign)
+        sizes = rng.choice(table.views[(table.campaign == campaign) & (table.views > 0)], _DRAWN_DAYS)
+        rate = truth.conversion_curve[campaign, place_of(answer.recommendation.offer_micros / MICROS)]
+        logits = np.log(rate / (1.0 - rate)) + WEEKDAY_EFFECT[end_day.weekday()]
+        rates = logistic(logits + rng.normal(0.0, CAMPAIGN_DAY_NOISE, _DRAWN_DAYS))
+        observed = rng.binomial(sizes, rates) / sizes
+        held = (observed >= answer.interval.lower) & (observed <= answer.interval.upper)
+        (going_on if answer.case.seen_until is None else paused).append(float(held.mean()))
+    return going_on, paused
+
+
+def place_of(offer: float) -> int:
+    """Return where the truth's curves have an offer (currency units)."""
+    return round((offer - MIN_OFFER) * 2)
+
+
+def judge(answers: Sequence[OfferAnswer | None], current: FloatArray, truth: Truth) -> Duels:
+    """Return what was claimed of the recommended offers against the current ones, and what is true."""
+    claimed, better, held = [], [], []
+    for campaign, answer in enumerate(answers):
+        comparison = answer.recommendation.comparison if answer else None
+        if answer is None or comparison is None:
+            continue
+        offer = answer.recommendation.offer_micros / MICROS
+        if offer == current[campaign]:
+            continue
+        profit = truth.profit_curve[campaign]
+        new, old = float(profit[place_of(offer)]), float(profit[place_of(float(current[campaign]))])
+        claimed.append(comparison.confidence)
+        better.append(new > old)
+        if comparison.improvement_interval is not None:
+            lower, upper = comparison.improvement_interval
+            held.append(old > 0.0 and lower <= new / old - 1.0 <= upper)
+    return Duels(
+        claimed=np.array(claimed),
+        better=np.array(better, dtype=np.float64),
+        gain_held=np.array(held, dtype=np.float64),
+    )
+
+
+def print_world(score: WorldScore) -> None:
+    """Print a world's line of the table."""
+    scores, coverage = score.model.scores, score.coverage
+    print(
+        f"{score.seed:>7}  {_number(scores.r2_score)}  {_number(scores.response_r2_score)}"
+        f"  {_number(scores.noise_ceiling)}  {_number(scores.type_mean_r2_score)}"
+        f"  {score.trailing_mean_r2:6.3f}  {score.recommended.mean_miss:5.2f}"
+        f"  {score.recommended.near_share:6.1%}  {score.by_type.near_share:6.1%}"
+        f"  {score.kept.near_share:6.1%}  {coverage.by_day:6.1%}  {coverage.by_view:6.1%}"
+        f"  {score.paused_coverage:6.1%}  {coverage.width:5.3f}",
+        flush=True,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "  none" if value is None else f"{value:6.3f}"
+
+
+def print_summary(scores: Sequence[WorldScore]) -> None:
+    """Print what holds over all worlds."""
+    coverage = np.array([score.coverage.by_day for score in scores])
+    misses = np.array([score.recommended.mean_miss for score in scores])
+    near = np.array([score.recommended.near_share for score in scores])
+    print(
+        f"\n{len(scores)} worlds: mean miss ${misses.mean():.2f} (worst ${misses.max():.2f}),"
+        f" within $2 {near.mean():.1%} (worst {near.min():.1%})"
+    )
+    print(
+        f"90 % intervals hold {coverage.mean():.1%} of observed days at the offers sent"
+        f" (worlds {coverage.min():.1%} to {coverage.max():.1%}),"
+        f" {np.mean([score.paused_coverage for score in scores]):.1%} of days drawn for paused campaigns"
+    )
+    claimed = np.concatenate([score.duels.claimed for score in scores])
+    better = np.concatenate([score.duels.better for score in scores])
+    held = np.concatenate([score.duels.gain_held for score in scores])
+    print(f"90 % intervals of the gain hold {held.mean():.1%} of {len(held)} true gains")
+    print(f"confidence {claimed.mean():.3f} on average, {better.mean():.3f} of {len(better)} truly better:")
+    for least, most in CLAIM_BANDS:
+        inside = (claimed > least) & (claimed <= most)
+        if inside.any():
+            print(
+                f"  claimed {least:.2f} to {most:.2f}: {int(inside.sum()):5} offers,"
+                f" {claimed[inside].mean():.3f} claimed, {better[inside].mean():.3f} better"
+            )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the worlds and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.simulated_world.proof",
+        description="Measure offer recommendations over many simulated worlds, offline.",
+    )
+    parser.add_argument("--first-seed", type=int, default=5001, help="the first world's seed (%(default)s)")
+    parser.add_argument("--worlds", type=int, default=20, help="how many seeds from there on (%(default)s)")
+    parser.add_argument(
+        "--end-day", type=date.fromisoformat, default=date(2026, 11, 20), help="day after the worlds' last"
+    )
+    options = parser.parse_args(arguments)
+    print(
+        "   seed  R2 forest response ceiling type-mean trailing  miss  within $2  (by type)  (kept)"
+        "  held   by view  paused  width"
+    )
+    scores = []
+    for seed in range(options.first_seed, options.first_seed + options.worlds):
+        scores.append(measure(seed, options.end_day))
+        print_world(scores[-1])
+    print_summary(scores)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
