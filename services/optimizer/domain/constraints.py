@@ -42,6 +42,7 @@ class OfferLimits:
     daily_budget_micros: int | None = None
 
 
+_ROUNDING: Final = 1e-9
 NO_LIMITS: Final = OfferLimits()
 
 
@@ -140,7 +141,7 @@ def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
                 metadata={"constraint": constraint.kind.value, "source": constraint.source.value},
             )
         cost = prospects.views_a_day * prospects.rates * prospects.offers
-        return np.asarray(cost <= constraint.limit)
+        return np.asarray(cost <= constraint.limit * (1.0 + _ROUNDING))
     economics = prospects.economics
     if economics.mean_revenue is None:
         raise FailedPreconditionError(
@@ -149,7 +150,7 @@ def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
             metadata={"constraint": constraint.kind.value, "source": constraint.source.value},
         )
     margin = 1.0 if economics.gross_margin_rate is None else economics.gross_margin_rate
-    return np.asarray(margin - prospects.offers / economics.mean_revenue >= constraint.limit)
+    return np.asarray(margin - prospects.offers / economics.mean_revenue >= constraint.limit - _ROUNDING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,11 +204,13 @@ def choose(
 def _nothing_left(
     constraints: tuple[Constraint, ...], supported: BoolArray, kept: BoolArray
 ) -> FailedPreconditionError:
-    """Return the refusal, which names the constraints that no supported offer keeps, or all together."""
-    alone = [
+    """Return the refusal, which names the constraints that no supported offer keeps.
+
+    There are such: every constraint forbids the larger offers, so the tightest forbids what all do.
+    """
+    named = [
         constraint for constraint, row in zip(constraints, kept, strict=True) if not row[supported].any()
     ]
-    named = alone or list(constraints)
     words = " and ".join(f"{each.kind.value} {each.limit:g} ({each.source.value})" for each in named)
     return FailedPreconditionError(
         f"no supported offer keeps {words}",

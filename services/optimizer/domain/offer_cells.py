@@ -174,17 +174,3 @@ def survey_drawn_offers(cells: OfferCells) -> dict[int, DrawnOffers]:
         )
         for kind in np.unique(cells.campaign_type)
     }
-
-
-def survey_audiences(cells: OfferCells) -> dict[int, CampaignAudience]:
-    """Return who viewed each campaign (position) at each of its offers."""
-    keys, inverse = np.unique(
-        np.column_stack((cells.campaign, cells.offer_micros, cells.segment_set_id)),
-        axis=0,
-        return_inverse=True,
-    )
-    counts = np.bincount(inverse.reshape(-1), weights=cells.views, minlength=len(keys)).astype(np.int64)
-    views: dict[int, dict[tuple[int, int], int]] = {}
-    for (campaign, offer, segment_set), count in zip(keys.tolist(), counts.tolist(), strict=True):
-        views.setdefault(campaign, {})[(offer, segment_set)] = count
-    return {campaign: CampaignAudience(views=of_campaign) for campaign, of_campaign in views.items()}
