@@ -25,10 +25,17 @@ from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.offer_constraints import OfferConstraintOperations
+from services.optimizer.operations.offer_outcomes import (
+    OutcomeKeeper,
+    OutcomeOperations,
+    build_outcomes_job,
+)
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.policies import PolicyOperations
 from services.optimizer.operations.prediction import PredictionOperations
 from services.optimizer.operations.publication import Publication
+from services.optimizer.operations.recommendation_sources import RecommendationSources
+from services.optimizer.operations.recommendations import RecommendationOperations
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.operations.send_time_jobs import build_send_time_job
 from services.optimizer.operations.send_times import SendTimeOperations
@@ -174,17 +181,23 @@ def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
             hour=settings.retraining_hour,
             retention=timedelta(days=settings.model_retention_days),
         ),
+        build_outcomes_job(OutcomeKeeper(database, now=around.now), seconds=settings.outcomes_seconds),
         build_send_time_job(_send_time_operations(around, database), seconds=settings.send_times_seconds),
     ]
 
 
 def _build_servicer(around: Surroundings, database: Database) -> OptimizerServicer:
     models, now = around.models, around.now
+    offers = OfferOperations(database, models=models, live=around.live, now=now)
+    segments = SegmentOperations(database, now=now)
+    sources = RecommendationSources(database, offers=offers, segments=segments)
     return OptimizerServicer(
         offer_constraints=OfferConstraintOperations(database, now=now),
-        offers=OfferOperations(database, models=models, live=around.live, now=now),
+        offers=offers,
+        outcomes=OutcomeOperations(database),
         policies=PolicyOperations(database, now=now),
-        segments=SegmentOperations(database, now=now),
+        recommendations=RecommendationOperations(database, sources=sources, now=now),
+        segments=segments,
         send_times=_send_time_operations(around, database),
         prediction=PredictionOperations(database, models=models, live=around.live, now=now),
         models=_model_operations(around, database),

@@ -79,6 +79,9 @@ class OptimizerSettings(ServiceSettings):
         le=23,
         description="hour of the user's day from which sending is allowed again; equal: always",
     )
+    outcomes_seconds: float = Field(
+        3600.0, gt=0, le=86_400, description="seconds between two countings of outcomes"
+    )
     send_times_seconds: float = Field(
         900.0, gt=0, le=86_400, description="seconds between two runs of the job that keeps send times"
     )

@@ -2,9 +2,11 @@
 
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.offer_constraints import OfferConstraintOperations
+from services.optimizer.operations.offer_outcomes import OutcomeOperations
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.policies import PolicyOperations
 from services.optimizer.operations.prediction import PredictionOperations
+from services.optimizer.operations.recommendations import RecommendationOperations
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.operations.training import TrainingOperations
@@ -13,6 +15,7 @@ from services.optimizer.servicer.offer_constraints import OfferConstraintMethods
 from services.optimizer.servicer.offers import OfferMethods
 from services.optimizer.servicer.policies import PolicyMethods
 from services.optimizer.servicer.prediction import PredictionMethods
+from services.optimizer.servicer.recommendations import RecommendationMethods
 from services.optimizer.servicer.segments import SegmentMethods
 from services.optimizer.servicer.send_times import SendTimeMethods
 from services.optimizer.servicer.training import TrainingMethods
@@ -23,6 +26,7 @@ class OptimizerServicer(
     OfferConstraintMethods,
     OfferMethods,
     PolicyMethods,
+    RecommendationMethods,
     SegmentMethods,
     SendTimeMethods,
     PredictionMethods,
@@ -36,7 +40,9 @@ class OptimizerServicer(
         models: ModelOperations,
         offer_constraints: OfferConstraintOperations,
         offers: OfferOperations,
+        outcomes: OutcomeOperations,
         policies: PolicyOperations,
+        recommendations: RecommendationOperations,
         segments: SegmentOperations,
         send_times: SendTimeOperations,
         prediction: PredictionOperations,
@@ -45,7 +51,9 @@ class OptimizerServicer(
         self.offer_constraints = offer_constraints
         self.models = models
         self.offers = offers
+        self.outcomes = outcomes
         self.policies = policies
+        self.recommendations = recommendations
         self.segments = segments
         self.send_times = send_times
         self.prediction = prediction

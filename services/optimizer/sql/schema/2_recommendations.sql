@@ -96,6 +96,8 @@ create table optimizer.offer_optimization_history (
     relative_lift_upper double precision,
     window_ends_at timestamptz,
     is_final boolean not null default true,
+    observed_lower double precision,
+    observed_upper double precision,
     constraint offer_optimization_history_pkey primary key (history_id),
     constraint offer_optimization_history_optimization_fkey foreign key (optimization_id)
         references optimizer.campaign_optimizations (optimization_id),

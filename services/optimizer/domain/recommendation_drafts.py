@@ -1,0 +1,238 @@
+"""From what the estimates say to what is recommended, in words; or why nothing is."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from scipy.special import ndtr
+
+from services.optimizer.domain.channels import CHANNEL_METHOD, ChannelChoice
+from services.optimizer.domain.features import MICROS_PER_UNIT
+from services.optimizer.domain.objectives import Objective
+from services.optimizer.domain.offer_answer import Interval, OfferAnswer
+from services.optimizer.domain.offer_odds import CONFIDENCE_METHOD
+from services.optimizer.domain.recommendations import (
+    MINIMUM_CONFIDENCE,
+    MINIMUM_OFFER_CONFIDENCE,
+    NO_BETTER_CHOICE,
+    Draft,
+    RecommendationType,
+    Withheld,
+)
+from services.optimizer.domain.segment_ranking import RankedSegment, SegmentRanking
+from services.optimizer.domain.segment_uplift import Uplift
+from services.optimizer.domain.segments import MOST_PROBABILITY, QUANTILE, SegmentRate
+from services.optimizer.domain.timing import TIMING_METHOD, TimingChoice
+
+CHANNEL_NAMES: Final[Mapping[int, str]] = {
+    1: "CHANNEL_PUSH",
+    2: "CHANNEL_EMAIL",
+    3: "CHANNEL_SMS",
+    4: "CHANNEL_IN_APP",
+}
+"""The wire's names of channels, by number."""
+OWN_HOUR: Final = "own_best_hour"
+OBSERVATIONAL: Final = "observational"
+RANDOMISED: Final = "randomised"
+RATIO_METHOD: Final = "log_ratio_users_bonferroni"
+UPLIFT_METHOD: Final = "uplift_normal_bonferroni"
+_NOON: Final = 12
+_METRICS: Final = {
+    Objective.PROFIT: "profit_per_view",
+    Objective.REVENUE: "revenue_per_view",
+    Objective.CONVERSION_RATE: "conversion_rate",
+}
+
+
+def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
+    """Return the offer to make, where it differs from the current one and is likely enough better."""
+    recommended, comparison = answer.recommendation, answer.recommendation.comparison
+    current = recommended.current_offer_micros
+    if current is not None and current == recommended.offer_micros:
+        return _no_better(
+            RecommendationType.OFFER_AMOUNT, f"The current offer, {_money(current)}, is the best."
+        )
+    if comparison is not None and comparison.confidence < MINIMUM_OFFER_CONFIDENCE:
+        return _too_unsure(
+            RecommendationType.OFFER_AMOUNT,
+            _money(recommended.offer_micros),
+            comparison.confidence,
+            MINIMUM_OFFER_CONFIDENCE,
+        )
+    interval = comparison.improvement_interval if comparison is not None else None
+    instead = "" if current is None else f" instead of {_money(current)}"
+    return Draft(
+        type=RecommendationType.OFFER_AMOUNT,
+        choice=f"{recommended.offer_micros / MICROS_PER_UNIT:g}",
+        text=f"Offer {_money(recommended.offer_micros)}{instead}.",
+        effect=None if comparison is None else comparison.improvement,
+        interval=None if interval is None else Interval(lower=interval[0], upper=interval[1]),
+        effect_metric=_METRICS[answer.case.question.objective],
+        confidence=None if comparison is None else comparison.confidence,
+        confidence_method="" if comparison is None else CONFIDENCE_METHOD,
+        evidence=" ".join(answer.warnings),
+        evidence_kind=answer.evidence.kind.value,
+        model_version=answer.model_version,
+        offer_micros=recommended.offer_micros,
+        previous_offer_micros=current,
+        predicted_rate=recommended.conversion_rate,
+        predicted_interval=answer.interval,
+    )
+
+
+def draft_timing(choice: TimingChoice | None) -> Draft | Withheld:
+    """Return when to send, where it is likely enough better than when it is sent today."""
+    if choice is None:
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="SEND_TIMES_UNKNOWN",
+            message="Too few of the users lately reached have send times; a job computes them.",
+        )
+    wording = "each user's own best hour" if choice.hour is None else _hour(choice.hour)
+    if choice.confidence < MINIMUM_CONFIDENCE:
+        return _too_unsure(RecommendationType.TIMING, wording, choice.confidence, MINIMUM_CONFIDENCE)
+    own = f"Each user's own best hour would gain {choice.own_hour_effect:+.0%} (OptimizeSendTime has it)."
+    best = f"One hour for all would best be {_hour(choice.best_single_hour)}."
+    return Draft(
+        type=RecommendationType.TIMING,
+        choice=OWN_HOUR if choice.hour is None else str(choice.hour),
+        text=f"Send at {wording}, in the user's own time zone.",
+        effect=choice.effect,
+        interval=choice.interval,
+        effect_metric="conversions_per_impression",
+        confidence=choice.confidence,
+        confidence_method=TIMING_METHOD,
+        evidence=(
+            f"What deliveries bring {choice.users} users lately reached, by local hour, against the hours"
+            f" this campaign is sent at. {best if choice.hour is None else own} Hours were not drawn by"
+            " chance."
+        ),
+        evidence_kind=OBSERVATIONAL,
+    )
+
+
+def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
+    """Return the first segment, where what it gains is likely enough above nothing."""
+    first, others = ranking.segments[0], len(ranking.segments)
+    if first.uplift is not None:
+        return _draft_uplift(first, first.uplift, others)
+    rate = first.rate
+    if rate.ratio is None or rate.ratio_interval is None or rate.probability_above_average is None:
+        return _no_better(RecommendationType.SEGMENT, "Nobody of any segment converted.")
+    confidence = _bonferroni(rate.probability_above_average, others)
+    if confidence < MINIMUM_CONFIDENCE:
+        return _too_unsure(
+            RecommendationType.SEGMENT, f"segment {rate.segment_name}", confidence, MINIMUM_CONFIDENCE
+        )
+    return _segment_draft(
+        rate,
+        effect=rate.ratio - 1.0,
+        interval=Interval(lower=rate.ratio_interval.lower - 1.0, upper=rate.ratio_interval.upper - 1.0),
+        metric="conversion_rate",
+        confidence=confidence,
+        method=RATIO_METHOD,
+        evidence=first.evidence,
+        kind=OBSERVATIONAL,
+    )
+
+
+def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
+    """Return the channel to send over, where it is likely enough better than today's."""
+    if choice is None:
+        return Withheld(
+            type=RecommendationType.CHANNEL,
+            reason="CHANNELS_UNKNOWN",
+            message=(
+                "Too few campaigns of this type on this campaign's channel and on another to compare them, or"
+                " the catalog has no channel for it."
+            ),
+        )
+    name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")
+    if choice.confidence < MINIMUM_CONFIDENCE:
+        return _too_unsure(RecommendationType.CHANNEL, name, choice.confidence, MINIMUM_CONFIDENCE)
+    return Draft(
+        type=RecommendationType.CHANNEL,
+        choice=name,
+        text=f"Send over {name} instead of {current}.",
+        effect=choice.effect,
+        interval=choice.interval,
+        effect_metric="conversions_per_impression",
+        confidence=choice.confidence,
+        confidence_method=CHANNEL_METHOD,
+        evidence=(
+            f"{choice.campaigns} campaigns of this type over {name} against {choice.current_campaigns} over"
+            f" {current}; an impression costs {choice.cost_per_impression:.4f} against"
+            f" {choice.current_cost_per_impression:.4f}. Other campaigns chose their channels, so they may"
+            " differ in more than these."
+        ),
+        evidence_kind=OBSERVATIONAL,
+    )
+
+
+def _draft_uplift(segment: RankedSegment, uplift: Uplift, others: int) -> Draft | Withheld:
+    error = (uplift.interval.upper - uplift.interval.lower) / 2.0 / QUANTILE
+    probability = float(ndtr(uplift.value / error)) if error > 0.0 else float(uplift.value > 0.0)
+    confidence = _bonferroni(probability, others)
+    if confidence < MINIMUM_CONFIDENCE:
+        name = f"segment {segment.rate.segment_name}"
+        return _too_unsure(RecommendationType.SEGMENT, name, confidence, MINIMUM_CONFIDENCE)
+    return _segment_draft(
+        segment.rate,
+        effect=uplift.value,
+        interval=uplift.interval,
+        metric="uplift",
+        confidence=confidence,
+        method=UPLIFT_METHOD,
+        evidence=segment.evidence,
+        kind=RANDOMISED,
+    )
+
+
+def _segment_draft(
+    rate: SegmentRate,
+    *,
+    effect: float,
+    interval: Interval,
+    metric: str,
+    confidence: float,
+    method: str,
+    evidence: str,
+    kind: str,
+) -> Draft:
+    return Draft(
+        type=RecommendationType.SEGMENT,
+        choice=rate.segment_name,
+        text=f"Send to users of the segment {rate.segment_name} first.",
+        effect=effect,
+        interval=interval,
+        effect_metric=metric,
+        confidence=confidence,
+        confidence_method=method,
+        evidence=evidence,
+        evidence_kind=kind,
+    )
+
+
+def _bonferroni(probability: float, choices: int) -> float:
+    """Return the probability with the doubt of having chosen the best of several."""
+    doubt = choices * (1.0 - probability)
+    return min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY)
+
+
+def _no_better(kind: RecommendationType, message: str) -> Withheld:
+    return Withheld(type=kind, reason=NO_BETTER_CHOICE, message=message)
+
+
+def _too_unsure(kind: RecommendationType, choice: str, confidence: float, needed: float) -> Withheld:
+    return _no_better(
+        kind,
+        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {needed:.2f}"
+        " is asked for.",
+    )
+
+
+def _money(micros: int) -> str:
+    return f"{micros / MICROS_PER_UNIT:.2f}"
+
+
+def _hour(hour: int) -> str:
+    return f"{hour % _NOON or _NOON}:00 {'AM' if hour < _NOON else 'PM'}"

@@ -1,0 +1,99 @@
+"""When to send a campaign: the hours of the users it reaches against the hours it is sent at today.
+
+For each user the job of send times keeps what a delivery brings by local hour, as a posterior mean: shrunk to
+segment and population, so that its maximum is not a lucky hour's. Users weigh alike: each user's values are
+taken relative to their sum. The interval is over users (ratio of means, Cochran 1977, eq. 6.13); what all
+users share, the population's profile, is taken as known.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from services.optimizer.domain.features import BoolArray, FloatArray
+from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.segments import MOST_PROBABILITY
+
+HOURS: Final = 24
+MINIMUM_USERS: Final = 30
+OWN_HOUR_MARGIN: Final = 0.05
+"""What each user's own hour must gain beyond one hour for all, to be worth the trouble."""
+TIMING_METHOD: Final = "paired_users_bonferroni"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReachedUsers:
+    """The users a campaign lately reached.
+
+    `hour_values` (n, 24) by the user's local hour; `current` (n) is the mean of the user's values over the
+    hours of the campaign's deliveries; `is_quiet` (24) are hours at which nobody is sent anything.
+    """
+
+    hour_values: FloatArray
+    current: FloatArray
+    is_quiet: BoolArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingChoice:
+    """The hour to send at (None: each user's own best one), and the relative gain in what a delivery brings.
+
+    `best_single_hour` is the best one for all; `own_hour_effect` is what each user's own hour gains.
+    """
+
+    hour: int | None
+    best_single_hour: int
+    effect: float
+    interval: Interval
+    confidence: float
+    own_hour_effect: float
+    users: int
+
+
+def choose_timing(reached: ReachedUsers) -> TimingChoice | None:
+    """Return the better of one hour for all and each user's own; None with too few users.
+
+    One hour is chosen of many, so its interval and probability are Bonferroni's over the hours allowed.
+    """
+    totals = reached.hour_values.sum(axis=1)
+    known = (totals > 0.0) & (reached.current > 0.0)
+    if int(known.sum()) < MINIMUM_USERS or bool(reached.is_quiet.all()):
+        return None
+    values = reached.hour_values[known] / totals[known, np.newaxis]
+    current = reached.current[known] / totals[known]
+    allowed = np.where(reached.is_quiet, -np.inf, values.mean(axis=0))
+    hour = int(np.argmax(allowed))
+    own = np.where(reached.is_quiet, 0.0, values).max(axis=1)
+    single_effect, own_effect = (
+        float(chosen.mean() / current.mean()) - 1.0 for chosen in (values[:, hour], own)
+    )
+    takes_own = own_effect > single_effect + OWN_HOUR_MARGIN
+    chosen, choices = (own, 1) if takes_own else (values[:, hour], int((~reached.is_quiet).sum()))
+    effect = own_effect if takes_own else single_effect
+    interval, confidence = _compare(chosen, current, choices)
+    return TimingChoice(
+        hour=None if takes_own else hour,
+        best_single_hour=hour,
+        effect=effect,
+        interval=interval,
+        confidence=confidence,
+        own_hour_effect=own_effect,
+        users=len(current),
+    )
+
+
+def _compare(chosen: FloatArray, current: FloatArray, choices: int) -> tuple[Interval, float]:
+    """Return the interval of mean(chosen) / mean(current) - 1, and the probability that it is above 0."""
+    ratio = float(chosen.mean() / current.mean())
+    deviations = chosen - ratio * current
+    count = len(current)
+    error = math.sqrt(float(deviations @ deviations) / (count - 1) / count) / float(current.mean())
+    half = float(ndtri(1.0 - (1.0 - INTERVAL_LEVEL) / 2.0 / choices)) * error
+    doubt = choices * float(ndtr(-(ratio - 1.0) / error)) if error > 0.0 else float(ratio <= 1.0)
+    return (
+        Interval(lower=ratio - 1.0 - half, upper=ratio - 1.0 + half),
+        min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY),
+    )

@@ -1,0 +1,195 @@
+"""Measures what applied recommendations and ended A/B tests did, and lists it; lets the others expire."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+from zoneinfo import ZoneInfo
+
+from services.common.database import Connection, Database
+from services.common.jobs import Every, Job, JobContext
+from services.optimizer.domain.offer_answer import Interval
+from services.optimizer.domain.outcomes import (
+    OUTCOME_DAYS,
+    Outcome,
+    OutcomeKey,
+    OutcomeSource,
+    compare_counts,
+    count_days,
+)
+from services.optimizer.domain.recommendations import Recommendation, RecommendationType
+from services.optimizer.operations.days import fetch_reporting_zone
+from services.optimizer.operations.recommendations import expire
+from services.optimizer.store import offer_outcomes as store
+from services.optimizer.store.offer_outcomes import EndedTest
+from services.optimizer.store.recommendations import list_expired
+
+AT_ONCE: Final = 500
+"""Rows that one transaction of the job looks at."""
+DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomePage:
+    """Outcomes, and where the next page begins; None for the last one."""
+
+    outcomes: tuple[Outcome, ...]
+    next_key: OutcomeKey | None
+
+
+class OutcomeOperations:
+    """Lists outcomes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_outcomes(self, campaign_id: str, after: OutcomeKey | None, page_size: int) -> OutcomePage:
+        """Return a page, the latest applied first."""
+        async with self._database.transaction(readonly=True) as connection:
+            found = await store.list_outcomes(connection, campaign_id, after, page_size + 1)
+        shown = tuple(found[:page_size])
+        if len(found) <= page_size:
+            return OutcomePage(outcomes=shown, next_key=None)
+        last = OutcomeKey(applied_at=shown[-1].applied_at, history_id=shown[-1].history_id)
+        return OutcomePage(outcomes=shown, next_key=last)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reckoning:
+    """What one run of the job did."""
+
+    expired: int
+    measured: int
+    tests: int
+
+    def __str__(self) -> str:
+        return f"{self.expired} expired, {self.measured} outcomes measured, {self.tests} tests kept"
+
+
+class OutcomeKeeper:
+    """What the job does; every step is one transaction and may be done again."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+
+    async def reckon(self) -> Reckoning:
+        """Let recommendations expire, measure what was applied, and keep what tests found."""
+        return Reckoning(
+            expired=await self._expire(), measured=await self._measure(), tests=await self._keep_tests()
+        )
+
+    async def _expire(self) -> int:
+        now = self._now()
+        async with self._database.transaction() as connection:
+            names = await list_expired(connection, now, AT_ONCE)
+            return sum([await expire(connection, name, now) for name in names])
+
+    async def _measure(self) -> int:
+        now = self._now()
+        async with self._database.transaction() as connection:
+            zone = await fetch_reporting_zone(connection)
+            applied = await store.list_unmeasured(connection, AT_ONCE)
+            for recommendation in applied:
+                await store.upsert_outcome(connection, await _measure(connection, recommendation, now, zone))
+        return len(applied)
+
+    async def _keep_tests(self) -> int:
+        now = self._now()
+        async with self._database.transaction() as connection:
+            zone = await fetch_reporting_zone(connection)
+            tests = await store.list_unkept_tests(connection, AT_ONCE)
+            for test in tests:
+                await store.upsert_outcome(connection, await _measure_test(connection, test, now, zone))
+        return len(tests)
+
+
+def build_outcomes_job(keeper: OutcomeKeeper, *, seconds: float) -> Job:
+    """Return the job that measures outcomes."""
+
+    async def run(_context: JobContext) -> str:
+        return str(await keeper.reckon())
+
+    return Job(name="outcomes", schedule=Every(seconds=seconds), run=run)
+
+
+async def _measure(
+    connection: Connection, recommendation: Recommendation, now: datetime, zone: ZoneInfo
+) -> Outcome:
+    """Count whole days: the day of the application is neither before nor after."""
+    applied_at, draft = recommendation.applied_at, recommendation.draft
+    if applied_at is None:
+        raise LookupError(f"{recommendation.recommendation_id} is applied and has no time")
+    applied_day, campaign_id = applied_at.astimezone(zone).date(), recommendation.campaign_id
+    end_day = applied_day + DAY * (1 + OUTCOME_DAYS)
+    today = now.astimezone(zone).date()
+    since = await store.list_campaign_days(
+        connection, campaign_id, applied_day + DAY, min(end_day, today), draft.offer_micros
+    )
+    before = await store.list_campaign_days(
+        connection, campaign_id, applied_day - OUTCOME_DAYS * DAY, applied_day
+    )
+    observed, previous = count_days(since), count_days(before)
+    effect, effect_interval = compare_counts(observed, previous)
+    return Outcome(
+        history_id=_history_id(recommendation.recommendation_id),
+        campaign_id=campaign_id,
+        source=OutcomeSource.RECOMMENDATION,
+        source_id=recommendation.recommendation_id,
+        type=draft.type,
+        choice=draft.choice,
+        previous_offer_micros=draft.previous_offer_micros,
+        offer_micros=draft.offer_micros,
+        predicted_rate=draft.predicted_rate,
+        predicted_interval=draft.predicted_interval,
+        expected_effect=draft.effect,
+        observed_views=observed.views,
+        observed_conversions=observed.conversions,
+        observed_interval=observed.interval,
+        previous_views=previous.views,
+        previous_conversions=previous.conversions,
+        effect=effect,
+        effect_interval=effect_interval,
+        applied_at=applied_at,
+        measured_at=now,
+        window_ends_at=datetime.combine(end_day, time(), tzinfo=zone),
+        is_final=today >= end_day,
+    )
+
+
+async def _measure_test(connection: Connection, test: EndedTest, now: datetime, zone: ZoneInfo) -> Outcome:
+    """Count the whole campaigns while the test ran; the lift is the test's own, of its users."""
+    days = test.started_at.astimezone(zone).date(), test.ended_at.astimezone(zone).date() + DAY
+    observed = count_days(await store.list_campaign_days(connection, test.campaign_id, *days))
+    control = count_days(await store.list_campaign_days(connection, test.control_campaign_id, *days))
+    lower, upper = test.relative_lift_lower, test.relative_lift_upper
+    return Outcome(
+        history_id=_history_id(f"{test.test_id}/{test.group_name}"),
+        campaign_id=test.campaign_id,
+        source=OutcomeSource.AB_TEST,
+        source_id=test.test_id,
+        type=RecommendationType.OFFER_AMOUNT,
+        choice=test.group_name,
+        previous_offer_micros=await store.fetch_sent_offer(connection, test.control_campaign_id, *days),
+        offer_micros=await store.fetch_sent_offer(connection, test.campaign_id, *days),
+        predicted_rate=None,
+        predicted_interval=None,
+        expected_effect=None,
+        observed_views=observed.views,
+        observed_conversions=observed.conversions,
+        observed_interval=observed.interval,
+        previous_views=control.views,
+        previous_conversions=control.conversions,
+        effect=test.relative_lift,
+        effect_interval=None if lower is None or upper is None else Interval(lower=lower, upper=upper),
+        applied_at=test.started_at,
+        measured_at=max(now, test.started_at),
+        window_ends_at=test.ended_at,
+        is_final=True,
+    )
+
+
+def _history_id(source: str) -> str:
+    """Return the id of a source's outcome: the same however often it is measured."""
+    return str(uuid5(NAMESPACE_URL, f"offer-outcome:{source}"))

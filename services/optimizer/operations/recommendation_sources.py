@@ -1,0 +1,99 @@
+"""What each type of recommendation is made from: a draft, or why there is none."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from services.common.database import Database
+from services.common.errors import FailedPreconditionError, UnavailableError
+from services.optimizer.domain.campaigns import Campaign
+from services.optimizer.domain.channels import choose_channel
+from services.optimizer.domain.objectives import Objective
+from services.optimizer.domain.offer_answer import OfferAnswer
+from services.optimizer.domain.recommendation_drafts import (
+    draft_channel,
+    draft_offer,
+    draft_segment,
+    draft_timing,
+)
+from services.optimizer.domain.recommendations import Draft, RecommendationType, Withheld
+from services.optimizer.domain.timing import choose_timing
+from services.optimizer.operations.days import Days
+from services.optimizer.operations.offers import OfferOperations
+from services.optimizer.operations.segments import SegmentOperations
+from services.optimizer.store import campaign_context
+
+REACHED_DAYS: Final = 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The campaign that is asked about, and the reporting day and zone it is asked on."""
+
+    campaign: Campaign
+    today: date
+    zone: ZoneInfo
+
+    @property
+    def campaign_type(self) -> int:
+        """The campaign's type; raises FailedPreconditionError (CAMPAIGN_TYPE_UNKNOWN) without one."""
+        if self.campaign.campaign_type is None:
+            raise FailedPreconditionError(
+                "the catalog does not say what type the campaign is of; upsert it with its campaign_type",
+                reason="CAMPAIGN_TYPE_UNKNOWN",
+            )
+        return self.campaign.campaign_type
+
+
+class RecommendationSources:
+    """Makes drafts: of offers' answer, the users' hours, segments, and channels of like campaigns."""
+
+    def __init__(self, database: Database, *, offers: OfferOperations, segments: SegmentOperations) -> None:
+        self._database = database
+        self._offers = offers
+        self._segments = segments
+
+    async def draft(self, kind: RecommendationType, asked: Asked) -> Draft | Withheld:
+        """Return what to recommend of a type; what cannot be said now is withheld with its reason."""
+        try:
+            match kind:
+                case RecommendationType.OFFER_AMOUNT:
+                    return draft_offer(await self._ask_offer(asked.campaign.campaign_id))
+                case RecommendationType.TIMING:
+                    return await self._draft_timing(asked)
+                case RecommendationType.SEGMENT:
+                    return draft_segment(await self._segments.rank(asked.campaign.campaign_id))
+                case RecommendationType.CHANNEL:
+                    return await self._draft_channel(asked)
+        except (FailedPreconditionError, UnavailableError) as error:
+            return Withheld(type=kind, reason=error.reason, message=error.message)
+
+    async def _ask_offer(self, campaign_id: str) -> OfferAnswer:
+        """Return the best offer by profit, or where revenue is unknown by conversion rate."""
+        try:
+            return await self._offers.optimize_offer(campaign_id, Objective.PROFIT)
+        except FailedPreconditionError as error:
+            if error.reason != "REVENUE_UNKNOWN":
+                raise
+        return await self._offers.optimize_offer(campaign_id, Objective.CONVERSION_RATE)
+
+    async def _draft_timing(self, asked: Asked) -> Draft | Withheld:
+        today = datetime.combine(asked.today, time(), tzinfo=asked.zone)
+        async with self._database.transaction(readonly=True) as connection:
+            reached = await campaign_context.list_reached_users(
+                connection,
+                asked.campaign.campaign_id,
+                asked.campaign_type,
+                today - timedelta(days=REACHED_DAYS),
+                today,
+            )
+        return draft_timing(None if reached is None else choose_timing(reached))
+
+    async def _draft_channel(self, asked: Asked) -> Draft | Withheld:
+        async with self._database.transaction(readonly=True) as connection:
+            channel = await campaign_context.fetch_campaign_channel(connection, asked.campaign.campaign_id)
+            sums = await campaign_context.list_channel_sums(
+                connection, asked.campaign_type, *Days(today=asked.today).window
+            )
+        return draft_channel(None if channel is None else choose_channel(sums, channel))

@@ -1,0 +1,76 @@
+-- What is recommended for campaigns, and what was decided about it.
+
+-- name: lock_recommendations :exec
+-- Makes a campaign's recommendations this transaction's to change.
+select pg_advisory_xact_lock(hashtextextended('optimizer.recommendations.' || $1::text, 0));
+
+-- name: list_current_optimizations :many
+-- A campaign's recommendations that wait to be decided or applied.
+select
+    optimization_id, campaign_id, optimization_type, status, recommendation, inputs_key, created_at, expires_at,
+    decided_at, applied_at
+from campaign_optimizations
+where campaign_id = $1 and status in ('open', 'accepted');
+
+-- name: list_closed_optimizations :many
+-- Of each type the latest recommendation of a campaign that was dismissed or applied and would stand at $2.
+select distinct on (optimization_type)
+    optimization_id, campaign_id, optimization_type, status, recommendation, inputs_key, created_at, expires_at,
+    decided_at, applied_at
+from campaign_optimizations
+where campaign_id = $1 and status in ('dismissed', 'applied') and expires_at > $2
+order by optimization_type, decided_at desc;
+
+-- name: lock_optimization :one
+-- A recommendation, this transaction's to change.
+select
+    optimization_id, campaign_id, optimization_type, status, recommendation, inputs_key, created_at, expires_at,
+    decided_at, applied_at
+from campaign_optimizations
+where optimization_id = $1::uuid
+for update;
+
+-- name: insert_optimization :exec
+-- Keeps a new recommendation.
+insert into campaign_optimizations (
+    optimization_id, campaign_id, optimization_type, status, recommendation, evidence, expected_improvement,
+    confidence, model_name, model_version, created_at, expires_at, inputs_key, choice, refreshed_at
+)
+values ($1::uuid, $2, $3, $4, $5::jsonb, $6::jsonb, $7, $8, $9, $10, $11, $12, $13, $14, $11);
+
+-- name: refresh_optimization :exec
+-- Gives an open recommendation that says the same its new figures.
+update campaign_optimizations
+set recommendation = $2::jsonb, evidence = $3::jsonb, expected_improvement = $4, confidence = $5, model_name = $6,
+    model_version = $7, expires_at = $8, inputs_key = $9, refreshed_at = $10
+where optimization_id = $1::uuid;
+
+-- name: update_optimization_status :exec
+-- Changes where a recommendation stands.
+update campaign_optimizations
+set status = $2, decided_at = $3, applied_at = $4
+where optimization_id = $1::uuid;
+
+-- name: insert_optimization_decision :exec
+-- Adds what was done with a recommendation; needs lock_optimization or lock_recommendations.
+insert into campaign_optimization_decisions (
+    optimization_id, decision_number, action, actor, comment, decided_at
+)
+select $1::uuid, coalesce(max(decision_number), 0) + 1, $2, $3, $4, $5
+from campaign_optimization_decisions
+where optimization_id = $1::uuid;
+
+-- name: list_optimization_decisions :many
+-- What was done with a recommendation, the oldest first.
+select action, actor, comment, decided_at
+from campaign_optimization_decisions
+where optimization_id = $1::uuid
+order by decision_number;
+
+-- name: list_expired_optimizations :many
+-- At most $2 recommendations that nobody decided or applied by $1.
+select optimization_id
+from campaign_optimizations
+where status in ('open', 'accepted') and expires_at <= $1
+order by expires_at
+limit $2;
