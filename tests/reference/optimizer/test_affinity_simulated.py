@@ -1,0 +1,101 @@
+"""Users' merchants in a simulated world whose habits are known (examples/simulated_world/README.md).
+
+The seed was not used in development. What a user visits is drawn from `preferences`, so the true
+probability of a visit within seven days is 1 - exp(-7 x purchases per day x preference). Counts of
+purchases are the baseline, popularity another; counts that mix in redemptions follow who was sent what, and
+are worse.
+"""
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from examples.simulated_world.evaluate.merchants import popular_merchants, score_merchants
+from examples.simulated_world.truth import Truth
+from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
+from services.optimizer.domain.affinity_answer import gather_for
+from services.optimizer.domain.affinity_contacts import FloatArray, total_by
+from services.optimizer.domain.affinity_model import HORIZON_DAYS, score_users
+from tests.affinity_world import AffinityWorld, read_world
+
+SEED = 90_210
+END = date(2026, 11, 19)
+
+
+@pytest.fixture(scope="module")
+def market() -> AffinityWorld:
+    return read_world(SEED, END)
+
+
+@pytest.fixture(scope="module")
+def fitted(market: AffinityWorld) -> Fitted:
+    return fit_affinity(
+        market.contacts, market.merchants, version=1, today=market.today, user_count=market.user_count
+    )
+
+
+@pytest.fixture(scope="module")
+def scores(market: AffinityWorld, fitted: Fitted) -> FloatArray:
+    """(users, merchants)."""
+    evidence = gather_for(fitted.model, market.contacts, market.today + 1, market.user_count)
+    scored = score_users(fitted.model, evidence)
+    dense = np.zeros(market.user_count * len(market.merchants))
+    dense[scored.pairs.key] = scored.probability
+    return dense.reshape(market.user_count, -1)
+
+
+def recall(scores: FloatArray, truth: Truth) -> float:
+    first = np.argsort(-scores, axis=1, kind="stable")[:, :3] + 1
+    return score_merchants(first.tolist(), range(len(scores)), truth)
+
+
+def visits(market: AffinityWorld, kinds: tuple[int, ...]) -> FloatArray:
+    contacts = market.contacts
+    key = contacts.user * len(market.merchants) + contacts.merchant
+    counted = np.isin(contacts.kind, kinds).astype(np.float64)
+    return total_by(key, counted, market.user_count * len(market.merchants)).reshape(market.user_count, -1)
+
+
+def test_preferred_merchants_are_found(market: AffinityWorld, fitted: Fitted, scores: FloatArray) -> None:
+    truth = Truth.of(market.world)
+    everyone = range(market.user_count)
+    popular = score_merchants([popular_merchants(market.world.users)] * market.user_count, everyone, truth)
+    reached = recall(scores, truth)
+    assert fitted.report.is_better
+    assert reached >= 0.92
+    assert reached > recall(visits(market, (0,)), truth)
+    assert recall(visits(market, (0, 1)), truth) < reached - 0.03
+    assert popular < 0.2
+
+
+def test_scores_are_probabilities(market: AffinityWorld, scores: FloatArray) -> None:
+    """In every band of scores, the mean true probability is the mean score, within a few hundredths."""
+    users = market.world.users
+    truth = -np.expm1(-HORIZON_DAYS * users.purchases_per_day[:, np.newaxis] * users.preferences)
+    assert scores.min() >= 0
+    assert scores.max() <= 1
+    assert scores.mean() == pytest.approx(truth.mean(), rel=0.06)
+    for lower, upper in ((0.0, 0.02), (0.02, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 1.0)):
+        inside = (scores >= lower) & (scores < upper)
+        assert inside.sum() > 200
+        assert scores[inside].mean() == pytest.approx(truth[inside].mean(), abs=0.05)
+
+
+def test_bands_hold_what_the_held_out_week_brought(fitted: Fitted) -> None:
+    bands = fitted.model.bands
+    assert len(bands) == 12
+    assert all(band.lower < band.visited_share < band.upper for band in bands)
+    near = [band.lower - 0.02 <= band.mean_score <= band.upper + 0.02 for band in bands]
+    assert sum(near) >= 11
+    assert fitted.report.calibration_error < 0.01
+
+
+def test_merchants_never_visited_are_told_apart(market: AffinityWorld, scores: FloatArray) -> None:
+    """Among a user's merchants without a visit, those that the user truly likes more score higher."""
+    users = market.world.users
+    never = (visits(market, (0,)) == 0) & (users.preferences > 0)
+    better = scores[never] > np.median(scores[never])
+    assert users.preferences[never][better].mean() > 1.15 * users.preferences[never][~better].mean()
+    elsewhere = users.preferences == 0
+    assert scores[elsewhere].mean() < 0.001
