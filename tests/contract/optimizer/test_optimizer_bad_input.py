@@ -8,13 +8,19 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import (
+    models_pb2,
     offers_pb2,
     operations_service_pb2,
     optimizer_service_pb2,  # noqa: F401 (it fills the pool of descriptors)
+    outcomes_pb2,
+    policies_pb2,
     prediction_pb2,
+    recommendations_pb2,
+    segments_pb2,
     training_pb2,
 )
 from gen.campaigns.type.v1 import campaign_pb2
@@ -34,13 +40,58 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 RPCS = {rpc.name: rpc for rpc in list_rpcs("campaigns.optimizer.v1.")}
 FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
 CAMPAIGN = "campaign-1"
+NO_RECOMMENDATION = "7d1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d"
+APPLIED = Timestamp(seconds=1_795_000_000)
 FIT: dict[str, Message] = {
     "OptimizerService.OptimizeOffer": offers_pb2.OptimizeOfferRequest(campaign_id=CAMPAIGN),
     "OptimizerService.PredictCampaign": prediction_pb2.PredictCampaignRequest(
         campaign_type=FLASH_SALE, merchant_id=2, offer_amount=15.0, impressions=1_000
     ),
-    "OptimizerService.TrainModel": training_pb2.TrainModelRequest(),
+    "OptimizerService.CancelTraining": training_pb2.CancelTrainingRequest(
+        training_id="1f1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d", actor="anna", comment="not now"
+    ),
+    "OptimizerService.GetModel": models_pb2.GetModelRequest(version=1),
+    "OptimizerService.GetModelDrift": models_pb2.GetModelDriftRequest(),
+    "OptimizerService.ListModels": models_pb2.ListModelsRequest(limit=2, statuses=["live"]),
+    "OptimizerService.ListTrainings": training_pb2.ListTrainingsRequest(limit=2),
+    "OptimizerService.RollbackModel": models_pb2.RollbackModelRequest(
+        version=1, actor="anna", comment="slow"
+    ),
+    "OptimizerService.TrainModel": training_pb2.TrainModelRequest(actor="anna", comment="new prices"),
     "OptimizerService.TrainModelWithProgress": training_pb2.TrainModelWithProgressRequest(),
+    "OptimizerService.GetSegmentRecommendations": segments_pb2.GetSegmentRecommendationsRequest(
+        campaign_id=CAMPAIGN
+    ),
+    "OptimizerService.GetOptimizationRecommendations": (
+        recommendations_pb2.GetOptimizationRecommendationsRequest(campaign_id=CAMPAIGN)
+    ),
+    "OptimizerService.AcceptRecommendation": recommendations_pb2.AcceptRecommendationRequest(
+        recommendation_id=NO_RECOMMENDATION, actor="anna", comment="let us"
+    ),
+    "OptimizerService.DismissRecommendation": recommendations_pb2.DismissRecommendationRequest(
+        recommendation_id=NO_RECOMMENDATION, actor="anna", comment="not now"
+    ),
+    "OptimizerService.MarkRecommendationApplied": recommendations_pb2.MarkRecommendationAppliedRequest(
+        recommendation_id=NO_RECOMMENDATION, actor="anna", apply_time=APPLIED
+    ),
+    "OptimizerService.ListOfferOutcomes": outcomes_pb2.ListOfferOutcomesRequest(
+        campaign_id=CAMPAIGN, page_size=5
+    ),
+    "OptimizerService.EvaluateOfferPolicy": policies_pb2.EvaluateOfferPolicyRequest(
+        campaign_ids=[CAMPAIGN],
+        rules=[
+            policies_pb2.OfferPolicyRule(
+                segment_name="loyal", choices=[policies_pb2.OfferChoice(offer_amount=10, probability=1)]
+            ),
+            policies_pb2.OfferPolicyRule(
+                choices=[policies_pb2.OfferChoice(offer_amount=offer, probability=0.5) for offer in (10, 20)]
+            ),
+        ],
+        objective="profit",
+        start_date="2026-10-01",
+        end_date="2026-10-31",
+        minimum_overlap=0.5,
+    ),
     "OptimizerOperationsService.ListJobs": operations_service_pb2.ListJobsRequest(),
     "OptimizerOperationsService.RunJob": operations_service_pb2.RunJobRequest(job_name="retrain_model"),
 }
