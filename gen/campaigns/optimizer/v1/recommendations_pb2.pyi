@@ -71,7 +71,9 @@ class OptimizationRecommendation(_message.Message):
     recommendation: _builtins.str
     """What to do, for a person."""
     expected_effect: _builtins.float
-    """What effect_metric gains, relative to today's, a fraction. Unset where it cannot be said."""
+    """What effect_metric gains, relative to today's, a fraction; for `uplift` the absolute gain over the control. Unset
+    where it cannot be said.
+    """
     confidence: _builtins.float
     """Probability that the change is better than no change, 0 to 1. Unset where it cannot be said."""
     confidence_method: _builtins.str
@@ -85,15 +87,17 @@ class OptimizationRecommendation(_message.Message):
     otherwise now).
     """
     choice: _builtins.str
-    """What to change to, for programs: an amount as `12.5`, an hour as `19`, a segment's name, or a channel as
-    `CHANNEL_EMAIL`.
+    """What to change to, for programs: an amount as `12.5`, an hour as `19` or `own_best_hour` (each user's, as
+    OptimizeSendTime answers it), a segment's name, or a channel as `CHANNEL_EMAIL`.
     """
     effect_metric: _builtins.str
-    """What expected_effect is of: `profit_per_view`, `conversion_rate` (conversions / views), or
-    `conversions_per_impression`.
+    """What expected_effect is of: `profit_per_view`, `conversion_rate` (conversions / views),
+    `conversions_per_impression`, or `uplift` (converting users / users, against a control).
     """
     evidence_kind: _builtins.str
-    """What the evidence is worth: `observational` (past choices were not random) or `randomised`."""
+    """What the evidence is worth: `observational` (past choices were not random), `mixed` (corrected by choices that were
+    drawn at random) or `randomised`.
+    """
     model_version: _builtins.int
     """The version of the model behind it. Unset where none is."""
     @_builtins.property
