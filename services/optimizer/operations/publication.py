@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from services.common.database import Connection
@@ -29,6 +29,7 @@ class Publication:
     ) -> None:
         """Have the model server serve `version` beside the one that is live, then exchange them.
 
+        The one that was live before that is served too: a request that began under it may not have asked yet.
         The exchange becomes visible when the caller's transaction commits. Where the server does not take the
         version, it is told again to serve what it served before.
 
@@ -38,9 +39,11 @@ class Publication:
         """
         await lock_publication(connection)
         live = await store.fetch_live_version(connection)
+        before = await store.fetch_last_retired_version(connection)
         async with self._restoring_config():
             async with _writing():
-                served = [version, *([] if live is None else [live])]
+                known = [version, live, before]
+                served = [each for each in known if each is not None]
                 await asyncio.to_thread(self._repository.write_config, served)
             await self._models.load(CONVERSION_MODEL, version)
         now = self._now()
@@ -53,7 +56,8 @@ class Publication:
         try:
             yield
         except BaseException:
-            await asyncio.to_thread(self._repository.restore_config, before)
+            with suppress(OSError):  # then the caller hears of it already
+                await asyncio.to_thread(self._repository.restore_config, before)
             raise
 
 

@@ -90,6 +90,7 @@ class TrainingRecord:
                 await store_models.reject_interrupted_models(
                     connection, f"not published: {ending.message}", self._now()
                 )
+                await store.keep_training(connection, self.training_id, self._progress, self._now())
                 await store.end_training(connection, self.training_id, ending, self._now())
         except DomainError as lost:
             _log.warning("the end of a training cannot be kept", reason=lost.reason)

@@ -1,8 +1,8 @@
 """A trained model, made once per session by the real pipeline, for tests that only ask for offers."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,15 +32,24 @@ class Trained:
     world: SyntheticWorld
     model: TrainedModel
 
-    async def publish(self, database_url: str, repository: Path, version: int = 1) -> None:
-        """Put the model live, as a training would have."""
+    async def publish(
+        self,
+        database_url: str,
+        repository: Path,
+        version: int = 1,
+        status: ModelStatus = ModelStatus.LIVE,
+        trained_at: datetime = NOON - timedelta(hours=1),
+    ) -> None:
+        """Put the model live, or into another status, as a training would have."""
         folder = ModelRepository(repository, CONVERSION_MODEL)
         folder.write_version(version, self.model.model)
-        folder.write_config([version])
+        if status is ModelStatus.LIVE:
+            folder.write_config([version])
+        described = replace(self.describe(version), status=status, trained_at=trained_at)
         database = await Database.open(database_url, application_name="test")
         try:
             async with database.transaction() as connection:
-                await models.insert_model(connection, self.describe(version))
+                await models.insert_model(connection, described, self.model.report.reference)
         finally:
             await database.close()
 
@@ -57,6 +66,7 @@ class Trained:
             parity_error=self.model.parity_error,
             parameters=self.model.parameters,
             importances=self.model.importances,
+            calibration=self.model.report.calibration,
         )
 
 

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import (
     models_pb2,
+    offer_constraints_pb2,
     offers_pb2,
     operations_service_pb2,
     optimizer_service_pb2,  # noqa: F401 (it fills the pool of descriptors)
@@ -44,6 +45,12 @@ NO_RECOMMENDATION = "7d1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d"
 APPLIED = Timestamp(seconds=1_795_000_000)
 FIT: dict[str, Message] = {
     "OptimizerService.OptimizeOffer": offers_pb2.OptimizeOfferRequest(campaign_id=CAMPAIGN),
+    "OptimizerService.SetOfferConstraints": offer_constraints_pb2.SetOfferConstraintsRequest(
+        campaign_id=CAMPAIGN, maximum_offer=20.0, minimum_profit_margin=0.1, daily_budget=500.0, actor="ann"
+    ),
+    "OptimizerService.GetOfferConstraints": offer_constraints_pb2.GetOfferConstraintsRequest(
+        campaign_id=CAMPAIGN
+    ),
     "OptimizerService.PredictCampaign": prediction_pb2.PredictCampaignRequest(
         campaign_type=FLASH_SALE, merchant_id=2, offer_amount=15.0, impressions=1_000
     ),

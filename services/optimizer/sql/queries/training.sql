@@ -29,9 +29,11 @@ where training_id = $1 and state = 'running'
 returning cancel_requested_at, cancel_actor, cancel_comment;
 
 -- name: end_training :exec
--- Keep what came of a training that runs.
+-- Keep what came of a training that runs; one that made a version is done.
 update trainings
-set state = $2, ended_at = $3, model_name = $4, model_version = $5, reason = $6, message = $7
+set state = $2, ended_at = $3, model_name = $4, model_version = $5, reason = $6, message = $7,
+    stage = case when $5::bigint is null then stage else 'done' end,
+    progress = case when $5::bigint is null then progress else 1 end
 where training_id = $1 and state = 'running';
 
 -- name: cancel_training :exec

@@ -1,0 +1,248 @@
+"""The record of trainings through real stubs: what is kept, and stopping one from another replica."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import date, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+import grpc
+import pytest
+
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1 import training_pb2 as pb
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from services.common.errors import FailedPreconditionError, InternalError
+from services.common.wire import datetime_to_timestamp
+from services.optimizer.domain.model_version import ModelStatus
+from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.trainings import LOST_AFTER
+from services.optimizer.operations import training as training_operations
+from tests.contract.optimizer.conftest import Trained
+from tests.contract.optimizer.harness import (
+    NOON,
+    fetch_rows,
+    insert_world,
+    optimizer_settings,
+    refusal_of,
+    running_model_server,
+    running_optimizer,
+)
+
+UNKNOWN = "1f1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d"
+
+
+class Script:
+    """A trainer that does what a test says: a program per call."""
+
+    def __init__(self, *programs: Callable[["Script"], object]) -> None:
+        self.programs = list(programs)
+        self.begun = asyncio.Event()
+        self.stopped = False
+
+    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+        on_progress(TrainingProgress(stage="fit_forest", fraction=0.5))
+        self.begun.set()
+        program = self.programs.pop(0)
+        try:
+            outcome = program(self)
+            if asyncio.iscoroutine(outcome):
+                await outcome
+        except asyncio.CancelledError:
+            self.stopped = True
+            raise
+        raise InternalError("the training failed; nothing was published", reason="INTERNAL")
+
+
+async def forever(_: Script) -> None:
+    await asyncio.Event().wait()
+
+
+def refuse(_: Script) -> None:
+    raise FailedPreconditionError("too little data", reason="DATA_INSUFFICIENT")
+
+
+def fail(_: Script) -> None:
+    """Return; the trainer fails then."""
+
+
+def crash(_: Script) -> None:
+    raise ValueError("a secret")
+
+
+@asynccontextmanager
+async def replicas(
+    database: DatabaseAddresses, repository: Path, trainer: Script
+) -> AsyncIterator[tuple[OptimizerServiceStub, OptimizerServiceStub]]:
+    """Two replicas of the optimizer over one database; the second has no part in what the first runs."""
+    async with running_model_server(repository) as port:
+        settings = optimizer_settings(database.optimizer, repository, port)
+        ticks = count()
+
+        def clock() -> datetime:
+            return NOON + timedelta(milliseconds=next(ticks))
+
+        async with (
+            running_optimizer(settings, clock=clock, trainer=trainer) as one,
+            running_optimizer(settings, clock=clock, trainer=Script()) as other,
+        ):
+            yield one, other
+
+
+async def insert_running(database: DatabaseAddresses, heartbeat_at: datetime) -> None:
+    """Keep a training that another replica runs, or ran."""
+    await fetch_rows(
+        database.optimizer,
+        "insert into trainings (training_id, state, cause, actor, comment, end_day, stage, progress,"
+        " started_at, heartbeat_at)"
+        " values ($1, 'running', 'daily', '', '', '2026-11-20', 'fit_forest', 0.4, $2, $2)",
+        UNKNOWN,
+        heartbeat_at,
+    )
+
+
+async def the_training(stub: OptimizerServiceStub) -> pb.Training:
+    listed = await stub.ListTrainings(pb.ListTrainingsRequest())
+    return listed.trainings[0]
+
+
+async def failure(call: grpc.aio.UnaryUnaryCall[pb.TrainModelRequest, pb.TrainModelResponse]) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return f"{refusal_of(error.value).code} {refusal_of(error.value).reason}"
+
+
+async def test_a_training_is_stopped_from_another_replica(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    script = Script(forever, refuse)
+    async with replicas(database, tmp_path, script) as (one, other):
+        call = one.TrainModel(pb.TrainModelRequest(actor="anna", comment="new prices"))
+        await script.begun.wait()
+        running = await the_training(other)
+        busy = await failure(other.TrainModel(pb.TrainModelRequest()))
+        cancelled = await other.CancelTraining(
+            pb.CancelTrainingRequest(training_id=running.training_id, actor="ben", comment="wrong day")
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await call
+        again = await other.CancelTraining(pb.CancelTrainingRequest(training_id=running.training_id))
+        freed = await failure(one.TrainModel(pb.TrainModelRequest()))
+    assert UUID(running.training_id)
+    assert (running.state, running.cause, running.actor, running.comment) == (
+        "running",
+        "request",
+        "anna",
+        "new prices",
+    )
+    assert running.end_date == "2026-11-20"
+    assert not running.HasField("end_time")
+    assert busy == "ABORTED TRAINING_RUNNING"
+    assert script.stopped
+    assert cancelled.training.state == "cancelled"
+    assert cancelled.training.message == "the training was cancelled by ben: wrong day"
+    assert cancelled.training.stage == "fit_forest"
+    assert cancelled.training.HasField("cancel_request_time")
+    assert refusal_of(told.value).reason == "TRAINING_CANCELLED"
+    assert again.training == cancelled.training
+    assert freed == "FAILED_PRECONDITION DATA_INSUFFICIENT"
+
+
+async def test_every_ending_is_kept_and_listed_by_page(database: DatabaseAddresses, tmp_path: Path) -> None:
+    script = Script(refuse, fail, crash, forever)
+    async with replicas(database, tmp_path, script) as (one, other):
+        for _ in range(3):
+            await failure(one.TrainModel(pb.TrainModelRequest()))
+        script.begun.clear()
+        leaving = one.TrainModel(pb.TrainModelRequest(as_of=datetime_to_timestamp(NOON - timedelta(days=3))))
+        await script.begun.wait()
+        leaving.cancel()
+        async with asyncio.timeout(10):
+            while (await the_training(other)).state == "running":
+                await asyncio.sleep(0.02)
+        first = await other.ListTrainings(pb.ListTrainingsRequest(limit=3))
+        rest = await other.ListTrainings(pb.ListTrainingsRequest(page_token=first.next_page_token))
+    listed = [*first.trainings, *rest.trainings]
+    assert [(each.state, each.reason) for each in listed[:1]] == [("cancelled", "")]
+    assert listed[0].end_date == "2026-11-17"
+    assert listed[0].message == "who asked for it left before it ended"
+    assert {(each.state, each.reason, each.message) for each in listed[1:]} == {
+        ("refused", "DATA_INSUFFICIENT", "too little data"),
+        ("failed", "INTERNAL", "the training failed; nothing was published"),
+        ("failed", "INTERNAL", "the training failed by a defect"),
+    }
+    assert rest.next_page_token == ""
+
+
+async def test_a_training_whose_replica_is_gone_is_interrupted_and_then_failed(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    script = Script(refuse)
+    lost = NOON - LOST_AFTER - timedelta(seconds=1)
+    await insert_running(database, lost)
+    async with replicas(database, tmp_path, script) as (one, other):
+        interrupted = await the_training(other)
+        stopped = await other.CancelTraining(pb.CancelTrainingRequest(training_id=UNKNOWN))
+        await failure(one.TrainModel(pb.TrainModelRequest()))
+        listed = await other.ListTrainings(pb.ListTrainingsRequest())
+    assert (interrupted.state, interrupted.progress) == ("interrupted", 0.4)
+    assert stopped.training.state == "interrupted"
+    assert [(each.state, each.message) for each in listed.trainings] == [
+        ("refused", "too little data"),
+        ("failed", "whatever ran it is gone"),
+    ]
+
+
+async def test_a_training_that_does_not_stop_is_answered_as_it_is(
+    database: DatabaseAddresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_operations, "CANCEL_SECONDS", 0.2)
+    await insert_running(database, NOON)
+    async with replicas(database, tmp_path, Script()) as (one, _):
+        answer = await one.CancelTraining(pb.CancelTrainingRequest(training_id=UNKNOWN))
+    assert answer.training.state == "running"
+    assert answer.training.HasField("cancel_request_time")
+
+
+async def test_what_is_no_training(database: DatabaseAddresses, tmp_path: Path) -> None:
+    async with replicas(database, tmp_path, Script()) as (one, _):
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await one.CancelTraining(pb.CancelTrainingRequest(training_id=UNKNOWN))
+        with pytest.raises(grpc.aio.AioRpcError) as no_id:
+            await one.CancelTraining(pb.CancelTrainingRequest(training_id="seven"))
+        with pytest.raises(grpc.aio.AioRpcError) as no_token:
+            await one.ListTrainings(pb.ListTrainingsRequest(page_token="bm90aGluZw"))
+    assert (refusal_of(unknown.value).code, refusal_of(unknown.value).reason) == (
+        "NOT_FOUND",
+        "TRAINING_UNKNOWN",
+    )
+    assert refusal_of(no_id.value).fields == ("training_id",)
+    assert refusal_of(no_token.value).fields == ("page_token",)
+
+
+async def test_a_version_that_another_one_overtook_is_not_published(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    """While it was trained another version went live: it was compared with one that is live no more."""
+
+    class Overtaken:
+        async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+            await trained.publish(database.optimizer, tmp_path, 1)
+            await trained.publish(database.optimizer, tmp_path, 2, status=trained_status)
+            return 2
+
+    trained_status = ModelStatus.CANDIDATE
+    await insert_world(database.admin, trained.world.rows)
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(
+            optimizer_settings(database.optimizer, tmp_path, port), trainer=Overtaken()
+        ) as stub,
+    ):
+        answer = await stub.TrainModel(pb.TrainModelRequest())
+        kept = await the_training(stub)
+    assert (answer.status, answer.version) == ("rejected", 2)
+    assert "another version went live while it was trained" in answer.reason
+    assert (kept.state, kept.version, kept.training_id) == ("rejected", 2, answer.training_id)
