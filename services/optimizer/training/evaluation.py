@@ -136,15 +136,16 @@ def predict_anchored(
         encoding=model.encoding,
     )
     effect = _response_effect(table, model.response)
-    gap = logit(model.predictor.predict(features)) - effect[seen] - model.lean[seen]
+    level = logit(model.predictor.predict(features)) if len(features) else np.zeros(0)
+    gap = level - effect[seen] - model.lean[seen]
     weights = table.views[seen].astype(np.float64)
     views = np.bincount(target, weights=weights, minlength=len(rows))
-    level = np.bincount(target, weights=weights * gap, minlength=len(rows)) / np.maximum(views, 1.0)
+    mean_gap = np.bincount(target, weights=weights * gap, minlength=len(rows)) / np.maximum(views, 1.0)
     offers_and_days = np.bincount(target, minlength=len(rows))
     anchored = views > 0
     return AnchoredPredictions(
         rows=rows[anchored],
-        rates=logistic(level + effect[rows])[anchored],
+        rates=logistic(mean_gap + effect[rows])[anchored],
         daily_views=views[anchored] / offers_and_days[anchored],
     )
 

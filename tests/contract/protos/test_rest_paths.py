@@ -131,6 +131,8 @@ OPTIMIZER = {
     "RollbackModel": [("POST", "/api/optimize/models/rollback")],
     "GetModelDrift": [("GET", "/api/optimize/drift")],
     "OptimizeOffer": [("GET", "/api/optimize/offer/{campaign_id}"), ("GET", "/api/optimize/offer")],
+    "SetOfferConstraints": [("POST", "/api/optimize/offer-constraints")],
+    "GetOfferConstraints": [("GET", "/api/optimize/offer-constraints")],
     "PredictCampaign": [("GET", "/api/optimize/predict")],
     "OptimizeSendTime": [("GET", "/api/optimize/send-time/{user_id}")],
     "GetMerchantAffinity": [("GET", "/api/optimize/affinity/{user_id}")],
@@ -332,7 +334,7 @@ def test_only_rpcs_that_rest_has_as_get_may_be_sent_twice(rpc: object) -> None:
     once = (
         *("Ingest", "Import", "Upsert", "Create", "Delete", "Run", "Analyze", "End", "Train", "Update"),
         *("Start", "Pause", "Resume", "Archive", "AssignUsers", "Record", "Simulate"),
-        *("Accept", "Dismiss", "Mark", "Evaluate", "Cancel", "Rollback"),
+        *("Accept", "Dismiss", "Mark", "Evaluate", "Cancel", "Rollback", "Set"),
     )
     streams = ("Watch", "Reconcile", "Export")
     path = getattr(rpc, "path", "")

@@ -1,0 +1,158 @@
+"""What offers must keep, set and kept through a real stub; the limit that decides is named."""
+
+from collections.abc import Awaitable
+
+import grpc
+import pytest
+
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1.offer_constraints_pb2 import GetOfferConstraintsRequest as Get
+from gen.campaigns.optimizer.v1.offer_constraints_pb2 import OfferConstraints
+from gen.campaigns.optimizer.v1.offer_constraints_pb2 import SetOfferConstraintsRequest as Set
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest as Ask
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from gen.campaigns.type.v1 import campaign_pb2
+from services.common.wire import datetime_to_timestamp
+from tests.contract.optimizer.conftest import Trained
+from tests.contract.optimizer.harness import NOON, Refusal, fetch_rows, refusal_of, refused_offer
+from tests.unit.optimizer.synthetic import MEAN_REVENUE
+
+CAMPAIGN = "campaign-1"
+
+
+async def refused(call: Awaitable[object]) -> Refusal:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return refusal_of(error.value)
+
+
+async def test_limits_are_kept_replaced_and_told_with_the_merchants(
+    stub: OptimizerServiceStub, trained: Trained, database: DatabaseAddresses
+) -> None:
+    merchant = trained.world.merchant_ids[1]
+    nothing = await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))
+    assert nothing.constraints == OfferConstraints(campaign_id=CAMPAIGN)
+    assert nothing.merchant_constraints == OfferConstraints(merchant_id=merchant)
+
+    first = Set(campaign_id=CAMPAIGN, maximum_offer=12.5, daily_budget=90.0, actor="ann", comment="spring")
+    await stub.SetOfferConstraints(first)
+    second = Set(campaign_id=CAMPAIGN, minimum_profit_margin=0.25, actor="ben")
+    kept = (await stub.SetOfferConstraints(second)).constraints
+    await stub.SetOfferConstraints(Set(merchant_id=merchant, maximum_offer=20.0))
+    told = await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))
+    of_merchant = await stub.GetOfferConstraints(Get(merchant_id=merchant))
+
+    assert kept == OfferConstraints(
+        campaign_id=CAMPAIGN,
+        minimum_profit_margin=0.25,
+        actor="ben",
+        update_time=datetime_to_timestamp(NOON),
+    )
+    assert told.constraints == kept
+    assert told.merchant_constraints.maximum_offer == 20.0
+    assert of_merchant.constraints == told.merchant_constraints
+    assert not of_merchant.HasField("merchant_constraints")
+    rows = await fetch_rows(database.reporting, "select scope, scope_id from offer_constraints order by 1")
+    assert [tuple(row) for row in rows] == [("campaign", CAMPAIGN), ("merchant", str(merchant))]
+
+
+async def test_the_limit_that_decides_is_named(stub: OptimizerServiceStub, trained: Trained) -> None:
+    free = await stub.OptimizeOffer(Ask(campaign_id=CAMPAIGN))
+    cap = free.offer_amount - 2.0
+    await stub.SetOfferConstraints(Set(merchant_id=trained.world.merchant_ids[1], maximum_offer=cap))
+    await stub.SetOfferConstraints(Set(campaign_id=CAMPAIGN, maximum_offer=25.0))
+    capped = await stub.OptimizeOffer(Ask(campaign_id=CAMPAIGN))
+
+    assert list(free.constraints) == []
+    assert free.unconstrained_offer_amount == free.offer_amount
+    assert capped.offer_amount == cap
+    assert capped.unconstrained_offer_amount == free.offer_amount
+    assert [
+        (check.constraint, check.source, check.limit, check.is_binding) for check in capped.constraints
+    ] == [
+        ("maximum_offer", "campaign", 25.0, False),
+        ("maximum_offer", "merchant", cap, True),
+    ]
+    assert any(f"maximum_offer of {cap:g} (merchant) decides" in warning for warning in capped.warnings)
+    for point in capped.response_curve:
+        assert list(point.broken_constraints) == (["maximum_offer"] if point.offer_amount > cap else [])
+
+
+async def test_a_margin_and_a_budget_are_kept_by_what_is_expected(
+    stub: OptimizerServiceStub, trained: Trained
+) -> None:
+    free = await stub.OptimizeOffer(Ask(campaign_id=CAMPAIGN, objective="conversion_rate"))
+    margin = await stub.OptimizeOffer(
+        Ask(campaign_id=CAMPAIGN, objective="conversion_rate", minimum_profit_margin=0.7)
+    )
+    assert margin.offer_amount == 0.3 * MEAN_REVENUE
+    assert margin.constraints[0].source == "request"
+
+    recent = [row for row in trained.world.rows if row[0] == CAMPAIGN][-28:]
+    views_a_day = sum(row[4] for row in recent) / 28
+    budget = await stub.OptimizeOffer(
+        Ask(campaign_id=CAMPAIGN, objective="conversion_rate", daily_budget=round(views_a_day * 2.0, 2))
+    )
+    for point in budget.response_curve:
+        cost = views_a_day * point.predicted_conversion_rate * point.offer_amount
+        assert ("daily_budget" in point.broken_constraints) == (cost > round(views_a_day * 2.0, 2))
+    assert budget.offer_amount < free.offer_amount
+    assert [check.is_binding for check in budget.constraints] == [True]
+
+
+async def test_where_nothing_is_left_the_refusal_names_the_limit(stub: OptimizerServiceStub) -> None:
+    refusal = await refused_offer(stub, Ask(campaign_id=CAMPAIGN, maximum_offer=4.0))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "OFFER_CONSTRAINED")
+    assert refusal.metadata == {"constraint": "maximum_offer", "source": "request"}
+    assert "maximum_offer 4 (request)" in refusal.message
+
+
+async def test_a_planned_campaign_keeps_its_merchants_limits(
+    stub: OptimizerServiceStub, trained: Trained
+) -> None:
+    merchant = trained.world.merchant_ids[1]
+    await stub.SetOfferConstraints(Set(merchant_id=merchant, maximum_offer=9.0))
+    planned = await stub.OptimizeOffer(
+        Ask(
+            campaign_type=campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE,
+            merchant_id=merchant,
+            objective="conversion_rate",
+        )
+    )
+    assert planned.offer_amount == 9.0
+    assert planned.constraints[0].source == "merchant"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason", "field"),
+    [
+        (Set(), "FIELD_REQUIRED", "campaign_id"),
+        (Set(campaign_id=CAMPAIGN, merchant_id=1), "FIELDS_CONFLICT", "merchant_id"),
+        (Set(merchant_id=1, daily_budget=5.0), "FIELDS_CONFLICT", "daily_budget"),
+        (Set(campaign_id=CAMPAIGN, maximum_offer=0.0), "MONEY_OUT_OF_RANGE", "maximum_offer"),
+        (
+            Set(campaign_id=CAMPAIGN, minimum_profit_margin=1.01),
+            "VALUE_OUT_OF_RANGE",
+            "minimum_profit_margin",
+        ),
+        (
+            Set(campaign_id=CAMPAIGN, minimum_profit_margin=float("nan")),
+            "VALUE_OUT_OF_RANGE",
+            "minimum_profit_margin",
+        ),
+        (Set(campaign_id=CAMPAIGN, actor="x" * 129), "TEXT_INVALID", "actor"),
+    ],
+)
+async def test_limits_that_make_no_sense_are_refused(
+    stub: OptimizerServiceStub, request_: Set, reason: str, field: str
+) -> None:
+    refusal = await refused(stub.SetOfferConstraints(request_))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", (field,))
+    assert refusal.reason == reason
+
+
+async def test_whose_limits_nobody_knows_is_not_found(stub: OptimizerServiceStub) -> None:
+    campaign = await refused(stub.SetOfferConstraints(Set(campaign_id="nobody", maximum_offer=9.0)))
+    merchant = await refused(stub.GetOfferConstraints(Get(merchant_id=987)))
+    assert (campaign.code, campaign.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
+    assert (merchant.code, merchant.reason) == ("NOT_FOUND", "MERCHANT_UNKNOWN")
