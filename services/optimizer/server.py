@@ -18,10 +18,14 @@ from services.common.grpc_client import open_channel
 from services.common.grpc_server import Service
 from services.common.job_operations import JobOperations
 from services.common.jobs import Job, JobRunner
+from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.domain.send_time import QuietHours
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
+from services.optimizer.operations.affinity import AffinityOperations
+from services.optimizer.operations.affinity_jobs import build_affinity_jobs
+from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.offer_constraints import OfferConstraintOperations
@@ -181,6 +185,14 @@ def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
             hour=settings.retraining_hour,
             retention=timedelta(days=settings.model_retention_days),
         ),
+        *build_affinity_jobs(
+            AffinityOperations(database, now=around.now),
+            AffinityProcess(
+                database_url=settings.database_url, timeout_seconds=settings.affinity_timeout_seconds
+            ),
+            fit_seconds=settings.affinity_fit_seconds,
+            refresh_seconds=settings.affinity_refresh_seconds,
+        ),
         build_outcomes_job(OutcomeKeeper(database, now=around.now), seconds=settings.outcomes_seconds),
         build_send_time_job(_send_time_operations(around, database), seconds=settings.send_times_seconds),
     ]
@@ -188,10 +200,15 @@ def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
 
 def _build_servicer(around: Surroundings, database: Database) -> OptimizerServicer:
     models, now = around.models, around.now
+    affinities = AffinityOperations(database, now=now)
     offers = OfferOperations(database, models=models, live=around.live, now=now)
     segments = SegmentOperations(database, now=now)
     sources = RecommendationSources(database, offers=offers, segments=segments)
     return OptimizerServicer(
+        affinity=affinities,
+        campaign_choice=CampaignChoiceOperations(
+            database, affinities=affinities, models=models, live=around.live, now=now
+        ),
         offer_constraints=OfferConstraintOperations(database, now=now),
         offers=offers,
         outcomes=OutcomeOperations(database),

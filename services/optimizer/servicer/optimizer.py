@@ -1,5 +1,7 @@
 """OptimizerService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
 
+from services.optimizer.operations.affinity import AffinityOperations
+from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.offer_constraints import OfferConstraintOperations
 from services.optimizer.operations.offer_outcomes import OutcomeOperations
@@ -10,6 +12,8 @@ from services.optimizer.operations.recommendations import RecommendationOperatio
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.operations.training import TrainingOperations
+from services.optimizer.servicer.affinity import AffinityMethods
+from services.optimizer.servicer.campaign_choice import CampaignChoiceMethods
 from services.optimizer.servicer.models import ModelMethods
 from services.optimizer.servicer.offer_constraints import OfferConstraintMethods
 from services.optimizer.servicer.offers import OfferMethods
@@ -22,6 +26,8 @@ from services.optimizer.servicer.training import TrainingMethods
 
 
 class OptimizerServicer(
+    AffinityMethods,
+    CampaignChoiceMethods,
     ModelMethods,
     OfferConstraintMethods,
     OfferMethods,
@@ -37,6 +43,8 @@ class OptimizerServicer(
     def __init__(
         self,
         *,
+        affinity: AffinityOperations,
+        campaign_choice: CampaignChoiceOperations,
         models: ModelOperations,
         offer_constraints: OfferConstraintOperations,
         offers: OfferOperations,
@@ -48,6 +56,8 @@ class OptimizerServicer(
         prediction: PredictionOperations,
         training: TrainingOperations,
     ) -> None:
+        self.affinity = affinity
+        self.campaign_choice = campaign_choice
         self.offer_constraints = offer_constraints
         self.models = models
         self.offers = offers
