@@ -17,27 +17,49 @@ from scipy.special import expit, softmax
 from services.optimizer.domain.send_time_counts import FloatArray
 
 NEWTON_STEPS: Final = 30
-NEWTON_TOLERANCE: Final = 1e-5
+NEWTON_TOLERANCE: Final = 1e-3
 LONGEST_STEP: Final = 2.0
 EM_STEPS: Final = 15
 PRIOR_USERS: Final = 50.0
 """As many users as the circular covariance counts for against the one that the data shows."""
 JITTER: Final = 1e-3
+ACTIVITY_FLOOR: Final = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Influence:
+    """How the relative activity a of a cell (1 where all are alike) moves the logit of an answer.
+
+    By `of_log` log(a + 0.05) + `of_share` a, neither below 0: nobody answers less when they are more active.
+    """
+
+    of_log: float
+    of_share: float
+
+    def logit_of(self, relative: FloatArray) -> FloatArray:
+        """The logit less its offset, at relative activities."""
+        return np.asarray(self.of_log * log_activity(relative) + self.of_share * relative, dtype=np.float64)
+
+    def slope_at(self, relative: FloatArray) -> FloatArray:
+        """The derivative of the logit by log a."""
+        return np.asarray(
+            (self.of_log / (relative + ACTIVITY_FLOOR) + self.of_share) * relative, dtype=np.float64
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
     """Deliveries and how they were answered, as further evidence of a user's activity.
 
-    A delivery in cell h is answered with probability logistic(offset_h + slope x_h): one that was never tried
-    (no deliveries) says nothing about its cell, whatever it did not bring. `deliveries` and `answered`
-    (users, types, cells); `offset` (types, cells).
+    A delivery in cell h is answered with probability logistic(offset_h + influence + level), the level being
+    the mean of x, of which acts say nothing: how ready a user is to answer at all. A cell without deliveries
+    is not a bad one. `deliveries` and `answered` (users, types, cells), `offset` (types, cells).
     """
 
     deliveries: FloatArray
     answered: FloatArray
     offset: FloatArray
-    slope: float
+    influence: Influence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +74,12 @@ class Posterior:
         """Standard deviation of each cell (users, cells)."""
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
 
+    @property
+    def relative_activity(self) -> FloatArray:
+        """Each cell's activity over the mean of all (users, cells): log-normal means, put to the mean 1."""
+        cells = self.mean.shape[1]
+        return np.asarray(cells * softmax(self.mean + self.deviation**2 / 2, axis=1), dtype=np.float64)
+
 
 def circular_covariance(cells: int, *, concentration: float, scale: float = 1.0) -> FloatArray:
     """Covariance that falls off as a von Mises density, and a tenth of it for each cell alone."""
@@ -62,15 +90,20 @@ def circular_covariance(cells: int, *, concentration: float, scale: float = 1.0)
 
 
 def posterior(
-    acts: FloatArray, mean: FloatArray, covariance: FloatArray, answers: Answers | None = None
+    acts: FloatArray,
+    mean: FloatArray,
+    covariance: FloatArray,
+    answers: Answers | None = None,
+    *,
+    start: FloatArray | None = None,
 ) -> Posterior:
     """Laplace's approximation of users' activity given their acts and answers.
 
-    Newton's method on the log posterior, all users at once; it is concave, so there is one mode. `acts` and
-    the prior `mean` (users, cells), `covariance` (cells, cells).
+    Newton's method on the log posterior, all users at once. `acts` and the prior `mean` (users, cells),
+    `covariance` (cells, cells); `start` (users, cells) is where to begin, by default at the prior mean.
     """
     precision = np.linalg.inv(covariance)
-    mode = mean.copy()
+    mode = mean if start is None else start
     for _ in range(NEWTON_STEPS):
         gradient, curvature = _derivatives(acts, mode, answers)
         gradient -= (mode - mean) @ precision
@@ -85,19 +118,38 @@ def posterior(
 
 def _derivatives(acts: FloatArray, x: FloatArray, answers: Answers | None) -> tuple[FloatArray, FloatArray]:
     """Gradient (users, cells) and negative Hessian (users, cells, cells) of the log likelihood."""
-    total = acts.sum(axis=1)
+    total = acts.sum(axis=1)[:, np.newaxis]
     share = softmax(x, axis=1)
-    gradient = acts - total[:, np.newaxis] * share
-    diagonal = total[:, np.newaxis] * share
-    if answers is not None:
-        rate = expit(answers.offset + answers.slope * x[:, np.newaxis, :])
-        expected = answers.deliveries * rate
-        gradient = gradient + answers.slope * (answers.answered - expected).sum(axis=1)
-        diagonal = diagonal + answers.slope**2 * (expected * (1.0 - rate)).sum(axis=1)
-    curvature = -(total[:, np.newaxis] * share)[:, :, np.newaxis] * share[:, np.newaxis, :]
+    gradient = acts - total * share
+    curvature = -(total * share)[:, :, np.newaxis] * share[:, np.newaxis, :]
     cells = np.arange(acts.shape[1])
-    curvature[:, cells, cells] += diagonal
+    curvature[:, cells, cells] += total * share
+    if answers is not None:
+        of_answers, of_curvature = _answer_derivatives(answers, x, share)
+        gradient, curvature = gradient + of_answers, curvature + of_curvature
     return gradient, curvature
+
+
+def _answer_derivatives(answers: Answers, x: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What answers add to the gradient and, by Gauss and Newton, to the negative Hessian.
+
+    With p the shares of n cells, the logit of cell h has the derivative s_h (1[h = k] - p_k) + 1 / n by x_k,
+    s being the influence's slope.
+    """
+    cells = x.shape[1]
+    relative = cells * share
+    level = x.mean(axis=1)[:, np.newaxis]
+    logits = answers.offset + (answers.influence.logit_of(relative) + level)[:, np.newaxis, :]
+    rate = expit(logits)
+    expected = answers.deliveries * rate
+    error = (answers.answered - expected).sum(axis=1)
+    weight = (expected * (1.0 - rate)).sum(axis=1)
+    jacobian = (
+        answers.influence.slope_at(relative)[:, :, np.newaxis] * (np.eye(cells) - share[:, np.newaxis, :])
+        + 1.0 / cells
+    )
+    gradient = (error[:, np.newaxis, :] @ jacobian)[:, 0]
+    return gradient, jacobian.transpose(0, 2, 1) @ (weight[:, :, np.newaxis] * jacobian)
 
 
 def fit_population(acts: FloatArray, prior: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -111,9 +163,10 @@ def fit_population(acts: FloatArray, prior: FloatArray) -> tuple[FloatArray, Flo
     mean = np.log(frequency / frequency.sum())
     mean -= mean.mean()
     covariance = prior
-    users = len(acts)
+    users, mode = len(acts), None
     for _ in range(EM_STEPS if users else 0):
-        known = posterior(acts, np.broadcast_to(mean, acts.shape).copy(), covariance)
+        known = posterior(acts, np.broadcast_to(mean, acts.shape), covariance, start=mode)
+        mode = known.mean
         mean = (known.mean.sum(axis=0) + PRIOR_USERS * mean) / (users + PRIOR_USERS)
         apart = known.mean - mean
         spread = apart.T @ apart + known.covariance.sum(axis=0)
@@ -124,6 +177,16 @@ def fit_population(acts: FloatArray, prior: FloatArray) -> tuple[FloatArray, Flo
 def centred(x: FloatArray) -> FloatArray:
     """Vectors less their mean over cells: acts tell cells apart, and nothing of the level."""
     return np.asarray(x - x.mean(axis=-1, keepdims=True), dtype=np.float64)
+
+
+def log_activity(relative: FloatArray) -> FloatArray:
+    """Log of relative activity, with a floor where there is none."""
+    return np.asarray(np.log(relative + ACTIVITY_FLOOR), dtype=np.float64)
+
+
+def relative_activity(x: FloatArray) -> FloatArray:
+    """Activity over the mean of all cells, of x (..., cells)."""
+    return np.asarray(x.shape[-1] * softmax(x, axis=-1), dtype=np.float64)
 
 
 def with_level(covariance: FloatArray, level_variance: float) -> FloatArray:

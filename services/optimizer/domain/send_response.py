@@ -3,19 +3,20 @@
 One logistic regression with normal priors (ridge penalties; le Cessie & van Houwelingen 1992), fitted to
 users' pooled deliveries:
 
-    logit rate = intercept + type + campaign + cell + cell for the type + slope x (+ the user's own level)
+    logit rate = intercept + type + campaign + cell + cell for the type + influence + the user's level
 
 Campaigns have effects, because those that send at an hour differ from those that do not. A cell where nothing
 was sent gets the effect 0: untried is not bad.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from services.optimizer.domain.activity import Influence, log_activity
 from services.optimizer.domain.send_time_counts import TYPES, FloatArray, IntArray
 
 LEAST_SUCCESSES: Final = 50
@@ -30,40 +31,47 @@ DEVIATIONS: Final = {
     "campaign": 0.7,
     "cell": 0.3,
     "type_cell": 0.15,
-    "slope": 1.0,
+    "influence": 1.0,
 }
 """Standard deviations of the priors, on the logit; those of cells are where the search for them starts."""
-USUAL_SLOPE: Final = 0.5
+USUAL_INFLUENCE: Final = Influence(of_log=0.5, of_share=0.0)
 LEVEL_STEPS: Final = 10
+FIRST_LEVEL_VARIANCE: Final = 0.25
 LEAST_VARIANCE: Final = 1e-4
-_STEPS: Final = 40
-_TOLERANCE: Final = 1e-4
+NEARLY_NOTHING: Final = 1e-3
+_STEPS: Final = 25
+_TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """logit rate = `offset` (types, cells) + `slope` x + the user's level, which has the variance given."""
+    """logit rate = `offset` (types, cells) + `influence` of activity + the user's level.
+
+    Levels have the mean 0 and the variance given.
+    """
 
     offset: FloatArray
-    slope: float
+    influence: Influence
     level_variance: float = 0.0
 
-    def logit_of(self, x: FloatArray) -> FloatArray:
-        """Logit of the rate of each type at activity x (..., cells), level 0: (..., types, cells)."""
-        return np.asarray(self.offset + self.slope * x[..., np.newaxis, :], dtype=np.float64)
+    def logit_of(self, relative: FloatArray) -> FloatArray:
+        """Logit of the rate of each type at relative activity (..., cells), level 0: (..., types, cells)."""
+        return np.asarray(
+            self.offset + self.influence.logit_of(relative)[..., np.newaxis, :], dtype=np.float64
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
     """Trials and successes (deliveries and views, or views and conversions) by user, campaign and cell.
 
-    `x` is the user's activity in the cell; `campaign` numbers campaigns from 0.
+    `relative` is the user's relative activity in the cell; `campaign` numbers campaigns from 0.
     """
 
     campaign: IntArray
     campaign_type: IntArray
     cell: IntArray
-    x: FloatArray
+    relative: FloatArray
     trials: FloatArray
     successes: FloatArray
 
@@ -76,35 +84,38 @@ def fit_response(outcomes: Outcomes, cells: int) -> Response | None:
     tried = np.bincount(outcomes.cell, outcomes.trials, cells)
     if outcomes.successes.sum() < LEAST_SUCCESSES or (tried >= LEAST_TRIALS_OF_CELL).sum() < LEAST_CELLS:
         return None
-    level, x_bin = _bins(outcomes.x, outcomes.trials)
+    features, activity_bin = _bins(outcomes.relative, outcomes.trials)
     campaign = _often(outcomes.campaign, outcomes.trials)
-    key = np.stack([campaign, outcomes.campaign_type, outcomes.cell, x_bin], axis=1)
+    key = np.stack([campaign, outcomes.campaign_type, outcomes.cell, activity_bin], axis=1)
     groups, group = np.unique(key, axis=0, return_inverse=True)
     n = np.bincount(group.ravel(), outcomes.trials).astype(np.float64)
     y = np.bincount(group.ravel(), outcomes.successes).astype(np.float64)
-    coefficients = _fit_ridge(groups, level, n, y, cells)
+    coefficients = _fit_ridge(groups, features, n, y, cells)
     first_cell = 1 + TYPES
     of_cell = coefficients[first_cell : first_cell + cells]
     of_both = coefficients[first_cell + cells : first_cell + cells * (1 + TYPES)].reshape(TYPES, cells)
     kinds = coefficients[0] + coefficients[1:first_cell]
     return Response(
         offset=kinds[:, np.newaxis] + of_cell + of_both,
-        slope=float(coefficients[first_cell + cells * (1 + TYPES)]),
+        influence=Influence(
+            of_log=float(coefficients[_log_column(cells)]),
+            of_share=float(coefficients[_log_column(cells) + 1]),
+        ),
     )
 
 
 def user_levels(
-    response: Response, x: FloatArray, trials: FloatArray, successes: FloatArray
+    response: Response, relative: FloatArray, trials: FloatArray, successes: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Each user's level on the logit and its variance (users), by Laplace's approximation.
 
-    `x` (users, cells), `trials` and `successes` (users, types, cells). Users without trials have the prior's:
-    0 and `level_variance`.
+    `relative` activity (users, cells), `trials` and `successes` (users, types, cells). Users without trials
+    have the prior's: 0 and `level_variance`.
     """
-    base = response.logit_of(x)
-    level = np.zeros(len(x))
-    precision = 1.0 / max(response.level_variance, 1e-6)
-    information = np.full(len(x), precision)
+    base = response.logit_of(relative)
+    level = np.zeros(len(relative))
+    precision = 1.0 / max(response.level_variance, LEAST_VARIANCE)
+    information = np.full(len(relative), precision)
     for _ in range(LEVEL_STEPS):
         rate = expit(base + level[:, np.newaxis, np.newaxis])
         gradient = (successes - trials * rate).sum(axis=(1, 2)) - precision * level
@@ -113,27 +124,40 @@ def user_levels(
     return level, 1.0 / information
 
 
-def fit_level_variance(
-    response: Response, x: FloatArray, trials: FloatArray, successes: FloatArray
+def fit_levels(
+    response: Response, relative: FloatArray, trials: FloatArray, successes: FloatArray
 ) -> Response:
-    """The response with the variance of users' levels that makes the data likeliest, by EM."""
+    """The response with the likeliest mean (kept in the offset) and variance of users' levels, by EM."""
     answered = trials.sum(axis=(1, 2)) > 0
-    variance = 0.25
+    response = replace(response, level_variance=FIRST_LEVEL_VARIANCE)
     for _ in range(LEVEL_STEPS if answered.any() else 0):
-        current = Response(offset=response.offset, slope=response.slope, level_variance=variance)
-        level, uncertainty = user_levels(current, x[answered], trials[answered], successes[answered])
-        variance = float((level**2 + uncertainty).mean())
-    return Response(offset=response.offset, slope=response.slope, level_variance=variance)
+        level, uncertainty = user_levels(response, relative[answered], trials[answered], successes[answered])
+        mean = float(level.mean())
+        response = replace(
+            response,
+            offset=response.offset + mean,
+            level_variance=float(((level - mean) ** 2 + uncertainty).mean()),
+        )
+    return response
 
 
-def _bins(x: FloatArray, trials: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Mean activity of each of some bins of equal trials (bins), and each row's bin (rows)."""
-    order = np.argsort(x, kind="stable")
+def _bins(relative: FloatArray, trials: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Mean log activity and activity of bins of equal trials (bins, 2), and each row's bin (rows)."""
+    order = np.argsort(relative, kind="stable")
     reached = np.cumsum(trials[order])
-    x_bin = np.empty(len(x), dtype=np.intp)
-    x_bin[order] = np.minimum((reached * BINS / reached[-1]).astype(np.intp), BINS - 1)
-    total = np.bincount(x_bin, trials, BINS)
-    return np.bincount(x_bin, trials * x, BINS) / np.maximum(total, 1e-12), x_bin
+    activity_bin = np.empty(len(relative), dtype=np.intp)
+    activity_bin[order] = np.minimum((reached * BINS / reached[-1]).astype(np.intp), BINS - 1)
+    total = np.maximum(np.bincount(activity_bin, trials, BINS), 1e-12)
+    features = [
+        np.bincount(activity_bin, trials * feature, BINS) / total
+        for feature in (log_activity(relative), relative)
+    ]
+    return np.stack(features, axis=1), activity_bin
+
+
+def _log_column(cells: int) -> int:
+    """The column of log activity; that of activity comes after it, and campaigns after that."""
+    return 1 + TYPES + cells * (1 + TYPES)
 
 
 def _often(campaign: IntArray, trials: FloatArray) -> IntArray:
@@ -144,16 +168,31 @@ def _often(campaign: IntArray, trials: FloatArray) -> IntArray:
     return np.minimum(rank, MOST_CAMPAIGNS)[campaign]
 
 
-def _fit_ridge(groups: IntArray, level: FloatArray, n: FloatArray, y: FloatArray, cells: int) -> FloatArray:
-    """Penalised quasi-likelihood (Breslow & Clayton 1993), in the order of the columns of `_Design`.
-
-    Newton's steps, each followed by the variances of cells' effects that its own estimates imply: hours
-    that do not matter shall not seem to.
-    """
-    design = _Design.of(groups, level, cells)
+def _fit_ridge(
+    groups: IntArray, features: FloatArray, n: FloatArray, y: FloatArray, cells: int
+) -> FloatArray:
+    """Coefficients in the order of `_Design`'s columns; influences that come out below 0 are held at 0."""
+    design = _Design.of(groups, features, cells)
     centre = np.zeros(design.size)
     centre[0] = logit(np.clip(y.sum() / n.sum(), 1e-4, 1 - 1e-4))
-    centre[design.slope] = USUAL_SLOPE
+    centre[_log_column(cells)] = USUAL_INFLUENCE.of_log
+    influence = _log_column(cells) + np.arange(2)
+    while True:
+        coefficients = _fit_quasi_likelihood(design, centre, n, y)
+        below = influence[coefficients[influence] < -NEARLY_NOTHING]
+        if not below.size:
+            coefficients[influence] = np.maximum(coefficients[influence], 0.0)
+            return coefficients
+        centre[below] = 0.0
+        design.variance[below] = NEARLY_NOTHING**4
+
+
+def _fit_quasi_likelihood(design: "_Design", centre: FloatArray, n: FloatArray, y: FloatArray) -> FloatArray:
+    """Penalised quasi-likelihood (Breslow & Clayton 1993) around the prior's centre.
+
+    Newton's steps, each followed by the variances of cells' effects that its own estimates imply: hours that
+    do not matter shall not seem to.
+    """
     variance = design.variance.copy()
     coefficients = centre.copy()
     for _ in range(_STEPS):
@@ -173,7 +212,7 @@ def _fit_ridge(groups: IntArray, level: FloatArray, n: FloatArray, y: FloatArray
 
 @dataclass(frozen=True, kw_only=True)
 class _Design:
-    """The regression's columns: every row has six entries (`column`, `value`) that are not zero.
+    """The regression's columns: every row has seven entries (`column`, `value`) that are not zero.
 
     The normal equations are therefore sums over pairs of them (`pairs`).
     """
@@ -184,20 +223,18 @@ class _Design:
     variance: FloatArray
     cells: IntArray
     type_cells: IntArray
-    slope: int
 
     @classmethod
-    def of(cls, groups: IntArray, level: FloatArray, cells: int) -> Self:
+    def of(cls, groups: IntArray, features: FloatArray, cells: int) -> Self:
         """Lay out the columns for groups (campaign, type, cell, bin of activity)."""
-        campaign, kind, cell, x_bin = groups.T
-        first_cell = 1 + TYPES
-        slope = first_cell + cells * (1 + TYPES)
+        campaign, kind, cell, activity_bin = groups.T
+        first_cell, log_column = 1 + TYPES, _log_column(cells)
         blocks = {
             "intercept": 1,
             "type": TYPES,
             "cell": cells,
             "type_cell": TYPES * cells,
-            "slope": 1,
+            "influence": 2,
             "campaign": int(campaign.max()) + 1,
         }
         size = sum(blocks.values())
@@ -207,13 +244,14 @@ class _Design:
                 1 + kind,
                 first_cell + cell,
                 first_cell + cells + kind * cells + cell,
-                np.full_like(kind, slope),
-                slope + 1 + campaign,
+                np.full_like(kind, log_column),
+                np.full_like(kind, log_column + 1),
+                log_column + 2 + campaign,
             ],
             axis=1,
         )
         value = np.ones(column.shape)
-        value[:, 4] = level[x_bin]
+        value[:, 4:6] = features[activity_bin]
         return cls(
             column=column,
             value=value,
@@ -222,8 +260,7 @@ class _Design:
                 [np.full(width, DEVIATIONS[name] ** 2) for name, width in blocks.items()]
             ),
             cells=np.arange(first_cell, first_cell + cells),
-            type_cells=np.arange(first_cell + cells, slope),
-            slope=slope,
+            type_cells=np.arange(first_cell + cells, log_column),
         )
 
     @property

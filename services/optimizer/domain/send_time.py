@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from services.optimizer.domain.activity import Posterior, centred
+from services.optimizer.domain.activity import Posterior, relative_activity
 from services.optimizer.domain.offer_answer import Interval
 from services.optimizer.domain.send_response import user_levels
 from services.optimizer.domain.send_time_counts import HOURS, WEEKDAYS, FloatArray, History
@@ -206,7 +206,7 @@ class _Levels:
 class _Rates:
     """Draws (users, draws, cells) of users' activity and of what it makes of deliveries."""
 
-    activity: FloatArray
+    relative: FloatArray
     views: FloatArray | None
     conversion_logits: FloatArray | None
     level_variance: FloatArray
@@ -216,7 +216,9 @@ def _levels(profile: CycleProfile, history: History, known: Posterior) -> _Level
     if profile.conversions is None:
         return _Levels(level=np.zeros(len(known.mean)), variance=np.zeros(len(known.mean)))
     counts = history.hours
-    level, variance = user_levels(profile.conversions, centred(known.mean), counts.views, counts.conversions)
+    level, variance = user_levels(
+        profile.conversions, known.relative_activity, counts.views, counts.conversions
+    )
     return _Levels(level=level, variance=variance)
 
 
@@ -225,16 +227,21 @@ def _rates(
 ) -> _Rates:
     """Draw users' activity, and compute the rates that the responses give to it."""
     root = np.linalg.cholesky(known.covariance)
-    drawn = known.mean[:, np.newaxis] + _NORMALS[:, : root.shape[1]] @ root.transpose(0, 2, 1)
+    users, cells = known.mean.shape
+    apart = (root.reshape(users * cells, cells) @ _NORMALS[:, :cells].T).reshape(users, cells, DRAWS)
+    drawn = known.mean[:, np.newaxis] + apart.transpose(0, 2, 1)
+    relative = relative_activity(drawn)
     views = conversion_logits = None
     if profile.views is not None:
-        views = expit(offset_of(profile.views, campaign_type, type_share) + profile.views.slope * drawn)
+        offset = offset_of(profile.views, campaign_type, type_share)
+        own = profile.views.influence.logit_of(relative) + drawn.mean(axis=2, keepdims=True)
+        views = expit(offset + own)
     if profile.conversions is not None:
         offset = offset_of(profile.conversions, campaign_type, type_share)
-        own = profile.conversions.slope * centred(drawn) + levels.level[:, np.newaxis, np.newaxis]
+        own = profile.conversions.influence.logit_of(relative) + levels.level[:, np.newaxis, np.newaxis]
         conversion_logits = offset + own
     return _Rates(
-        activity=drawn,
+        relative=relative,
         views=views,
         conversion_logits=conversion_logits,
         level_variance=levels.variance,
@@ -244,7 +251,7 @@ def _rates(
 def _score(rates: _Rates, allowed: NDArray[np.bool_]) -> _Scores:
     """Average what cells are worth over the draws, and count how often each is the best allowed."""
     conversions = None if rates.conversion_logits is None else expit(rates.conversion_logits)
-    values = _values(rates.activity, rates.views, conversions)
+    values = _values(rates.relative, rates.views, conversions)
     best = np.where(allowed, values, -np.inf).argmax(axis=2)
     deviations = None
     if rates.conversion_logits is not None:
@@ -258,11 +265,10 @@ def _score(rates: _Rates, allowed: NDArray[np.bool_]) -> _Scores:
     )
 
 
-def _values(activity: FloatArray, views: FloatArray | None, conversions: FloatArray | None) -> FloatArray:
+def _values(relative: FloatArray, views: FloatArray | None, conversions: FloatArray | None) -> FloatArray:
     """What cells are ranked by, as CellScores has it."""
     if views is None:
-        share = np.exp(activity - activity.max(axis=-1, keepdims=True))
-        return np.asarray(share / share.sum(axis=-1, keepdims=True), dtype=np.float64)
+        return np.asarray(relative / relative.shape[-1], dtype=np.float64)
     return views if conversions is None else views * conversions
 
 

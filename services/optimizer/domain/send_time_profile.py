@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from services.optimizer.domain.activity import (
     Answers,
+    Influence,
     Posterior,
     centred,
     circular_covariance,
@@ -20,7 +21,7 @@ from services.optimizer.domain.activity import (
 from services.optimizer.domain.send_response import (
     Outcomes,
     Response,
-    fit_level_variance,
+    fit_levels,
     fit_response,
 )
 from services.optimizer.domain.send_time_counts import (
@@ -70,7 +71,7 @@ class CycleProfile:
                 deliveries=counts.deliveries,
                 answered=counts.views,
                 offset=self.views.offset,
-                slope=self.views.slope,
+                influence=self.views.influence,
             )
         return posterior(counts.acts, self.prior_means(segment_set_ids), self.covariance, answers)
 
@@ -142,24 +143,39 @@ def _fit_cycle(
     mean, covariance = fit_population(acts[acts.sum(axis=1) > 0], prior)
     covariance = with_level(covariance, LEVEL_VARIANCE)
     profile = CycleProfile(mean=mean, covariance=covariance)
-    activity = centred(profile.posterior_of(counts, segment_set_ids).mean)
+    activity = profile.posterior_of(counts, segment_set_ids).relative_activity
     viewed = _outcomes(sendings, cell, activity, sendings.deliveries, sendings.views)
     profile = replace(profile, views=fit_response(viewed, cells))
-    for _ in range(LEVEL_STEPS if profile.views is not None else 0):
-        known = profile.posterior_of(counts, segment_set_ids)
-        level = known.mean.mean(axis=1) ** 2 + known.covariance.mean(axis=(1, 2))
-        profile = replace(profile, covariance=with_level(covariance, float(level.mean())))
-    activity = centred(profile.posterior_of(counts, segment_set_ids).mean)
+    profile = _fit_view_levels(profile, counts, segment_set_ids)
+    known = profile.posterior_of(counts, segment_set_ids)
+    activity = known.relative_activity
     converted = _outcomes(sendings, cell, activity, sendings.views, sendings.conversions)
     conversions = fit_response(converted, cells)
     if conversions is not None:
-        conversions = fit_level_variance(conversions, activity, counts.views, counts.conversions)
+        conversions = fit_levels(conversions, activity, counts.views, counts.conversions)
     has_history = acts.sum(axis=1) + counts.views.sum(axis=(1, 2)) > 0
     return replace(
         profile,
         conversions=conversions,
-        segment_means=_segment_means(mean, activity, segment_set_ids, has_history),
+        segment_means=_segment_means(mean, centred(known.mean), segment_set_ids, has_history),
     )
+
+
+def _fit_view_levels(
+    profile: CycleProfile, counts: CycleCounts, segment_set_ids: Sequence[int | None]
+) -> CycleProfile:
+    """The profile with the mean and variance of how ready users are to view at all, by EM."""
+    views, covariance = profile.views, profile.covariance
+    if views is None:
+        return profile
+    for _ in range(LEVEL_STEPS):
+        known = profile.posterior_of(counts, segment_set_ids)
+        level, uncertainty = known.mean.mean(axis=1), known.covariance.mean(axis=(1, 2))
+        mean = float(level.mean())
+        views = replace(views, offset=views.offset + mean)
+        variance = float(((level - mean) ** 2 + uncertainty).mean())
+        profile = replace(profile, views=views, covariance=with_level(covariance, variance))
+    return profile
 
 
 def _outcomes(
@@ -171,7 +187,7 @@ def _outcomes(
         campaign=sendings.campaign[tried],
         campaign_type=sendings.campaign_type[tried],
         cell=cell[tried],
-        x=activity[sendings.user[tried], cell[tried]],
+        relative=activity[sendings.user[tried], cell[tried]],
         trials=trials[tried],
         successes=successes[tried],
     )
@@ -256,7 +272,8 @@ def _response_to_document(response: Response | None) -> dict[str, Any] | None:
         return None
     return {
         "offset": _to_list(response.offset),
-        "slope": response.slope,
+        "of_log": response.influence.of_log,
+        "of_share": response.influence.of_share,
         "level_variance": response.level_variance,
     }
 
@@ -266,7 +283,7 @@ def _response_from_document(document: Mapping[str, Any] | None) -> Response | No
         return None
     return Response(
         offset=np.array(document["offset"]),
-        slope=document["slope"],
+        influence=Influence(of_log=document["of_log"], of_share=document["of_share"]),
         level_variance=document["level_variance"],
     )
 

@@ -1,6 +1,6 @@
 """The simulated world as the send times' domain sees it: counts by local hour and weekday, no database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Self
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from examples.simulated_world.events import EventColumns, Kind, generate_days
 from examples.simulated_world.world import World
+from services.optimizer.domain.send_time import QuietHours, SendTime, recommend
 from services.optimizer.domain.send_time_counts import (
     HOURS,
     TYPES,
@@ -18,6 +19,7 @@ from services.optimizer.domain.send_time_counts import (
     History,
     Sendings,
 )
+from services.optimizer.domain.send_time_profile import fit_profile
 
 HOUR_SECONDS = 3600
 NOON_SECONDS = 12 * HOUR_SECONDS
@@ -31,6 +33,17 @@ class CountedWorld:
     history: History
     sendings: Sendings
     segment_set_ids: list[int | None]
+
+    def only(self, users: NDArray[np.intp]) -> Self:
+        """The users at the positions, numbered anew."""
+        of_them = np.isin(self.sendings.user, users)
+        columns = {field.name: getattr(self.sendings, field.name)[of_them] for field in fields(Sendings)}
+        return replace(
+            self,
+            history=self.history.take(users),
+            sendings=Sendings(**{**columns, "user": np.searchsorted(users, columns["user"])}),
+            segment_set_ids=[self.segment_set_ids[user] for user in users],
+        )
 
     @classmethod
     def build(cls, seed: int, end_date: date) -> Self:
@@ -72,6 +85,13 @@ class CountedWorld:
             ),
             segment_set_ids=world.users.lifecycle.tolist(),
         )
+
+    def recommend(self, quiet: QuietHours) -> list[SendTime]:
+        """Fit the profile to 500 users, and recommend for all."""
+        sample = np.linspace(0, len(self.history.user_ids) - 1, 500).astype(np.intp)
+        of_sample = self.only(sample)
+        profile = fit_profile(of_sample.history, of_sample.sendings, of_sample.segment_set_ids)
+        return recommend(profile, self.history, self.segment_set_ids, campaign_type=0, quiet=quiet)
 
 
 def _local_hour(world: World, columns: EventColumns) -> NDArray[np.int64]:
