@@ -16,20 +16,27 @@ from typing import Final
 
 import numpy as np
 
-from examples.simulated_world.evaluate.offers import OfferScore, best_constant_per_type, score_offers
+from examples.simulated_world.evaluate.offers import (
+    Claim,
+    Duels,
+    OfferScore,
+    best_constant_per_type,
+    judge_claims,
+    place_of,
+    score_offers,
+)
+from examples.simulated_world.evaluate.rates import trailing_mean_r2
 from examples.simulated_world.events import MICROS
 from examples.simulated_world.offline import add_up, answer_all, train_before
 from examples.simulated_world.response import (
     CAMPAIGN_DAY_NOISE,
-    MIN_OFFER,
     WEEKDAY_EFFECT,
     FloatArray,
     logistic,
 )
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
-from services.optimizer.domain.features import HISTORY_DAYS, DailyTable
-from services.optimizer.domain.metrics import r2_score
+from services.optimizer.domain.features import DailyTable
 from services.optimizer.domain.offer_answer import OfferAnswer
 from services.optimizer.domain.response import CURVE_OFFERS_MICROS
 from services.optimizer.training.pipeline import TrainedModel
@@ -37,19 +44,6 @@ from services.optimizer.training.pipeline import TrainedModel
 FUTURE_DAYS: Final = 14
 _DRAWN_DAYS: Final = 400
 CLAIM_BANDS: Final = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.98), (0.98, 1.0))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duels:
-    """Recommended offers against the current ones, parallel: what was claimed, and what is true.
-
-    `claimed` is the confidence, `better` whether the recommended offer truly earns more; `gain_held` tells of
-    those with an interval of the gain whether it holds the true gain.
-    """
-
-    claimed: FloatArray
-    better: FloatArray
-    gain_held: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +86,7 @@ def measure(seed: int, end_day: date) -> WorldScore:
     return WorldScore(
         seed=seed,
         model=model,
-        trailing_mean_r2=trailing_mean_r2(outcomes.table, model),
+        trailing_mean_r2=explained_by_trailing_mean(outcomes.table, model),
         recommended=score_offers(recommended_offers(answers), truth),
         kept=score_offers(current, truth),
         by_type=score_offers(best_constant_per_type(truth, world.campaigns.campaign_type), truth),
@@ -107,19 +101,15 @@ def recommended_offers(answers: Sequence[OfferAnswer | None]) -> FloatArray:
     return np.array([answer.recommendation.offer_micros / MICROS if answer else np.nan for answer in answers])
 
 
-def trailing_mean_r2(table: DailyTable, model: TrainedModel) -> float:
+def explained_by_trailing_mean(table: DailyTable, model: TrainedModel) -> float:
     """Return what a campaign's own mean rate of the days before explains of the held-out rows."""
-    split, rows = model.data.split_day.toordinal(), np.flatnonzero(table.is_usable)
-    held_out = rows[table.day[rows] >= split]
-    overall = float(table.conversions[rows].sum() / table.views[rows].sum())
-    predicted = np.full(len(held_out), overall)
-    for place, row in enumerate(held_out):
-        past = (table.campaign == table.campaign[row]) & (table.day < table.day[row])
-        past &= table.day >= table.day[row] - HISTORY_DAYS
-        if views := int(table.views[past].sum()):
-            predicted[place] = table.conversions[past].sum() / views
-    score = r2_score(table.conversion_rate[held_out], predicted, table.views[held_out].astype(np.float64))
-    return float("nan") if score is None else score
+    return trailing_mean_r2(
+        campaign=table.campaign,
+        day=table.day,
+        views=table.views,
+        conversions=table.conversions,
+        first_held_out=model.data.split_day.toordinal(),
+    )
 
 
 def observe(table: DailyTable, answers: Sequence[OfferAnswer | None], first_day: date) -> Coverage:
@@ -171,32 +161,17 @@ def drawn_coverage(
     return going_on, paused
 
 
-def place_of(offer: float) -> int:
-    """Return where the truth's curves have an offer (currency units)."""
-    return round((offer - MIN_OFFER) * 2)
-
-
 def judge(answers: Sequence[OfferAnswer | None], current: FloatArray, truth: Truth) -> Duels:
     """Return what was claimed of the recommended offers against the current ones, and what is true."""
-    claimed, better, held = [], [], []
-    for campaign, answer in enumerate(answers):
-        comparison = answer.recommendation.comparison if answer else None
-        if answer is None or comparison is None:
-            continue
-        offer = answer.recommendation.offer_micros / MICROS
-        if offer == current[campaign]:
-            continue
-        profit = truth.profit_curve[campaign]
-        new, old = float(profit[place_of(offer)]), float(profit[place_of(float(current[campaign]))])
-        claimed.append(comparison.confidence)
-        better.append(new > old)
-        if comparison.improvement_interval is not None:
-            lower, upper = comparison.improvement_interval
-            held.append(old > 0.0 and lower <= new / old - 1.0 <= upper)
-    return Duels(
-        claimed=np.array(claimed),
-        better=np.array(better, dtype=np.float64),
-        gain_held=np.array(held, dtype=np.float64),
+    return judge_claims([_claim(answer) if answer else None for answer in answers], current, truth)
+
+
+def _claim(answer: OfferAnswer) -> Claim:
+    comparison = answer.recommendation.comparison
+    return Claim(
+        offer=answer.recommendation.offer_micros / MICROS,
+        confidence=comparison.confidence if comparison else None,
+        gain=comparison.improvement_interval if comparison else None,
     )
 
 

@@ -1,5 +1,6 @@
 """How near recommended offers come to the best, with simple answers beside."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,20 +55,81 @@ def score_offers(offers: FloatArray, truth: Truth) -> OfferScore:
     )
 
 
-async def recommended_offers(optimizer: OptimizerServiceStub, world: World) -> FloatArray:
-    """Ask for every campaign's offer; NaN where the system declines."""
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is said of a recommended offer (currency units) against the current one.
 
-    async def ask(campaign: int) -> float:
+    `confidence` that it is better, and the interval of the relative gain (fractions); None where not said.
+    """
+
+    offer: float
+    confidence: float | None
+    gain: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duels:
+    """Recommended offers against the current ones, as parallel arrays: what was claimed, and what is true.
+
+    `claimed` is the confidence, `better` whether the recommended offer truly earns more. `gain_held`, of
+    those with an interval of the gain, tells whether it holds the true gain.
+    """
+
+    claimed: FloatArray
+    better: FloatArray
+    gain_held: FloatArray
+
+    def __str__(self) -> str:
+        return (
+            f"{self.claimed.mean():.1%} claimed, {self.better.mean():.1%} of {len(self.better)} truly so; "
+            f"90 % intervals of the gain hold {self.gain_held.mean():.1%} of {len(self.gain_held)}"
+        )
+
+
+def judge_claims(claims: Sequence[Claim | None], current: FloatArray, truth: Truth) -> Duels:
+    """Compare claims with the truth; campaigns that keep their offer, or were declined, are left out."""
+    claimed, better, held = [], [], []
+    for campaign, claim in enumerate(claims):
+        if claim is None or claim.confidence is None or claim.offer == current[campaign]:
+            continue
+        profit = truth.profit_curve[campaign]
+        new, old = (float(profit[place_of(offer)]) for offer in (claim.offer, float(current[campaign])))
+        claimed.append(claim.confidence)
+        better.append(new > old)
+        if claim.gain is not None:
+            held.append(old > 0.0 and claim.gain[0] <= new / old - 1.0 <= claim.gain[1])
+    return Duels(
+        claimed=np.array(claimed),
+        better=np.array(better, dtype=np.float64),
+        gain_held=np.array(held, dtype=np.float64),
+    )
+
+
+def place_of(offer: float) -> int:
+    """Where the truth's curves have an offer (currency units)."""
+    return round((offer - response.MIN_OFFER) * 2)
+
+
+async def ask_claims(optimizer: OptimizerServiceStub, world: World) -> list[Claim | None]:
+    """Ask for every campaign's offer; None where the system declines."""
+
+    async def ask(campaign: int) -> Claim | None:
         request = OptimizeOfferRequest(campaign_id=campaign_id(campaign), objective="profit")
         try:
             answer = await optimizer.OptimizeOffer(request, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                return float("nan")
+                return None
             raise
-        return answer.offer_amount
+        gain = answer.expected_improvement_percent_interval
+        told = answer.HasField("expected_improvement_percent_interval")
+        return Claim(
+            offer=answer.offer_amount,
+            confidence=answer.confidence if answer.HasField("confidence") else None,
+            gain=(gain.lower / 100.0, gain.upper / 100.0) if told else None,
+        )
 
-    return np.array(await ask_each(range(len(world.campaigns.names)), ask))
+    return await ask_each(range(len(world.campaigns.names)), ask)
 
 
 def best_constant_per_type(truth: Truth, campaign_types: NDArray[np.intp]) -> FloatArray:
@@ -85,7 +147,11 @@ async def report(evaluation: Evaluation) -> None:
     campaigns = world.campaigns
     current = np.array([campaigns.current_offer(index) for index in range(len(campaigns.names))])
     by_type = best_constant_per_type(truth, campaigns.campaign_type)
+    claims = await ask_claims(evaluation.optimizer, world)
+    offers = np.array([claim.offer if claim else np.nan for claim in claims])
     print("\noffer for profit")
-    print_line("recommended", score_offers(await recommended_offers(evaluation.optimizer, world), truth))
+    print_line("recommended", score_offers(offers, truth))
     print_line("keep the current", score_offers(current, truth))
     print_line("one offer per type", f"{score_offers(by_type, truth)} (chosen knowing the truth)")
+    print_line("ceiling", score_offers(truth.best_offer_for_profit, truth))
+    print_line("better than the current", judge_claims(claims, current, truth))

@@ -1,8 +1,8 @@
 """Scores on held-out rows: the forest, the anchored response, the baselines beside them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final, Protocol, Self
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -73,10 +73,6 @@ class AnchoredPredictions:
     rows: IntArray
     rates: FloatArray
     daily_views: FloatArray
-
-    def shifted(self, drift: float) -> Self:
-        """Return the predictions with `drift` added to their logits."""
-        return replace(self, rates=logistic(logit(self.rates) + drift))
 
 
 def measure_drift(table: DailyTable, predictions: AnchoredPredictions) -> float:

@@ -58,7 +58,8 @@ from services.optimizer.training.response_fit import FittedResponse, fit_respons
 Progress = Callable[[str, float], None]
 """Hears the stage under way and the share of the whole training that is done."""
 DAYS_AHEAD: Final = 7
-"""How far ahead intervals are calibrated to look: an offer is made for the days to come."""
+"""How far ahead intervals are calibrated to look: an offer is made for the days to come. What the market's
+level has moved since the fit is taken out of the answers and left in the calibration: it will move on."""
 PAUSED_DAYS: Final = 42
 """How long campaigns are taken to have paused when the intervals of paused ones are calibrated."""
 FEWEST_PAUSED_ROWS: Final = 100
@@ -143,7 +144,6 @@ def train(
     anchored = predict_anchored(table, split.held_out, anchored_model)
     ahead = predict_anchored(table, split.held_out, anchored_model, unseen_days=DAYS_AHEAD)
     level_drift = measure_drift(table, ahead)
-    ahead = ahead.shifted(level_drift)
     predicted = exported.predict(held_out_features)
     comparison = _compare_with_live(live, table, history, split)
     baselines = fit_baselines(fitted)

@@ -12,16 +12,15 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from examples.simulated_world.evaluate.offers import score_offers
+from examples.simulated_world.evaluate.offers import place_of, score_offers
 from examples.simulated_world.offline import Outcomes, add_up, answer_all, train_before
 from examples.simulated_world.proof import (
     FUTURE_DAYS,
     drawn_coverage,
+    explained_by_trailing_mean,
     judge,
     observe,
-    place_of,
     recommended_offers,
-    trailing_mean_r2,
 )
 from examples.simulated_world.response import CURVE_OFFERS
 from examples.simulated_world.truth import Truth
@@ -79,7 +78,7 @@ def test_the_model_explains_what_the_baselines_do_not(outcomes: Outcomes, model:
     assert min(scores.r2_score, scores.response_r2_score) > 0.70
     assert max(scores.r2_score, scores.response_r2_score) < scores.noise_ceiling
     assert scores.type_mean_r2_score < 0.4
-    assert trailing_mean_r2(outcomes.table, model) < 0.5
+    assert explained_by_trailing_mean(outcomes.table, model) < 0.5
     assert model.parity_error <= 2e-6
 
 
