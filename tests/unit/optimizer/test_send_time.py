@@ -1,0 +1,189 @@
+"""Send times of users made by hand: quiet hours, whose history answers, and what is kept."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from services.optimizer.domain.send_time import CellScores, QuietHours, SendTime, Source, recommend
+from services.optimizer.domain.send_time_counts import CellCount, History, list_sendings
+from services.optimizer.domain.send_time_profile import (
+    SendTimeProfile,
+    fit_profile,
+    profile_from_document,
+    profile_to_document,
+)
+
+NO_QUIET = QuietHours(start=0, end=0)
+
+
+def act(user: str, hour: int, acts: int = 1, weekday: int = 0) -> CellCount:
+    return CellCount(
+        user_id=user,
+        campaign_id=None,
+        campaign_type=0,
+        weekday=weekday,
+        hour=hour,
+        acts=acts,
+        deliveries=0,
+        views=0,
+        conversions=0,
+    )
+
+
+def sent(user: str, hour: int, answers: tuple[int, int, int], campaign: str = "c1") -> CellCount:
+    deliveries, views, conversions = answers
+    return CellCount(
+        user_id=user,
+        campaign_id=campaign,
+        campaign_type=1,
+        weekday=hour % 7,
+        hour=hour,
+        acts=0,
+        deliveries=deliveries,
+        views=views,
+        conversions=conversions,
+    )
+
+
+def ask(
+    counts: Sequence[CellCount], user: str, profile: SendTimeProfile | None = None, segment: int | None = None
+) -> SendTime:
+    return recommend(
+        profile or SendTimeProfile.unlearned(),
+        History.of([user], [count for count in counts if count.user_id == user]),
+        [segment],
+        campaign_type=0,
+        quiet=NO_QUIET,
+    )[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "allowed"),
+    [
+        (22, 7, set(range(7, 22))),
+        (1, 3, set(range(24)) - {1, 2}),
+        (5, 5, set(range(24))),
+        (13, 12, {12}),
+    ],
+)
+def test_quiet_hours_may_run_over_midnight(start: int, end: int, allowed: set[int]) -> None:
+    assert set(np.flatnonzero(QuietHours(start=start, end=end).allowed).tolist()) == allowed
+
+
+def test_a_users_own_hours_count() -> None:
+    found = ask([act("u", 19, 8, weekday=4), act("u", 18, 2, weekday=4)], "u")
+    assert found.optimal_hour == 19
+    assert found.ranked_hours[1] == 18
+    assert found.optimal_day == 4
+    assert (found.source, found.evidence) == (Source.USER, 10)
+    assert found.conversion_rate is None
+    assert found.conversion_rate_interval is None
+
+
+def test_neighbouring_hours_support_each_other() -> None:
+    """Nine acts around 19:00 outweigh three at 9:00, though no single hour of theirs has more."""
+    counts = [act("u", hour, 3) for hour in (18, 19, 20)] + [act("u", 9, 3)]
+    assert ask(counts, "u").optimal_hour == 19
+
+
+def test_midnight_has_neighbours_on_both_sides() -> None:
+    counts = [act("u", hour, 3) for hour in (23, 0, 1)] + [act("u", 12, 3)]
+    assert ask(counts, "u").optimal_hour == 0
+
+
+def test_nobodys_history_is_no_better_than_a_guess() -> None:
+    found = ask([], "u")
+    assert found.source is Source.POPULATION
+    assert found.confidence < 0.15
+
+
+def test_segments_differ_where_their_users_do() -> None:
+    """Segment 1 buys in the morning, 2 in the evening; a newcomer of either is answered for by its own."""
+    rng = np.random.default_rng(8)
+    counts, users, segments = [], [], list[int | None]()
+    for number in range(120):
+        segment = number % 2 + 1
+        user = f"u{number}"
+        users.append(user)
+        segments.append(segment)
+        for hour in rng.normal(9 if segment == 1 else 19, 1.5, 12).astype(int).tolist():
+            counts.append(act(user, hour % 24))
+    profile = fit_profile(History.of(users, counts), list_sendings(users, counts), segments)
+    assert set(profile.hours.segment_means) == {1, 2}
+    morning, evening = (ask([], "new", profile, segment) for segment in (1, 2))
+    assert morning.source is evening.source is Source.SEGMENT
+    assert abs(morning.optimal_hour - 9) <= 1
+    assert abs(evening.optimal_hour - 19) <= 1
+    assert ask([], "new", profile, 3).source is Source.POPULATION
+    assert ask([act("own", 14, 10)], "own", profile, 1).optimal_hour == 14
+
+
+def test_segments_that_do_not_differ_are_left_out() -> None:
+    rng = np.random.default_rng(9)
+    users = [f"u{number}" for number in range(120)]
+    counts = [act(user, hour % 24) for user in users for hour in rng.normal(15, 3, 12).astype(int).tolist()]
+    history = History.of(users, counts)
+    same = fit_profile(history, list_sendings(users, counts), [number % 40 for number in range(120)])
+    assert not same.hours.segment_means
+
+
+def answered_world() -> tuple[list[str], list[CellCount]]:
+    """Users who view and buy most at 18:00, less at 12:00, least at 8:00; three campaigns send at all."""
+    rng = np.random.default_rng(10)
+    users = [f"u{number}" for number in range(80)]
+    counts = []
+    for user in users:
+        for hour, view, buy in ((8, 0.3, 0.1), (12, 0.5, 0.2), (18, 0.8, 0.4)):
+            for campaign in ("c1", "c2", "c3"):
+                views = int(rng.binomial(6, view))
+                counts.append(sent(user, hour, (6, views, int(rng.binomial(views, buy))), campaign))
+    return users, counts
+
+
+def test_rates_are_those_that_were_seen() -> None:
+    users, counts = answered_world()
+    profile = fit_profile(History.of(users, counts), list_sendings(users, counts), [None] * len(users))
+    newcomer = ask([], "new", profile)
+    assert newcomer.optimal_hour == 18
+    hours = newcomer.hours
+    assert hours.view_rates is not None
+    assert hours.conversion_rates is not None
+    for hour, view, buy in ((8, 0.3, 0.1), (12, 0.5, 0.2), (18, 0.8, 0.4)):
+        assert hours.view_rates[hour] == pytest.approx(view, abs=0.08)
+        assert hours.conversion_rates[hour] == pytest.approx(buy, abs=0.08)
+    assert hours.values[18] < hours.view_rates[18]
+    keen = ask([sent("keen", 18, (10, 10, 10))], "keen", profile)
+    idle = ask([sent("idle", 18, (10, 10, 0))], "idle", profile)
+    assert keen.conversion_rate is not None
+    assert idle.conversion_rate is not None
+    assert keen.conversion_rate >= idle.conversion_rate
+
+
+def test_a_kept_profile_answers_alike() -> None:
+    users, counts = answered_world()
+    segments: list[int | None] = [number % 2 for number in range(len(users))]
+    profile = fit_profile(History.of(users, counts), list_sendings(users, counts), segments)
+    kept = profile_from_document(json.loads(json.dumps(profile_to_document(profile), allow_nan=False)))
+    before, after = ask(counts, "u3", profile), ask(counts, "u3", kept)
+    assert before.ranked_hours == after.ranked_hours
+    np.testing.assert_allclose(before.hours.values, after.hours.values, rtol=1e-4)
+    unlearned = SendTimeProfile.unlearned()
+    again = profile_from_document(json.loads(json.dumps(profile_to_document(unlearned))))
+    assert ask([act("u", 19, 8)], "u", again).optimal_hour == 19
+
+
+def test_equal_values_are_ranked_by_the_hour() -> None:
+    scores = CellScores(
+        values=(0.1, 0.3, 0.3), view_rates=None, conversion_rates=None, probabilities=(0, 0.5, 0.5)
+    )
+    assert scores.ranked() == (1, 2, 0)
+    assert scores.ranked(np.array([True, False, True])) == (2, 0)
+
+
+def test_a_profile_of_nobody_is_the_prior() -> None:
+    profile = fit_profile(History.of([], []), list_sendings([], []), [])
+    assert profile.users == 0
+    assert profile.hours.views is None
+    assert ask([act("u", 7, 6)], "u", profile).optimal_hour == 7
