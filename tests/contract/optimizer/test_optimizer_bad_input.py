@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import (
+    affinity_pb2,
     models_pb2,
     offer_constraints_pb2,
     offers_pb2,
@@ -22,6 +23,7 @@ from gen.campaigns.optimizer.v1 import (
     prediction_pb2,
     recommendations_pb2,
     segments_pb2,
+    send_time_pb2,
     training_pb2,
 )
 from gen.campaigns.type.v1 import campaign_pb2
@@ -44,7 +46,11 @@ CAMPAIGN = "campaign-1"
 NO_RECOMMENDATION = "7d1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d"
 APPLIED = Timestamp(seconds=1_795_000_000)
 FIT: dict[str, Message] = {
+    "OptimizerService.GetMerchantAffinity": affinity_pb2.GetMerchantAffinityRequest(user_id="anna", limit=5),
     "OptimizerService.OptimizeOffer": offers_pb2.OptimizeOfferRequest(campaign_id=CAMPAIGN),
+    "OptimizerService.OptimizeSendTime": send_time_pb2.OptimizeSendTimeRequest(
+        user_id="anna", campaign_type=FLASH_SALE, quiet_start_hour=22, quiet_end_hour=7
+    ),
     "OptimizerService.SetOfferConstraints": offer_constraints_pb2.SetOfferConstraintsRequest(
         campaign_id=CAMPAIGN, maximum_offer=20.0, minimum_profit_margin=0.1, daily_budget=500.0, actor="ann"
     ),
