@@ -91,8 +91,9 @@ class OutcomeKeeper:
         async with self._database.transaction() as connection:
             zone = await fetch_reporting_zone(connection)
             applied = await store.list_unmeasured(connection, AT_ONCE)
-            for recommendation in applied:
-                await store.upsert_outcome(connection, await _measure(connection, recommendation, now, zone))
+            for recommendation, applied_at in applied:
+                outcome = await _measure(connection, recommendation, applied_at, now, zone)
+                await store.upsert_outcome(connection, outcome)
         return len(applied)
 
     async def _keep_tests(self) -> int:
@@ -115,12 +116,14 @@ def build_outcomes_job(keeper: OutcomeKeeper, *, seconds: float) -> Job:
 
 
 async def _measure(
-    connection: Connection, recommendation: Recommendation, now: datetime, zone: ZoneInfo
+    connection: Connection,
+    recommendation: Recommendation,
+    applied_at: datetime,
+    now: datetime,
+    zone: ZoneInfo,
 ) -> Outcome:
     """Count whole days: the day of the application is neither before nor after."""
-    applied_at, draft = recommendation.applied_at, recommendation.draft
-    if applied_at is None:
-        raise LookupError(f"{recommendation.recommendation_id} is applied and has no time")
+    draft = recommendation.draft
     applied_day, campaign_id = applied_at.astimezone(zone).date(), recommendation.campaign_id
     end_day = applied_day + DAY * (1 + OUTCOME_DAYS)
     today = now.astimezone(zone).date()

@@ -57,15 +57,13 @@ class RecommendationSources:
     async def draft(self, kind: RecommendationType, asked: Asked) -> Draft | Withheld:
         """Return what to recommend of a type; what cannot be said now is withheld with its reason."""
         try:
-            match kind:
-                case RecommendationType.OFFER_AMOUNT:
-                    return draft_offer(await self._ask_offer(asked.campaign.campaign_id))
-                case RecommendationType.TIMING:
-                    return await self._draft_timing(asked)
-                case RecommendationType.SEGMENT:
-                    return draft_segment(await self._segments.rank(asked.campaign.campaign_id))
-                case RecommendationType.CHANNEL:
-                    return await self._draft_channel(asked)
+            if kind is RecommendationType.OFFER_AMOUNT:
+                return draft_offer(await self._ask_offer(asked.campaign.campaign_id))
+            if kind is RecommendationType.TIMING:
+                return await self._draft_timing(asked)
+            if kind is RecommendationType.SEGMENT:
+                return draft_segment(await self._segments.rank(asked.campaign.campaign_id))
+            return await self._draft_channel(asked)
         except (FailedPreconditionError, UnavailableError) as error:
             return Withheld(type=kind, reason=error.reason, message=error.message)
 

@@ -26,10 +26,10 @@ class EndedTest:
     relative_lift_upper: float | None
 
 
-async def list_unmeasured(connection: Connection, limit: int) -> Sequence[Recommendation]:
-    """Return applied recommendations whose outcome is not final."""
+async def list_unmeasured(connection: Connection, limit: int) -> Sequence[tuple[Recommendation, datetime]]:
+    """Return applied recommendations whose outcome is not final, and since when they hold."""
     rows = await connection.fetch(STATEMENTS["list_unmeasured_optimizations"].sql, limit)
-    return [recommendation_from_row(row) for row in rows]
+    return [(recommendation_from_row(row), row["applied_at"]) for row in rows]
 
 
 async def list_campaign_days(

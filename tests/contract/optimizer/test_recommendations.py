@@ -18,7 +18,11 @@ from gen.campaigns.optimizer.v1 import outcomes_pb2
 from gen.campaigns.optimizer.v1 import recommendations_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.database import Database
-from services.optimizer.operations.offer_outcomes import OutcomeKeeper
+from services.common.job_table import Cursor
+from services.common.jobs import JobContext
+from services.common.paging import encode_page_token
+from services.optimizer.operations.offer_outcomes import OutcomeKeeper, build_outcomes_job
+from services.optimizer.operations.recommendations import expire
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.event_log import DELIVERED, Event, insert_events
 from tests.contract.optimizer.harness import (
@@ -530,3 +534,60 @@ async def test_what_cannot_be_made_anew_now_stays(closed: Closed) -> None:
     answer = await closed.recommend()
     assert not answer.recommendations
     assert reasons(answer)["offer_amount"] == "MODEL_NOT_TRAINED"
+
+
+async def test_a_campaign_of_no_type_and_merchant_is_told_what_is_missing(closed: Closed) -> None:
+    await closed.execute("insert into analytics.campaigns (campaign_id) values ('bare')")
+    answer = await closed.recommend("bare")
+    assert not answer.recommendations
+    assert reasons(answer) == {
+        "offer_amount": "OFFER_UNSUPPORTED",
+        "timing": "CAMPAIGN_TYPE_UNKNOWN",
+        "segment": "SEGMENTS_UNKNOWN",
+        "channel": "CAMPAIGN_TYPE_UNKNOWN",
+    }
+
+
+async def test_without_revenue_the_offer_is_made_for_conversions(closed: Closed) -> None:
+    await closed.execute("update analytics.campaign_delivery_daily set revenue_micros = 0")
+    offer = await closed.offer()
+    assert offer.effect_metric == "conversion_rate"
+    assert float(offer.choice) > 20
+
+
+async def test_what_was_decided_meanwhile_does_not_expire(closed: Closed) -> None:
+    offer = await closed.offer()
+    await decision(closed.stub, "DismissRecommendation", recommendation_id=offer.recommendation_id)
+    database = await Database.open(closed.addresses.optimizer, application_name="test")
+    try:
+        async with database.transaction() as connection:
+            late = NOON + 20 * DAY
+            assert not await expire(connection, offer.recommendation_id, late)
+            assert not await expire(connection, str(uuid4()), late)
+    finally:
+        await database.close()
+
+
+async def test_the_job_says_what_it_did(closed: Closed) -> None:
+    await closed.offer()
+    closed.clock.now += 15 * DAY
+    database = await Database.open(closed.addresses.optimizer, application_name="test")
+
+    async def save(_cursor: Cursor) -> None:
+        raise AssertionError("the job needs no cursor")
+
+    try:
+        job = build_outcomes_job(OutcomeKeeper(database, now=closed.clock), seconds=60.0)
+        result = await job.run(JobContext(job_name=job.name, cursor={}, save=save))
+    finally:
+        await database.close()
+    assert (job.name, str(job.schedule)) == ("outcomes", "every 60 s")
+    assert result == "1 expired, 0 outcomes measured, 0 tests kept"
+
+
+async def test_a_token_of_another_shape_is_refused(closed: Closed) -> None:
+    for applied, name in ((10**30, str(uuid4())), (1, "x"), ("x", str(uuid4()))):
+        token = encode_page_token({"applied": applied, "id": name, "campaign_id": ""})
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await closed.outcomes(page_token=token)
+        assert refusal_of(refused.value).reason == "PAGE_TOKEN_INVALID"

@@ -1,0 +1,226 @@
+"""What is recommended, in words, and when nothing is."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.offer_answer import Interval
+from services.optimizer.domain.recommendation_drafts import (
+    draft_channel,
+    draft_segment,
+    draft_timing,
+)
+from services.optimizer.domain.recommendations import (
+    Action,
+    Draft,
+    Recommendation,
+    RecommendationType,
+    Status,
+    Withheld,
+    withhold_repeated,
+)
+from services.optimizer.domain.segment_ranking import rank_segments
+from services.optimizer.domain.segment_uplift import Uplift, UpliftBasis
+from services.optimizer.domain.segments import SegmentRate, SegmentSums, rate_segments
+from services.optimizer.domain.timing import TimingChoice
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def rate(
+    name: str, *, ratio: float | None = 1.2, sure: float | None = 0.99, campaigns: int = 2
+) -> SegmentRate:
+    interval = None if ratio is None else Interval(lower=ratio * 0.9, upper=ratio * 1.1)
+    return SegmentRate(
+        segment_name=name,
+        users=300,
+        campaigns=campaigns,
+        conversion_rate=0.2,
+        conversion_rate_interval=Interval(lower=0.1, upper=0.3),
+        ratio=ratio,
+        ratio_interval=interval,
+        probability_above_average=sure,
+    )
+
+
+def uplift(value: float, half: float = 0.02, basis: UpliftBasis = UpliftBasis.AB_TEST) -> Uplift:
+    return Uplift(
+        basis=basis,
+        value=value,
+        interval=Interval(lower=value - half, upper=value + half),
+        treated_users=400,
+        control_users=400,
+    )
+
+
+def recommended(outcome: Draft | Withheld) -> Draft:
+    assert isinstance(outcome, Draft)
+    return outcome
+
+
+def withheld(outcome: Draft | Withheld) -> Withheld:
+    assert isinstance(outcome, Withheld)
+    return outcome
+
+
+def test_a_segment_is_recommended_by_its_uplift_where_there_is_one() -> None:
+    rates = [rate("lapsed", ratio=0.5), rate("loyal", ratio=2.0), rate("new", ratio=None, sure=None)]
+    ranking = rank_segments("c", rates, {"lapsed": uplift(0.1), "loyal": uplift(0.01)})
+    assert [each.rate.segment_name for each in ranking.segments] == ["lapsed", "loyal", "new"]
+    assert [each.basis for each in ranking.segments] == ["ab_test", "ab_test", "none"]
+    assert any("come first" in warning for warning in ranking.warnings)
+    draft = recommended(draft_segment(ranking))
+    assert (draft.choice, draft.effect_metric, draft.effect) == ("lapsed", "uplift", 0.1)
+    assert (draft.evidence_kind, draft.confidence) == ("randomised", 0.99)
+    assert "A/B tests" in draft.evidence
+
+
+def test_an_uplift_that_may_be_nothing_is_not_recommended() -> None:
+    ranking = rank_segments("c", [rate("loyal"), rate("new")], {"loyal": uplift(0.01), "new": uplift(0.0)})
+    outcome = withheld(draft_segment(ranking))
+    assert outcome.reason == "NO_BETTER_CHOICE"
+    # 0.01 at a standard error of 0.02 / 1.645 is 0.82 of one: 0.795, and of two segments 0.59.
+    assert "segment loyal" in outcome.message
+    assert "0.59" in outcome.message
+
+
+def test_the_first_of_many_segments_pays_for_being_first() -> None:
+    few = rank_segments("c", [rate("a", sure=0.97), rate("b", ratio=0.5)], {})
+    many = rank_segments("c", [rate("a", sure=0.97), *(rate(name, ratio=0.5) for name in "bcdef")], {})
+    assert recommended(draft_segment(few)).confidence == pytest.approx(0.94)
+    assert "0.82" in withheld(draft_segment(many)).message
+
+
+def test_segments_in_which_nobody_converted_are_no_choice() -> None:
+    sums = SegmentSums(
+        campaign_id="c",
+        segment_name="new",
+        users=1,
+        views=3,
+        conversions=0,
+        views_views=9,
+        views_conversions=0,
+        conversions_conversions=0,
+        campaign_views=0,
+        campaign_conversions=0,
+    )
+    (nobody,) = rate_segments([sums])
+    assert (nobody.ratio, nobody.conversion_rate, nobody.conversion_rate_interval) == (None, 0.0, None)
+    ranking = rank_segments("c", [nobody], {})
+    assert withheld(draft_segment(ranking)).message == "Nobody of any segment converted."
+    assert "in one campaign" in ranking.segments[0].evidence
+    assert len(ranking.warnings) == 1
+    (all_of_two,) = rate_segments(
+        [
+            replace(
+                sums,
+                users=2,
+                views=2,
+                conversions=2,
+                views_views=2,
+                views_conversions=2,
+                conversions_conversions=2,
+            )
+        ]
+    )
+    assert all_of_two.conversion_rate_interval is not None
+    assert all_of_two.conversion_rate_interval.upper == 1.0
+    assert 0.2 < all_of_two.conversion_rate_interval.lower < 0.3
+
+
+def test_uplift_by_drawn_offers_says_so() -> None:
+    drawn = uplift(0.2, basis=UpliftBasis.RANDOMISED_OFFERS)
+    ranking = rank_segments("c", [rate("loyal", campaigns=1)], {"loyal": drawn})
+    assert not ranking.warnings
+    assert "highest over the lowest offer" in recommended(draft_segment(ranking)).evidence
+
+
+def timing(*, hour: int = 0, confidence: float = 0.97) -> TimingChoice:
+    return TimingChoice(
+        hour=hour,
+        best_single_hour=0,
+        effect=0.3,
+        interval=Interval(lower=0.1, upper=0.5),
+        confidence=confidence,
+        own_hour_effect=0.32,
+        users=50,
+    )
+
+
+def test_hours_are_told_as_people_say_them() -> None:
+    assert "12:00 AM" in recommended(draft_timing(timing())).text
+    assert "12:00 PM" in recommended(draft_timing(timing(hour=12))).text
+    assert "7:00 PM" in recommended(draft_timing(timing(hour=19))).text
+    assert "+32%" in recommended(draft_timing(timing(hour=19))).evidence
+    assert withheld(draft_timing(timing(confidence=0.89))).reason == "NO_BETTER_CHOICE"
+    assert withheld(draft_timing(None)).reason == "SEND_TIMES_UNKNOWN"
+
+
+def test_no_channel_is_no_recommendation() -> None:
+    assert withheld(draft_channel(None)).reason == "CHANNELS_UNKNOWN"
+
+
+def kept(status: Status, choice: str = "10") -> Recommendation:
+    draft = Draft(
+        type=RecommendationType.OFFER_AMOUNT,
+        choice=choice,
+        text="",
+        effect=None,
+        interval=None,
+        effect_metric="",
+        confidence=None,
+        confidence_method="",
+        evidence="",
+        evidence_kind="observational",
+    )
+    return Recommendation(
+        recommendation_id="r",
+        campaign_id="c",
+        status=status,
+        draft=draft,
+        inputs_key="k",
+        created_at=NOW,
+        expires_at=NOW + timedelta(days=14),
+    )
+
+
+ALLOWED = {
+    Action.ACCEPT: {Status.OPEN},
+    Action.DISMISS: {Status.OPEN, Status.ACCEPTED},
+    Action.APPLY: {Status.OPEN, Status.ACCEPTED},
+}
+DONE = {Action.ACCEPT: Status.ACCEPTED, Action.DISMISS: Status.DISMISSED, Action.APPLY: Status.APPLIED}
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("action", list(ALLOWED))
+def test_every_decision_from_every_status(action: Action, status: Status) -> None:
+    recommendation = kept(status)
+    if status is DONE[action]:
+        assert recommendation.decided(action, NOW) is None
+    elif status in ALLOWED[action]:
+        decided = recommendation.decided(action, NOW)
+        assert decided is not None
+        assert (decided.status, decided.decided_at) == (DONE[action], NOW)
+    else:
+        with pytest.raises(FailedPreconditionError) as refused:
+            recommendation.decided(action, NOW)
+        assert refused.value.reason == "RECOMMENDATION_CLOSED"
+        assert refused.value.metadata["status"] == status.value
+
+
+def test_what_is_over_is_expired_before_the_job_says_so() -> None:
+    with pytest.raises(FailedPreconditionError) as refused:
+        kept(Status.ACCEPTED).decided(Action.APPLY, NOW + timedelta(days=14))
+    assert refused.value.metadata["status"] == "expired"
+
+
+def test_another_choice_may_follow_a_dismissed_one() -> None:
+    dismissed = kept(Status.DISMISSED)
+    assert withhold_repeated(kept(Status.OPEN, "12").draft, dismissed) is None
+    assert withhold_repeated(dismissed.draft, None) is None
+    repeated = withhold_repeated(dismissed.draft, dismissed)
+    assert repeated is not None
+    assert (repeated.reason, "2026-12-04" in repeated.message) == ("DISMISSED", True)
