@@ -58,13 +58,15 @@ def fit_affinity(
     returning, first = (
         calibrate(fit_terms(seen, returning=kind, rng=rng), seen, returning=kind) for kind in (True, False)
     )
-    report = assess(look_at_week(contacts, merchants, today - HORIZON_DAYS, user_count), returning, first)
+    weekly_share = weekly_shares(seen, user_count)
+    held_out = look_at_week(contacts, merchants, today - HORIZON_DAYS, user_count)
+    report = assess(held_out, returning, first, weekly_share)
     evidence = gather(contacts, today + 1, user_count=user_count, merchant_count=len(merchants))
     model = AffinityModel(
         version=version,
         merchants=merchants,
         visitor_share=visitor_shares(evidence),
-        weekly_share=weekly_shares(seen, user_count),
+        weekly_share=weekly_share,
         similarities=fit_similarities(evidence),
         returning=returning,
         first=first,

@@ -27,7 +27,8 @@ _SMALLEST: Final = 1e-9
 class Report:
     """How a fit did in the held-out week.
 
-    Losses are mean logarithmic losses over pairs, `frequency_log_loss` that of visits per day alone.
+    Losses are mean logarithmic losses over pairs: `frequency_log_loss` that of visits per day alone,
+    `population_log_loss` that of the merchants' weekly shares, the same for everybody.
     `calibration_error` is the mean distance of score and visited share over bands, weighted by pairs. Recall
     is the mean share of what a user visited (three at most count) among the first three, over users who did.
     """
@@ -36,6 +37,7 @@ class Report:
     visits: int
     log_loss: float
     frequency_log_loss: float
+    population_log_loss: float
     calibration_error: float
     recall: float | None
     frequency_recall: float | None
@@ -48,18 +50,19 @@ class Report:
         """Say why the fit deserves to be used, or not."""
         compared = (
             f"log loss {self.log_loss:.5f} in the held-out week,"
-            f" visits per day alone {self.frequency_log_loss:.5f}"
+            f" visits per day alone {self.frequency_log_loss:.5f},"
+            f" everybody alike {self.population_log_loss:.5f}"
         )
         if self.is_better:
             return compared
-        return f"does not beat visits per day alone by more than chance: {compared}"
+        return f"does not beat these baselines by more than chance: {compared}"
 
 
-def assess(week: Week, returning: LogisticTerms, first: LogisticTerms) -> Report:
+def assess(week: Week, returning: LogisticTerms, first: LogisticTerms, weekly_share: FloatArray) -> Report:
     """Return how a fit does in a week that came after those it was fitted on.
 
-    It is better where its loss is lower than that of frequency by more than chance: one-sided 90 %, users as
-    units.
+    It is better where its loss is lower than that of either baseline by more than chance: one-sided 90 %,
+    users as units. `weekly_share` (merchants) is that of the weeks before.
     """
     merchant_count = week.evidence.merchant_count
     user = week.pairs.key // merchant_count
@@ -67,20 +70,20 @@ def assess(week: Week, returning: LogisticTerms, first: LogisticTerms) -> Report
     by_frequency = frequency_scores(week)
     popularity = visitor_shares(week.evidence)[week.pairs.key % merchant_count]
     losses, frequency_losses = _losses(scores, week.visited), _losses(by_frequency, week.visited)
+    population_losses = _losses(weekly_share[week.pairs.key % merchant_count], week.visited)
     bands = make_bands(scores, week.visited, user)
-    gained = total_by(user, frequency_losses - losses, week.evidence.user_count)[np.unique(user)]
-    error = float(gained.std(ddof=1) / np.sqrt(len(gained))) if len(gained) > 1 else np.inf
     return Report(
-        users=len(gained),
+        users=len(np.unique(user)),
         visits=int(week.visited.sum()),
         log_loss=float(losses.mean()),
         frequency_log_loss=float(frequency_losses.mean()),
+        population_log_loss=float(population_losses.mean()),
         calibration_error=_calibration_error(bands),
         recall=recall(week, scores),
         frequency_recall=recall(week, by_frequency),
         popularity_recall=recall(week, popularity),
         bands=bands,
-        is_better=bool(gained.mean() > _Z90_ONE_SIDED * error),
+        is_better=all(_is_lower(losses, than, user) for than in (frequency_losses, population_losses)),
     )
 
 
@@ -145,6 +148,15 @@ def _band(scores: FloatArray, visited: BoolArray, user: IntArray) -> Band | None
         pairs=len(scores),
         users=len(owners),
     )
+
+
+def _is_lower(losses: FloatArray, than: FloatArray, user: IntArray) -> bool:
+    """Whether losses are lower, paired by user, by more than chance."""
+    owners, owner = np.unique(user, return_inverse=True)
+    if len(owners) < _BAND_USERS:
+        return False
+    gained = total_by(owner, than - losses, len(owners))
+    return bool(gained.mean() > _Z90_ONE_SIDED * gained.std(ddof=1) / np.sqrt(len(owners)))
 
 
 def _calibration_error(bands: tuple[Band, ...]) -> float:

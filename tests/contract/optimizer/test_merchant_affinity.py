@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.bootstrap import DatabaseAddresses
-from examples.simulated_world.evaluate.merchants import popular_merchants, score_merchants
+from examples.simulated_world.evaluate.asking import Evaluation
+from examples.simulated_world.evaluate.merchants import popular_merchants, report, score_merchants
 from examples.simulated_world.messages import merchant_messages, user_id
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
@@ -140,6 +141,22 @@ async def test_preferred_merchants_are_among_the_first_three(
     assert score_merchants(found, USERS.tolist(), truth) >= 0.92
     assert score_merchants(popular, USERS.tolist(), truth) < 0.2
     assert {answer.source for answer in answers} == {pb.AFFINITY_SOURCE_KEPT}
+
+
+async def test_the_evaluation_prints_what_is_reached_beside_simple_answers(
+    optimizer: OptimizerServiceStub, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = USERS.tolist()
+    await report(Evaluation(optimizer=optimizer, world=world, truth=Truth.of(world), users=users))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "%" in line]
+    reached = {line[:24].strip(): float(line[24:].split("%")[0]) for line in lines}
+    assert list(reached) == [
+        *("recommended", "counted purchases", "and redeemed offers"),
+        *("the same for all", "the habits themselves"),
+    ]
+    assert reached["recommended"] > 92
+    assert reached["recommended"] > reached["and redeemed offers"] > reached["the same for all"]
+    assert "0 refusals" in lines[0]
 
 
 async def test_an_answer_is_whole(optimizer: OptimizerServiceStub, world: World) -> None:
