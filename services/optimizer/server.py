@@ -216,7 +216,7 @@ def _build_servicer(around: Surroundings, database: Database) -> OptimizerServic
         recommendations=RecommendationOperations(database, sources=sources, now=now),
         segments=segments,
         send_times=_send_time_operations(around, database),
-        prediction=PredictionOperations(database, models=models, live=around.live, now=now),
+        prediction=PredictionOperations(database, live=around.live, now=now),
         models=_model_operations(around, database),
         training=_training_operations(around, database),
     )

@@ -1,33 +1,26 @@
 """What a planned campaign would do: its conversion rate, views, conversions and revenue, with intervals.
 
-The expected rate is the forest's for a campaign with the history of its type's average one, over the days
-of the coming week, moved along the fitted response to the planned offer. What the campaign itself will be
-like is not known: intervals come from draws of its level and of its views per impression from what
-campaigns of the type differ in (`between_campaigns`), of the response's own uncertainty, and of the chance
-of views, conversions and orders.
+The level of a campaign that is only planned is that of campaigns of its type, with what the merchant's
+campaigns have in common (`between_campaigns`); the fitted response moves it to the planned offer. The
+forest is not asked: it predicts well where a campaign has been, and a planned one has been nowhere; on
+campaigns kept from the training it missed their levels by more (README.md, Measured). Intervals come from
+draws of the level and of the views per impression, of the response's own uncertainty, and of the chance of
+days, views, conversions and orders.
 """
 
+import math
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
 from scipy.special import ndtri
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.between_campaigns import FEWEST_CAMPAIGNS, TypeSpread
-from services.optimizer.domain.campaigns import TypicalHistory
-from services.optimizer.domain.features import (
-    MICROS_PER_UNIT,
-    Float32Array,
-    FloatArray,
-    IntArray,
-    Situation,
-    situation_features,
-)
+from services.optimizer.domain.between_campaigns import FEWEST_CAMPAIGNS, BetweenCampaigns, Spread
+from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray, IntArray
 from services.optimizer.domain.offer_evidence import gather_evidence
 from services.optimizer.domain.offer_odds import logit_spreads
-from services.optimizer.domain.response import Anchor, anchored_rates, logistic, logit
+from services.optimizer.domain.response import Anchor, logistic
 from services.optimizer.domain.revenue_spread import CampaignRevenue
 from services.optimizer.domain.serving_parameters import ServingParameters
 
@@ -37,10 +30,8 @@ NO_REVENUE: Final = (
     "No revenue is predicted: what a conversion of the merchant's campaigns brings, or how campaigns differ"
     " in it, is not known."
 )
-_WEEK: Final = 7
 _SEED: Final = 20_260_801
 """Every question is answered from the same draws, so that asked again it has the same answer."""
-_STEPS: Final = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +42,18 @@ class Plan:
     merchant_id: int
     offer_micros: int
     impressions: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What is known beside the model; None where nobody knows.
+
+    `daily_views` are those of an offer of the type's campaigns on a day that has any; `revenue` is what the
+    merchant's conversions bring.
+    """
+
+    daily_views: float | None
+    revenue: CampaignRevenue | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,71 +82,43 @@ class Prediction:
     warnings: tuple[str, ...]
 
 
-def plan_features(
-    plan: Plan, typical: TypicalHistory, first_day: date, parameters: ServingParameters
-) -> Float32Array:
-    """Return the rows (days of a week x tried offers, 7) to be predicted, in one call.
+def predict_plan(plan: Plan, around: Surroundings, model: ServingParameters, version: int) -> Prediction:
+    """Return the prediction of a version of the model.
 
     Raises:
         FailedPreconditionError: the data cannot speak of the offer (OFFER_UNSUPPORTED).
     """
-    tried = _require_support(plan, parameters)
-    return np.concatenate(
-        [
-            situation_features(
-                Situation(
-                    day=first_day + timedelta(days=ahead),
-                    campaign_type=plan.campaign_type,
-                    merchant_id=plan.merchant_id,
-                    historical_impressions=round(typical.impressions),
-                    historical_conversions=round(typical.conversions),
-                ),
-                tried,
-                parameters.encoding,
-            )
-            for ahead in range(_WEEK)
-        ]
-    )
-
-
-def predict_plan(
-    plan: Plan,
-    predicted: FloatArray,
-    parameters: ServingParameters,
-    revenue: CampaignRevenue | None,
-    model_version: int,
-) -> Prediction:
-    """Return the prediction, given the forest's rates for `plan_features` and what a conversion brings."""
-    offers = np.array(parameters.support[plan.campaign_type].tried_micros) / MICROS_PER_UNIT
-    anchor = Anchor(
-        offers=offers,
-        rates=predicted.reshape(_WEEK, len(offers)).mean(axis=0),
-        weights=np.ones(len(offers)),
-    )
-    response = parameters.response[plan.campaign_type]
+    level = _require_support(plan, model)
+    response = model.response[plan.campaign_type]
     planned = np.array([plan.offer_micros / MICROS_PER_UNIT])
-    expected = float(anchored_rates(response, planned, anchor)[0])
-    spread = parameters.between[plan.campaign_type]
     rng = np.random.default_rng(_SEED)
-    shape = float(logit_spreads(response, planned, anchor)[0]) * ndtri(rng.random(DRAWS))
-    rates = _rates_around(expected, spread.draw_levels(rng.random(DRAWS)) + shape)
-    views, conversions, earned = _draw_sums(plan, rates, spread, revenue, rng)
+    shape = _shape_deviation(plan, planned, model) * ndtri(rng.random(DRAWS))
+    logits = response.effect(planned)[0] + level.draw(rng.random(DRAWS)) + shape
+    rates = logistic(logits)
+    views, conversions, earned = _draw_sums(plan, logits, around, model.between, rng)
     return Prediction(
-        rate=_estimate(expected, rates),
+        rate=_estimate(float(rates.mean()), rates),
         views=views,
         conversions=conversions,
         revenue=earned,
-        campaigns=spread.campaigns,
-        model_version=model_version,
-        warnings=(gather_evidence(plan.campaign_type, parameters).caveat, *_warn(plan, revenue)),
+        campaigns=model.between.types[plan.campaign_type].campaigns,
+        model_version=version,
+        warnings=(gather_evidence(plan.campaign_type, model).caveat, *_warn(plan, around.revenue)),
     )
 
 
-def _require_support(plan: Plan, parameters: ServingParameters) -> tuple[int, ...]:
-    """Return the offers that the type tried."""
-    kind = plan.campaign_type
-    support = parameters.support.get(kind)
-    if support is None or kind not in parameters.response or kind not in parameters.between:
+def _shape_deviation(plan: Plan, planned: FloatArray, model: ServingParameters) -> float:
+    """Return how uncertain the logit at the offer is beside its mean over the offers that the type tried."""
+    tried = np.array(model.support[plan.campaign_type].tried_micros) / MICROS_PER_UNIT
+    anchor = Anchor(offers=tried, rates=np.full(len(tried), 0.5), weights=np.ones(len(tried)))
+    return float(logit_spreads(model.response[plan.campaign_type], planned, anchor)[0])
+
+
+def _require_support(plan: Plan, model: ServingParameters) -> Spread:
+    """Return where the plan's level lies, if the data can speak of its offer."""
+    support = model.support.get(plan.campaign_type)
+    level = model.between.new_level(plan.campaign_type, plan.merchant_id)
+    if support is None or plan.campaign_type not in model.response or level is None:
         raise FailedPreconditionError(
             "no prediction without data: campaigns of this type did not vary their offers in the training"
             f" data, or fewer than {FEWEST_CAMPAIGNS} campaigns were viewed; vary offers (an A/B test does)"
@@ -157,38 +132,34 @@ def _require_support(plan: Plan, parameters: ServingParameters) -> tuple[int, ..
             reason="OFFER_UNSUPPORTED",
             metadata={"tried_offers": tried},
         )
-    return support.tried_micros
-
-
-def _rates_around(expected: float, deviations: FloatArray) -> FloatArray:
-    """Return logistic(centre + deviations) with the centre at which their mean is `expected`."""
-    centre = float(logit(np.array([expected]))[0])
-    rates = logistic(centre + deviations)
-    for _ in range(_STEPS):
-        centre += (expected - float(rates.mean())) / float(np.mean(rates * (1.0 - rates)))
-        rates = logistic(centre + deviations)
-    return rates
+    return level
 
 
 def _draw_sums(
     plan: Plan,
-    rates: FloatArray,
-    spread: TypeSpread,
-    revenue: CampaignRevenue | None,
+    logits: FloatArray,
+    around: Surroundings,
+    between: BetweenCampaigns,
     rng: np.random.Generator,
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
-    """Return views, conversions and revenue of the impressions planned."""
+    """Return views, conversions and revenue of the impressions planned.
+
+    So many views take some days, as large as the type's days are; the fewer, the less their own luck evens
+    out.
+    """
     if plan.impressions is None:
         return None, None, None
-    view_rates = spread.draw_view_rates(rng.random(DRAWS))
-    views = rng.binomial(plan.impressions, view_rates)
-    conversions = rng.binomial(views, rates)
+    view_rates = logistic(between.new_view_rate(plan.campaign_type).draw(rng.random(DRAWS)))
     expected_views = plan.impressions * float(view_rates.mean())
-    expected_conversions = expected_views * float(rates.mean())
+    days = max(expected_views / (around.daily_views or expected_views), 1.0)
+    luck = between.day_deviation / math.sqrt(days) * ndtri(rng.random(DRAWS))
+    views = rng.binomial(plan.impressions, view_rates)
+    conversions = rng.binomial(views, logistic(logits + luck))
+    expected_conversions = expected_views * float(logistic(logits).mean())
     earned = None
-    if revenue is not None:
-        draws = revenue.draw(conversions, rng.random(DRAWS), rng.random(DRAWS))
-        earned = _estimate(expected_conversions * revenue.mean, draws)
+    if around.revenue is not None:
+        draws = around.revenue.draw(conversions, rng.random(DRAWS), rng.random(DRAWS))
+        earned = _estimate(expected_conversions * around.revenue.mean, draws)
     return _estimate(expected_views, views), _estimate(expected_conversions, conversions), earned
 
 

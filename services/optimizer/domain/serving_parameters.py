@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from services.optimizer.domain.between_campaigns import BetweenCampaigns, Spread, TypeSpread
+from services.optimizer.domain.between_campaigns import (
+    BetweenCampaigns,
+    MerchantEffect,
+    Spread,
+    TypeSpread,
+)
 from services.optimizer.domain.doubly_robust import CONFOUNDING_SPREAD, FalseSlope
 from services.optimizer.domain.features import Encoding
 from services.optimizer.domain.metrics import Conformal
@@ -35,7 +40,7 @@ class ServingParameters:
     false_slope: FalseSlope | None = None
     paused_conformal: Conformal | None = None
     level_drift: float = 0.0
-    between: BetweenCampaigns = field(default_factory=dict)
+    between: BetweenCampaigns = field(default_factory=BetweenCampaigns)
 
 
 def to_document(parameters: ServingParameters) -> dict[str, Any]:
@@ -69,7 +74,7 @@ def to_document(parameters: ServingParameters) -> dict[str, Any]:
         "paused_conformal": (
             None if parameters.paused_conformal is None else _conformal_document(parameters.paused_conformal)
         ),
-        "between": {str(key): asdict(spread) for key, spread in parameters.between.items()},
+        "between": _between_document(parameters.between),
     }
 
 
@@ -122,13 +127,31 @@ def from_document(document: dict[str, Any]) -> ServingParameters:
         },
         false_slope=None if false_slope is None else FalseSlope(**false_slope),
         paused_conformal=None if paused is None else _conformal(paused),
-        between={int(key): _type_spread(spread) for key, spread in document.get("between", {}).items()},
+        between=_between(document.get("between", {})),
     )
 
 
-def _type_spread(document: dict[str, Any]) -> TypeSpread:
-    return TypeSpread(
-        campaigns=int(document["campaigns"]),
-        level=Spread(**document["level"]),
-        view_rate=Spread(**document["view_rate"]),
+def _between_document(between: BetweenCampaigns) -> dict[str, Any]:
+    return {
+        **asdict(between),
+        "types": {str(key): asdict(spread) for key, spread in between.types.items()},
+        "merchants": {str(key): asdict(effect) for key, effect in between.merchants.items()},
+    }
+
+
+def _between(document: dict[str, Any]) -> BetweenCampaigns:
+    return BetweenCampaigns(
+        types={
+            int(key): TypeSpread(
+                campaigns=int(spread["campaigns"]),
+                level=Spread(**spread["level"]),
+                view_rate=Spread(**spread["view_rate"]),
+            )
+            for key, spread in document.get("types", {}).items()
+        },
+        merchants={
+            int(key): MerchantEffect(**effect) for key, effect in document.get("merchants", {}).items()
+        },
+        merchant_variance=float(document.get("merchant_variance", 0.0)),
+        day_deviation=float(document.get("day_deviation", 0.0)),
     )

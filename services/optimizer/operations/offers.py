@@ -32,6 +32,7 @@ from services.optimizer.domain.offer_answer import (
     sent_anchor,
 )
 from services.optimizer.domain.recommendation import Question
+from services.optimizer.domain.unseen_campaigns import like_others
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel, require_campaign, require_merchant
@@ -132,9 +133,6 @@ async def _campaign_case(
     if seen_until is not None:
         as_it_was = Days(today=seen_until + timedelta(days=1))
         sent = await outcomes.list_campaign_offers(connection, campaign.campaign_id, *as_it_was.history)
-    daily_views, level_spread = mean_daily_views(sent), 0.0
-    if daily_views is None:
-        daily_views, level_spread = await _like_others(connection, campaign.campaign_type, model, days)
     revenue = await outcomes.fetch_campaign_revenue(connection, campaign.campaign_id, *days.window)
     current = campaign.offer_micros if campaign.offer_micros is not None else latest_offer(sent)
     anchor_offers, anchor_weights = sent_anchor(
@@ -144,7 +142,7 @@ async def _campaign_case(
         support=model.parameters.support,
     )
     audience = await audiences.fetch_campaign_audience(connection, campaign.campaign_id)
-    return OfferCase(
+    case = OfferCase(
         question=Question(
             campaign_type=campaign.campaign_type,
             current_offer_micros=current,
@@ -161,12 +159,15 @@ async def _campaign_case(
         anchor_offers_micros=anchor_offers,
         anchor_weights=anchor_weights,
         known_rate=None,
-        daily_views=daily_views,
+        daily_views=mean_daily_views(sent),
         seen_until=seen_until,
-        level_spread=level_spread,
         audience=audience,
         views_a_day=sum(offer.views for offer in sent) / HISTORY_DAYS if sent else None,
     )
+    if case.daily_views is not None:
+        return case
+    typical = await outcomes.fetch_typical_history(connection, campaign.campaign_type, *days.history)
+    return like_others(case, typical, model.parameters)
 
 
 async def _planned_case(
@@ -175,9 +176,6 @@ async def _planned_case(
     """Load what campaigns like a planned one are known to do."""
     days = Days(today=today)
     typical = await outcomes.fetch_typical_history(connection, planned.campaign_type, *days.history)
-    daily_views, level_spread = typical.daily_views, 0.0
-    if planned.current_conversion_rate is None:
-        daily_views, level_spread = await _like_others(connection, planned.campaign_type, model, days)
     by_currency = await outcomes.list_merchant_revenue(connection, planned.merchant_id, *days.window)
     revenue = by_currency[0] if len(by_currency) == 1 else RevenueTotals(conversions=0, revenue_micros=0)
     anchor_offers, anchor_weights = sent_anchor(
@@ -186,7 +184,7 @@ async def _planned_case(
         campaign_type=planned.campaign_type,
         support=model.parameters.support,
     )
-    return OfferCase(
+    case = OfferCase(
         question=Question(
             campaign_type=planned.campaign_type,
             current_offer_micros=planned.current_offer_micros,
@@ -198,17 +196,6 @@ async def _planned_case(
         anchor_weights=anchor_weights,
         known_rate=planned.current_conversion_rate,
         views_a_day=typical.views / HISTORY_DAYS if typical.views else None,
-        daily_views=daily_views,
-        level_spread=level_spread,
+        daily_views=typical.daily_views,
     )
-
-
-async def _like_others(
-    connection: Connection, campaign_type: int, model: ModelVersion, days: Days
-) -> tuple[float | None, float]:
-    """Return how large the days of an unseen campaign are, and how far its level may be from others'."""
-    spread = model.parameters.between.get(campaign_type)
-    if spread is None:
-        return None, 0.0
-    typical = await outcomes.fetch_typical_history(connection, campaign_type, *days.history)
-    return typical.daily_views, spread.new_level_deviation
+    return case if case.known_rate is not None else like_others(case, typical, model.parameters)

@@ -1,27 +1,22 @@
-"""What planned campaigns would do: loads what is known, asks the model server once, and predicts."""
+"""What planned campaigns would do: loads what is known, and predicts."""
 
 import math
 from collections.abc import Callable
 from datetime import datetime
 
 from services.common.database import Connection, Database
-from services.optimizer.domain.model_version import CONVERSION_MODEL
-from services.optimizer.domain.prediction import Plan, Prediction, plan_features, predict_plan
+from services.optimizer.domain.prediction import Plan, Prediction, Surroundings, predict_plan
 from services.optimizer.domain.revenue_spread import CampaignRevenue, survey_revenue
-from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel, require_merchant
 from services.optimizer.store import outcomes
 
 
 class PredictionOperations:
-    """The use case of predictions over one database and one model server."""
+    """The use case of predictions over one database."""
 
-    def __init__(
-        self, database: Database, *, models: ModelClient, live: LiveModel, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, database: Database, *, live: LiveModel, now: Callable[[], datetime]) -> None:
         self._database = database
-        self._models = models
         self._live = live
         self._now = now
 
@@ -31,7 +26,7 @@ class PredictionOperations:
         Raises:
             NotFoundError: MERCHANT_UNKNOWN.
             FailedPreconditionError: MODEL_NOT_TRAINED, OFFER_UNSUPPORTED.
-            UnavailableError: the database or the model server does not answer.
+            UnavailableError: the database does not answer.
         """
         async with self._database.transaction(readonly=True) as connection:
             model = await self._live.require(connection)
@@ -41,9 +36,8 @@ class PredictionOperations:
             revenue = None
             if plan.impressions is not None:
                 revenue = await _fetch_revenue(connection, plan.merchant_id, days)
-        features = plan_features(plan, typical, days.today, model.parameters)
-        predicted = await self._models.infer(CONVERSION_MODEL, model.version, features)
-        return predict_plan(plan, predicted, model.parameters, revenue, model.version)
+        around = Surroundings(daily_views=typical.daily_views, revenue=revenue)
+        return predict_plan(plan, around, model.parameters, model.version)
 
 
 async def _fetch_revenue(connection: Connection, merchant_id: int, days: Days) -> CampaignRevenue | None:
