@@ -63,7 +63,9 @@ class Way:
     at_least: float
 
 
-BARE: Final = Way(name="the same without a model", at_least=0.75)
+CHECKING: Final = Way(name="the same without a model", at_least=0.75)
+BARE: Final = Way(name="the same that looks at no message", at_least=0.75)
+MODELLESS: Final = {CHECKING.name: "checking", BARE.name: "bare"}
 SKLEARN: Final = Way(name="MLServer, scikit-learn runtime", at_least=20.0)
 ONNX: Final = Way(name="MLServer, custom ONNX runtime", at_least=1.8)
 
@@ -117,8 +119,8 @@ def make_requests(rows: Float32Array, size: int) -> Sequence[bytes]:
 
 def start(way: str, folder: Path, ports: Sequence[int]) -> AbstractAsyncContextManager[str]:
     """Run a server; the block has its address."""
-    if way in (OURS, BARE.name):
-        module = "services.model_server" if way == OURS else "benchmarks.model_server_bare"
+    if way == OURS or way in MODELLESS:
+        module = ["services.model_server"] if way == OURS else ["benchmarks.modelless_server", MODELLESS[way]]
         environment = {
             "MODEL_REPOSITORY": str(folder / "ours"),
             "MODEL_SERVER_PORT": str(ports[1]),
@@ -126,7 +128,7 @@ def start(way: str, folder: Path, ports: Sequence[int]) -> AbstractAsyncContextM
             "MODEL_SERVER_DRAIN_SECONDS": "0",
             "MODEL_SERVER_LOG_LEVEL": "WARNING",
         }
-        return running_server([sys.executable, "-m", module], port=ports[1], environment=environment)
+        return running_server([sys.executable, "-m", *module], port=ports[1], environment=environment)
     command = [str(PEERS / "bin" / "mlserver"), "start", str(folder / way)]
     return running_server(command, port=ports[1], environment={}, output=subprocess.DEVNULL)
 
@@ -167,8 +169,8 @@ def find_ways() -> Sequence[Way]:
         keep_environment(PEERS, PEERS_LOCK)
     except InstallError as error:
         say(f"left out: {SKLEARN.name}; {ONNX.name} (not installable here: {error})")
-        return [BARE]
-    return [BARE, ONNX, SKLEARN]
+        return [CHECKING, BARE]
+    return [CHECKING, BARE, ONNX, SKLEARN]
 
 
 async def measure(rounds: int, seconds: float, size: int) -> int:
@@ -180,7 +182,7 @@ async def measure(rounds: int, seconds: float, size: int) -> int:
     expected = forest.predict(rows).reshape(REQUESTS, size)
     ways = find_ways()
     names = [OURS, *(way.name for way in ways)]
-    ports = {name: [free_port() for _ in range(3)] for name in (OURS, BARE.name, SKLEARN.name, ONNX.name)}
+    ports = {name: [free_port() for _ in range(3)] for name in (*names, SKLEARN.name, ONNX.name)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_models(folder, forest, ports)
@@ -189,7 +191,7 @@ async def measure(rounds: int, seconds: float, size: int) -> int:
             for name in names:
                 address = await stack.enter_async_context(start(name, folder, ports[name]))
                 channels[name] = await stack.enter_async_context(grpc.aio.insecure_channel(address))
-                if name != BARE.name:
+                if name not in MODELLESS:
                     await check_answers(channels[name], requests[:20], expected[:20])
             rates = await take_rounds(channels, itertools.cycle(requests), rounds=rounds, seconds=seconds)
     return tell(rates, ways, size)
