@@ -1,6 +1,7 @@
 """Recommendations from their making to their outcome, through a real server, database and model server."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -169,14 +170,22 @@ async def test_a_changed_campaign_is_looked_at_anew(closed: Closed) -> None:
     assert old["status"] == "superseded"
 
 
-async def test_nothing_better_is_said_so_and_takes_an_open_one_back(closed: Closed) -> None:
+@pytest.mark.parametrize(
+    ("short_of_it", "why"),
+    [(0.0, "is the best"), (0.5, r"with a probability of 0\.[5-7]\d, and 0\.80 is asked")],
+)
+async def test_nothing_better_is_said_so_and_takes_an_open_one_back(
+    closed: Closed, short_of_it: float, why: str
+) -> None:
     best = await closed.offer()
     await closed.execute(
         "update analytics.campaigns set offer_amount_micros = $2 where campaign_id = $1",
         CAMPAIGN,
-        round(float(best.choice) * 1e6),
+        round((float(best.choice) - short_of_it) * 1e6),
     )
     answer = await closed.recommend()
+    (message,) = [each.message for each in answer.withheld if each.type == "offer_amount"]
+    assert re.search(why, message)
     assert reasons(answer)["offer_amount"] == "NO_BETTER_CHOICE"
     assert not answer.recommendations
     rows = await closed.fetch("select status from optimizer.campaign_optimizations")

@@ -1,11 +1,13 @@
 """What is recommended, in words, and when nothing is."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.channels import ChannelChoice
 from services.optimizer.domain.offer_answer import Interval
 from services.optimizer.domain.recommendation_drafts import (
     draft_channel,
@@ -112,6 +114,12 @@ def test_segments_in_which_nobody_converted_are_no_choice() -> None:
     assert withheld(draft_segment(ranking)).message == "Nobody of any segment converted."
     assert "in one campaign" in ranking.segments[0].evidence
     assert len(ranking.warnings) == 1
+    (alone,) = rate_segments(
+        [replace(sums, conversions=2, conversions_conversions=4, campaign_views=30, campaign_conversions=10)]
+    )
+    assert alone.ratio == pytest.approx(2.0)
+    assert alone.ratio_interval is not None
+    assert alone.ratio_interval.upper == pytest.approx(2.0 * math.exp(1.6448536))
     (all_of_two,) = rate_segments(
         [
             replace(
@@ -160,6 +168,18 @@ def test_hours_are_told_as_people_say_them() -> None:
 
 def test_no_channel_is_no_recommendation() -> None:
     assert withheld(draft_channel(None)).reason == "CHANNELS_UNKNOWN"
+    unsure = ChannelChoice(
+        channel=2,
+        current_channel=1,
+        effect=0.1,
+        interval=Interval(lower=-0.1, upper=0.3),
+        confidence=0.8,
+        campaigns=5,
+        current_campaigns=6,
+        cost_per_impression=0.001,
+        current_cost_per_impression=0.002,
+    )
+    assert "CHANNEL_EMAIL" in withheld(draft_channel(unsure)).message
 
 
 def kept(status: Status, choice: str = "10") -> Recommendation:

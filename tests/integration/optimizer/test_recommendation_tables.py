@@ -1,0 +1,94 @@
+"""Tables of recommendations: what they refuse, which indexes their statements use, and the way back."""
+
+import asyncpg
+import pytest
+
+from deploy.local.bootstrap import DatabaseAddresses
+from services.common.statements import load_statements
+
+STATEMENTS = load_statements("services.optimizer")
+ID = "'7d1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d'::uuid"
+COLUMNS = "optimization_id, campaign_id, optimization_type, status, recommendation, evidence, created_at, expires_at"
+
+
+async def insert(connection: asyncpg.Connection, status: str, kind: str = "channel") -> None:
+    await connection.execute(
+        f"insert into campaign_optimizations ({COLUMNS})"
+        " values (gen_random_uuid(), 'c', $1, $2, '{}', '{}', now(), now() + interval '1 day')",
+        kind,
+        status,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "index"),
+    [
+        ("list_current_optimizations", ["'c'"], "campaign_optimizations_current_key"),
+        ("list_closed_optimizations", ["'c'", "now()"], "campaign_optimizations_campaign_idx"),
+        ("lock_optimization", [ID], "campaign_optimizations_pkey"),
+        ("list_optimization_decisions", [ID], "campaign_optimization_decisions_pkey"),
+        ("list_unmeasured_optimizations", ["10"], "campaign_optimizations_applied_idx"),
+        ("list_offer_outcomes", ["''", "now()", ID, "10"], "offer_optimization_history_applied_idx"),
+        ("list_reached_users", ["'c'", "1", "now()", "now()", "10"], "events_campaign_time_idx"),
+        (
+            "list_campaign_days",
+            ["'c'", "'2026-01-01'", "'2026-02-01'", "null"],
+            "campaign_delivery_daily_pkey",
+        ),
+        (
+            "list_logged_decisions",
+            ["array['c']", "now()", "now()", "interval '1 day'", "'UTC'", "10"],
+            "events_campaign_time_idx",
+        ),
+        ("list_test_cells", ["'c'", "1"], "ab_test_assignments_pkey"),
+    ],
+)
+async def test_statements_use_their_index(
+    database: DatabaseAddresses, name: str, arguments: list[str], index: str
+) -> None:
+    connection = await asyncpg.connect(database.optimizer)
+    try:
+        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
+        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
+        plan = await connection.fetch(f"explain execute checked ({', '.join(arguments)})")
+    finally:
+        await connection.close()
+    assert index in "\n".join(row[0] for row in plan)
+
+
+async def test_no_campaign_has_two_of_a_type_that_wait(database: DatabaseAddresses) -> None:
+    connection = await asyncpg.connect(database.optimizer)
+    try:
+        await insert(connection, "accepted")
+        await insert(connection, "open", "segment")
+        await insert(connection, "dismissed")
+        with pytest.raises(asyncpg.UniqueViolationError, match="campaign_optimizations_current_key"):
+            await insert(connection, "open")
+        with pytest.raises(asyncpg.CheckViolationError, match="campaign_optimizations_applied_has_time"):
+            await insert(connection, "applied")
+    finally:
+        await connection.close()
+
+
+async def test_the_log_of_decisions_is_only_added_to(database: DatabaseAddresses) -> None:
+    connection = await asyncpg.connect(database.optimizer)
+    try:
+        for statement in (
+            "update campaign_optimization_decisions set actor = 'x'",
+            "delete from campaign_optimization_decisions",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_neighbours_read_outcomes_through_the_published_view(database: DatabaseAddresses) -> None:
+    connection = await asyncpg.connect(database.abtest)
+    try:
+        statement = await connection.prepare("select * from optimizer_v1.offer_outcomes")
+        assert "relative_lift" in [column.name for column in statement.get_attributes()]
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("select from optimizer.offer_optimization_history")
+    finally:
+        await connection.close()
