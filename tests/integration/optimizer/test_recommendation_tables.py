@@ -8,7 +8,10 @@ from services.common.statements import load_statements
 
 STATEMENTS = load_statements("services.optimizer")
 ID = "'7d1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d'::uuid"
-COLUMNS = "optimization_id, campaign_id, optimization_type, status, recommendation, evidence, created_at, expires_at"
+COLUMNS = (
+    "optimization_id, campaign_id, optimization_type, status, recommendation, evidence, created_at,"
+    " expires_at"
+)
 
 
 async def insert(connection: asyncpg.Connection, status: str, kind: str = "channel") -> None:
