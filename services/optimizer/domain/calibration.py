@@ -8,8 +8,8 @@ calibration hierarchy for risk models was defined", J. Clin. Epidemiol. 74):
     logit(rate) = a + slope * logit(predicted)            1: right; below 1: predictions too extreme
 
 One user's, one campaign's and one day's views are not independent. Intervals come from a sandwich clustered
-by campaign and by day at once (Cameron, Gelbach and Miller 2011, "Robust inference with multiway clustering",
-equation 2.13), with Student's t of as many degrees of freedom as the fewer clusters allow.
+by campaign and by day at once (`domain/clusters.py`), with Student's t of as many degrees of freedom as the
+fewer clusters allow.
 """
 
 import math
@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from scipy.special import stdtrit
 
+from services.optimizer.domain.clusters import Spread, spread_of_sum
 from services.optimizer.domain.features import FloatArray, IntArray
 from services.optimizer.domain.response import logistic, logit
 
@@ -86,9 +87,13 @@ class Outcomes:
         )
 
     @property
-    def degrees_of_freedom(self) -> int:
-        """One less than the fewer of campaigns and days."""
-        return min(len(np.unique(self.campaign)), len(np.unique(self.day))) - 1
+    def clusters(self) -> int:
+        """How many campaigns or days there are, whichever are fewer."""
+        return min(len(np.unique(self.campaign)), len(np.unique(self.day)))
+
+    def spread(self, influence: FloatArray) -> Spread:
+        """Return the spread of the sum of `influence` (rows,)."""
+        return spread_of_sum(influence, self.campaign, self.day)
 
 
 def measure_calibration(outcomes: Outcomes) -> Calibration:
@@ -114,8 +119,7 @@ def measure_calibration(outcomes: Outcomes) -> Calibration:
 def _recalibrate(outcomes: Outcomes, offset: FloatArray, *, with_slope: bool) -> Estimate | None:
     """Return the slope, or the intercept with the slope held at 1; None where it is undefined."""
     mean = float(np.average(outcomes.observed, weights=outcomes.views))
-    freedom = outcomes.degrees_of_freedom
-    if not 0.0 < mean < 1.0 or freedom < _FEWEST_CLUSTERS - 1:
+    if not 0.0 < mean < 1.0 or outcomes.clusters < _FEWEST_CLUSTERS:
         return None
     if with_slope and np.ptp(offset) <= 0.0:
         return None
@@ -134,24 +138,7 @@ def _recalibrate(outcomes: Outcomes, offset: FloatArray, *, with_slope: bool) ->
             break
     residual = outcomes.views * (outcomes.observed - logistic(design @ coefficients + fixed))
     influence = np.asarray(np.linalg.solve(information, (design * residual[:, np.newaxis]).T)[-1])
-    return _estimate(float(coefficients[-1]), _clustered_error(influence, outcomes), freedom)
-
-
-def _clustered_error(influence: FloatArray, outcomes: Outcomes) -> float:
-    """Return the standard error of a sum of influences (rows,) that campaigns and days share.
-
-    The two-way variance can come out smaller than that of one way alone, by chance; the largest is taken.
-    """
-    ways = [_sum_of_squares(influence, key) for key in (outcomes.campaign, outcomes.day)]
-    both = outcomes.campaign * (int(outcomes.day.max()) + 1) + outcomes.day
-    return math.sqrt(max(*ways, sum(ways) - _sum_of_squares(influence, both)))
-
-
-def _sum_of_squares(influence: FloatArray, key: IntArray) -> float:
-    """Return the sum of the clusters' squared sums, corrected for the number of clusters."""
-    clusters, inverse = np.unique(key, return_inverse=True)
-    count = len(clusters)
-    return float(np.sum(np.bincount(inverse, weights=influence) ** 2)) * count / max(count - 1, 1)
+    return _estimate(float(coefficients[-1]), outcomes.spread(influence))
 
 
 def _equal_bins(outcomes: Outcomes) -> list[IntArray]:
@@ -170,15 +157,13 @@ def _equal_bins(outcomes: Outcomes) -> list[IntArray]:
 
 def _bin(rows: Outcomes) -> tuple[ReliabilityBin, float] | None:
     """Return one bin and the standard error of its gap; None with too few campaigns or days to tell it."""
-    freedom = rows.degrees_of_freedom
-    if freedom < _FEWEST_CLUSTERS - 1:
+    if rows.clusters < _FEWEST_CLUSTERS:
         return None
     views = float(rows.views.sum())
     rate = float(np.average(rows.observed, weights=rows.views))
     predicted = float(np.average(rows.predicted, weights=rows.views))
-    error = _clustered_error(rows.views * (rows.observed - rate) / views, rows)
     gap = rows.observed - rows.predicted - (rate - predicted)
-    estimate = _estimate(rate, error, freedom)
+    estimate = _estimate(rate, rows.spread(rows.views * (rows.observed - rate) / views))
     return (
         ReliabilityBin(
             views=int(views),
@@ -187,10 +172,10 @@ def _bin(rows: Outcomes) -> tuple[ReliabilityBin, float] | None:
                 point=rate, lower=max(0.0, estimate.lower), upper=min(1.0, estimate.upper)
             ),
         ),
-        _clustered_error(rows.views * gap / views, rows),
+        rows.spread(rows.views * gap / views).error,
     )
 
 
-def _estimate(point: float, error: float, freedom: int) -> Estimate:
-    reach = float(stdtrit(freedom, (1.0 + CONFIDENCE_LEVEL) / 2.0)) * error
+def _estimate(point: float, spread: Spread) -> Estimate:
+    reach = float(stdtrit(spread.degrees_of_freedom, (1.0 + CONFIDENCE_LEVEL) / 2.0)) * spread.error
     return Estimate(point=point, lower=point - reach, upper=point + reach)

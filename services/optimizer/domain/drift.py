@@ -15,8 +15,7 @@ from typing import Final
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from services.optimizer.domain.calibration import CONFIDENCE_LEVEL, Estimate
-from services.optimizer.domain.features import FloatArray, IntArray
+from services.optimizer.domain.calibration import CONFIDENCE_LEVEL, Estimate, Outcomes
 from services.optimizer.domain.population import Move, Population, Stability
 
 MINIMUM_DAYS: Final = 3
@@ -43,36 +42,19 @@ class DriftVerdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DailyErrors:
-    """Squared errors of a forecast, one value per day: its views, mean squared error, and noise's part."""
+class Errors:
+    """Squared errors of a forecast on some days, by views.
 
-    views: FloatArray
-    squared: FloatArray
-    noise: FloatArray
+    `excess` is the mean squared error that binomial noise does not explain, `variance` and
+    `degrees_of_freedom` its spread, with campaigns and days as the units (`domain/clusters.py`): a forecast
+    that is wrong about a campaign is so day after day.
+    """
 
-    @property
-    def days(self) -> int:
-        """How many days."""
-        return len(self.views)
-
-    @property
-    def mean_squared(self) -> float:
-        """The mean squared error over all days, by views."""
-        return float(np.average(self.squared, weights=self.views))
-
-    @property
-    def excess(self) -> float:
-        """The mean squared error that binomial noise does not explain."""
-        return float(np.average(self.squared - self.noise, weights=self.views))
-
-    @property
-    def excess_variance(self) -> float:
-        """Variance of `excess`, with the day as the unit; infinite for fewer than two days."""
-        if self.days < 2:  # noqa: PLR2004 (a spread needs two)
-            return math.inf
-        shares = self.views / self.views.sum()
-        residual = shares * (self.squared - self.noise - self.excess)
-        return float(np.sum(residual**2)) * self.days / (self.days - 1)
+    days: int
+    mean_squared: float
+    excess: float
+    variance: float
+    degrees_of_freedom: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +62,7 @@ class Reference:
     """What a model is held to: how its rows were spread, its errors when trained, the types' mean rates."""
 
     population: Population
-    errors: DailyErrors
+    errors: Errors
     type_rates: Mapping[int, float]
     overall_rate: float
 
@@ -118,29 +100,32 @@ class ErrorComparison:
     p_value: float
 
 
-def daily_errors(
-    observed: FloatArray, predicted: FloatArray, views: FloatArray, day: IntArray
-) -> DailyErrors:
-    """Return the errors of `predicted` by day."""
-    _, inverse = np.unique(day, return_inverse=True)
-    total = np.bincount(inverse, weights=views).astype(np.float64)
-    squared = np.bincount(inverse, weights=views * (observed - predicted) ** 2)
-    noise = np.bincount(inverse, weights=predicted * (1.0 - predicted))
-    return DailyErrors(views=total, squared=squared / total, noise=noise / total)
+def measure_errors(outcomes: Outcomes) -> Errors:
+    """Return the errors of `outcomes.predicted`; at least one row."""
+    shares = outcomes.views / outcomes.views.sum()
+    squared = (outcomes.observed - outcomes.predicted) ** 2
+    beyond = squared - outcomes.predicted * (1.0 - outcomes.predicted) / outcomes.views
+    excess = float(np.sum(shares * beyond))
+    spread = outcomes.spread(shares * (beyond - excess))
+    return Errors(
+        days=len(np.unique(outcomes.day)),
+        mean_squared=float(np.sum(shares * squared)),
+        excess=excess,
+        variance=spread.variance,
+        degrees_of_freedom=spread.degrees_of_freedom,
+    )
 
 
-def compare_errors(then: DailyErrors, now: DailyErrors) -> ErrorComparison | None:
-    """Return by how much errors grew (Welch 1947, with days as units); None with fewer than three days."""
+def compare_errors(then: Errors, now: Errors) -> ErrorComparison | None:
+    """Return by how much errors grew (Welch 1947); None with fewer than three days."""
     if min(then.days, now.days) < MINIMUM_DAYS:
         return None
-    parts = (then.excess_variance, now.excess_variance)
-    error = math.sqrt(sum(parts))
-    growth = now.excess - then.excess
-    whole = then.mean_squared
+    error, whole = math.sqrt(then.variance + now.variance), then.mean_squared
     if error <= 0.0 or whole <= 0.0:
         return None
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (errors.days - 1) for part, errors in zip(parts, (then, now), strict=True)
+    growth = now.excess - then.excess
+    freedom = (then.variance + now.variance) ** 2 / sum(
+        each.variance**2 / each.degrees_of_freedom for each in (then, now)
     )
     reach = float(stdtrit(freedom, (1.0 + CONFIDENCE_LEVEL) / 2.0)) * error
     return ErrorComparison(

@@ -7,10 +7,8 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
-
 from services.optimizer.domain.calibration import Calibration, Estimate, ReliabilityBin
-from services.optimizer.domain.drift import DailyErrors, Drift, DriftVerdict, Reference
+from services.optimizer.domain.drift import Drift, DriftVerdict, Errors, Reference
 from services.optimizer.domain.population import Histogram, Move, Population, Stability
 
 Document = dict[str, Any]
@@ -41,14 +39,9 @@ def calibration_from_document(document: Document) -> Calibration:
 
 def reference_to_document(reference: Reference) -> Document:
     """Return a reference as JSON values; object keys are strings."""
-    errors = reference.errors
     return {
         "population": asdict(reference.population),
-        "errors": {
-            "views": errors.views.tolist(),
-            "squared": errors.squared.tolist(),
-            "noise": errors.noise.tolist(),
-        },
+        "errors": asdict(reference.errors),
         "type_rates": {str(kind): rate for kind, rate in reference.type_rates.items()},
         "overall_rate": reference.overall_rate,
     }
@@ -56,7 +49,7 @@ def reference_to_document(reference: Reference) -> Document:
 
 def reference_from_document(document: Document) -> Reference:
     """Return the reference that `reference_to_document` wrote."""
-    population, errors = document["population"], document["errors"]
+    population = document["population"]
     return Reference(
         population=Population(
             campaigns=population["campaigns"],
@@ -65,11 +58,7 @@ def reference_from_document(document: Document) -> Reference:
                 for name, histogram in population["histograms"].items()
             },
         ),
-        errors=DailyErrors(
-            views=np.array(errors["views"], dtype=np.float64),
-            squared=np.array(errors["squared"], dtype=np.float64),
-            noise=np.array(errors["noise"], dtype=np.float64),
-        ),
+        errors=Errors(**document["errors"]),
         type_rates={int(kind): float(rate) for kind, rate in document["type_rates"].items()},
         overall_rate=document["overall_rate"],
     )

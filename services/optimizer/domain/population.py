@@ -109,7 +109,8 @@ def measure_stability(then: Population, now: Exposed) -> tuple[Stability, ...]:
     columns = now.columns()
     scale = 1.0 / then.campaigns + 1.0 / campaigns
     measured = []
-    for name, histogram in then.histograms.items():
+    for name in (*FEATURE_NAMES, PREDICTION):
+        histogram = then.histograms[name]
         shares = _shares(columns[name], now.views, np.array(histogram.edges))
         before = _smooth(np.array(histogram.shares), then.campaigns)
         after = _smooth(shares, campaigns)

@@ -1,31 +1,42 @@
 """Whether a trained version deserves to serve."""
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from scipy.special import stdtrit
 
+from services.optimizer.domain.clusters import Spread, spread_of_sum
 from services.optimizer.domain.features import FloatArray, IntArray
 from services.optimizer.domain.model_version import LARGEST_PARITY_ERROR
 
-SIGNIFICANCE: Final = 0.05
-"""How often a version that is no better may pass for better (one-sided, Student's t over held-out days)."""
+BASELINE_SIGNIFICANCE: Final = 0.05
+"""How often noise may pass for better than the baseline: one-sided, over days and campaigns."""
+LIVE_SIGNIFICANCE: Final = 0.2
+"""How often a version that is merely as good may replace the live one.
+
+Exchanging equals costs little, and keeping a stale version costs accuracy: so this is less strict.
+"""
 MINIMUM_COMPARABLE_DAYS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Held-out rows: observed rates, their day (ordinal) and their views."""
+    """Held-out rows: observed rates, their campaign (position), their day (ordinal) and their views."""
 
     observed: FloatArray
+    campaign: IntArray
     day: IntArray
     views: IntArray
 
     def select(self, rows: IntArray) -> "HeldOut":
         """Return some of the rows, by position."""
-        return HeldOut(observed=self.observed[rows], day=self.day[rows], views=self.views[rows])
+        return HeldOut(
+            observed=self.observed[rows],
+            campaign=self.campaign[rows],
+            day=self.day[rows],
+            views=self.views[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +78,11 @@ def decide_promotion(
             f"the exported model differs from the trained one by {parity_error:.2g} (relative); at most"
             f" {LARGEST_PARITY_ERROR:.0e} is allowed"
         )
-    gain, error = daily_gain(held_out, predicted, baseline)
-    if not _exceeds_chance(held_out, gain, error):
+    gain, spread = measure_gain(held_out, predicted, baseline)
+    if not _exceeds_chance(gain, spread, BASELINE_SIGNIFICANCE):
         return _refuse(
             "it does not beat the mean conversion rate of each campaign type on the held-out days by more"
-            f" than chance (squared error less by {gain:.3g} ± {error:.2g} a day)"
+            f" than chance (squared error less by {gain:.3g} ± {spread.error:.2g} a day)"
         )
     if live is None:
         return Verdict(promoted=True, reason="beats the baseline; no version was live to compare with")
@@ -86,11 +97,11 @@ def _compare_with_live(held_out: HeldOut, predicted: FloatArray, live: LiveCompa
             f" {MINIMUM_COMPARABLE_DAYS} are needed for a fair comparison: train with a later as_of"
         )
     rows = held_out.select(live.rows)
-    gain, error = daily_gain(rows, predicted[live.rows], live.predicted)
-    if not _exceeds_chance(rows, gain, error):
+    gain, spread = measure_gain(rows, predicted[live.rows], live.predicted)
+    if not _exceeds_chance(gain, spread, LIVE_SIGNIFICANCE):
         return _refuse(
             f"it does not beat live version {live.version} on the same {len(live.rows)} held-out rows by more"
-            f" than chance (mean squared error less by {gain:.3g} ± {error:.2g})"
+            f" than chance (mean squared error less by {gain:.3g} ± {spread.error:.2g})"
         )
     return Verdict(
         promoted=True,
@@ -98,26 +109,21 @@ def _compare_with_live(held_out: HeldOut, predicted: FloatArray, live: LiveCompa
     )
 
 
-def _exceeds_chance(held_out: HeldOut, gain: float, error: float) -> bool:
-    days = len(np.unique(held_out.day))
-    return gain > float(stdtrit(max(days - 1, 1), 1.0 - SIGNIFICANCE)) * error
+def measure_gain(held_out: HeldOut, predicted: FloatArray, baseline: FloatArray) -> tuple[float, Spread]:
+    """Return by how much `predicted` has the smaller mean squared error, and that figure's spread.
 
-
-def daily_gain(held_out: HeldOut, predicted: FloatArray, baseline: FloatArray) -> tuple[float, float]:
-    """Return by how much `predicted` has the smaller mean squared error, and that figure's standard error.
-
-    The rows of one day share the day's chances, so the day is the unit: the weighted differences are summed
-    by day, and their spread over days gives the error (Diebold and Mariano 1995, with independent days). The
-    error is infinite for a single day.
+    A comparison of two forecasts by their errors' differences (Diebold and Mariano 1995). The rows of one day
+    share the day's chances, and a forecast that is wrong about a campaign is so day after day: days and
+    campaigns are the units (`domain/clusters.py`).
     """
     weights = held_out.views / held_out.views.sum()
     difference = (held_out.observed - baseline) ** 2 - (held_out.observed - predicted) ** 2
-    days, inverse = np.unique(held_out.day, return_inverse=True)
-    by_day = np.bincount(inverse, weights=weights * difference)
-    if len(days) < 2:  # noqa: PLR2004 (a spread needs two)
-        return float(by_day.sum()), math.inf
-    spread = float(np.sum((by_day - by_day.mean()) ** 2)) * len(days) / (len(days) - 1)
-    return float(by_day.sum()), math.sqrt(spread)
+    gain = float(np.sum(weights * difference))
+    return gain, spread_of_sum(weights * (difference - gain), held_out.campaign, held_out.day)
+
+
+def _exceeds_chance(gain: float, spread: Spread, significance: float) -> bool:
+    return gain > float(stdtrit(spread.degrees_of_freedom, 1.0 - significance)) * spread.error
 
 
 def _refuse(reason: str) -> Verdict:

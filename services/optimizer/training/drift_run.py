@@ -7,14 +7,14 @@ import numpy as np
 
 from services.common.database import Database
 from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.calibration import Outcomes
 from services.optimizer.domain.drift import (
     MOST_DAYS,
-    DailyErrors,
     Drift,
     Reference,
     compare_errors,
-    daily_errors,
     judge_drift,
+    measure_errors,
 )
 from services.optimizer.domain.features import (
     HISTORY_DAYS,
@@ -104,9 +104,10 @@ def measure_drift(
     if len(live):
         exposed = _expose(table, chosen, live, model, forest)
         stability = measure_stability(reference.population, exposed)
-        now_errors = daily_errors(live.conversion_rate, exposed.predicted, exposed.views, live.day)
+        now_errors = measure_errors(_outcomes(live, exposed.predicted))
         live_error = now_errors.mean_squared
-        baseline_error = _baseline_errors(live, reference, exposed.views).mean_squared
+        baselines = Baselines(overall=reference.overall_rate, by_type=dict(reference.type_rates))
+        baseline_error = measure_errors(_outcomes(live, baselines.predict_by_type(live))).mean_squared
     comparison = None if now_errors is None else compare_errors(reference.errors, now_errors)
     verdict, reasons = judge_drift(
         days=count,
@@ -151,6 +152,11 @@ def _expose(
     )
 
 
-def _baseline_errors(live: DailyTable, reference: Reference, views: FloatArray) -> DailyErrors:
-    baselines = Baselines(overall=reference.overall_rate, by_type=dict(reference.type_rates))
-    return daily_errors(live.conversion_rate, baselines.predict_by_type(live), views, live.day)
+def _outcomes(live: DailyTable, predicted: FloatArray) -> Outcomes:
+    return Outcomes(
+        observed=live.conversion_rate,
+        predicted=predicted,
+        views=live.views.astype(np.float64),
+        campaign=live.campaign,
+        day=live.day,
+    )

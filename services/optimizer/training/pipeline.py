@@ -148,7 +148,12 @@ def train(
     comparison = _compare_with_live(live, table, history, split)
     baselines = fit_baselines(fitted)
     by_type = baselines.predict_by_type(held_out)
-    rows = HeldOut(observed=held_out.conversion_rate, day=held_out.day, views=held_out.views)
+    rows = HeldOut(
+        observed=held_out.conversion_rate,
+        campaign=held_out.campaign,
+        day=held_out.day,
+        views=held_out.views,
+    )
     return TrainedModel(
         model=model,
         data=_describe_data(fitted, held_out, window, split),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.optimizer.domain.calibration import Calibration, Outcomes, measure_calibration
-from services.optimizer.domain.drift import Reference, daily_errors
+from services.optimizer.domain.drift import Reference, measure_errors
 from services.optimizer.domain.features import DailyTable, Float32Array, FloatArray
 from services.optimizer.domain.population import PREDICTION, Exposed, Population, describe_population
 from services.optimizer.training.evaluation import Baselines
@@ -34,6 +34,13 @@ def report_held_out(
     on, a forest's predictions spread more than on any other.
     """
     views = held_out.views.astype(np.float64)
+    outcomes = Outcomes(
+        observed=held_out.conversion_rate,
+        predicted=predicted,
+        views=views,
+        campaign=held_out.campaign,
+        day=held_out.day,
+    )
     unseen = describe_population(
         Exposed(features=held_out_features, predicted=predicted, views=views, campaign=held_out.campaign)
     )
@@ -46,21 +53,13 @@ def report_held_out(
         )
     )
     return HeldOutReport(
-        calibration=measure_calibration(
-            Outcomes(
-                observed=held_out.conversion_rate,
-                predicted=predicted,
-                views=views,
-                campaign=held_out.campaign,
-                day=held_out.day,
-            )
-        ),
+        calibration=measure_calibration(outcomes),
         reference=Reference(
             population=Population(
                 campaigns=unseen.campaigns,
                 histograms={**everything.histograms, PREDICTION: unseen.histograms[PREDICTION]},
             ),
-            errors=daily_errors(held_out.conversion_rate, predicted, views, held_out.day),
+            errors=measure_errors(outcomes),
             type_rates=baselines.by_type,
             overall_rate=baselines.overall,
         ),

@@ -3,20 +3,26 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
+from uuid import UUID
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gen.campaigns.optimizer.v1 import training_pb2
+from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
 from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest as Request
 from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import InvalidArgumentError
+from services.common.paging import encode_page_token
+from services.optimizer.convert import models
 from services.optimizer.convert import offers as convert
 from services.optimizer.convert import training as trainings
+from services.optimizer.domain.calibration import Calibration
 from services.optimizer.domain.campaigns import PlannedCampaign
-from services.optimizer.domain.model_version import ModelStatus, ModelVersion, Scores
+from services.optimizer.domain.model_version import ModelStatus, Scores
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.trainings import Note
+from services.optimizer.operations.training import TrainingResult
 from tests.unit.optimizer.examples import MODEL
 
 FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
@@ -77,15 +83,53 @@ def test_a_campaign_or_a_plan_is_read() -> None:
     assert convert.objective_from_proto(Request(objective="revenue")) is Objective.REVENUE
 
 
+TRAINING_ID = UUID("1f1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d")
+RESULT = TrainingResult(training_id=TRAINING_ID, model=MODEL)
+
+
 def test_the_time_asked_for_is_read() -> None:
-    request = training_pb2.TrainModelRequest(as_of=Timestamp(seconds=86_400))
-    assert trainings.as_of_from_proto(request) == datetime(1970, 1, 2, tzinfo=UTC)
-    assert trainings.as_of_from_proto(training_pb2.TrainModelRequest()) is None
+    request = training_pb2.TrainModelRequest(as_of=Timestamp(seconds=86_400), actor="anna", comment="prices")
+    order = trainings.order_from_proto(request)
+    assert order.as_of == datetime(1970, 1, 2, tzinfo=UTC)
+    assert order.note == Note(actor="anna", comment="prices")
+    assert trainings.order_from_proto(training_pb2.TrainModelRequest()).as_of is None
+
+
+def test_a_page_of_trainings_goes_on_from_its_own_token_only() -> None:
+    tampered = encode_page_token({"started_at": "long ago", "training_id": str(TRAINING_ID)})
+    with pytest.raises(InvalidArgumentError):
+        trainings.trainings_start_from_proto(training_pb2.ListTrainingsRequest(page_token=tampered))
+    earlier = "2026-11-20T12:00:00+00:00"
+    token = encode_page_token({"started_at": earlier, "training_id": str(TRAINING_ID)})
+    request = training_pb2.ListTrainingsRequest(page_token=token)
+    assert trainings.trainings_start_from_proto(request) == (datetime.fromisoformat(earlier), TRAINING_ID)
+
+
+def test_a_page_of_versions_goes_on_from_a_version() -> None:
+    tampered = encode_page_token({"version": "nine", "statuses": ""})
+    with pytest.raises(InvalidArgumentError):
+        models.models_start_from_proto(models_pb2.ListModelsRequest(page_token=tampered))
+
+
+def test_an_unknown_status_is_refused_by_its_place() -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        models.statuses_from_proto(models_pb2.ListModelsRequest(statuses=["live", "dead"]))
+    assert [violation.field for violation in refused.value.violations] == ["statuses[1]"]
+
+
+def test_a_version_from_before_calibration_was_measured_has_none() -> None:
+    assert not trainings.result_to_proto(RESULT).HasField("calibration")
+    unknown = Calibration(slope=None, intercept=None, expected_error=None, error_by_chance=None, bins=())
+    answer = trainings.result_to_proto(replace(RESULT, model=replace(MODEL, calibration=unknown)))
+    assert answer.HasField("calibration")
+    assert not answer.calibration.HasField("slope")
+    assert not answer.calibration.HasField("expected_calibration_error")
 
 
 def test_a_live_model_is_a_success_and_any_other_says_why() -> None:
-    live = trainings.model_to_proto(MODEL)
-    rejected = trainings.model_to_proto(replace(MODEL, status=ModelStatus.REJECTED, status_reason="worse"))
+    live = trainings.result_to_proto(RESULT)
+    worse = replace(MODEL, status=ModelStatus.REJECTED, status_reason="worse")
+    rejected = trainings.result_to_proto(replace(RESULT, model=worse))
     assert (live.status, live.reason) == ("success", "")
     assert (rejected.status, rejected.reason) == ("rejected", "worse")
     assert live.samples == MODEL.data.fitted_rows
@@ -94,7 +138,7 @@ def test_a_live_model_is_a_success_and_any_other_says_why() -> None:
 
 def test_an_undefined_score_is_unset() -> None:
     undefined = Scores(**{**vars(MODEL.scores), "r2_score": None, "type_mean_r2_score": None})
-    answer = trainings.model_to_proto(replace(MODEL, scores=undefined))
+    answer = trainings.result_to_proto(replace(RESULT, model=replace(MODEL, scores=undefined)))
     assert not answer.HasField("r2_score")
     assert answer.HasField("mae")
     assert [score.HasField("r2_score") for score in answer.baselines] == [True, False]
@@ -102,10 +146,10 @@ def test_an_undefined_score_is_unset() -> None:
 
 @pytest.mark.parametrize(
     ("event", "progress", "has_result"),
-    [(TrainingProgress(stage="export", fraction=0.7), 0.7, False), (MODEL, 1.0, True)],
+    [(TrainingProgress(stage="export", fraction=0.7), 0.7, False), (RESULT, 1.0, True)],
 )
 def test_a_streams_messages(
-    event: TrainingProgress | ModelVersion, progress: float, has_result: bool
+    event: TrainingProgress | TrainingResult, progress: float, has_result: bool
 ) -> None:
     message = trainings.training_event_to_proto(event)
     assert message.progress == progress

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from services.optimizer.domain.calibration import Outcomes
 from services.optimizer.domain.drift import (
-    DailyErrors,
     DriftVerdict,
+    Errors,
     compare_errors,
-    daily_errors,
     judge_drift,
+    measure_errors,
 )
 from services.optimizer.domain.population import Move, Stability
 
@@ -18,14 +19,24 @@ MONTH = Stability(name="month", index=9.0, limit=0.1, move=Move.LARGE)
 
 
 def errors(
-    rng: np.random.Generator, *, days: int, views: int = 50, off: float = 0.02, rows: int = 150
-) -> DailyErrors:
-    """Draw a forecast that is off by `off` (standard deviation) beside the noise of `views` views a row."""
-    truth = rng.uniform(0.05, 0.3, days * rows)
-    predicted = np.clip(truth + rng.normal(0.0, off, len(truth)), 0.001, 0.999)
-    observed = rng.binomial(views, truth) / views
-    return daily_errors(
-        observed, predicted, np.full(len(truth), float(views)), np.repeat(np.arange(days), rows)
+    rng: np.random.Generator, *, days: int, views: int = 50, off: float = 0.02, campaigns: int = 150
+) -> Errors:
+    """Draw a forecast that is off by `off` (standard deviation), beside the noise of `views` views a row.
+
+    Half of its variance lasts for all of a campaign's days.
+    """
+    campaign, day = np.tile(np.arange(campaigns), days), np.repeat(np.arange(days), campaigns)
+    truth = rng.uniform(0.05, 0.3, campaigns)[campaign]
+    share = 0.5**0.5
+    wrong = rng.normal(0.0, share * off, campaigns)[campaign] + rng.normal(0.0, share * off, len(day))
+    return measure_errors(
+        Outcomes(
+            observed=rng.binomial(views, truth) / views,
+            predicted=np.clip(truth + wrong, 0.001, 0.999),
+            views=np.full(len(day), float(views)),
+            campaign=campaign,
+            day=day,
+        )
     )
 
 
@@ -34,7 +45,7 @@ def test_noise_is_taken_out_of_the_errors() -> None:
     rng = np.random.default_rng(3)
     for views in (10, 50, 400):
         found = errors(rng, days=60, views=views)
-        assert found.excess == pytest.approx(0.0004, abs=4 * found.excess_variance**0.5)
+        assert found.excess == pytest.approx(0.0004, abs=4 * found.variance**0.5)
     assert errors(rng, days=20, views=10).mean_squared > 5 * errors(rng, days=20, views=400).mean_squared
 
 
@@ -72,8 +83,16 @@ def test_errors_that_grew_are_found() -> None:
 def test_too_few_days_or_no_error_at_all_are_not_compared() -> None:
     rng = np.random.default_rng(13)
     assert compare_errors(errors(rng, days=18), errors(rng, days=2)) is None
-    assert errors(rng, days=1).excess_variance == np.inf
-    perfect = daily_errors(np.zeros(6), np.zeros(6), np.ones(6), np.repeat(np.arange(3), 2))
+    assert errors(rng, days=1).variance == np.inf
+    perfect = measure_errors(
+        Outcomes(
+            observed=np.zeros(6),
+            predicted=np.zeros(6),
+            views=np.ones(6),
+            campaign=np.tile(np.arange(2), 3),
+            day=np.repeat(np.arange(3), 2),
+        )
+    )
     assert compare_errors(perfect, perfect) is None
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from services.optimizer.domain.features import FEATURE_NAMES
 from services.optimizer.domain.population import (
+    PREDICTION,
     Exposed,
     Histogram,
     Move,
@@ -41,7 +42,7 @@ def stability(then: Population, now: Exposed) -> dict[str, Stability]:
 
 def test_the_index_is_that_of_the_definition() -> None:
     """Worked by hand: 1000 campaigns, shares 0.5 and 0.5 then, 0.7 and 0.3 now; half a campaign more each."""
-    shares = {name: Histogram(edges=(), shares=(1.0,)) for name in FEATURE_NAMES[1:]}
+    shares = {name: Histogram(edges=(), shares=(1.0,)) for name in (*FEATURE_NAMES[1:], PREDICTION)}
     then = Population(
         campaigns=1000, histograms={"offer_amount": Histogram(edges=(10.0,), shares=(0.5, 0.5)), **shares}
     )

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from services.optimizer.domain.promotion import HeldOut, LiveComparison, daily_gain, decide_promotion
+from services.optimizer.domain.promotion import HeldOut, LiveComparison, decide_promotion, measure_gain
 
 DAYS = np.repeat(np.arange(100, 110), 20)
 RNG = np.random.default_rng(11)
 OBSERVED = RNG.uniform(0.05, 0.3, len(DAYS))
-HELD_OUT = HeldOut(observed=OBSERVED, day=DAYS, views=np.full(len(DAYS), 50))
+CAMPAIGNS = np.tile(np.arange(20), 10)
+HELD_OUT = HeldOut(observed=OBSERVED, campaign=CAMPAIGNS, day=DAYS, views=np.full(len(DAYS), 50))
 BASELINE = np.full(len(DAYS), OBSERVED.mean())
 GOOD = OBSERVED + RNG.normal(0.0, 0.02, len(DAYS))
 BETTER = OBSERVED + RNG.normal(0.0, 0.005, len(DAYS))
@@ -74,7 +75,7 @@ def test_noise_seldom_beats_the_baseline() -> None:
     passed = 0
     for _ in range(400):
         observed = rng.uniform(0.05, 0.3, len(DAYS))
-        held_out = HeldOut(observed=observed, day=DAYS, views=np.full(len(DAYS), 50))
+        held_out = HeldOut(observed=observed, campaign=CAMPAIGNS, day=DAYS, views=np.full(len(DAYS), 50))
         baseline = np.full(len(DAYS), 0.175)
         predicted = baseline + rng.normal(0.0, 0.01, len(DAYS))
         verdict = decide_promotion(
@@ -85,10 +86,12 @@ def test_noise_seldom_beats_the_baseline() -> None:
 
 
 def test_one_day_proves_nothing() -> None:
-    one_day = HeldOut(observed=OBSERVED, day=np.full(len(DAYS), 100), views=HELD_OUT.views)
-    gain, error = daily_gain(one_day, GOOD, BASELINE)
+    one_day = HeldOut(
+        observed=OBSERVED, campaign=CAMPAIGNS, day=np.full(len(DAYS), 100), views=HELD_OUT.views
+    )
+    gain, spread = measure_gain(one_day, GOOD, BASELINE)
     assert gain > 0
-    assert error == np.inf
+    assert spread.error == np.inf
     verdict = decide_promotion(one_day, predicted=GOOD, baseline=BASELINE, parity_error=0.0, live=None)
     assert not verdict.promoted
 
@@ -100,7 +103,10 @@ def test_few_held_out_days_buy_no_luck() -> None:
     passed = 0
     for _ in range(2000):
         held_out = HeldOut(
-            observed=rng.binomial(100, 0.1, len(day)) / 100, day=day, views=np.full(len(day), 100)
+            observed=rng.binomial(100, 0.1, len(day)) / 100,
+            campaign=np.tile(np.arange(30), 3),
+            day=day,
+            views=np.full(len(day), 100),
         )
         predicted, baseline = 0.1 + rng.normal(0.0, 0.01, (2, len(day)))
         passed += decide_promotion(
@@ -109,17 +115,29 @@ def test_few_held_out_days_buy_no_luck() -> None:
     assert passed / 2000 <= 0.05 + 3.29 * (0.05 * 0.95 / 2000) ** 0.5
 
 
-def test_an_equal_version_seldom_replaces_the_live_one() -> None:
-    """Two versions equally near the truth: the new one passes in at most 5 % of 1000 worlds, not in half."""
+@pytest.mark.parametrize("lasting", [0.0, 1.0])
+def test_an_equal_version_seldom_replaces_the_live_one(lasting: float) -> None:
+    """Two versions equally near the truth: the new one passes in at most a fifth of 1000 worlds, not in half.
+
+    Their errors are drawn anew for every row, or last for all of a campaign's days.
+    """
     rng = np.random.default_rng(29)
-    day = np.repeat(np.arange(18), 40)
-    truth = rng.uniform(0.05, 0.3, len(day))
+    days, campaigns = 18, 40
+    day, campaign = np.repeat(np.arange(days), campaigns), np.tile(np.arange(campaigns), days)
+    truth = rng.uniform(0.05, 0.3, campaigns)[campaign]
     baseline = np.full(len(day), truth.mean())
     passed = 0
     for _ in range(1000):
         views = rng.integers(20, 80, len(day))
-        held_out = HeldOut(observed=rng.binomial(views, truth) / views, day=day, views=views)
-        own, other = truth + rng.normal(0.0, 0.01, (2, len(day)))
+        held_out = HeldOut(
+            observed=rng.binomial(views, truth) / views, campaign=campaign, day=day, views=views
+        )
+        own, other = (
+            truth
+            + lasting * rng.normal(0.0, 0.02, campaigns)[campaign]
+            + (1.0 - lasting) * rng.normal(0.0, 0.02, len(day))
+            for _ in range(2)
+        )
         passed += decide_promotion(
             held_out,
             predicted=own,
@@ -127,4 +145,18 @@ def test_an_equal_version_seldom_replaces_the_live_one() -> None:
             parity_error=0.0,
             live=LiveComparison(version=4, rows=np.arange(len(day)), predicted=other),
         ).promoted
-    assert passed / 1000 <= 0.05 + 3.29 * (0.05 * 0.95 / 1000) ** 0.5
+    assert passed / 1000 <= 0.2 + 3.29 * (0.2 * 0.8 / 1000) ** 0.5
+
+
+def test_few_campaigns_are_all_there_is() -> None:
+    """Three campaigns cannot stand for others; their days still tell which forecast is nearer to them."""
+    rng = np.random.default_rng(31)
+    day, campaign = np.repeat(np.arange(18), 3), np.tile(np.arange(3), 18)
+    truth = np.array([0.1, 0.2, 0.3])[campaign]
+    held_out = HeldOut(
+        observed=rng.binomial(300, truth) / 300, campaign=campaign, day=day, views=np.full(len(day), 300)
+    )
+    verdict = decide_promotion(
+        held_out, predicted=truth, baseline=np.full(len(day), 0.2), parity_error=0.0, live=None
+    )
+    assert verdict.promoted

@@ -1,0 +1,54 @@
+"""Standard errors of sums over rows that are not independent: those of one campaign, and those of one day.
+
+Two-way clustering: the variance by campaigns, plus that by days, less that by rows of both (Cameron, Gelbach
+and Miller 2011, "Robust inference with multiway clustering", equation 2.13). By chance it can come out below
+the variance of one way alone; the largest of the three is taken.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.optimizer.domain.features import FloatArray, IntArray
+
+FEWEST_CAMPAIGNS: Final = 10
+"""With fewer campaigns than this they are all there is, and no sample of others: days alone are the units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The variance of a sum, and the degrees of freedom to judge it by: one less than the fewer clusters."""
+
+    variance: float
+    degrees_of_freedom: int
+
+    @property
+    def error(self) -> float:
+        """The standard error; infinite where there is one day."""
+        return math.sqrt(self.variance)
+
+
+def spread_of_sum(influence: FloatArray, campaign: IntArray, day: IntArray) -> Spread:
+    """Return the spread of the sum of `influence` (rows,), whose expectation is 0."""
+    by_day, days = _cluster(influence, day)
+    by_campaign, campaigns = _cluster(influence, campaign)
+    if days < 2:  # noqa: PLR2004 (a spread needs two)
+        return Spread(variance=math.inf, degrees_of_freedom=1)
+    if campaigns < FEWEST_CAMPAIGNS:
+        return Spread(variance=by_day, degrees_of_freedom=days - 1)
+    first = int(day.min())
+    by_both, _ = _cluster(influence, campaign * (int(day.max()) - first + 1) + day - first)
+    return Spread(
+        variance=max(by_day, by_campaign, by_day + by_campaign - by_both),
+        degrees_of_freedom=min(days, campaigns) - 1,
+    )
+
+
+def _cluster(influence: FloatArray, key: IntArray) -> tuple[float, int]:
+    """Return the sum of the clusters' squared sums, corrected for their number, and that number."""
+    clusters, inverse = np.unique(key, return_inverse=True)
+    count = len(clusters)
+    squares = float(np.sum(np.bincount(inverse, weights=influence) ** 2))
+    return squares * count / max(count - 1, 1), count
