@@ -1,20 +1,10 @@
-"""Runs fits and refreshes of users' merchants in a process of its own; serving never sees scikit-learn.
+"""Runs fits and refreshes of users' merchants in a process of its own; serving never sees scikit-learn."""
 
-The child writes lines of JSON to its standard output, last either `{"summary"}` or `{"refused": {code,
-reason, message, metadata}}`. It ends when its standard input closes, so that it never outlives this process.
-"""
-
-import asyncio
-import json
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from services.common.errors import DeadlineExceededError, DomainError, InternalError
+from services.optimizer.job_process import JobProcess
 
-_ROOT = Path(__file__).resolve().parents[2]
 Work = Literal["fit", "refresh"]
 
 
@@ -28,57 +18,13 @@ class AffinityProcess:
     async def run(self, work: Work) -> str:
         """Fit a model and score everybody, or score the users of late; return what was done, in one line.
 
-        Cancelling this kills the process and waits for its end; what is kept stays whole.
-
-        Raises:
-            DomainError: what the work refused, in its own words.
-            DeadlineExceededError: it took too long, and was killed.
-            InternalError: it failed or was killed; its standard error (this process's) has the traceback.
+        Cancelling and errors are as `JobProcess.run`'s.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.optimizer.affinity_training",
-            work,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self._environment(),
+        process = JobProcess(
+            module="services.optimizer.affinity_training",
+            database_url=self.database_url,
+            timeout_seconds=self.timeout_seconds,
+            subject="users' merchants",
+            reason="AFFINITY_NOT_FITTED",
         )
-        try:
-            async with asyncio.timeout(self.timeout_seconds):
-                return await _follow(process)
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"users' merchants took longer than {self.timeout_seconds:g} seconds and were stopped",
-                reason="AFFINITY_NOT_FITTED",
-            ) from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-    def _environment(self) -> dict[str, str]:
-        paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {
-            "OPENBLAS_NUM_THREADS": "1",  # requests keep a core
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "OPTIMIZER_DATABASE_URL": self.database_url,
-        }
-
-
-async def _follow(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    last: dict[str, Any] = {}
-    async for line in process.stdout:
-        last = json.loads(line)
-    status = await process.wait()
-    if status == 0 and "summary" in last:
-        return str(last["summary"])
-    if "refused" in last:
-        refused = last["refused"]
-        kinds = {kind.code: kind for kind in DomainError.__subclasses__()}
-        raise kinds.get(refused["code"], InternalError)(
-            refused["message"], reason=refused["reason"], metadata=refused["metadata"]
-        )
-    raise InternalError("users' merchants broke off; what was kept before stays", reason="INTERNAL")
+        return await process.run(work)

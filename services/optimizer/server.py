@@ -45,6 +45,7 @@ from services.optimizer.operations.send_time_jobs import build_send_time_job
 from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.operations.training import Trainer, TrainingOperations
 from services.optimizer.operations.training_jobs import DriftMeter, build_training_jobs
+from services.optimizer.send_time_process import SendTimeProcess
 from services.optimizer.servicer.operations import OperationsServicer
 from services.optimizer.servicer.optimizer import OptimizerServicer
 from services.optimizer.settings import OptimizerSettings
@@ -194,7 +195,16 @@ def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
             refresh_seconds=settings.affinity_refresh_seconds,
         ),
         build_outcomes_job(OutcomeKeeper(database, now=around.now), seconds=settings.outcomes_seconds),
-        build_send_time_job(_send_time_operations(around, database), seconds=settings.send_times_seconds),
+        build_send_time_job(
+            _send_time_operations(around, database),
+            SendTimeProcess(
+                database_url=settings.database_url,
+                timeout_seconds=settings.send_times_timeout_seconds,
+                quiet=_quiet_hours(settings),
+                profile_hours=settings.send_time_profile_hours,
+            ),
+            seconds=settings.send_times_seconds,
+        ),
     ]
 
 
@@ -231,12 +241,16 @@ def _model_operations(around: Surroundings, database: Database) -> ModelOperatio
     )
 
 
+def _quiet_hours(settings: OptimizerSettings) -> QuietHours:
+    return QuietHours(start=settings.quiet_start_hour, end=settings.quiet_end_hour)
+
+
 def _send_time_operations(around: Surroundings, database: Database) -> SendTimeOperations:
     settings = around.settings
     return SendTimeOperations(
         database,
         now=around.now,
-        quiet=QuietHours(start=settings.quiet_start_hour, end=settings.quiet_end_hour),
+        quiet=_quiet_hours(settings),
         refit=timedelta(hours=settings.send_time_profile_hours),
     )
 

@@ -85,6 +85,9 @@ class OptimizerSettings(ServiceSettings):
     send_times_seconds: float = Field(
         900.0, gt=0, le=86_400, description="seconds between two runs of the job that keeps send times"
     )
+    send_times_timeout_seconds: float = Field(
+        3600.0, gt=0, le=86_400, description="longest one run of that job may take before it is stopped"
+    )
     send_time_profile_hours: float = Field(
         24.0, gt=0, le=24 * 365, description="how old the profile of everybody's hours may become"
     )

@@ -6,23 +6,16 @@ of JSON to standard output: `{"stage", "fraction"}` while it works, and last `{"
 """
 
 import argparse
-import asyncio
-import json
-import os
 import sys
-import threading
-import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from services.common.database import Database
-from services.common.errors import DomainError
 from services.common.settings import load_settings
 from services.optimizer.affinity_training.run import require_contacts, run_refresh
+from services.optimizer.job_child import run_child, say
 from services.optimizer.settings import OptimizerSettings
 
-_NICENESS = 10
 _STATEMENT_SECONDS = 600.0
 
 
@@ -35,25 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
     parsed = parser.parse_args(arguments)
     settings = load_settings(OptimizerSettings)
-    os.nice(_NICENESS)  # requests go first
-    if not parsed.keep_on:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        summary = asyncio.run(_work(settings, is_fit=parsed.work == "fit"))
-    except DomainError as error:
-        refused = {
-            "code": error.code,
-            "reason": error.reason,
-            "message": error.message,
-            "metadata": error.metadata,
-        }
-        _say({"refused": refused})
-        return 3
-    except Exception:  # noqa: BLE001 (the process boundary: the parent is told by the exit status)
-        traceback.print_exc()
-        return 1
-    _say({"summary": summary})
-    return 0
+    return run_child(lambda: _work(settings, is_fit=parsed.work == "fit"), keep_on=parsed.keep_on)
 
 
 async def _work(settings: OptimizerSettings, *, is_fit: bool) -> str:
@@ -74,20 +49,8 @@ async def _work(settings: OptimizerSettings, *, is_fit: bool) -> str:
         await database.close()
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of standard input, which comes with the end of the parent, and end."""
-    while os.read(sys.stdin.fileno(), 1):  # not buffered: a buffer's lock would outlive the interpreter
-        pass
-    os._exit(4)
-
-
 def _say_progress(stage: str, fraction: float) -> None:
-    _say({"stage": stage, "fraction": round(fraction, 3)})
-
-
-def _say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    say({"stage": stage, "fraction": round(fraction, 3)})
 
 
 if __name__ == "__main__":

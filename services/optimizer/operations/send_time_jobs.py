@@ -1,16 +1,25 @@
 """The job that keeps users' send times."""
 
+from typing import Protocol
+
 from services.common.jobs import Every, Job, JobContext
 from services.optimizer.operations.send_times import JOB_NAME, SendTimeOperations
 
 
-def build_send_time_job(send_times: SendTimeOperations, *, seconds: float) -> Job:
-    """Return the job; the operations given here work on the jobs' own connections.
+class SendTimeWorker(Protocol):
+    """What computes the send times that are due, and says in one line what it did."""
 
-    It goes on by what is kept in the database: it needs no cursor, and saves to extend its lease.
-    """
+    async def run(self) -> str:
+        """Do it; cancelling stops it and waits for its end."""
+        ...
 
-    async def refresh(context: JobContext) -> str:
-        return await send_times.refresh(lambda: context.save({}))
+
+def build_send_time_job(send_times: SendTimeOperations, worker: SendTimeWorker, *, seconds: float) -> Job:
+    """Return the job: it goes on by what is kept in the database, and needs no cursor."""
+
+    async def refresh(_context: JobContext) -> str:
+        if not await send_times.is_anything_due():
+            return "nothing came in"
+        return await worker.run()
 
     return Job(name=JOB_NAME, schedule=Every(seconds=seconds), run=refresh)

@@ -1,7 +1,7 @@
 """Use cases of send times: answering for a user, and keeping everybody's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -88,18 +88,23 @@ class SendTimeOperations:
             )
         return KeptSendTime(send_time=found, time_zone=people.time_zones[0], computed_at=self._now())
 
-    async def refresh(self, keep: Callable[[], Awaitable[None]]) -> str:
+    async def is_anything_due(self) -> bool:
+        """Queue the users of whom events came in; return whether there is anybody to compute for."""
+        await self._queue()
+        async with self._database.acquire() as connection:
+            return await store.is_anybody_queued(connection)
+
+    async def refresh(self) -> str:
         """Compute the send times of users with new events, and fit the profile where it is due.
 
-        Returns what was done, in one line. `keep` is awaited between batches, each of which is a transaction
-        of its own: a run that is cut off is gone on with by the next.
+        Returns what was done, in one line. Batches are transactions of their own: a run that is cut off is
+        gone on with by the next.
         """
         await self._queue()
-        fitted = await self._fit_if_due(keep)
+        fitted = await self._fit_if_due()
         users = 0
         while batch := await self._refresh_some():
             users += batch
-            await keep()
         return f"{users} users" + (f", profile of {fitted} users fitted" if fitted else "")
 
     async def _queue(self) -> None:
@@ -108,7 +113,7 @@ class SendTimeOperations:
             since = _LONG_AGO if until is None else until - LATE_RECEIPT
             await store.queue_active_users(connection, since)
 
-    async def _fit_if_due(self, keep: Callable[[], Awaitable[None]]) -> int:
+    async def _fit_if_due(self) -> int:
         """Fit the profile where there is none or it is old; returns of how many users, 0 where it was not."""
         now = self._now()
         async with self._database.acquire() as connection:
@@ -116,16 +121,16 @@ class SendTimeOperations:
             if fitted_at is not None and now - fitted_at < self._refit:
                 return 0
             sample = await store.list_sample_users(connection, SAMPLE_USERS)
-        people, counts = _People(user_ids=sample, time_zones=[], segment_set_ids=[]), []
+        counts: list[CellCount] = []
+        segment_set_ids: list[int | None] = []
         for start in range(0, len(sample), USERS_AT_ONCE):
             async with self._database.acquire() as connection:
                 some = await self._find(connection, sample[start : start + USERS_AT_ONCE])
                 counts += await self._count(connection, some)
-            people.segment_set_ids.extend(some.segment_set_ids)
-            await keep()
+            segment_set_ids += some.segment_set_ids
         if not counts:
             return 0
-        profile = await asyncio.to_thread(_fit, sample, counts, people.segment_set_ids)
+        profile = await asyncio.to_thread(_fit, sample, counts, segment_set_ids)
         async with self._database.transaction() as connection:
             await store.upsert_profile(connection, profile, now)
             await store.queue_aged_users(connection, now - AGED)

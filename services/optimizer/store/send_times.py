@@ -74,6 +74,11 @@ async def queue_aged_users(connection: Connection, before: datetime) -> None:
     await connection.execute(STATEMENTS["queue_aged_users"].sql, before)
 
 
+async def is_anybody_queued(connection: Connection) -> bool:
+    """Return whether the queue has users."""
+    return await connection.fetchrow(STATEMENTS["fetch_queued_user"].sql) is not None
+
+
 async def list_sample_users(connection: Connection, most: int) -> list[str]:
     """Return at most so many of the users queued and kept, always the same of the same ones."""
     rows = await connection.fetch(STATEMENTS["list_sample_users"].sql, most)

@@ -37,7 +37,6 @@ SEED = 777
 USERS = np.arange(0, 5_000, 20)
 DELIVERED, VIEWED, CONVERTED, NOTIFICATION_OPENED = 1, 2, 4, 9
 
-Run = Callable[[], Awaitable[str]]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -54,11 +53,8 @@ async def send_times(url: str, now: datetime = NOW) -> AsyncIterator[SendTimeOpe
 
 
 async def run_job(url: str, now: datetime = NOW) -> str:
-    async def nothing() -> None:
-        return None
-
     async with send_times(url, now) as operations:
-        return await operations.refresh(nothing)
+        return await operations.refresh()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from services.common.errors import (
     InternalError,
 )
 from services.common.jobs import JobContext
-from services.optimizer import affinity_process
+from services.optimizer import job_process
 from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.operations.affinity_jobs import build_affinity_jobs
@@ -33,7 +33,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     package.mkdir(parents=True)
     for folder in (package, package.parent, package.parent.parent):
         (folder / "__init__.py").touch()
-    monkeypatch.setattr(affinity_process, "_ROOT", tmp_path)
+    monkeypatch.setattr(job_process, "_ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
 
     def become(program: str) -> None:

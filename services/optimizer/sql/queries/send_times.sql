@@ -102,6 +102,12 @@ from user_optimal_send_times
 where campaign_type = 0 and computed_at < $1
 on conflict on constraint send_time_queue_pkey do nothing;
 
+-- name: fetch_queued_user :one
+-- Some user who is queued.
+select user_id
+from send_time_queue
+limit 1;
+
 -- name: list_sample_users :many
 -- At most $1 users, drawn by a hash of their names, of those queued and those kept.
 select user_id

@@ -1,0 +1,34 @@
+"""Keeps users' send times in a process of its own."""
+
+from dataclasses import dataclass
+
+from services.optimizer.domain.send_time import QuietHours
+from services.optimizer.job_process import JobProcess
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendTimeProcess:
+    """How to keep send times: over which database, for how long at most, and what the operations are told."""
+
+    database_url: str
+    timeout_seconds: float
+    quiet: QuietHours
+    profile_hours: float
+
+    async def run(self) -> str:
+        """Compute the send times that are due; return what was done, in one line.
+
+        Cancelling and errors are as `JobProcess.run`'s.
+        """
+        process = JobProcess(
+            module="services.optimizer.send_timing",
+            database_url=self.database_url,
+            timeout_seconds=self.timeout_seconds,
+            subject="users' send times",
+            reason="PEER_DEADLINE_EXCEEDED",
+        )
+        return await process.run(
+            f"--quiet-start-hour={self.quiet.start}",
+            f"--quiet-end-hour={self.quiet.end}",
+            f"--profile-hours={self.profile_hours}",
+        )
