@@ -11,10 +11,10 @@ from services.optimizer.domain.serving_parameters import ServingParameters
 
 
 def like_others(case: OfferCase, typical: TypicalHistory, parameters: ServingParameters) -> OfferCase:
-    """Return the case at the level of campaigns of its type and merchant, with days as large as theirs.
+    """Return the case at the level of campaigns of its type and merchant, on days as large as theirs.
 
-    Without such campaigns it stays as it is and has no interval. The forest's level is not taken: on campaigns
-    kept from the training it missed by more than this one (README.md, Measured).
+    Without such campaigns it stays as it is and has no interval. The forest's level is not taken: on
+    campaigns kept from the training it missed by more than this one (README.md, Measured).
     """
     situation = case.situation
     level = parameters.between.new_level(situation.campaign_type, situation.merchant_id)
