@@ -35,7 +35,11 @@ class CrossFitted:
 
     def predict(self, offers: FloatArray) -> FloatArray:
         """Return the expected reward of each decision under an offer (currency units, n)."""
-        return np.asarray(np.sum(_terms(offers, self.context) * self.coefficients[self.fold], axis=1))
+        expected = np.empty(len(offers))
+        for fold, coefficients in enumerate(self.coefficients):
+            own = self.fold == fold
+            expected[own] = _terms(offers[own], self.context[own]) @ coefficients
+        return expected
 
 
 def cross_fit(reward: FloatArray, offers: FloatArray, context: FloatArray, user: IntArray) -> CrossFitted:
@@ -43,15 +47,20 @@ def cross_fit(reward: FloatArray, offers: FloatArray, context: FloatArray, user:
     spread = context.std(axis=0)
     varied = context[:, spread > STANDING]
     scaled = (varied - varied.mean(axis=0)) / spread[spread > STANDING]
-    terms = _terms(offers, scaled)
     fold = np.asarray(user % FOLDS, dtype=np.intp)
-    gram = np.stack([terms[fold == k].T @ terms[fold == k] for k in range(FOLDS)])
-    moment = np.stack([terms[fold == k].T @ reward[fold == k] for k in range(FOLDS)])
-    pull = np.diag([1e-6, *[RIDGE] * (terms.shape[1] - 1)])
+    parts = [_sums(reward[fold == k], offers[fold == k], scaled[fold == k]) for k in range(FOLDS)]
+    gram, moment = np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts])
+    pull = np.diag([1e-6, *[RIDGE] * (gram.shape[1] - 1)])
     left_out = np.linalg.solve(
         gram.sum(axis=0) - gram + pull, (moment.sum(axis=0) - moment)[:, :, np.newaxis]
     )
     return CrossFitted(coefficients=left_out[:, :, 0], fold=fold, context=scaled)
+
+
+def _sums(reward: FloatArray, offers: FloatArray, context: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what a fit needs of one fold; the terms of all at once would be too large to hold."""
+    terms = _terms(offers, context)
+    return np.asarray(terms.T @ terms), np.asarray(terms.T @ reward)
 
 
 def _terms(offers: FloatArray, context: FloatArray) -> FloatArray:

@@ -31,6 +31,8 @@ CHANNEL_NAMES: Final[Mapping[int, str]] = {
 }
 """The wire's names of channels, by number."""
 OWN_HOUR: Final = "own_best_hour"
+SMALLEST_SEGMENT_GAIN: Final = 0.1
+"""What a segment must convert more than its campaigns, to be worth leaving others out for."""
 OBSERVATIONAL: Final = "observational"
 RANDOMISED: Final = "randomised"
 RATIO_METHOD: Final = "log_ratio_users_bonferroni"
@@ -113,11 +115,17 @@ def draft_timing(choice: TimingChoice | None) -> Draft | Withheld:
 def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
     """Return the first segment, where what it gains is likely enough above nothing."""
     first, others = ranking.segments[0], len(ranking.segments)
-    if first.uplift is not None:
+    if ranking.is_by_uplift and first.uplift is not None:
         return _draft_uplift(first, first.uplift, others)
     rate = first.rate
     if rate.ratio is None or rate.ratio_interval is None or rate.probability_above_average is None:
         return _no_better(RecommendationType.SEGMENT, "Nobody of any segment converted.")
+    if rate.ratio < 1.0 + SMALLEST_SEGMENT_GAIN:
+        return _no_better(
+            RecommendationType.SEGMENT,
+            f"No segment converts {SMALLEST_SEGMENT_GAIN:.0%} more than its campaigns: the first,"
+            f" {rate.segment_name}, {rate.ratio - 1.0:+.1%}.",
+        )
     confidence = _bonferroni(rate.probability_above_average, others)
     if confidence < MINIMUM_CONFIDENCE:
         return _too_unsure(

@@ -29,14 +29,20 @@ class SegmentRanking:
 
     campaign_id: str
     segments: tuple[RankedSegment, ...]
+    is_by_uplift: bool
     warnings: tuple[str, ...]
 
 
 def rank_segments(
     campaign_id: str, rates: Sequence[SegmentRate], uplifts: Mapping[str, Uplift]
 ) -> SegmentRanking:
-    """Return segments with an uplift by uplift, then the others by their ratio, ties by name."""
-    order = sorted(rates, key=lambda rate: _order(rate, uplifts.get(rate.segment_name)))
+    """Return segments with an uplift by uplift, then the others by their ratio, ties by name.
+
+    One uplift alone ranks nothing: all then go by their ratio.
+    """
+    is_by_uplift = sum(rate.segment_name in uplifts for rate in rates) > 1
+    by = uplifts if is_by_uplift else {}
+    order = sorted(rates, key=lambda rate: _order(rate, by.get(rate.segment_name)))
     ranked = tuple(
         RankedSegment(
             rank=place,
@@ -46,7 +52,12 @@ def rank_segments(
         )
         for place, rate in enumerate(order, start=1)
     )
-    return SegmentRanking(campaign_id=campaign_id, segments=ranked, warnings=tuple(_warn(ranked)))
+    return SegmentRanking(
+        campaign_id=campaign_id,
+        segments=ranked,
+        is_by_uplift=is_by_uplift,
+        warnings=tuple(_warn(ranked, is_by_uplift=is_by_uplift)),
+    )
 
 
 def _order(rate: SegmentRate, uplift: Uplift | None) -> tuple[bool, float, str]:
@@ -74,15 +85,15 @@ def _evidence(rate: SegmentRate, uplift: Uplift | None) -> str:
     )
 
 
-def _warn(ranked: Sequence[RankedSegment]) -> list[str]:
+def _warn(ranked: Sequence[RankedSegment], *, is_by_uplift: bool) -> list[str]:
     bases = {segment.basis for segment in ranked}
     warnings = []
-    if UpliftBasis.NONE in bases:
+    if not is_by_uplift or UpliftBasis.NONE in bases:
         warnings.append(
             "Segments without a control are ranked by how they convert; an A/B test of the campaign shows"
             " whom it moves."
         )
-    if len(bases) > 1:
+    if is_by_uplift and len(bases) > 1:
         warnings.append("Segments with an uplift come first; what stands behind each is its basis.")
     if len(ranked) > 1:
         warnings.append(

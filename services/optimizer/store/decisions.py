@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from services.optimizer.domain.offer_policy import DecisionTable
 from services.optimizer.store.statements import STATEMENTS, Connection, Record
 
-MOST_DECISIONS: Final = 300_000
+MOST_DECISIONS: Final = 200_000
 """Deliveries that one evaluation looks at, the latest."""
 _NO_SEGMENTS: Final = -1
 

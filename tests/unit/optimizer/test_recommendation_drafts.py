@@ -139,10 +139,23 @@ def test_segments_in_which_nobody_converted_are_no_choice() -> None:
 
 
 def test_uplift_by_drawn_offers_says_so() -> None:
-    drawn = uplift(0.2, basis=UpliftBasis.RANDOMISED_OFFERS)
-    ranking = rank_segments("c", [rate("loyal", campaigns=1)], {"loyal": drawn})
-    assert not ranking.warnings
+    drawn = {
+        "loyal": uplift(0.2, basis=UpliftBasis.RANDOMISED_OFFERS),
+        "new": uplift(0.1, basis=UpliftBasis.RANDOMISED_OFFERS),
+    }
+    ranking = rank_segments("c", [rate("loyal", campaigns=1), rate("new")], drawn)
+    assert len(ranking.warnings) == 1
     assert "highest over the lowest offer" in recommended(draft_segment(ranking)).evidence
+
+
+def test_one_uplift_alone_ranks_nothing() -> None:
+    ranking = rank_segments("c", [rate("loyal", ratio=1.5), rate("new")], {"new": uplift(0.2)})
+    assert [each.rate.segment_name for each in ranking.segments] == ["loyal", "new"]
+    assert ranking.segments[1].uplift is not None
+    assert "ranked by how they convert" in ranking.warnings[0]
+    assert recommended(draft_segment(ranking)).effect_metric == "conversion_rate"
+    alone = rank_segments("c", [rate("new", ratio=1.09)], {"new": uplift(0.2)})
+    assert "No segment converts 10% more" in withheld(draft_segment(alone)).message
 
 
 def timing(*, hour: int = 0, confidence: float = 0.97) -> TimingChoice:

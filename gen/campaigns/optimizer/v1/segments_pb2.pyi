@@ -139,8 +139,8 @@ class GetSegmentRecommendationsResponse(_message.Message):
     """The campaign."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentRecommendation]:
-        """The segments, the best first: those with an uplift by uplift, then the others by relative_conversion_rate, ties by
-        name.
+        """The segments, the best first: where two or more have an uplift those by uplift, then the others by
+        relative_conversion_rate; ties by name.
         """
 
     @_builtins.property
