@@ -128,15 +128,17 @@ def decide_offer(question: Question, knowledge: Knowledge) -> OfferRecommendatio
     offers = np.array(CURVE_OFFERS_MICROS) / MICROS_PER_UNIT
     rates = anchored_rates(response, offers, knowledge.anchor)
     values = rates * value_per_conversion(question.objective, offers, question.economics)
-    if np.max(values[supported]) <= 0.0:
-        raise _unprofitable("supported offer")
+    if np.max(values[supported]) <= 0.0:  # else the smallest earns, which no constraint forbids alone
+        raise FailedPreconditionError(
+            "no supported offer earns anything: gross_margin_rate x mean revenue per conversion is at most"
+            " the smallest supported offer",
+            reason="OFFER_UNPROFITABLE",
+        )
     prospects = Prospects(
         offers=offers, rates=rates, economics=question.economics, views_a_day=knowledge.views_a_day
     )
     choice = choose(values, supported, question.constraints, prospects)
     best = choice.best
-    if values[best] <= 0.0:
-        raise _unprofitable("supported offer that keeps the constraints")
     chosen = PricedOffer(offer=float(offers[best]), rate=float(rates[best]), value=float(values[best]))
     places = np.flatnonzero(supported)
     spreads = logit_spreads(response, offers, knowledge.anchor)
@@ -165,14 +167,6 @@ def decide_offer(question: Question, knowledge: Knowledge) -> OfferRecommendatio
             )
             for index, offer in enumerate(CURVE_OFFERS_MICROS)
         ),
-    )
-
-
-def _unprofitable(which: str) -> FailedPreconditionError:
-    return FailedPreconditionError(
-        f"no {which} earns anything: gross_margin_rate x mean revenue per conversion is at most the smallest"
-        " such offer",
-        reason="OFFER_UNPROFITABLE",
     )
 
 

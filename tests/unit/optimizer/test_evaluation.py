@@ -1,0 +1,88 @@
+"""What held-out rows say of anchored predictions: the market's drift, and the lean of audiences."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from services.optimizer.domain.features import daily_table, fit_encoding
+from services.optimizer.domain.offer_cells import CellRow, offer_cells
+from services.optimizer.domain.response import logistic, logit
+from services.optimizer.domain.support import survey_support
+from services.optimizer.training.evaluation import (
+    AnchoredModel,
+    AnchoredPredictions,
+    audience_lean,
+    measure_drift,
+    predict_anchored,
+)
+from services.optimizer.training.forest import fit_forest
+from services.optimizer.training.response_fit import fit_response
+from tests.unit.optimizer.synthetic import build_world
+
+UNIT = 1_000_000
+DAY = date(2026, 3, 2)
+
+
+def predictions(rows: np.ndarray, rates: np.ndarray) -> AnchoredPredictions:
+    return AnchoredPredictions(rows=rows, rates=rates, daily_views=np.full(len(rows), 10.0))
+
+
+def test_the_drift_is_what_the_logits_lack() -> None:
+    """Outcomes that are exactly those of logits 0.3 higher than predicted."""
+    rates = np.array([0.1, 0.3, 0.6])
+    views = 1_000_000
+    outcomes = np.rint(views * logistic(logit(rates) + 0.3)).astype(int)
+    table = daily_table([("a", DAY, 5 * UNIT, views, views, int(each), 1, 1) for each in outcomes])
+    assert measure_drift(table, predictions(np.arange(3), rates)) == pytest.approx(0.3, abs=1e-5)
+
+
+def test_without_predictions_nothing_drifted_and_no_drift_is_without_bound() -> None:
+    table = daily_table([("a", DAY, 5 * UNIT, 50, 50, 50, 1, 1)])
+    assert measure_drift(table, predictions(np.zeros(0, dtype=np.int64), np.zeros(0))) == 0.0
+    assert measure_drift(table, predictions(np.arange(1), np.array([0.1]))) == 1.0
+
+
+def test_an_offers_audience_leans_from_its_campaigns() -> None:
+    """By hand: campaign a is viewed by 60 of effect 1 and 60 of effect -1; its offer of 5 by 45 and 15."""
+    table = daily_table(
+        [
+            ("a", DAY, 5 * UNIT, 90, 60, 6, 1, 1),
+            ("a", DAY, 9 * UNIT, 90, 60, 6, 1, 1),
+            ("a", DAY, 11 * UNIT, 90, 60, 6, 1, 1),
+            ("b", DAY, 5 * UNIT, 90, 60, 6, 1, 1),
+        ]
+    )
+    rows: list[CellRow] = [
+        ("a", DAY, 5 * UNIT, 1, None, 45, 0),
+        ("a", DAY, 5 * UNIT, 2, None, 15, 0),
+        ("a", DAY, 9 * UNIT, 1, None, 15, 0),
+        ("a", DAY, 9 * UNIT, 2, None, 45, 0),
+    ]
+    cells = offer_cells(rows, table).select(np.array([True] * 4 + [False] * 2))
+    lean = audience_lean(cells, table, {1: 1.0, 2: -1.0})
+    assert lean.tolist() == [0.5, -0.5, 0.0, 0.0]
+
+
+def test_rows_without_such_a_past_are_left_out() -> None:
+    table = build_world(campaigns=6, days=30).table
+    encoding = fit_encoding(table)
+    forest = fit_forest(
+        np.zeros((len(table), 7), dtype=np.float32),
+        table.conversion_rate,
+        table.views.astype(np.float64),
+        on_progress=lambda _share: None,
+        trees=10,
+    )
+    model = AnchoredModel(
+        predictor=forest,
+        encoding=encoding,
+        response=fit_response(offer_cells((), table), survey_support(table)).types,
+        lean=np.zeros(len(table)),
+    )
+    held_out = table.day >= table.day.max() - 4
+    near = predict_anchored(table, held_out, model)
+    ahead = predict_anchored(table, held_out, model, unseen_days=7)
+    assert len(near.rows) == len(ahead.rows) == int(held_out.sum())
+    assert near.daily_views == pytest.approx(150.0, rel=0.1)
+    assert len(predict_anchored(table, held_out, model, unseen_days=42).rows) == 0
