@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.bootstrap import DatabaseAddresses
-from examples.simulated_world.evaluate.hours import score_hours
+from examples.simulated_world.evaluate.asking import Evaluation
+from examples.simulated_world.evaluate.hours import report, score_hours
 from examples.simulated_world.messages import user_id
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
@@ -85,6 +86,20 @@ async def test_the_best_hour_is_among_the_top_three(optimizer: OptimizerServiceS
     assert score_hours(hours, USERS.tolist(), Truth.of(world)) >= 0.92
     assert {answer.source for answer in answers} == {"user"}
     assert all(answer.computed_time.ToDatetime(UTC) == NOW for answer in answers)
+
+
+async def test_the_evaluation_prints_the_baselines_beside(
+    optimizer: OptimizerServiceStub, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = USERS[::10].tolist()
+    await report(Evaluation(optimizer=optimizer, world=world, truth=Truth.of(world), users=users))
+    lines = {line[:27].strip(): line[27:].split()[0] for line in capsys.readouterr().out.splitlines()[2:]}
+    shares = {method: float(share.rstrip("%:,")) for method, share in lines.items()}
+    assert shares["the same for all"] < 60
+    assert shares["the same for all"] < shares["recommended"] <= shares["not in quiet hours"]
+    assert shares["without quiet hours"] > 90
+    assert shares["the habits themselves"] == 100.0
+    assert {"most frequent purchases", "the window holds it", "the best day is found"} <= set(shares)
 
 
 async def test_what_an_answer_says(optimizer: OptimizerServiceStub) -> None:
