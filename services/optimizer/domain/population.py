@@ -1,4 +1,4 @@
-"""How far what campaigns do has moved from what a model was trained on: the population stability index.
+"""How far what campaigns do has moved from what a model was measured on: the population stability index.
 
     PSI = sum over bins of (share now - share then) * ln(share now / share then)
 
@@ -92,7 +92,7 @@ class Exposed:
 
 
 def describe_population(rows: Exposed) -> Population:
-    """Return how the rows that a model was trained on are spread."""
+    """Return how the rows that a model was measured on are spread."""
     histograms = {}
     for name, values in rows.columns().items():
         edges = _edges(values, rows.views)

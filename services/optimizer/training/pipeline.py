@@ -185,12 +185,7 @@ def train(
             rows, predicted=predicted, baseline=by_type, parity_error=parity_error, live=comparison
         ),
         report=report_held_out(
-            fitted=fitted,
-            fitted_features=features[split.fitted],
-            held_out=held_out,
-            held_out_features=held_out_features,
-            predicted=predicted,
-            baselines=baselines,
+            held_out=held_out, features=held_out_features, predicted=predicted, baselines=baselines
         ),
     )
 

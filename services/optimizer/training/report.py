@@ -7,7 +7,7 @@ import numpy as np
 from services.optimizer.domain.calibration import Calibration, Outcomes, measure_calibration
 from services.optimizer.domain.drift import Reference, measure_errors
 from services.optimizer.domain.features import DailyTable, Float32Array, FloatArray
-from services.optimizer.domain.population import PREDICTION, Exposed, Population, describe_population
+from services.optimizer.domain.population import Exposed, describe_population
 from services.optimizer.training.evaluation import Baselines
 
 
@@ -20,45 +20,27 @@ class HeldOutReport:
 
 
 def report_held_out(
-    *,
-    fitted: DailyTable,
-    fitted_features: Float32Array,
-    held_out: DailyTable,
-    held_out_features: Float32Array,
-    predicted: FloatArray,
-    baselines: Baselines,
+    *, held_out: DailyTable, features: Float32Array, predicted: FloatArray, baselines: Baselines
 ) -> HeldOutReport:
-    """Return the report on held-out rows that were predicted at `predicted`.
+    """Return the report on held-out rows, of `features` (rows, 7), that were predicted at `predicted`.
 
-    Features are described over all rows, predictions over the held-out ones alone: on rows that it was fitted
-    on, a forest's predictions spread more than on any other.
+    Later days are compared with the held-out ones alone: a forest's predictions spread more on rows that it
+    was fitted on, and in the first days of a young system histories are still short.
     """
-    views = held_out.views.astype(np.float64)
     outcomes = Outcomes(
         observed=held_out.conversion_rate,
         predicted=predicted,
-        views=views,
+        views=held_out.views.astype(np.float64),
         campaign=held_out.campaign,
         day=held_out.day,
     )
-    unseen = describe_population(
-        Exposed(features=held_out_features, predicted=predicted, views=views, campaign=held_out.campaign)
-    )
-    everything = describe_population(
-        Exposed(
-            features=np.concatenate([fitted_features, held_out_features]),
-            predicted=np.zeros(len(fitted) + len(held_out)),
-            views=np.concatenate([fitted.views, held_out.views]).astype(np.float64),
-            campaign=np.concatenate([fitted.campaign, held_out.campaign]),
-        )
+    population = describe_population(
+        Exposed(features=features, predicted=predicted, views=outcomes.views, campaign=held_out.campaign)
     )
     return HeldOutReport(
         calibration=measure_calibration(outcomes),
         reference=Reference(
-            population=Population(
-                campaigns=unseen.campaigns,
-                histograms={**everything.histograms, PREDICTION: unseen.histograms[PREDICTION]},
-            ),
+            population=population,
             errors=measure_errors(outcomes),
             type_rates=baselines.by_type,
             overall_rate=baselines.overall,
