@@ -63,7 +63,7 @@ async def run_refresh(database: Database, *, now: Callable[[], datetime]) -> str
         if live is None or live.refreshed_until is None:
             return "nothing is fitted yet: the job affinity_model does it"
         started = now()
-        model = await require_model(lock, live.version)
+        model = await affinity_models.fetch_model(lock, live.version)
         changed = await affinity.list_changed_users(lock, live.refreshed_until - affinity.OVERLAP)
         scorer = Scorer(database=database, model=model, zone=await reporting_zone(lock), now=started)
         for batch in _batches(changed):
@@ -115,14 +115,6 @@ async def read_sample(
 async def reporting_zone(connection: Connection) -> ZoneInfo:
     """Return the zone of the reporting days; UTC before analytics first started."""
     return ZoneInfo(await catalog.fetch_reporting_time_zone(connection) or "UTC")
-
-
-async def require_model(connection: Connection, version: int) -> AffinityModel:
-    """Return the live version, under the lock that keeps it from being replaced."""
-    model = await affinity_models.fetch_model(connection, version)
-    if model is None:
-        raise LookupError(f"version {version} is not in affinity_models")
-    return model
 
 
 def window_start(now: datetime) -> datetime:

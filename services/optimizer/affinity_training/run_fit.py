@@ -7,6 +7,7 @@ from services.common.database import Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_training import run
 from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
+from services.optimizer.domain.affinity_tables import places_of
 from services.optimizer.store import affinity, affinity_models
 from services.optimizer.store.affinity_models import AffinityFit
 
@@ -29,7 +30,7 @@ async def run_fit(database: Database, *, now: Callable[[], datetime], on_progres
             merchants = await affinity_models.list_merchants(reading)
             if not len(merchants):
                 raise FailedPreconditionError("the catalog has no merchants", reason="DATA_INSUFFICIENT")
-            places = {merchant: place for place, merchant in enumerate(merchants.ids.tolist())}
+            places = places_of(merchants)
             contacts, users = await run.read_sample(reading, places, run.window_start(started), zone)
             version = await affinity_models.fetch_newest_version(reading) + 1
         on_progress("fit", 0.2)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -46,7 +47,7 @@ class AffinityOperations:
         self._database = database
         self._now = now
         self._model: AffinityModel | None = None
-        self._reading = asyncio.Lock()
+        self._loading = asyncio.Lock()
 
     async def get_affinity(self, user_id: str, limit: int) -> Affinity:
         """Return a user's best merchants: kept where that is as good as new, live otherwise.
@@ -55,7 +56,7 @@ class AffinityOperations:
             NotFoundError: USER_UNKNOWN.
             FailedPreconditionError: AFFINITY_NOT_FITTED.
         """
-        async with self._database.transaction(readonly=True) as connection:
+        async with self._reading() as connection:
             known = await self._load(connection, user_id, kept_limit=limit)
         return self._answer(user_id, known, limit=limit, only=None)
 
@@ -66,11 +67,15 @@ class AffinityOperations:
             NotFoundError: USER_UNKNOWN.
             FailedPreconditionError: AFFINITY_NOT_FITTED.
         """
-        async with self._database.transaction(readonly=True) as connection:
+        async with self._reading() as connection:
             known = await self._load(connection, user_id, kept_limit=None)
         places = known.model.positions
         wanted = sorted({places[merchant_id] for merchant_id in merchant_ids if merchant_id in places})
         return self._answer(user_id, known, limit=len(wanted), only=wanted)
+
+    def _reading(self) -> AbstractAsyncContextManager[Connection]:
+        """Open a transaction with one view of everything: a fit may be replaced while its parts are read."""
+        return self._database.transaction(isolation="repeatable_read", readonly=True)
 
     async def is_anything_new(self) -> bool:
         """Return whether events came in that the kept merchants do not hold."""
@@ -131,11 +136,9 @@ class AffinityOperations:
                 " (POST /api/optimize/jobs/affinity_model/run) and see what it says",
                 reason="AFFINITY_NOT_FITTED",
             )
-        async with self._reading:
+        async with self._loading:
             if self._model is None or self._model.version != live.version:
-                self._model = await affinity_models.fetch_model(connection, live.version) or self._model
-            if self._model is None:
-                raise LookupError(f"version {live.version} is not in affinity_models")
+                self._model = await affinity_models.fetch_model(connection, live.version)
             return self._model
 
 

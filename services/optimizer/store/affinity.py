@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import numpy as np
-
 from services.optimizer.domain.affinity_answer import MerchantAffinity
 from services.optimizer.domain.affinity_contacts import Contacts
+from services.optimizer.domain.affinity_tables import contacts_of
 from services.optimizer.store.statements import STATEMENTS, Connection, fetch_required
 
 _KEPT_COLUMNS: Final = (
@@ -70,13 +69,9 @@ async def list_contacts(
     """Return the contacts of users since a time, with merchants that have a position in `merchants`."""
     places = {user_id: place for place, user_id in enumerate(user_ids)}
     rows = await connection.fetch(STATEMENTS["list_contacts"].sql, list(user_ids), since, zone)
-    known = [
-        (places[row["user_id"]], merchants[row["merchant_id"]], row["kind"], row["day"].toordinal())
-        for row in rows
-        if row["merchant_id"] in merchants
-    ]
-    columns = np.array(known, dtype=np.int64).reshape(-1, 4)
-    return Contacts(user=columns[:, 0], merchant=columns[:, 1], kind=columns[:, 2], day=columns[:, 3])
+    return contacts_of(
+        [(places[row["user_id"]], row["merchant_id"], row["kind"], row["day"]) for row in rows], merchants
+    )
 
 
 async def fetch_kept_affinity(

@@ -4,12 +4,10 @@ import json
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import numpy as np
-
 from services.optimizer.domain.affinity_documents import from_document, to_document
 from services.optimizer.domain.affinity_features import Merchants
 from services.optimizer.domain.affinity_model import AffinityModel
-from services.optimizer.domain.affinity_similarity import Similarities
+from services.optimizer.domain.affinity_tables import MerchantRow, merchants_of, model_of, similarity_rows
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 
@@ -47,7 +45,8 @@ async def lock_affinity(connection: Connection) -> None:
 
 async def list_merchants(connection: Connection) -> Merchants:
     """Return the merchants of the catalog."""
-    return _merchants(await connection.fetch(STATEMENTS["list_affinity_merchants"].sql))
+    rows = await connection.fetch(STATEMENTS["list_affinity_merchants"].sql)
+    return merchants_of([_merchant(row) for row in rows])
 
 
 async def fetch_live(connection: Connection) -> LiveAffinity | None:
@@ -63,30 +62,17 @@ async def fetch_newest_version(connection: Connection) -> int:
     return int((await fetch_required(connection, "fetch_newest_affinity_version"))["version"])
 
 
-async def fetch_model(connection: Connection, version: int) -> AffinityModel | None:
-    """Return a version with all that it keeps; None where it is gone."""
-    row = await connection.fetchrow(STATEMENTS["fetch_affinity_model"].sql, version)
+async def fetch_model(connection: Connection, version: int) -> AffinityModel:
+    """Return a version that is known to be live, with all that it keeps."""
+    row = await fetch_required(connection, "fetch_affinity_model", version)
     known = await connection.fetch(STATEMENTS["list_affinity_model_merchants"].sql, version)
-    if row is None or not known:
-        return None
-    parameters = from_document(json.loads(row["parameters"]))
     similar = await connection.fetch(STATEMENTS["list_merchant_similarities"].sql, version)
-    places = {entry["merchant_id"]: place for place, entry in enumerate(known)}
-    return AffinityModel(
-        version=version,
-        merchants=_merchants(known),
-        visitor_share=np.array([entry["visitor_share"] for entry in known], dtype=np.float64),
-        weekly_share=np.array([entry["weekly_share"] for entry in known], dtype=np.float64),
-        similarities=Similarities(
-            merchant_count=len(known),
-            merchant=np.array([places[entry["merchant_id"]] for entry in similar], dtype=np.int64),
-            neighbour=np.array([places[entry["neighbour_id"]] for entry in similar], dtype=np.int64),
-            similarity=np.array([entry["similarity"] for entry in similar], dtype=np.float64),
-        ),
-        returning=parameters.returning,
-        first=parameters.first,
-        bands=parameters.bands,
-        redemptions_are_visits=parameters.redemptions_are_visits,
+    return model_of(
+        version,
+        from_document(json.loads(row["parameters"])),
+        [_merchant(entry) for entry in known],
+        [(entry["visitor_share"], entry["weekly_share"]) for entry in known],
+        [(entry["merchant_id"], entry["neighbour_id"], entry["similarity"]) for entry in similar],
     )
 
 
@@ -125,35 +111,23 @@ async def update_refreshed_until(connection: Connection, version: int, until: da
 
 
 async def _insert_details(connection: Connection, model: AffinityModel) -> None:
-    ids, similar = model.merchants.ids, model.similarities
     await connection.execute(
         STATEMENTS["insert_affinity_merchants"].sql,
         model.version,
-        ids.tolist(),
+        model.merchants.ids.tolist(),
         model.visitor_share.tolist(),
         model.weekly_share.tolist(),
     )
+    similar = similarity_rows(model)
     await connection.execute(
         STATEMENTS["insert_merchant_similarities"].sql,
         model.version,
-        ids[similar.merchant].tolist(),
-        ids[similar.neighbour].tolist(),
-        similar.similarity.tolist(),
+        *([row[place] for row in similar] for place in range(3)),
     )
 
 
-def _merchants(rows: list[Record]) -> Merchants:
-    categories = tuple(sorted({row["category"] for row in rows if row["category"]}))
-    places = {category: place for place, category in enumerate(categories)}
-
-    def degrees(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
-
-    return Merchants(
-        ids=np.array([row["merchant_id"] for row in rows], dtype=np.int64),
-        names=tuple(row["merchant_name"] for row in rows),
-        categories=categories,
-        category=np.array([places.get(row["category"], -1) for row in rows], dtype=np.int64),
-        latitude=degrees("latitude"),
-        longitude=degrees("longitude"),
+def _merchant(row: Record) -> MerchantRow:
+    return (
+        *(row["merchant_id"], row["merchant_name"], row["category"]),
+        *(row["latitude"], row["longitude"]),
     )

@@ -1,5 +1,6 @@
 """GetMerchantAffinity through a real server: simulated users whose merchants are known, others by hand."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +25,7 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_training.run import KEPT_MERCHANTS, require_contacts, run_refresh
 from services.optimizer.affinity_training.run_fit import run_fit
 from services.optimizer.operations.affinity import AffinityOperations
+from services.optimizer.store import affinity_models
 from tests.contract.optimizer.harness import (
     fetch_rows,
     optimizer_settings,
@@ -331,6 +333,20 @@ async def test_too_little_data_is_refused_with_what_is_missing(database: Databas
     assert "28 days of events (there are 8)" in caught.value.message
     assert "500 days on which a user bought at a merchant (there are 9)" in caught.value.message
     assert (await refresh(database.optimizer, NOW)).startswith("nothing is fitted yet")
+
+
+async def test_a_refresh_waits_for_a_fit_under_way(database: DatabaseAddresses) -> None:
+    """Both write users' rows: the lock that a fit holds until its end keeps a refresh of any replica out."""
+    async with opened(database.optimizer) as own:
+        async with own.transaction() as held:
+            await affinity_models.lock_affinity(held)
+            waiting = asyncio.create_task(refresh(database.optimizer, NOW))
+            while not await fetch_rows(
+                database.admin, "select 1 from pg_locks where locktype = 'advisory' and not granted"
+            ):
+                await asyncio.sleep(0.01)
+            assert not waiting.done()
+        assert (await waiting).startswith("nothing is fitted yet")
 
 
 async def test_a_second_fit_takes_the_place_of_the_first(

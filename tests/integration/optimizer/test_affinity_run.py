@@ -6,19 +6,23 @@ import numpy as np
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
+from services.common.database import Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_process import AffinityProcess
+from services.optimizer.affinity_training.run_fit import run_fit
+from services.optimizer.store import affinity_models
 from tests.contract.optimizer.harness import fetch_rows
 
 SECONDS = 300.0
 
 
-async def insert_market(url: str, users: int = 60, merchants: int = 8, days: int = 60) -> None:
-    """Users with three favourites each, visited about every third day until now."""
-    rng = np.random.default_rng(5)
-    favourites = np.array([rng.choice(merchants, 3, replace=False) for _ in range(users)])
-    rates = np.full((users, merchants), 0.003)
-    np.put_along_axis(rates, favourites, 0.3, axis=1)
+async def insert_market(url: str, *, users: int = 60, merchants: int = 8, habits: bool = True) -> None:
+    """Users with three favourites each, visited about every third day until now; or all alike, by chance."""
+    rng, days = np.random.default_rng(5), 60
+    rates = np.full((users, merchants), 0.003 if habits else 0.05)
+    if habits:
+        favourites = np.array([rng.choice(merchants, 3, replace=False) for _ in range(users)])
+        np.put_along_axis(rates, favourites, 0.3, axis=1)
     day, user, merchant = np.nonzero(rng.random((days, users, merchants)) < rates)
     now = datetime.now(UTC)
     await fetch_rows(
@@ -53,3 +57,22 @@ async def test_a_fit_and_a_refresh(database: DatabaseAddresses) -> None:
     assert (rows[0]["kept"], rows[0]["users"]) == (60 * 8, 60)
     assert 0 < rows[0]["least"] < 0.2
     assert 0.7 < rows[0]["most"] < 1
+
+
+async def test_a_fit_of_noise_is_rejected_and_keeps_nothing(database: DatabaseAddresses) -> None:
+    await insert_market(database.admin, habits=False)
+    own = await Database.open(database.optimizer, application_name="test", max_size=2)
+    try:
+        said = await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+        async with own.transaction() as connection:
+            assert await affinity_models.fetch_live(connection) is None
+    finally:
+        await own.close()
+    assert said.startswith("version 1 is rejected: it does not beat these baselines by more than chance")
+    rows = await fetch_rows(
+        database.admin,
+        "select status, status_reason, (select count(*) from optimizer.affinity_merchants) as merchants,"
+        " (select count(*) from optimizer.user_merchant_affinity) as kept from optimizer.affinity_models",
+    )
+    assert [(row["status"], row["merchants"], row["kept"]) for row in rows] == [("rejected", 0, 0)]
+    assert rows[0]["status_reason"].startswith("does not beat these baselines")
