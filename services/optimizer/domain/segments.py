@@ -18,6 +18,7 @@ from scipy.special import betaincinv, ndtr, ndtri
 from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, Interval
 
 MOST_PROBABILITY: Final = 0.99
+"""No probability above this, nor below its complement, is claimed of a recommendation."""
 _TAIL: Final = (1.0 - INTERVAL_LEVEL) / 2.0
 QUANTILE: Final = float(ndtri(1.0 - _TAIL))
 _PAIR: Final = 2
@@ -98,7 +99,7 @@ def _rate(name: str, parts: Sequence[SegmentSums]) -> SegmentRate:
         conversion_rate_interval=_rate_interval(parts, views, conversions),
         ratio=ratio,
         ratio_interval=None if not ratio or not error else _log_interval(ratio, error),
-        probability_above_average=None if not ratio or not error else _probability(math.log(ratio) / error),
+        probability_above_average=None if not ratio or not error else float(ndtr(math.log(ratio) / error)),
     )
 
 
@@ -127,7 +128,3 @@ def _rate_interval(parts: Sequence[SegmentSums], views: int, conversions: int) -
 
 def _log_interval(ratio: float, error: float) -> Interval:
     return Interval(lower=ratio * math.exp(-QUANTILE * error), upper=ratio * math.exp(QUANTILE * error))
-
-
-def _probability(standard_errors: float) -> float:
-    return min(max(float(ndtr(standard_errors)), 1.0 - MOST_PROBABILITY), MOST_PROBABILITY)

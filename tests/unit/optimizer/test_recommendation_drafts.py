@@ -95,6 +95,11 @@ def test_the_first_of_many_segments_pays_for_being_first() -> None:
     assert "0.82" in withheld(draft_segment(many)).message
 
 
+def test_many_segments_do_not_hide_one_that_is_certain() -> None:
+    rates = [rate("a", sure=1.0 - 1e-6), *(rate(f"b{place}", ratio=0.5) for place in range(30))]
+    assert recommended(draft_segment(rank_segments("c", rates, {}))).confidence == 0.99
+
+
 def test_segments_in_which_nobody_converted_are_no_choice() -> None:
     sums = SegmentSums(
         campaign_id="c",
