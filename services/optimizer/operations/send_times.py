@@ -191,7 +191,7 @@ class SendTimeOperations:
             return None
         if self._profile is None or self._profile[0] != fitted_at:
             self._profile = await store.fetch_profile(connection)
-        return None if self._profile is None else self._profile[1]
+        return self._profile[1]
 
 
 def _answers(kept: KeptSendTime, time_zone: str, campaign_type: int, quiet: QuietHours) -> bool:

@@ -19,7 +19,7 @@ from services.optimizer.domain.send_time_profile import (
     profile_from_document,
     profile_to_document,
 )
-from services.optimizer.store.statements import STATEMENTS, Connection, Record
+from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +97,9 @@ async def fetch_profile_time(connection: Connection) -> datetime | None:
     return None if row is None else row["fitted_at"]
 
 
-async def fetch_profile(connection: Connection) -> tuple[datetime, SendTimeProfile] | None:
-    """Return the profile and when it was fitted."""
-    row = await connection.fetchrow(STATEMENTS["fetch_send_time_profile"].sql)
-    if row is None:
-        return None
+async def fetch_profile(connection: Connection) -> tuple[datetime, SendTimeProfile]:
+    """Return the profile, which is known to be there, and when it was fitted."""
+    row = await fetch_required(connection, "fetch_send_time_profile")
     return row["fitted_at"], profile_from_document(json.loads(row["document"]))
 
 

@@ -22,6 +22,7 @@ from gen.campaigns.optimizer.v1 import send_time_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from gen.campaigns.type.v1 import campaign_pb2
 from services.common.database import Database
+from services.common.statements import load_statements
 from services.optimizer.domain.send_time import QuietHours
 from services.optimizer.operations.send_times import SendTimeOperations
 from tests.contract.optimizer.harness import (
@@ -193,6 +194,24 @@ async def test_the_job_goes_on_where_it_stopped(
     assert [tuple(row) for row in rows] == [
         ("user", 10, 13)
     ]  # 9:30 in New York is 13:30 UTC: no zone is known
+
+
+async def test_one_users_events_are_found_by_their_key(
+    optimizer: OptimizerServiceStub, module_database: DatabaseAddresses
+) -> None:
+    """On 250 users' 60,000 events: what a live answer costs does not grow with everybody's events."""
+    connection = await asyncpg.connect(module_database.optimizer)
+    try:
+        statement = load_statements("services.optimizer")["list_send_time_counts"].sql
+        await connection.execute(f"prepare counts (text[], text[], integer, timestamptz) as {statement}")
+        rows = await connection.fetch(
+            "explain execute counts (array['u00001'], array['America/New_York'], 365, now())"
+        )
+    finally:
+        await connection.close()
+    plan = "\n".join(row[0] for row in rows)
+    assert "events_pkey" in plan
+    assert "Seq Scan on events" not in plan
 
 
 @pytest.mark.parametrize(
