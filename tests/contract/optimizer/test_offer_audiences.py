@@ -27,9 +27,9 @@ from tests.contract.optimizer.harness import (
 )
 from tests.unit.optimizer.synthetic import END_DAY, true_rate
 
-CAMPAIGNS = 24
-DAYS = 30
-DRAWN = 8
+CAMPAIGNS = 45
+DAYS = 40
+DRAWN = 15
 """The first campaigns draw their offers; the others' audiences lean to lapsed users where the offer is
 high."""
 EFFECT = {"loyal": 0.8, "lapsed": -0.8}
@@ -49,7 +49,7 @@ def draw_views(sets: dict[str, int]) -> tuple[list[DailyRow], list[Event]]:
                 level = float(np.clip(round((usual + rng.normal(0, 5)) / 2.5) * 2.5, 7.5, 22.5))
             arms = [level - 2.5, level + 2.5] if campaign < DRAWN else [level]
             for offer in arms:
-                views = int(rng.poisson(60 / len(arms)))
+                views = int(rng.poisson(40 / len(arms)))
                 lapsed = 0.5 if campaign < DRAWN else 1 / (1 + np.exp(-0.3 * (offer - 13.0)))
                 of_lapsed = int(rng.binomial(views, lapsed))
                 converted = 0
