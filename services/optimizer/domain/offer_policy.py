@@ -6,20 +6,20 @@ delivery is the unit and not the view, since whether somebody looks may itself d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
 from services.optimizer.domain.direct_model import cross_fit
 from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
 from services.optimizer.domain.off_policy import LoggedRewards, PolicyValue, evaluate_policy
 
 IntArray = NDArray[np.intp]
-Int64Array = NDArray[np.int64]
 
 OUTCOME_HOURS: Final = 72
 """How long after a delivery conversions are taken for its outcome."""
@@ -75,34 +75,6 @@ class OfferPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecisionTable:
-    """Logged decisions as aligned arrays (n).
-
-    `user`, `campaign` and `version` (the logging policy's) are numbered from 0; `day` counts from any day on;
-    `segment_set` is a key of the segments by set (-1: none). Money in micros.
-    """
-
-    user: IntArray
-    campaign: IntArray
-    version: IntArray
-    day: Int64Array
-    weekday: IntArray
-    hour: IntArray
-    segment_set: Int64Array
-    offer_micros: Int64Array
-    propensity: FloatArray
-    conversions: Int64Array
-    revenue_micros: Int64Array
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def take(self, mask: BoolArray) -> Self:
-        """Return the decisions where the mask holds."""
-        return type(self)(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
-
-
-@dataclass(frozen=True, kw_only=True)
 class LoggedOffer:
     """An offer that was made, how often, and the mean propensity it was made with."""
 
@@ -145,7 +117,7 @@ def evaluate_offer_policy(
         FailedPreconditionError: OVERLAP_MISSING, where the logged offers cannot tell; REVENUE_UNKNOWN.
     """
     rule_of_set = {number: policy.rule_for(names) for number, names in segments.items()} | {
-        -1: policy.rule_for(())
+        NO_SEGMENTS: policy.rule_for(())
     }
     rule = np.array([rule_of_set[number] for number in table.segment_set.tolist()], dtype=np.intp)
     covered = find_covered(policy, table, rule)
@@ -262,7 +234,7 @@ def _context(table: DecisionTable, segments: Mapping[int, Sequence[str]]) -> Flo
     angle = 2.0 * np.pi * table.hour / HOURS
     names = sorted({name for of_set in segments.values() for name in of_set})
     has = {number: [name in of_set for name in names] for number, of_set in segments.items()}
-    has[-1] = [False] * len(names)
+    has[NO_SEGMENTS] = [False] * len(names)
     by_segment = np.array([has[number] for number in table.segment_set.tolist()], dtype=np.float64)
     campaigns = np.arange(1, int(table.campaign.max()) + 1)
     return np.column_stack(

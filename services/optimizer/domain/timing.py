@@ -7,6 +7,7 @@ users share, the population's profile, is taken as known.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +52,23 @@ class TimingChoice:
     confidence: float
     own_hour_effect: float
     users: int
+
+
+def reached_users(rows: Sequence[tuple[Sequence[float], int, int, float]]) -> ReachedUsers:
+    """Return users (at least one) given as values by hour, first and end of quiet hours, and current value.
+
+    An hour that is quiet for any of them is quiet; quiet hours may run over midnight, and are none where they
+    begin and end alike.
+    """
+    values, starts, ends, current = zip(*rows, strict=True)
+    hours, is_quiet = np.arange(HOURS), np.zeros(HOURS, dtype=np.bool_)
+    for start, end in set(zip(starts, ends, strict=True)):
+        is_quiet |= (hours - start) % HOURS < (end - start) % HOURS
+    return ReachedUsers(
+        hour_values=np.array(values, dtype=np.float64),
+        current=np.array(current, dtype=np.float64),
+        is_quiet=is_quiet,
+    )
 
 
 def choose_timing(reached: ReachedUsers) -> TimingChoice | None:

@@ -12,9 +12,9 @@ import numpy as np
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
 from services.common.waiting_room import WaitingRoom
+from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
 from services.optimizer.domain.offer_policy import (
     OUTCOME_HOURS,
-    DecisionTable,
     OfferPolicy,
     PolicyEvaluation,
     PolicyObjective,
@@ -76,7 +76,7 @@ class PolicyOperations:
                 if question.objective is not PolicyObjective.CONVERSIONS:
                     await _require_one_currency(connection, question.campaign_ids)
                 table = await _load(connection, question.campaign_ids, first_day, last_day, zone)
-                numbers = sorted(set(table.segment_set.tolist()) - {-1})
+                numbers = sorted(set(table.segment_set.tolist()) - {NO_SEGMENTS})
                 segments = await decisions.list_segment_sets(connection, numbers)
             evaluation = await asyncio.to_thread(
                 evaluate_offer_policy,

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.campaigns import Campaign
-from services.optimizer.domain.offer_policy import OUTCOME_HOURS, DecisionTable
+from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
+from services.optimizer.domain.offer_policy import OUTCOME_HOURS
 from services.optimizer.domain.segment_ranking import SegmentRanking, rank_segments
 from services.optimizer.domain.segment_uplift import Uplift, uplift_by_offers, uplift_by_test
 from services.optimizer.domain.segments import SegmentRate, rate_segments
@@ -40,7 +41,7 @@ class SegmentOperations:
             table = await _load_drawn(connection, campaign_id, self._now(), zone)
             numbers = {cell.segment_set for cell in cells if cell.segment_set is not None}
             if table is not None:
-                numbers |= set(table.segment_set.tolist()) - {-1}
+                numbers |= set(table.segment_set.tolist()) - {NO_SEGMENTS}
             names = await decisions.list_segment_sets(connection, sorted(numbers))
         tested = uplift_by_test(cells, names)
         drawn = {} if table is None else await asyncio.to_thread(uplift_by_offers, table, names)

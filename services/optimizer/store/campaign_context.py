@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
-import numpy as np
-
 from services.optimizer.domain.channels import ChannelSums
-from services.optimizer.domain.timing import HOURS, ReachedUsers
+from services.optimizer.domain.timing import ReachedUsers, reached_users
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 MOST_REACHED_USERS: Final = 20_000
@@ -42,17 +40,4 @@ async def list_reached_users(
     )
     if not rows:
         return None
-    quiet = np.zeros(HOURS, dtype=np.bool_)
-    for start, end in {(row["quiet_start_hour"], row["quiet_end_hour"]) for row in rows}:
-        quiet |= _quiet_hours(start, end)
-    return ReachedUsers(
-        hour_values=np.array([row["hour_values"] for row in rows], dtype=np.float64),
-        current=np.array([row["current_value"] for row in rows], dtype=np.float64),
-        is_quiet=quiet,
-    )
-
-
-def _quiet_hours(start: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return the hours from `start` to before `end`, over midnight where that is earlier; none if equal."""
-    hours = np.arange(HOURS)
-    return (hours - start) % HOURS < (end - start) % HOURS
+    return reached_users([tuple(row) for row in rows])

@@ -15,10 +15,10 @@ from examples.simulated_world import response
 from examples.simulated_world.events import EventColumns, Kind, conversion_probability, generate_days
 from examples.simulated_world.population import LIFECYCLES
 from examples.simulated_world.world import World
+from services.optimizer.domain.decision_table import DecisionTable
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.off_policy import PolicyEstimate
 from services.optimizer.domain.offer_policy import (
-    DecisionTable,
     OfferChoice,
     OfferPolicy,
     PolicyEvaluation,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.optimizer.domain.decision_table import DecisionTable
 from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.offer_policy import DecisionTable
 from services.optimizer.domain.segment_uplift import SegmentCell, uplift_by_offers, uplift_by_test
 from services.optimizer.domain.segments import SegmentSums, rate_segments
 

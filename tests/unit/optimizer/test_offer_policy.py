@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.decision_table import DecisionTable
 from services.optimizer.domain.off_policy import (
     LoggedRewards,
     effective_sample_size,
@@ -13,7 +14,6 @@ from services.optimizer.domain.off_policy import (
     probability_above_zero,
 )
 from services.optimizer.domain.offer_policy import (
-    DecisionTable,
     OfferChoice,
     OfferPolicy,
     PolicyEvaluation,

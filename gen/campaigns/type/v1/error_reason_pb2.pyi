@@ -204,6 +204,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No such user. Example: the merchants of a user whom neither the catalog nor any event knows."""
     ERROR_REASON_AFFINITY_NOT_FITTED: _ErrorReason.ValueType  # 87
     """Nothing was learned of users' merchants yet. Example: right after the first events."""
+    ERROR_REASON_CAMPAIGN_TYPE_UNKNOWN: _ErrorReason.ValueType  # 88
+    """The catalog has no type for the campaign. Example: channels are to be compared over campaigns of its type."""
+    ERROR_REASON_SEND_TIMES_UNKNOWN: _ErrorReason.ValueType  # 89
+    """Why no timing is recommended: too few users have send times. Example: before the job `send_times` first ran."""
+    ERROR_REASON_CHANNELS_UNKNOWN: _ErrorReason.ValueType  # 90
+    """Why no channel is recommended: too few campaigns to compare. Example: two campaigns of a type in all."""
+    ERROR_REASON_NO_BETTER_CHOICE: _ErrorReason.ValueType  # 91
+    """Why nothing of a type is recommended: nothing better is known. Example: the current offer is the best."""
+    ERROR_REASON_DISMISSED: _ErrorReason.ValueType  # 92
+    """Why nothing of a type is recommended: the same was dismissed. Example: the same offer, a day later."""
+    ERROR_REASON_ALREADY_APPLIED: _ErrorReason.ValueType  # 93
+    """Why nothing of a type is recommended: the same was applied. Example: the catalog still has the offer before."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -393,4 +405,16 @@ ERROR_REASON_USER_UNKNOWN: ErrorReason.ValueType  # 86
 """No such user. Example: the merchants of a user whom neither the catalog nor any event knows."""
 ERROR_REASON_AFFINITY_NOT_FITTED: ErrorReason.ValueType  # 87
 """Nothing was learned of users' merchants yet. Example: right after the first events."""
+ERROR_REASON_CAMPAIGN_TYPE_UNKNOWN: ErrorReason.ValueType  # 88
+"""The catalog has no type for the campaign. Example: channels are to be compared over campaigns of its type."""
+ERROR_REASON_SEND_TIMES_UNKNOWN: ErrorReason.ValueType  # 89
+"""Why no timing is recommended: too few users have send times. Example: before the job `send_times` first ran."""
+ERROR_REASON_CHANNELS_UNKNOWN: ErrorReason.ValueType  # 90
+"""Why no channel is recommended: too few campaigns to compare. Example: two campaigns of a type in all."""
+ERROR_REASON_NO_BETTER_CHOICE: ErrorReason.ValueType  # 91
+"""Why nothing of a type is recommended: nothing better is known. Example: the current offer is the best."""
+ERROR_REASON_DISMISSED: ErrorReason.ValueType  # 92
+"""Why nothing of a type is recommended: the same was dismissed. Example: the same offer, a day later."""
+ERROR_REASON_ALREADY_APPLIED: ErrorReason.ValueType  # 93
+"""Why nothing of a type is recommended: the same was applied. Example: the catalog still has the offer before."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
