@@ -1,6 +1,6 @@
 """The jobs of the model, over a real database, repository and model server: retraining, drift, old files."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -13,17 +13,18 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.database import Database
-from services.common.errors import FailedPreconditionError
+from services.common.errors import AbortedError, FailedPreconditionError
 from services.common.grpc_client import open_channel
 from services.common.job_table import Cursor
 from services.common.jobs import Job, JobContext
 from services.optimizer.domain.features import DailyRow
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus
+from services.optimizer.domain.training_progress import TrainingProgress
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.publication import Publication
-from services.optimizer.operations.training import TrainingOperations
+from services.optimizer.operations.training import Trainer, TrainingOperations
 from services.optimizer.operations.training_jobs import build_training_jobs
 from services.optimizer.settings import OptimizerSettings
 from services.optimizer.training.drift_run import measure_live_drift
@@ -74,7 +75,9 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(database: DatabaseAddresses, repository: Path) -> AsyncIterator[Stand]:
+async def stand(
+    database: DatabaseAddresses, repository: Path, *, trainer: Trainer | None = None
+) -> AsyncIterator[Stand]:
     times = [NOON]
     folder = ModelRepository(repository, CONVERSION_MODEL)
     async with running_model_server(repository) as port:
@@ -93,7 +96,7 @@ async def stand(database: DatabaseAddresses, repository: Path) -> AsyncIterator[
                         pool,
                         models=models,
                         publication=publication,
-                        trainer=ThreadTrainer(settings=settings),
+                        trainer=trainer or ThreadTrainer(settings=settings),
                         now=lambda: times[0],
                     ),
                     models=ModelOperations(
@@ -128,12 +131,15 @@ async def test_a_model_is_trained_daily_once_for_the_same_days(
     async with stand(database, tmp_path) as jobs:
         too_little = await jobs.run("retrain_model")
         await insert_world(database.admin, build_world().rows)
+        async with trained_lock(database):
+            busy = await jobs.run("retrain_model")
         first = await jobs.run("retrain_model")
         again = await jobs.run("retrain_model")
         jobs.times[0] += timedelta(days=1)
         next_day = await jobs.run("retrain_model")
         kept = await jobs.trainings()
     assert too_little.startswith("not trained: not enough data to train on")
+    assert busy == "not trained: another training runs"
     assert first == "version 1 is live"
     assert again == "nothing to learn: a training has seen all days that are over"
     assert next_day.startswith("version 2 is rejected: it does not beat live version 1")
@@ -288,3 +294,20 @@ async def test_the_schedules_are_an_hour_apart(database: DatabaseAddresses, tmp_
         "prune_models": "daily at 04:00 UTC",
     }
     assert await fetch_rows(database.reporting, "select 1 from trainings") == []
+
+
+class KilledTrainer:
+    """A training whose process is killed."""
+
+    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+        raise AbortedError("the training process was killed", reason="TRAINING_STOPPED")
+
+
+async def test_a_training_that_was_killed_fails_the_job_which_is_then_tried_again(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    async with stand(database, tmp_path, trainer=KilledTrainer()) as jobs:
+        with pytest.raises(AbortedError, match="was killed"):
+            await jobs.run("retrain_model")
+        (kept,) = await jobs.trainings()
+    assert (kept.state, kept.reason) == ("failed", "TRAINING_STOPPED")
