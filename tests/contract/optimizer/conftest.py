@@ -22,6 +22,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
+from tests.contract.optimizer.recommendation_stand import Closed, running_closed
 from tests.unit.optimizer.synthetic import END_DAY, SyntheticWorld, build_world
 
 
@@ -91,3 +92,13 @@ async def stub(
         running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as open_stub,
     ):
         yield open_stub
+
+
+@pytest.fixture
+async def closed(database: DatabaseAddresses, trained: Trained, tmp_path: Path) -> AsyncIterator[Closed]:
+    """A trained world whose catalog says $5 everywhere: too little, as profit has it."""
+    world = trained.world
+    await insert_world(database.admin, world.rows, catalog_offers=[5_000_000] * len(world.last_offers))
+    await trained.publish(database.optimizer, tmp_path)
+    async with running_closed(database, tmp_path) as stand:
+        yield stand

@@ -1,0 +1,176 @@
+"""Outcomes of applied recommendations and ended tests, measured beside what was predicted."""
+
+from datetime import UTC, date, datetime
+from uuid import uuid4
+
+import grpc
+import pytest
+
+from services.common.database import Database
+from services.common.job_table import Cursor
+from services.common.jobs import JobContext
+from services.common.paging import encode_page_token
+from services.optimizer.operations.offer_outcomes import OutcomeKeeper, build_outcomes_job
+from tests.contract.optimizer.harness import (
+    refusal_of,
+)
+from tests.contract.optimizer.recommendation_stand import CAMPAIGN, DAY, Closed, decision
+from tests.unit.optimizer.synthetic import END_DAY
+
+
+async def insert_days(
+    closed: Closed,
+    first_day: date,
+    days: int,
+    *,
+    offer: float,
+    views: int,
+    rate: float,
+    campaign: str = CAMPAIGN,
+) -> None:
+    for place in range(days):
+        await closed.execute(
+            "insert into analytics.campaign_delivery_daily values"
+            " ($1, $2, $3, 1, 1, $4, $4, 0, $5, 0, 0, 0, 0, 0, 0)",
+            campaign,
+            first_day + place * DAY,
+            round(offer * 1e6),
+            views,
+            round(views * rate) + place % 3 - 1,
+        )
+
+
+async def test_an_applied_offer_is_measured_beside_what_was_predicted(closed: Closed) -> None:
+    offer = await closed.offer()
+    await decision(closed.stub, "MarkRecommendationApplied", recommendation_id=offer.recommendation_id)
+    await insert_days(closed, END_DAY + DAY, 10, offer=float(offer.choice), views=200, rate=0.3)
+    await insert_days(closed, END_DAY + DAY, 10, offer=5.5, views=999, rate=0.9)
+    closed.clock.now += 11 * DAY
+    assert await closed.reckon() == "0 expired, 1 outcomes measured, 0 tests kept"
+    (outcome,) = (await closed.outcomes(campaign_id=CAMPAIGN)).outcomes
+    assert (outcome.source, outcome.source_id) == ("recommendation", offer.recommendation_id)
+    assert (outcome.type, outcome.choice) == ("offer_amount", offer.choice)
+    assert (outcome.previous_offer, outcome.offer_amount) == (5.0, float(offer.choice))
+    assert outcome.expected_effect == offer.expected_effect
+    assert outcome.observed_views == 2000
+    assert outcome.observed_conversion_rate == pytest.approx(0.3, abs=0.01)
+    interval = outcome.observed_conversion_rate_interval
+    assert interval.lower < outcome.observed_conversion_rate < interval.upper < 0.32
+    assert outcome.predicted_conversion_rate_interval.lower < outcome.predicted_conversion_rate
+    assert outcome.observed_effect == pytest.approx(
+        outcome.observed_conversion_rate / outcome.previous_conversion_rate - 1
+    )
+    effect = outcome.observed_effect_interval
+    assert effect.lower < outcome.observed_effect < effect.upper
+    assert not outcome.is_final
+
+    closed.clock.now += 30 * DAY
+    await closed.reckon()
+    (final,) = (await closed.outcomes()).outcomes
+    assert final.is_final
+    await insert_days(closed, END_DAY + 12 * DAY, 2, offer=float(offer.choice), views=50, rate=0.1)
+    assert await closed.reckon() == "0 expired, 0 outcomes measured, 0 tests kept"
+    assert (await closed.outcomes()).outcomes[0] == final
+
+
+async def test_an_outcome_without_views_says_only_that(closed: Closed) -> None:
+    offer = await closed.offer()
+    await decision(closed.stub, "MarkRecommendationApplied", recommendation_id=offer.recommendation_id)
+    await closed.reckon()
+    (outcome,) = (await closed.outcomes()).outcomes
+    assert (outcome.observed_views, outcome.observed_conversions) == (0, 0)
+    assert not outcome.HasField("observed_conversion_rate")
+    assert not outcome.HasField("observed_effect")
+
+
+async def end_test(closed: Closed, test_id: str, started_at: datetime) -> None:
+    await closed.execute(
+        "insert into abtest.ab_tests (test_id, test_name, status, decision_method, target_sample_size,"
+        " confidence_level, hash_seed, current_epoch, created_at, started_at, ended_at)"
+        " values ($1, $1, 2, 1, 1000, 0.95, 's', 1, $2, $2, $3)",
+        test_id,
+        started_at,
+        started_at + 5 * DAY,
+    )
+    await closed.execute(
+        "insert into abtest.ab_test_groups (test_id, group_index, group_name, campaign_id) values"
+        " ($1, 0, 'control', 'campaign-1'), ($1, 1, 'variant', 'campaign-2')",
+        test_id,
+    )
+    await closed.execute(
+        "insert into abtest.ab_test_results (test_id, result_number, is_final, analyzed_at, verdict,"
+        " recommendation, reasons, warnings) values ($1, 1, true, $2, 1, '', '{}', '{}')",
+        test_id,
+        started_at + 5 * DAY,
+    )
+    await closed.execute(
+        "insert into abtest.ab_test_group_results (test_id, result_number, group_index, users, conversions,"
+        " relative_lift, relative_lift_lower, relative_lift_upper) values"
+        " ($1, 1, 0, 500, 50, null, null, null), ($1, 1, 1, 500, 65, 0.3, 0.05, 0.6)",
+        test_id,
+    )
+
+
+async def test_ended_tests_become_outcomes_once(closed: Closed) -> None:
+    started_at = datetime(2027, 1, 4, 12, tzinfo=UTC)
+    await insert_days(closed, date(2027, 1, 4), 5, offer=7, views=100, rate=0.1, campaign="campaign-1")
+    await insert_days(closed, date(2027, 1, 4), 5, offer=9, views=100, rate=0.2, campaign="campaign-2")
+    await end_test(closed, "t/1", started_at)
+    closed.clock.now = started_at + 6 * DAY
+    assert await closed.reckon() == "0 expired, 0 outcomes measured, 1 tests kept"
+    assert await closed.reckon() == "0 expired, 0 outcomes measured, 0 tests kept"
+    (outcome,) = (await closed.outcomes(campaign_id="campaign-2")).outcomes
+    assert (outcome.source, outcome.source_id, outcome.choice) == ("ab_test", "t/1", "variant")
+    assert (outcome.previous_offer, outcome.offer_amount) == (7.0, 9.0)
+    assert outcome.observed_effect == 0.3
+    assert (outcome.observed_effect_interval.lower, outcome.observed_effect_interval.upper) == (0.05, 0.6)
+    assert outcome.observed_conversion_rate == pytest.approx(0.2, abs=0.01)
+    assert outcome.previous_conversion_rate == pytest.approx(0.1, abs=0.01)
+    assert not outcome.HasField("predicted_conversion_rate")
+    assert outcome.is_final
+
+
+async def test_outcomes_come_in_pages(closed: Closed) -> None:
+    for place in range(3):
+        await end_test(closed, f"t{place}", datetime(2027, 1, 4 + place, 12, tzinfo=UTC))
+    closed.clock.now = datetime(2027, 2, 1, tzinfo=UTC)
+    await closed.reckon()
+    first = await closed.outcomes(page_size=2)
+    assert [each.source_id for each in first.outcomes] == ["t2", "t1"]
+    second = await closed.outcomes(page_size=2, page_token=first.next_page_token)
+    assert [each.source_id for each in second.outcomes] == ["t0"]
+    assert not second.next_page_token
+    for fields in (
+        {"page_token": first.next_page_token, "campaign_id": "campaign-2"},
+        {"page_token": "x"},
+        {"page_size": -1},
+        {"campaign_id": "x" * 129},
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await closed.outcomes(**fields)
+        assert refusal_of(refused.value).code == "INVALID_ARGUMENT"
+
+
+async def test_the_job_says_what_it_did(closed: Closed) -> None:
+    await closed.offer()
+    closed.clock.now += 15 * DAY
+    database = await Database.open(closed.addresses.optimizer, application_name="test")
+
+    async def save(_cursor: Cursor) -> None:
+        raise AssertionError("the job needs no cursor")
+
+    try:
+        job = build_outcomes_job(OutcomeKeeper(database, now=closed.clock), seconds=60.0)
+        result = await job.run(JobContext(job_name=job.name, cursor={}, save=save))
+    finally:
+        await database.close()
+    assert (job.name, str(job.schedule)) == ("outcomes", "every 60 s")
+    assert result == "1 expired, 0 outcomes measured, 0 tests kept"
+
+
+async def test_a_token_of_another_shape_is_refused(closed: Closed) -> None:
+    for applied, name in ((10**30, str(uuid4())), (1, "x"), ("x", str(uuid4()))):
+        token = encode_page_token({"applied": applied, "id": name, "campaign_id": ""})
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await closed.outcomes(page_token=token)
+        assert refusal_of(refused.value).reason == "PAGE_TOKEN_INVALID"
