@@ -30,7 +30,7 @@ ALLOWED = {
 BELOW = {
     "domain": {"domain"},
     "store": {"store", "domain"},
-    "operations": {"operations", "store", "domain", "settings", "model_client"},
+    "operations": {"operations", "store", "domain", "settings", "model_client", "model_repository"},
 }
 
 
