@@ -16,6 +16,7 @@ from services.optimizer.domain.metrics import (
     noise_ceiling,
     r2_score,
 )
+from services.optimizer.domain.offer_cells import offer_cells
 from services.optimizer.domain.response import (
     HALF_SATURATIONS,
     Anchor,
@@ -145,7 +146,7 @@ def test_the_response_without_priors_equals_statsmodels(monkeypatch: pytest.Monk
         monkeypatch.setattr(response_fit, spread, 300.0)
     rows = [row for row in build_world(campaigns=12, days=28, impressions=600).rows if row[6] == 1]
     table = daily_table(rows)
-    fitted = response_fit.fit_response(table, survey_support(table))[1]
+    fitted = response_fit.fit_response(offer_cells((), table), survey_support(table)).types[1]
 
     campaigns = np.eye(len(table.campaign_ids))[table.campaign]
     days = np.eye(28)[table.day - END_DAY.toordinal() + 28][:, 1:]
