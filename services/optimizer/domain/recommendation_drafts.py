@@ -7,13 +7,13 @@ from scipy.special import ndtr
 
 from services.optimizer.domain.channels import CHANNEL_METHOD, ChannelChoice
 from services.optimizer.domain.features import MICROS_PER_UNIT
-from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.offer_answer import Interval, OfferAnswer
 from services.optimizer.domain.offer_odds import CONFIDENCE_METHOD
 from services.optimizer.domain.recommendations import (
     MINIMUM_CONFIDENCE,
     MINIMUM_OFFER_CONFIDENCE,
     NO_BETTER_CHOICE,
+    REVENUE_UNKNOWN,
     Draft,
     RecommendationType,
     Withheld,
@@ -22,6 +22,7 @@ from services.optimizer.domain.segment_ranking import RankedSegment, SegmentRank
 from services.optimizer.domain.segment_uplift import Uplift
 from services.optimizer.domain.segments import MOST_PROBABILITY, QUANTILE, SegmentRate
 from services.optimizer.domain.timing import TIMING_METHOD, TimingChoice
+from services.optimizer.domain.training_window import WINDOW_DAYS
 
 CHANNEL_NAMES: Final[Mapping[int, str]] = {
     1: "CHANNEL_PUSH",
@@ -38,15 +39,13 @@ RANDOMISED: Final = "randomised"
 RATIO_METHOD: Final = "log_ratio_users_bonferroni"
 UPLIFT_METHOD: Final = "uplift_normal_bonferroni"
 _NOON: Final = 12
-_METRICS: Final = {
-    Objective.PROFIT: "profit_per_view",
-    Objective.REVENUE: "revenue_per_view",
-    Objective.CONVERSION_RATE: "conversion_rate",
-}
 
 
 def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
-    """Return the offer to make, where it differs from the current one and is likely enough better."""
+    """Return the offer to make, where it differs from the current one and is likely enough to earn more.
+
+    The answer's objective is profit: by conversion rate the dearest offer nearly always is the best.
+    """
     recommended, comparison = answer.recommendation, answer.recommendation.comparison
     current = recommended.current_offer_micros
     if current is not None and current == recommended.offer_micros:
@@ -68,7 +67,7 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         text=f"Offer {_money(recommended.offer_micros)}{instead}.",
         effect=None if comparison is None else comparison.improvement,
         interval=None if interval is None else Interval(lower=interval[0], upper=interval[1]),
-        effect_metric=_METRICS[answer.case.question.objective],
+        effect_metric="profit_per_view",
         confidence=None if comparison is None else comparison.confidence,
         confidence_method="" if comparison is None else CONFIDENCE_METHOD,
         evidence=" ".join(answer.warnings),
@@ -78,6 +77,19 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         previous_offer_micros=current,
         predicted_rate=recommended.conversion_rate,
         predicted_interval=answer.interval,
+    )
+
+
+def withhold_without_revenue() -> Withheld:
+    """Return why no offer is recommended where nobody knows what a conversion brings."""
+    return Withheld(
+        type=RecommendationType.OFFER_AMOUNT,
+        reason=REVENUE_UNKNOWN,
+        message=(
+            f"No revenue of conversions is recorded in the {WINDOW_DAYS} whole days before today, so nobody"
+            " knows what an offer may cost; record revenue with conversions. (OptimizeOffer by the objective"
+            " conversion_rate says which offer converts most, whatever it costs.)"
+        ),
     )
 
 

@@ -100,11 +100,13 @@ class Withheld:
 
     @property
     def is_verdict(self) -> bool:
-        """Whether the data said so, rather than that nothing could be said."""
-        return self.reason == NO_BETTER_CHOICE
+        """Whether the data said so, rather than that nothing could be said just now."""
+        return self.reason in {NO_BETTER_CHOICE, REVENUE_UNKNOWN}
 
 
 NO_BETTER_CHOICE: Final = "NO_BETTER_CHOICE"
+REVENUE_UNKNOWN: Final = "REVENUE_UNKNOWN"
+"""An offer that was recommended stands no longer where it may cost more than anybody knows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,14 @@ from services.common.errors import FailedPreconditionError, UnavailableError
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.channels import choose_channel
 from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.offer_answer import OfferAnswer
 from services.optimizer.domain.recommendation_drafts import (
     draft_channel,
     draft_offer,
     draft_segment,
     draft_timing,
+    withhold_without_revenue,
 )
-from services.optimizer.domain.recommendations import Draft, RecommendationType, Withheld
+from services.optimizer.domain.recommendations import REVENUE_UNKNOWN, Draft, RecommendationType, Withheld
 from services.optimizer.domain.timing import choose_timing
 from services.optimizer.operations.days import Days
 from services.optimizer.operations.offers import OfferOperations
@@ -58,23 +58,17 @@ class RecommendationSources:
         """Return what to recommend of a type; what cannot be said now is withheld with its reason."""
         try:
             if kind is RecommendationType.OFFER_AMOUNT:
-                return draft_offer(await self._ask_offer(asked.campaign.campaign_id))
+                answer = await self._offers.optimize_offer(asked.campaign.campaign_id, Objective.PROFIT)
+                return draft_offer(answer)
             if kind is RecommendationType.TIMING:
                 return await self._draft_timing(asked)
             if kind is RecommendationType.SEGMENT:
                 return draft_segment(await self._segments.rank(asked.campaign.campaign_id))
             return await self._draft_channel(asked)
         except (FailedPreconditionError, UnavailableError) as error:
+            if error.reason == REVENUE_UNKNOWN:
+                return withhold_without_revenue()
             return Withheld(type=kind, reason=error.reason, message=error.message)
-
-    async def _ask_offer(self, campaign_id: str) -> OfferAnswer:
-        """Return the best offer by profit, or where revenue is unknown by conversion rate."""
-        try:
-            return await self._offers.optimize_offer(campaign_id, Objective.PROFIT)
-        except FailedPreconditionError as error:
-            if error.reason != "REVENUE_UNKNOWN":
-                raise
-        return await self._offers.optimize_offer(campaign_id, Objective.CONVERSION_RATE)
 
     async def _draft_timing(self, asked: Asked) -> Draft | Withheld:
         today = datetime.combine(asked.today, time(), tzinfo=asked.zone)

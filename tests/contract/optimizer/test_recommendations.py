@@ -229,8 +229,14 @@ async def test_a_campaign_of_no_type_and_merchant_is_told_what_is_missing(closed
     }
 
 
-async def test_without_revenue_the_offer_is_made_for_conversions(closed: Closed) -> None:
+async def test_without_revenue_no_offer_is_recommended(closed: Closed) -> None:
+    await closed.offer()
     await closed.execute("update analytics.campaign_delivery_daily set revenue_micros = 0")
-    offer = await closed.offer()
-    assert offer.effect_metric == "conversion_rate"
-    assert float(offer.choice) > 20
+    closed.clock.now += DAY
+    answer = await closed.recommend()
+    assert not answer.recommendations
+    assert reasons(answer)["offer_amount"] == "REVENUE_UNKNOWN"
+    (message,) = [each.message for each in answer.withheld if each.type == "offer_amount"]
+    assert "record revenue with conversions" in message
+    (row,) = await closed.fetch("select status from optimizer.campaign_optimizations")
+    assert row["status"] == "superseded"

@@ -91,8 +91,8 @@ class OptimizationRecommendation(_message.Message):
     OptimizeSendTime answers it), a segment's name, or a channel as `CHANNEL_EMAIL`.
     """
     effect_metric: _builtins.str
-    """What expected_effect is of: `profit_per_view`, `conversion_rate` (conversions / views),
-    `conversions_per_impression`, or `uplift` (converting users / users, against a control).
+    """What expected_effect is of: `profit_per_view` (offer_amount), `conversions_per_impression` (timing, channel), and of
+    a segment `conversion_rate` (conversions / views) or `uplift` (converting users / users, against a control).
     """
     evidence_kind: _builtins.str
     """What the evidence is worth: `observational` (past choices were not random), `mixed` (corrected by choices that were
@@ -214,7 +214,8 @@ class WithheldRecommendation(_message.Message):
     """`offer_amount`, `timing`, `segment` or `channel`."""
     reason: _builtins.str
     """Why, for programs, such as `MODEL_NOT_TRAINED`; `NO_BETTER_CHOICE` where the data shows nothing better than today's,
-    `DISMISSED` where the same was dismissed and has not expired.
+    `REVENUE_UNKNOWN` where nobody knows what a conversion brings, `DISMISSED` where the same was dismissed and has not
+    expired.
     """
     message: _builtins.str
     """Why, for a person."""
