@@ -70,6 +70,7 @@ class Surroundings:
     meter: DriftMeter
     live: LiveModel
     now: Callable[[], datetime]
+    is_stopping: Callable[[], bool]
 
 
 @asynccontextmanager
@@ -78,6 +79,7 @@ async def open_services(
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     trainer: Trainer | None = None,
+    stopping: asyncio.Event | None = None,
 ) -> AsyncIterator[tuple[Sequence[Service], Database]]:
     """Connect, and give the services that answer; everything is closed with the block.
 
@@ -85,7 +87,9 @@ async def open_services(
         settings: where the database, the model server and the model repository are.
         now: the clock that every time kept comes from.
         trainer: instead of a process of its own per training.
+        stopping: set by the caller once it stops; the end of the block sets it too.
     """
+    stopping = stopping or asyncio.Event()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             _open_database(
@@ -109,6 +113,7 @@ async def open_services(
             meter=_training_process(settings),
             live=LiveModel(),
             now=now,
+            is_stopping=stopping.is_set,
         )
         jobs = _build_jobs(around, jobs_database)
         runner = JobRunner(
@@ -117,13 +122,16 @@ async def open_services(
         await runner.register()
         if settings.jobs_enabled:
             await stack.enter_async_context(runner.running())
+        training = _training_operations(around, database)
+        stack.push_async_callback(training.wait_until_cut_off)
+        stack.callback(stopping.set)  # the first thing at the end
         operator = OperationsServicer(JobOperations(database, jobs, wake=runner.wake))
         yield (
             [
                 Service(
                     name=SERVICE_NAME,
                     register=partial(
-                        add_OptimizerServiceServicer_to_server, _build_servicer(around, database)
+                        add_OptimizerServiceServicer_to_server, _build_servicer(around, database, training)
                     ),
                 ),
                 Service(
@@ -208,7 +216,9 @@ def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
     ]
 
 
-def _build_servicer(around: Surroundings, database: Database) -> OptimizerServicer:
+def _build_servicer(
+    around: Surroundings, database: Database, training: TrainingOperations
+) -> OptimizerServicer:
     models, now = around.models, around.now
     affinities = AffinityOperations(database, now=now)
     offers = OfferOperations(database, models=models, live=around.live, now=now)
@@ -228,7 +238,7 @@ def _build_servicer(around: Surroundings, database: Database) -> OptimizerServic
         send_times=_send_time_operations(around, database),
         prediction=PredictionOperations(database, live=around.live, now=now),
         models=_model_operations(around, database),
-        training=_training_operations(around, database),
+        training=training,
     )
 
 
@@ -262,6 +272,7 @@ def _training_operations(around: Surroundings, database: Database) -> TrainingOp
         publication=Publication(around.models, around.repository, now=around.now),
         trainer=around.trainer,
         now=around.now,
+        is_stopping=around.is_stopping,
     )
 
 
@@ -272,7 +283,8 @@ async def serve(
     on_started: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until told to stop; ready while the database answers."""
-    async with open_services(settings) as (services, database):
+    stopping = stopping or asyncio.Event()
+    async with open_services(settings, stopping=stopping) as (services, database):
         await grpc_server.serve(
             settings=settings,
             services=services,

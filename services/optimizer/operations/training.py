@@ -1,14 +1,21 @@
 """Training: one at a time across replicas, in a process of its own, then live if it deserves it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
 from services.common.database import Connection, Database
-from services.common.errors import AbortedError, DomainError, NotFoundError, UnavailableError
+from services.common.errors import (
+    AbortedError,
+    DomainError,
+    NotFoundError,
+    UnavailableError,
+    invalid_field,
+)
 from services.common.telemetry import get_logger
 from services.optimizer.domain.model_version import ModelStatus, ModelVersion
 from services.optimizer.domain.training_progress import TrainingProgress
@@ -23,6 +30,10 @@ from services.optimizer.store import training as store
 
 CANCEL_SECONDS: Final = 10.0
 """How long CancelTraining waits for the training to end."""
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+"""How far a caller's clock may be ahead."""
+STOP_SECONDS: Final = 10.0
+"""How long a stop of the service waits for trainings to end that were cut off."""
 _LOOK_SECONDS: Final = 0.1
 _log = get_logger("optimizer")
 OnProgress = Callable[[TrainingProgress], None]
@@ -45,7 +56,10 @@ class TrainingResult:
 
 
 class TrainingOperations:
-    """The use cases of training over one database, one model server and one way of training."""
+    """The use cases of training over one database, one model server and one way of training.
+
+    `is_stopping` says whether the service is being stopped, which the record of a training then says.
+    """
 
     def __init__(
         self,
@@ -55,12 +69,15 @@ class TrainingOperations:
         publication: Publication,
         trainer: Trainer,
         now: Callable[[], datetime],
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._models = models
         self._publication = publication
         self._trainer = trainer
         self.now = now
+        self._is_stopping = is_stopping
+        self._under_way: set[asyncio.Task[object]] = set()
 
     async def train(self, order: TrainingOrder, on_progress: OnProgress) -> TrainingResult:
         """Train on the 90 days before `order.as_of`, and put the version live if it deserves it.
@@ -68,28 +85,22 @@ class TrainingOperations:
         Only whole days of the reporting zone that are over by then are read.
 
         Raises:
+            InvalidArgumentError: `as_of` lies in the future.
             AbortedError: another training runs (TRAINING_RUNNING), or this one was killed or cancelled.
             FailedPreconditionError: too little data (DATA_INSUFFICIENT), or the model server refuses the
                 version, which is then rejected.
             UnavailableError: the database or the model server does not answer.
         """
+        if order.as_of is not None and order.as_of > self.now() + CLOCK_TOLERANCE:
+            raise invalid_field("as_of", "must not lie in the future", "TIME_OUT_OF_RANGE")
         await self._models.require_server()
-        async with self._database.transaction() as connection:
-            if not await store.try_lock_training(connection):
-                raise AbortedError(
-                    "another training runs; wait for it to end, or cancel it, then ask again",
-                    reason="TRAINING_RUNNING",
-                )
-            end_day = await fetch_reporting_day(connection, order.as_of or self.now())
-            record = await TrainingRecord.begin(self._database, order, end_day, self.now)
+        with self._counted_in():
+            return await self._train(order, on_progress)
 
-            def hear(progress: TrainingProgress) -> None:
-                record.hear(progress)
-                on_progress(progress)
-
-            model = await record.run(self._work(connection, record.training_id, end_day, hear))
-        _log.info("trained", version=model.version, status=model.status.value, why=model.status_reason)
-        return TrainingResult(training_id=record.training_id, model=model)
+    async def wait_until_cut_off(self) -> None:
+        """Wait, if not for long, until trainings whose callers were cut off have kept how they ended."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way), timeout=STOP_SECONDS)
 
     async def stream_training(
         self, order: TrainingOrder
@@ -133,6 +144,37 @@ class TrainingOperations:
         async with self._database.transaction(readonly=True) as connection:
             last = await store.fetch_last_judged_day(connection)
             return last is None or last < await fetch_reporting_day(connection, self.now())
+
+    @contextmanager
+    def _counted_in(self) -> Iterator[None]:
+        """Count the present task among those that a stop waits for."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            yield
+        finally:
+            self._under_way.discard(task)
+
+    async def _train(self, order: TrainingOrder, on_progress: OnProgress) -> TrainingResult:
+        async with self._database.transaction() as connection:
+            if not await store.try_lock_training(connection):
+                raise AbortedError(
+                    "another training runs; wait for it to end, or cancel it, then ask again",
+                    reason="TRAINING_RUNNING",
+                )
+            end_day = await fetch_reporting_day(connection, order.as_of or self.now())
+            record = await TrainingRecord.begin(
+                self._database, order, end_day, self.now, is_stopping=self._is_stopping
+            )
+
+            def hear(progress: TrainingProgress) -> None:
+                record.hear(progress)
+                on_progress(progress)
+
+            model = await record.run(self._work(connection, record.training_id, end_day, hear))
+        _log.info("trained", version=model.version, status=model.status.value, why=model.status_reason)
+        return TrainingResult(training_id=record.training_id, model=model)
 
     async def _fetch(self, training_id: UUID) -> Training:
         async with self._database.transaction(readonly=True) as connection:

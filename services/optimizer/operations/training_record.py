@@ -10,32 +10,57 @@ from services.common.database import Database
 from services.common.errors import AbortedError, DomainError, FailedPreconditionError, InternalError
 from services.common.telemetry import get_logger
 from services.optimizer.domain.training_progress import TrainingProgress
-from services.optimizer.domain.trainings import Ending, Note, TrainingOrder, TrainingState
+from services.optimizer.domain.trainings import Ending, Note, TrainingCause, TrainingOrder, TrainingState
 from services.optimizer.store import models as store_models
 from services.optimizer.store import training as store
 
 HEARTBEAT_SECONDS: Final = 0.5
+_STOPPED: Final = "TRAINING_STOPPED"
 _LOST: Final = "whatever ran it is gone"
 _CANCELLED: Final = "TRAINING_CANCELLED"
+_SERVICE_STOPPED: Final = "the service was stopped before the training ended; nothing was published"
+_CALL_ENDED: Final = (
+    "the call ended before the training did: whoever asked left, or what passed the call on was stopped"
+)
+_JOB_STOPPED: Final = "the job was stopped before the training ended: it took too long, or lost its lease"
 _log = get_logger("optimizer")
 T = TypeVar("T")
 
 
 class TrainingRecord:
-    """One attempt, in the table `trainings`; only for who holds the right to train."""
+    """One attempt, in the table `trainings`; only for who holds the right to train.
 
-    def __init__(self, database: Database, training_id: UUID, now: Callable[[], datetime]) -> None:
+    `is_stopping` says whether the service is being stopped: whoever cancels a training then does so for that.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        training_id: UUID,
+        now: Callable[[], datetime],
+        *,
+        cause: TrainingCause = TrainingCause.REQUEST,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.training_id = training_id
         self._database = database
         self._now = now
+        self._cause = cause
+        self._is_stopping = is_stopping
         self._progress = TrainingProgress(stage="start", fraction=0.0)
 
     @classmethod
     async def begin(
-        cls, database: Database, order: TrainingOrder, end_day: date, now: Callable[[], datetime]
+        cls,
+        database: Database,
+        order: TrainingOrder,
+        end_day: date,
+        now: Callable[[], datetime],
+        *,
+        is_stopping: Callable[[], bool],
     ) -> "TrainingRecord":
         """Keep that a training begins, and that those before it which seem to run do not."""
-        record = cls(database, uuid4(), now)
+        record = cls(database, uuid4(), now, cause=order.cause, is_stopping=is_stopping)
         async with database.transaction() as connection:
             await store.fail_lost_trainings(connection, now(), _LOST)
             await store.insert_training(connection, record.training_id, order, end_day, now())
@@ -84,7 +109,7 @@ class TrainingRecord:
 
     async def _end_badly(self, error: BaseException) -> None:
         """Keep how it failed; a version that it made and that was not published is rejected."""
-        ending = _ending_of(error)
+        ending = self._cut_off() if isinstance(error, asyncio.CancelledError) else _ending_of(error)
         try:
             async with self._database.transaction() as connection:
                 await store_models.reject_interrupted_models(
@@ -95,13 +120,19 @@ class TrainingRecord:
         except DomainError as lost:
             _log.warning("the end of a training cannot be kept", reason=lost.reason)
 
+    def _cut_off(self) -> Ending:
+        """Return how it ended where its task was cancelled: nothing says by whom, but there are few."""
+        if self._is_stopping():
+            return Ending(state=TrainingState.FAILED, reason=_STOPPED, message=_SERVICE_STOPPED)
+        if self._cause is TrainingCause.REQUEST:
+            return Ending(state=TrainingState.CANCELLED, message=_CALL_ENDED)
+        return Ending(state=TrainingState.FAILED, reason=_STOPPED, message=_JOB_STOPPED)
+
 
 def _ending_of(error: BaseException) -> Ending:
     match error:
         case AbortedError(reason="TRAINING_CANCELLED"):
             return Ending(state=TrainingState.CANCELLED, message=error.message)
-        case asyncio.CancelledError():
-            return Ending(state=TrainingState.CANCELLED, message="who asked for it left before it ended")
         case FailedPreconditionError():
             return Ending(state=TrainingState.REFUSED, reason=error.reason, message=error.message)
         case DomainError():

@@ -1,5 +1,6 @@
 """The jobs of the model, over a real database, repository and model server: retraining, drift, old files."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -123,6 +124,32 @@ def later_rows(days: int, *, lower_by: float = 0.0, raise_offer_micros: int = 0)
             changed = None if offer is None else offer + raise_offer_micros
             rows.append((campaign, day, changed, shown, views, kept, kind, merchant))
     return rows
+
+
+class Endless:
+    """Trains until it is stopped."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+        self.begun.set()
+        await asyncio.Event().wait()
+        return 1
+
+
+async def test_a_daily_training_that_is_cut_off_was_left_by_nobody(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    trainer = Endless()
+    async with stand(database, tmp_path, trainer=trainer) as its:
+        run = asyncio.create_task(its.run("retrain_model"))
+        await trainer.begun.wait()
+        run.cancel()
+        await asyncio.wait({run})
+        (training,) = await its.trainings()
+    assert (training.cause, training.state, training.reason) == ("daily", "failed", "TRAINING_STOPPED")
+    assert training.message.startswith("the job was stopped before the training ended")
 
 
 async def test_a_model_is_trained_daily_once_for_the_same_days(

@@ -15,11 +15,14 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import training_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.errors import FailedPreconditionError, InternalError
+from services.common.grpc_client import open_channel
+from services.common.grpc_server import build_server
 from services.common.wire import datetime_to_timestamp
 from services.optimizer.domain.model_version import ModelStatus
 from services.optimizer.domain.training_progress import TrainingProgress
 from services.optimizer.domain.trainings import LOST_AFTER
 from services.optimizer.operations import training as training_operations
+from services.optimizer.server import open_services
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     NOON,
@@ -167,13 +170,58 @@ async def test_every_ending_is_kept_and_listed_by_page(database: DatabaseAddress
     listed = [*first.trainings, *rest.trainings]
     assert [(each.state, each.reason) for each in listed[:1]] == [("cancelled", "")]
     assert listed[0].end_date == "2026-11-17"
-    assert listed[0].message == "who asked for it left before it ended"
+    assert listed[0].message.startswith("the call ended before the training did: whoever asked left")
     assert {(each.state, each.reason, each.message) for each in listed[1:]} == {
         ("refused", "DATA_INSUFFICIENT", "too little data"),
         ("failed", "INTERNAL", "the training failed; nothing was published"),
         ("failed", "INTERNAL", "the training failed by a defect"),
     }
     assert rest.next_page_token == ""
+
+
+async def test_a_training_that_a_stop_of_the_service_cut_off_says_so(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    script, stopping = Script(forever), asyncio.Event()
+    async with running_model_server(tmp_path) as port:
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        async with open_services(settings, trainer=script, stopping=stopping) as (services, _):
+            server = build_server(settings=settings, services=services)
+            own_port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            async with open_channel(f"127.0.0.1:{own_port}") as channel:
+                call = OptimizerServiceStub(channel).TrainModel(pb.TrainModelRequest(actor="anna"))
+                await script.begun.wait()
+                stopping.set()
+                await server.stop(None)
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await call
+    (kept,) = await fetch_rows(database.optimizer, "select state, reason, message from trainings")
+    assert script.stopped
+    assert tuple(kept) == (
+        "failed",
+        "TRAINING_STOPPED",
+        "the service was stopped before the training ended; nothing was published",
+    )
+
+
+async def test_a_training_on_days_to_come_is_refused_before_it_begins(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    script = Script(refuse)
+    async with replicas(database, tmp_path, script) as (one, _):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await one.TrainModel(
+                pb.TrainModelRequest(as_of=datetime_to_timestamp(NOON + timedelta(minutes=6)))
+            )
+        none = await one.ListTrainings(pb.ListTrainingsRequest())
+        ahead = pb.TrainModelRequest(as_of=datetime_to_timestamp(NOON + timedelta(minutes=4)))
+        clocks_differ = await failure(one.TrainModel(ahead))
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("as_of",))
+    assert "must not lie in the future" in refusal.message
+    assert len(none.trainings) == 0
+    assert clocks_differ == "FAILED_PRECONDITION DATA_INSUFFICIENT"
 
 
 async def test_a_training_whose_replica_is_gone_is_interrupted_and_then_failed(

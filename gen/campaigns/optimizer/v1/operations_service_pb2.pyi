@@ -152,7 +152,7 @@ class Job(_message.Message):
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     CONSECUTIVE_FAILURES_FIELD_NUMBER: _builtins.int
     job_name: _builtins.str
-    """Its name, such as `retraining`."""
+    """Its name, such as `retrain_model`."""
     schedule: _builtins.str
     """When it runs, for a person, such as `every 3600 s`."""
     state: Global___JobState.ValueType

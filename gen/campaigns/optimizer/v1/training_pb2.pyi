@@ -35,7 +35,9 @@ class TrainModelRequest(_message.Message):
     """Why, for the record of trainings, at most 500 characters."""
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The time at which the 90 days end; what came after it is not looked at. Unset: now."""
+        """The time at which the 90 days end; what came after it is not looked at. Not in the future, but for five minutes by
+        which clocks may differ. Unset: now.
+        """
 
     def __init__(
         self,
@@ -365,7 +367,9 @@ class TrainModelWithProgressRequest(_message.Message):
     """Why, for the record of trainings, at most 500 characters."""
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The time at which the 90 days end; what came after it is not looked at. Unset: now."""
+        """The time at which the 90 days end; what came after it is not looked at. Not in the future, but for five minutes by
+        which clocks may differ. Unset: now.
+        """
 
     def __init__(
         self,
@@ -438,7 +442,8 @@ class Training(_message.Message):
     """The attempt: a UUID."""
     state: _builtins.str
     """`running`; `promoted`: its version went live; `rejected`: it made a version that did not; `refused`: it could not be
-    made, such as for too little data; `cancelled`; `failed`; `interrupted`: whatever ran it is gone.
+    made, such as for too little data; `cancelled`: somebody asked for that, or the call ended before it; `failed`, also
+    where the service was stopped while it ran; `interrupted`: whatever ran it is gone.
     """
     stage: _builtins.str
     """What is being done, or was done last, such as `fit_forest`."""
