@@ -78,7 +78,9 @@ def version_from_proto(version: int) -> int:
 
 def optional_version_from_proto(request: pb.RollbackModelRequest) -> int | None:
     """Return the version to go back to, None for the last one."""
-    return version_from_proto(request.version) if request.HasField("version") else None
+    if request.HasField("version") and request.version < 1:
+        raise invalid_field("version", "must be at least 1 where it is set", "VALUE_OUT_OF_RANGE")
+    return request.version if request.HasField("version") else None
 
 
 def summary_to_proto(model: ModelSummary) -> pb.Model:

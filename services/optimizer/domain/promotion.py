@@ -82,7 +82,7 @@ def decide_promotion(
     if not _exceeds_chance(gain, spread, BASELINE_SIGNIFICANCE):
         return _refuse(
             "it does not beat the mean conversion rate of each campaign type on the held-out days by more"
-            f" than chance (squared error less by {gain:.3g} ± {spread.error:.2g} a day)"
+            f" than chance (mean squared error {_describe_gain(gain, spread)})"
         )
     if live is None:
         return Verdict(promoted=True, reason="beats the baseline; no version was live to compare with")
@@ -101,7 +101,7 @@ def _compare_with_live(held_out: HeldOut, predicted: FloatArray, live: LiveCompa
     if not _exceeds_chance(gain, spread, LIVE_SIGNIFICANCE):
         return _refuse(
             f"it does not beat live version {live.version} on the same {len(live.rows)} held-out rows by more"
-            f" than chance (mean squared error less by {gain:.3g} ± {spread.error:.2g})"
+            f" than chance (mean squared error {_describe_gain(gain, spread)})"
         )
     return Verdict(
         promoted=True,
@@ -124,6 +124,10 @@ def measure_gain(held_out: HeldOut, predicted: FloatArray, baseline: FloatArray)
 
 def _exceeds_chance(gain: float, spread: Spread, significance: float) -> bool:
     return gain > float(stdtrit(spread.degrees_of_freedom, 1.0 - significance)) * spread.error
+
+
+def _describe_gain(gain: float, spread: Spread) -> str:
+    return f"{'less' if gain > 0 else 'more'} by {abs(gain):.3g} ± {spread.error:.2g}"
 
 
 def _refuse(reason: str) -> Verdict:

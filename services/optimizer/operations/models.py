@@ -96,8 +96,8 @@ class ModelOperations:
             details = await _require_details(connection, target)
             if target != live:
                 await asyncio.to_thread(_require_restorable, details.summary, self._repository)
-                back = f"rolled back to version {target}{note}"
-                await self._publication.put_live(connection, target, reason=back, retired_reason=back)
+                moved = f"{_direction(live, target)} version {target}{note}"
+                await self._publication.put_live(connection, target, reason=moved, retired_reason=moved)
                 details = await _require_details(connection, target)
         return Rollback(live=details, previous=live)
 
@@ -134,6 +134,10 @@ class ModelOperations:
                 "no version was live before the one that is", reason="MODEL_NOT_RESTORABLE"
             )
         return version
+
+
+def _direction(live: int | None, target: int) -> str:
+    return "rolled back to" if live is None or target < live else "returned to later"
 
 
 async def _require_details(connection: Connection, version: int) -> ModelDetails:

@@ -116,6 +116,7 @@ async def test_going_back_loses_no_request(
     assert back.model.status == "live"
     assert back.model.status_reason == "rolled back to version 3 by anna: odd offers"
     assert (again.model.version, again.previous_version) == (4, 3)
+    assert again.model.status_reason == "returned to later version 4"
     assert (same.model.version, same.previous_version) == (4, 4)
     assert (first.model.version, first.previous_version) == (1, 4)
     assert last.model_version == 1
@@ -143,6 +144,8 @@ async def test_what_cannot_be_gone_back_to(
     assert "was never live" in rejected.message
     assert (unknown.code, unknown.reason) == ("NOT_FOUND", "MODEL_UNKNOWN")
     assert (zero.code, zero.fields) == ("INVALID_ARGUMENT", ("version",))
+    assert "must be at least 1" in zero.message
+    assert "required" not in zero.message
     assert gone.reason == "MODEL_NOT_RESTORABLE"
     assert "is gone from the model repository" in gone.message
     assert broken.reason in {"PEER_FAILED", "PEER_FAILED_PRECONDITION"}

@@ -1,5 +1,7 @@
 """Whether a version may serve."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,7 @@ def test_a_better_version_replaces_the_live_one_and_a_worse_does_not() -> None:
     assert "version 4" in better.reason
     assert not worse.promoted
     assert "does not beat live version 4" in worse.reason
+    assert re.search(r"\(mean squared error more by 0\.000\d+ ± ", worse.reason)
     assert not same.promoted
 
 
@@ -60,6 +63,14 @@ def test_too_few_new_days_are_no_fair_comparison() -> None:
     )
     assert not verdict.promoted
     assert "only 2 of the held-out days" in verdict.reason
+
+
+def test_less_error_that_may_be_chance_is_said_to_be_less() -> None:
+    """A forecast that is right about one row, and the baseline on the others."""
+    slight = np.where(EVERY_ROW == 7, OBSERVED, BASELINE)
+    verdict = decide_promotion(HELD_OUT, predicted=slight, baseline=BASELINE, parity_error=0.0, live=None)
+    assert not verdict.promoted
+    assert "by more than chance (mean squared error less by " in verdict.reason
 
 
 @pytest.mark.parametrize("error", [3e-6, float("nan")])
