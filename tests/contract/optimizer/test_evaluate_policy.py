@@ -149,6 +149,28 @@ async def test_an_outcome_is_what_follows_until_the_next_delivery(
     assert twice.snips.value == pytest.approx(1.0)
 
 
+async def test_a_delivery_after_the_last_day_ends_an_outcome(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    # Half of those who got 20 late on November 5th convert again after the 10 of the next morning: not because of
+    # the 20.
+    late, events = datetime(2026, 11, 5, 22, tzinfo=UTC), []
+    for place in range(60):
+        sent = Event(
+            user_id=f"u{place}", event_id="d1", event_type=DELIVERED, at=late, offer=20, propensity=0.5
+        )
+        events += [sent, replace(sent, event_id="d2", at=late + timedelta(hours=10), offer=10)]
+        events.append(replace(sent, event_id="first", event_type=CONVERTED, at=late + timedelta(hours=1)))
+        if place % 2:
+            second = replace(sent, event_type=CONVERTED, event_id="second", at=late + timedelta(hours=12))
+            events.append(second)
+        events.append(replace(sent, user_id=f"v{place}", offer=10))
+    await insert_events(database.admin, events)
+    bounded = await evaluate(stub, objective="conversions", start_date="2026-11-05", end_date="2026-11-05")
+    assert bounded.logged_deliveries == 120
+    assert bounded.snips.value == pytest.approx(1.0)
+
+
 async def test_days_bound_the_deliveries(stub: OptimizerServiceStub, database: DatabaseAddresses) -> None:
     await keep_log(database.admin)
     answer = await evaluate(stub, start_date="2026-11-02", end_date="2026-11-05")

@@ -2,8 +2,8 @@
 
 -- name: list_logged_decisions :many
 -- Deliveries of the campaigns $1 in [$2, $3) with a propensity, at most $6, the latest: day and hour in the time zone
--- $5, and what the user did in the campaign until the next delivery, at most $4 later. A refund takes from its
--- conversion's revenue.
+-- $5, and what the user did in the campaign until the next delivery, at most $4 later: one after $3 ends an outcome
+-- too. A refund takes from its conversion's revenue.
 with sent as (
     select
         e.campaign_id, e.user_id, e.event_at, e.offer_amount_micros, e.propensity, e.policy_version,
@@ -13,12 +13,14 @@ with sent as (
             e.event_at + $4::interval
         ) as until_at
     from analytics_v1.user_events e
-    where e.campaign_id = any($1::text[]) and e.event_type = 1 and e.event_at >= $2 and e.event_at < $3
+    where
+        e.campaign_id = any($1::text[]) and e.event_type = 1
+        and e.event_at >= $2 and e.event_at < $3::timestamptz + $4::interval
 ),
 drawn as (
     select row_number() over (order by event_at desc, user_id, campaign_id) as decision, sent.*
     from sent
-    where propensity is not null and offer_amount_micros is not null
+    where event_at < $3 and propensity is not null and offer_amount_micros is not null
     order by event_at desc, user_id, campaign_id
     limit $6::bigint
 ),
