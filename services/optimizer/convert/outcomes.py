@@ -73,6 +73,7 @@ def _outcome_to_proto(outcome: Outcome) -> pb.OfferOutcome:
         apply_time=datetime_to_timestamp(outcome.applied_at),
         measure_time=datetime_to_timestamp(outcome.measured_at),
         is_final=outcome.is_final,
+        effect_metric=outcome.effect_metric.value,
     )
 
 

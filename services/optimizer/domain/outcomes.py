@@ -1,8 +1,9 @@
 """What applied recommendations and ended A/B tests did: predicted beside observed.
 
-After an application the campaign's own conversion rate is compared with that of the days before. That is
-what happened, not what the change caused: days differ for other reasons as well. Days are the unit of its
-intervals (ratio of sums, Cochran 1977, eq. 6.13). An A/B test's lift is the test's own.
+After an application the campaign's own rate is compared with that of the days before, an offer's at the offer
+recommended with that at the offer it was to replace. That is what happened, not what the change caused: days
+differ for other reasons as well. Days are the unit of its intervals (ratio of sums, Cochran 1977, eq. 6.13).
+What was expected is of the same rate. An A/B test's lift is the test's own.
 """
 
 import math
@@ -14,7 +15,7 @@ from enum import StrEnum
 from scipy.special import stdtrit
 
 from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, Interval
-from services.optimizer.domain.recommendations import RecommendationType
+from services.optimizer.domain.recommendations import Draft, RecommendationType
 
 OUTCOME_DAYS = 28
 """Whole days after the day of an application over which its outcome is counted, and as many before it."""
@@ -28,22 +29,31 @@ class OutcomeSource(StrEnum):
     AB_TEST = "ab_test"
 
 
+class EffectMetric(StrEnum):
+    """What an effect is of: conversions over views or impressions; of an A/B test, users who convert."""
+
+    CONVERSION_RATE = "conversion_rate"
+    CONVERSIONS_PER_IMPRESSION = "conversions_per_impression"
+    CONVERTING_USERS = "converting_users"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DayCounts:
-    """A day's views and conversions."""
+    """A day's impressions, views and conversions."""
 
+    impressions: int
     views: int
     conversions: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeCounts:
-    """Views, conversions and their rate over some days, with its 90 % interval; None where not to be said.
+    """Trials (views or impressions), conversions and their rate over some days, with its 90 % interval.
 
-    `relative_variance` is that of the rate, over its square.
+    None where not to be said. `relative_variance` is that of the rate, over its square.
     """
 
-    views: int
+    trials: int
     conversions: int
     rate: float | None
     interval: Interval | None
@@ -79,6 +89,13 @@ class Outcome:
     is_final: bool
 
     @property
+    def effect_metric(self) -> EffectMetric:
+        """What the expected and the observed effect are of."""
+        if self.source is OutcomeSource.AB_TEST:
+            return EffectMetric.CONVERTING_USERS
+        return measured_by(self.type)
+
+    @property
     def observed_rate(self) -> float | None:
         """Conversions over views since."""
         return self.observed_conversions / self.observed_views if self.observed_views else None
@@ -97,26 +114,50 @@ class OutcomeKey:
     history_id: str
 
 
-def count_days(days: Sequence[DayCounts]) -> OutcomeCounts:
+def measured_by(kind: RecommendationType) -> EffectMetric:
+    """Return what a type of recommendation changes: hours and channels also who looks."""
+    if kind in {RecommendationType.TIMING, RecommendationType.CHANNEL}:
+        return EffectMetric.CONVERSIONS_PER_IMPRESSION
+    return EffectMetric.CONVERSION_RATE
+
+
+def expect_effect(draft: Draft) -> float | None:
+    """Return what a recommendation lets one expect of the metric its outcome is measured by.
+
+    An offer's effect is on profit, so the two rates that were predicted are compared. Of a segment nothing
+    can be expected: nobody knows which share of the deliveries will go to it.
+    """
+    if draft.type is RecommendationType.OFFER_AMOUNT:
+        if draft.predicted_rate is None or not draft.previous_rate:
+            return None
+        return draft.predicted_rate / draft.previous_rate - 1.0
+    return draft.effect if draft.type is not RecommendationType.SEGMENT else None
+
+
+def count_days(
+    days: Sequence[DayCounts], metric: EffectMetric = EffectMetric.CONVERSION_RATE
+) -> OutcomeCounts:
     """Return the rate R over days with var(R) = n / (n - 1) sum((y_d - R x_d)^2) / sum(x_d)^2.
 
-    The interval is on the logarithm, by Student's t of the days; None with fewer than two days that had
-    views, or where nobody converted.
+    x_d are views, or impressions for CONVERSIONS_PER_IMPRESSION. The interval is on the logarithm, by
+    Student's t of the days; None with fewer than two days that had any x_d, or where nobody converted.
     """
-    viewed = [day for day in days if day.views]
-    views, conversions = sum(day.views for day in viewed), sum(day.conversions for day in viewed)
-    if not views:
+    by_impression = metric is EffectMetric.CONVERSIONS_PER_IMPRESSION
+    pairs = [(day.impressions if by_impression else day.views, day.conversions) for day in days]
+    tried = [(x, y) for x, y in pairs if x]
+    trials, conversions = sum(x for x, _ in tried), sum(y for _, y in tried)
+    if not trials:
         return OutcomeCounts(
-            views=0, conversions=conversions, rate=None, interval=None, relative_variance=None, days=0
+            trials=0, conversions=conversions, rate=None, interval=None, relative_variance=None, days=0
         )
-    rate, count = conversions / views, len(viewed)
+    rate, count = conversions / trials, len(tried)
     variance = interval = None
     if count >= _FEWEST_DAYS and conversions > 0:
-        squares = math.fsum((day.conversions - rate * day.views) ** 2 for day in viewed)
+        squares = math.fsum((y - rate * x) ** 2 for x, y in tried)
         variance = squares * count / (count - 1) / conversions**2
         interval = _log_interval(rate, variance, count - 1.0, most=1.0)
     return OutcomeCounts(
-        views=views,
+        trials=trials,
         conversions=conversions,
         rate=rate,
         interval=interval,

@@ -77,6 +77,7 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         previous_offer_micros=current,
         predicted_rate=recommended.conversion_rate,
         predicted_interval=answer.interval,
+        previous_rate=None if comparison is None else comparison.conversion_rate,
     )
 
 

@@ -1,5 +1,6 @@
 """Recommendations of a campaign: what they say, how long they stand, and what may be decided about them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -70,7 +71,8 @@ class Draft:
 
     `choice` is for programs, `text` for a person. `effect` is relative (absolute for the metric `uplift`),
     with its 90 % interval and the probability that it is above 0, by the method named; None where they cannot
-    be said. The predicted rate and the offers are for `offer_amount` alone.
+    be said. The rates predicted (at the offer, and at the previous one) and the offers are for `offer_amount`
+    alone.
     """
 
     type: RecommendationType
@@ -88,6 +90,7 @@ class Draft:
     previous_offer_micros: int | None = None
     predicted_rate: float | None = None
     predicted_interval: Interval | None = None
+    previous_rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,17 +162,22 @@ class Recommendation:
         return replace(self, status=RESULTS[action], decided_at=now)
 
 
-def withhold_repeated(draft: Draft, closed: Recommendation | None) -> Withheld | None:
-    """Return why a draft is not recommended once more, where the same was dismissed or applied of late."""
-    if closed is None or closed.draft.choice != draft.choice:
+def withhold_repeated(draft: Draft, closed: Iterable[Recommendation]) -> Withheld | None:
+    """Return why a draft is not recommended once more, where the same was dismissed or applied of late.
+
+    `closed` has the campaign's recommendations that were, the latest decided first.
+    """
+    same = (each for each in closed if (each.draft.type, each.draft.choice) == (draft.type, draft.choice))
+    latest = next(same, None)
+    if latest is None:
         return None
-    if closed.status is Status.DISMISSED:
+    if latest.status is Status.DISMISSED:
         return Withheld(
             type=draft.type,
             reason="DISMISSED",
             message=(
                 f"The same ({draft.choice}) was dismissed; it may come again after"
-                f" {closed.expires_at:%Y-%m-%d}."
+                f" {latest.expires_at:%Y-%m-%d}."
             ),
         )
     return Withheld(

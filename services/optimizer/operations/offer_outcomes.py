@@ -17,9 +17,12 @@ from services.optimizer.domain.outcomes import (
     OutcomeSource,
     compare_counts,
     count_days,
+    expect_effect,
+    measured_by,
 )
 from services.optimizer.domain.recommendations import Recommendation, RecommendationType
 from services.optimizer.operations.days import fetch_reporting_zone
+from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.operations.recommendations import expire
 from services.optimizer.store import offer_outcomes as store
 from services.optimizer.store.offer_outcomes import EndedTest
@@ -45,9 +48,15 @@ class OutcomeOperations:
         self._database = database
 
     async def list_outcomes(self, campaign_id: str, after: OutcomeKey | None, page_size: int) -> OutcomePage:
-        """Return a page, the latest applied first."""
+        """Return a page, the latest applied first.
+
+        Raises:
+            NotFoundError: CAMPAIGN_UNKNOWN, where neither the catalog nor any outcome knows the campaign.
+        """
         async with self._database.transaction(readonly=True) as connection:
             found = await store.list_outcomes(connection, campaign_id, after, page_size + 1)
+            if campaign_id and not found:
+                await require_campaign(connection, campaign_id)
         shown = tuple(found[:page_size])
         if len(found) <= page_size:
             return OutcomePage(outcomes=shown, next_key=None)
@@ -122,7 +131,10 @@ async def _measure(
     now: datetime,
     zone: ZoneInfo,
 ) -> Outcome:
-    """Count whole days: the day of the application is neither before nor after."""
+    """Count whole days: the day of the application is neither before nor after.
+
+    An offer is counted at the recommended one since, and at the one it replaces (where that is known) before.
+    """
     draft = recommendation.draft
     applied_day, campaign_id = applied_at.astimezone(zone).date(), recommendation.campaign_id
     end_day = applied_day + DAY * (1 + OUTCOME_DAYS)
@@ -131,10 +143,10 @@ async def _measure(
         connection, campaign_id, applied_day + DAY, min(end_day, today), draft.offer_micros
     )
     before = await store.list_campaign_days(
-        connection, campaign_id, applied_day - OUTCOME_DAYS * DAY, applied_day
+        connection, campaign_id, applied_day - OUTCOME_DAYS * DAY, applied_day, draft.previous_offer_micros
     )
-    observed, previous = count_days(since), count_days(before)
-    effect, effect_interval = compare_counts(observed, previous)
+    observed, previous, metric = count_days(since), count_days(before), measured_by(draft.type)
+    effect, effect_interval = compare_counts(count_days(since, metric), count_days(before, metric))
     return Outcome(
         history_id=_history_id(recommendation.recommendation_id),
         campaign_id=campaign_id,
@@ -146,16 +158,16 @@ async def _measure(
         offer_micros=draft.offer_micros,
         predicted_rate=draft.predicted_rate,
         predicted_interval=draft.predicted_interval,
-        expected_effect=draft.effect,
-        observed_views=observed.views,
+        expected_effect=expect_effect(draft),
+        observed_views=observed.trials,
         observed_conversions=observed.conversions,
         observed_interval=observed.interval,
-        previous_views=previous.views,
+        previous_views=previous.trials,
         previous_conversions=previous.conversions,
         effect=effect,
         effect_interval=effect_interval,
         applied_at=applied_at,
-        measured_at=now,
+        measured_at=max(now, applied_at),
         window_ends_at=datetime.combine(end_day, time(), tzinfo=zone),
         is_final=today >= end_day,
     )
@@ -179,10 +191,10 @@ async def _measure_test(connection: Connection, test: EndedTest, now: datetime, 
         predicted_rate=None,
         predicted_interval=None,
         expected_effect=None,
-        observed_views=observed.views,
+        observed_views=observed.trials,
         observed_conversions=observed.conversions,
         observed_interval=observed.interval,
-        previous_views=control.views,
+        previous_views=control.trials,
         previous_conversions=control.conversions,
         effect=test.relative_lift,
         effect_interval=None if lower is None or upper is None else Interval(lower=lower, upper=upper),

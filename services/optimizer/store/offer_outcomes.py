@@ -39,7 +39,10 @@ async def list_campaign_days(
     rows = await connection.fetch(
         STATEMENTS["list_campaign_days"].sql, campaign_id, first_day, end_day, offer_micros
     )
-    return [DayCounts(views=row["views"], conversions=row["conversions"]) for row in rows]
+    return [
+        DayCounts(impressions=row["impressions"], views=row["views"], conversions=row["conversions"])
+        for row in rows
+    ]
 
 
 async def list_unkept_tests(connection: Connection, limit: int) -> Sequence[EndedTest]:
@@ -92,12 +95,11 @@ async def list_outcomes(
     connection: Connection, campaign_id: str, after: OutcomeKey | None, limit: int
 ) -> Sequence[Outcome]:
     """Return outcomes after a place in the list, of one campaign or (empty) of every one."""
-    rows = await connection.fetch(
-        STATEMENTS["list_offer_outcomes"].sql,
-        campaign_id,
-        None if after is None else after.applied_at,
-        None if after is None else after.history_id,
-        limit,
+    place = (None, None) if after is None else (after.applied_at, after.history_id)
+    rows = (
+        await connection.fetch(STATEMENTS["list_campaign_offer_outcomes"].sql, campaign_id, *place, limit)
+        if campaign_id
+        else await connection.fetch(STATEMENTS["list_offer_outcomes"].sql, *place, limit)
     )
     return [_outcome(row) for row in rows]
 

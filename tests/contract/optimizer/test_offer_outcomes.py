@@ -6,6 +6,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from gen.campaigns.optimizer.v1 import offers_pb2
 from services.common.database import Database
 from services.common.job_table import Cursor
 from services.common.jobs import JobContext
@@ -41,22 +42,33 @@ async def insert_days(
 
 
 async def test_an_applied_offer_is_measured_beside_what_was_predicted(closed: Closed) -> None:
-    offer = await closed.offer()
+    offer, rates = await closed.offer(), await predicted_rates(closed)
     await decision(closed.stub, "MarkRecommendationApplied", recommendation_id=offer.recommendation_id)
     await insert_days(closed, END_DAY + DAY, 10, offer=float(offer.choice), views=200, rate=0.3)
     await insert_days(closed, END_DAY + DAY, 10, offer=5.5, views=999, rate=0.9)
+    await closed.execute(
+        "delete from analytics.campaign_delivery_daily where campaign_id = $1 and day between $2 and $3",
+        CAMPAIGN,
+        END_DAY - 27 * DAY,
+        END_DAY,
+    )
+    await insert_days(closed, END_DAY - 3 * DAY, 3, offer=5, views=100, rate=0.15)
+    await insert_days(closed, END_DAY - 3 * DAY, 3, offer=9, views=999, rate=0.9)
     closed.clock.now += 11 * DAY
     assert await closed.reckon() == "0 expired, 1 outcomes measured, 0 tests kept"
     (outcome,) = (await closed.outcomes(campaign_id=CAMPAIGN)).outcomes
     assert (outcome.source, outcome.source_id) == ("recommendation", offer.recommendation_id)
     assert (outcome.type, outcome.choice) == ("offer_amount", offer.choice)
     assert (outcome.previous_offer, outcome.offer_amount) == (5.0, float(offer.choice))
-    assert outcome.expected_effect == offer.expected_effect
+    assert outcome.effect_metric == "conversion_rate"
+    assert outcome.predicted_conversion_rate == pytest.approx(rates[outcome.offer_amount])
+    assert outcome.expected_effect == pytest.approx(rates[outcome.offer_amount] / rates[5.0] - 1)
     assert outcome.observed_views == 2000
     assert outcome.observed_conversion_rate == pytest.approx(0.3, abs=0.01)
     interval = outcome.observed_conversion_rate_interval
     assert interval.lower < outcome.observed_conversion_rate < interval.upper < 0.32
     assert outcome.predicted_conversion_rate_interval.lower < outcome.predicted_conversion_rate
+    assert outcome.previous_conversion_rate == pytest.approx(0.15)  # at the $5 before, not at the $9
     assert outcome.observed_effect == pytest.approx(
         outcome.observed_conversion_rate / outcome.previous_conversion_rate - 1
     )
@@ -71,6 +83,47 @@ async def test_an_applied_offer_is_measured_beside_what_was_predicted(closed: Cl
     await insert_days(closed, END_DAY + 12 * DAY, 2, offer=float(offer.choice), views=50, rate=0.1)
     assert await closed.reckon() == "0 expired, 0 outcomes measured, 0 tests kept"
     assert (await closed.outcomes()).outcomes[0] == final
+
+
+async def predicted_rates(closed: Closed) -> dict[float, float]:
+    """What was predicted of the campaign, by offer, by the answer that the recommendation was made from."""
+    answer = await closed.stub.OptimizeOffer(offers_pb2.OptimizeOfferRequest(campaign_id=CAMPAIGN))
+    return {point.offer_amount: point.predicted_conversion_rate for point in answer.response_curve}
+
+
+async def test_hours_are_measured_by_impressions_as_they_were_recommended(closed: Closed) -> None:
+    offer = await closed.offer()
+    await closed.execute(
+        "update optimizer.campaign_optimizations set optimization_type = 'timing', choice = '19',"
+        " recommendation = recommendation || $1::jsonb",
+        '{"type": "timing", "choice": "19", "effect": 0.25, "effect_metric": "conversions_per_impression",'
+        ' "offer_micros": null, "previous_offer_micros": null, "predicted_rate": null,'
+        ' "predicted_interval": null, "previous_rate": null}',
+    )
+    await decision(closed.stub, "MarkRecommendationApplied", recommendation_id=offer.recommendation_id)
+    await closed.execute("delete from analytics.campaign_delivery_daily where campaign_id = $1", CAMPAIGN)
+    for first_day, views in ((END_DAY - 4 * DAY, 60), (END_DAY + DAY, 120)):
+        await insert_days(closed, first_day, 5, offer=5, views=views, rate=0.2)
+    await closed.execute(
+        "update analytics.campaign_delivery_daily set impressions = 200 where campaign_id = $1", CAMPAIGN
+    )
+    closed.clock.now += 11 * DAY
+    await closed.reckon()
+    (outcome,) = (await closed.outcomes()).outcomes
+    assert outcome.effect_metric == "conversions_per_impression"
+    assert outcome.expected_effect == 0.25
+    # As many of the views convert, and twice as many of the impressions.
+    assert outcome.observed_conversion_rate == pytest.approx(outcome.previous_conversion_rate, abs=0.005)
+    assert outcome.observed_effect == pytest.approx(1.0, abs=0.05)
+    assert outcome.observed_effect_interval.lower > 0.8
+
+
+async def test_an_unknown_campaign_has_no_outcomes(closed: Closed) -> None:
+    assert not (await closed.outcomes(campaign_id=CAMPAIGN)).outcomes
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await closed.outcomes(campaign_id="nope")
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
 
 
 async def test_an_outcome_without_views_says_only_that(closed: Closed) -> None:
@@ -127,6 +180,7 @@ async def test_ended_tests_become_outcomes_once(closed: Closed) -> None:
     assert outcome.observed_conversion_rate == pytest.approx(0.2, abs=0.01)
     assert outcome.previous_conversion_rate == pytest.approx(0.1, abs=0.01)
     assert not outcome.HasField("predicted_conversion_rate")
+    assert outcome.effect_metric == "converting_users"
     assert outcome.is_final
 
 

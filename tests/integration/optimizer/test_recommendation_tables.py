@@ -31,7 +31,12 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
         ("lock_optimization", [ID], "campaign_optimizations_pkey"),
         ("list_optimization_decisions", [ID], "campaign_optimization_decisions_pkey"),
         ("list_unmeasured_optimizations", ["10"], "campaign_optimizations_applied_idx"),
-        ("list_offer_outcomes", ["''", "now()", ID, "10"], "offer_optimization_history_applied_idx"),
+        ("list_offer_outcomes", ["now()", ID, "10"], "offer_optimization_history_applied_idx"),
+        (
+            "list_campaign_offer_outcomes",
+            ["'c'", "now()", ID, "10"],
+            "offer_optimization_history_campaign_idx",
+        ),
         ("list_reached_users", ["'c'", "1", "now()", "now()", "10"], "events_campaign_time_idx"),
         (
             "list_campaign_days",

@@ -163,13 +163,15 @@ def test_the_gain_of_an_hour_is_covered() -> None:
 
 
 def days(views: list[int], conversions: list[int]) -> list[DayCounts]:
-    return [DayCounts(views=x, conversions=y) for x, y in zip(views, conversions, strict=True)]
+    return [
+        DayCounts(impressions=2 * x, views=x, conversions=y) for x, y in zip(views, conversions, strict=True)
+    ]
 
 
 def test_a_rate_over_days_by_hand() -> None:
     counts = count_days(days([100, 200, 0, 100], [10, 30, 0, 20]))
     # Residuals of the rate 60 / 400: -5, 0, 5; variance 3 / 2 * 50 / 60^2 of the log.
-    assert (counts.views, counts.conversions, counts.days) == (400, 60, 3)
+    assert (counts.trials, counts.conversions, counts.days) == (400, 60, 3)
     assert counts.rate == pytest.approx(0.15)
     assert counts.relative_variance == pytest.approx(1.5 * 50 / 3600)
     assert counts.interval is not None

@@ -9,6 +9,7 @@ import pytest
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.channels import ChannelChoice
 from services.optimizer.domain.offer_answer import Interval
+from services.optimizer.domain.outcomes import EffectMetric, expect_effect, measured_by
 from services.optimizer.domain.recommendation_drafts import (
     draft_channel,
     draft_segment,
@@ -224,6 +225,18 @@ def kept(status: Status, choice: str = "10") -> Recommendation:
     )
 
 
+def test_what_is_expected_is_of_the_metric_that_is_measured() -> None:
+    offer = replace(kept(Status.OPEN).draft, effect=5.4, effect_metric="profit_per_view")
+    assert expect_effect(offer) is None
+    assert expect_effect(replace(offer, predicted_rate=0.3)) is None
+    assert expect_effect(replace(offer, predicted_rate=0.3, previous_rate=0.2)) == pytest.approx(0.5)
+    hours = replace(offer, type=RecommendationType.TIMING, effect=0.2)
+    assert expect_effect(hours) == 0.2
+    assert measured_by(hours.type) is EffectMetric.CONVERSIONS_PER_IMPRESSION
+    assert expect_effect(replace(offer, type=RecommendationType.SEGMENT, effect=0.2)) is None
+    assert measured_by(RecommendationType.SEGMENT) is EffectMetric.CONVERSION_RATE
+
+
 ALLOWED = {
     Action.ACCEPT: {Status.OPEN},
     Action.DISMISS: {Status.OPEN, Status.ACCEPTED},
@@ -257,8 +270,8 @@ def test_what_is_over_is_expired_before_the_job_says_so() -> None:
 
 def test_another_choice_may_follow_a_dismissed_one() -> None:
     dismissed = kept(Status.DISMISSED)
-    assert withhold_repeated(kept(Status.OPEN, "12").draft, dismissed) is None
-    assert withhold_repeated(dismissed.draft, None) is None
-    repeated = withhold_repeated(dismissed.draft, dismissed)
+    assert withhold_repeated(kept(Status.OPEN, "12").draft, [dismissed]) is None
+    assert withhold_repeated(dismissed.draft, []) is None
+    repeated = withhold_repeated(dismissed.draft, [kept(Status.APPLIED, "12"), dismissed])
     assert repeated is not None
     assert (repeated.reason, "2026-12-04" in repeated.message) == ("DISMISSED", True)

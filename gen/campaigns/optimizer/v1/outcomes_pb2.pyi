@@ -30,7 +30,7 @@ class ListOfferOutcomesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
-    """The campaign. Empty: every campaign."""
+    """The campaign; NOT_FOUND where neither the catalog nor an outcome knows it. Empty: every campaign."""
     page_size: _builtins.int
     """How many at most: 1 to 1000. Unset or 0: 50."""
     page_token: _builtins.str
@@ -104,6 +104,7 @@ class OfferOutcome(_message.Message):
     APPLY_TIME_FIELD_NUMBER: _builtins.int
     MEASURE_TIME_FIELD_NUMBER: _builtins.int
     IS_FINAL_FIELD_NUMBER: _builtins.int
+    EFFECT_METRIC_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign that was changed; of an A/B test the variant's."""
     source: _builtins.str
@@ -121,26 +122,40 @@ class OfferOutcome(_message.Message):
     offer_amount: _builtins.float
     """The offer since, in currency units. Unset where nobody knows it."""
     predicted_conversion_rate: _builtins.float
-    """Conversion rate (conversions / views) that was predicted, 0 to 1. Unset where none was."""
+    """Conversion rate (conversions / views) that was predicted at offer_amount, 0 to 1. Unset where none was."""
     expected_effect: _builtins.float
-    """What the conversion rate was expected to gain, relative to before. Unset where that was not said."""
+    """What effect_metric was expected to gain, relative to before, a fraction; for `offer_amount`
+    predicted_conversion_rate over the rate that was predicted at previous_offer, less 1. Unset where that was not said,
+    of segments (nobody knows how much will be sent to one) and of A/B tests.
+    """
     observed_views: _builtins.int
-    """Views from apply_time on; of an A/B test those of the variant's campaign while it ran."""
+    """Views of up to 28 whole days, in the reporting zone, from the day after that of apply_time on: for `offer_amount` at
+    offer_amount alone, otherwise of the whole campaign; of an A/B test those of the variant's campaign while it ran.
+    """
     observed_conversions: _builtins.int
-    """Conversions from then on."""
+    """Conversions of the same days and offer."""
     observed_conversion_rate: _builtins.float
     """observed_conversions / observed_views. Unset without views."""
     previous_conversion_rate: _builtins.float
-    """Conversion rate of the 28 days before apply_time; of an A/B test the control campaign's. Unset without views."""
+    """Conversion rate (conversions / views) of the 28 whole days before the day of apply_time: for `offer_amount` at
+    previous_offer alone (at any offer where that is unset), otherwise of the whole campaign; of an A/B test the control
+    campaign's. Unset without views.
+    """
     observed_effect: _builtins.float
-    """What the conversion rate gained, relative to before; of an A/B test the test's own lift in users who convert. Unset
-    where it cannot be said.
+    """What effect_metric gained over the same days, relative to before, a fraction; of an A/B test the test's own lift.
+    Unset where it cannot be said.
     """
     is_final: _builtins.bool
-    """Whether the counting is over: 28 days after apply_time. Until then a job counts on."""
+    """Whether the counting is over: 28 days after the day of apply_time. Until then a job counts on."""
+    effect_metric: _builtins.str
+    """What expected_effect and observed_effect are of: `conversion_rate` (conversions / views; offer_amount, segment),
+    `conversions_per_impression` (timing, channel), or `converting_users` (converting users / users; A/B tests).
+    """
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of predicted_conversion_rate. Unset where it is."""
+        """90 % interval of the rate of one day, which is wider than that of observed_conversion_rate over many. Unset where
+        predicted_conversion_rate is.
+        """
 
     @_builtins.property
     def observed_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -181,10 +196,11 @@ class OfferOutcome(_message.Message):
         apply_time: _timestamp_pb2.Timestamp | None = ...,
         measure_time: _timestamp_pb2.Timestamp | None = ...,
         is_final: _builtins.bool = ...,
+        effect_metric: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_offer", b"_previous_offer", "apply_time", b"apply_time", "expected_effect", b"expected_effect", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_offer", b"previous_offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_offer", b"_previous_offer", "apply_time", b"apply_time", "campaign_id", b"campaign_id", "choice", b"choice", "expected_effect", b"expected_effect", "is_final", b"is_final", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_conversions", b"observed_conversions", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "observed_views", b"observed_views", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_offer", b"previous_offer", "source", b"source", "source_id", b"source_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_offer", b"_previous_offer", "apply_time", b"apply_time", "campaign_id", b"campaign_id", "choice", b"choice", "effect_metric", b"effect_metric", "expected_effect", b"expected_effect", "is_final", b"is_final", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_conversions", b"observed_conversions", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "observed_views", b"observed_views", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_offer", b"previous_offer", "source", b"source", "source_id", b"source_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_effect: _TypeAlias = _typing.Literal["expected_effect"]  # noqa: Y015
     _WhichOneofArgType__expected_effect: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect"]  # noqa: Y015

@@ -12,8 +12,9 @@ order by h.measured_at nulls first, o.applied_at
 limit $1;
 
 -- name: list_campaign_days :many
--- Views and conversions of a campaign by day in [$2, $3), at the offer $4 as sent (null: at any).
-select day, sum(views)::bigint as views, sum(conversions)::bigint as conversions
+-- Impressions, views and conversions of a campaign by day in [$2, $3), at the offer $4 as sent (null: at any).
+select
+    day, sum(impressions)::bigint as impressions, sum(views)::bigint as views, sum(conversions)::bigint as conversions
 from analytics_v1.campaign_offer_daily
 where campaign_id = $1 and day >= $2 and day < $3 and ($4::bigint is null or offer_amount_micros = $4::bigint)
 group by day
@@ -62,6 +63,7 @@ values (
     $23, $24, $25, $26
 )
 on conflict on constraint offer_optimization_history_source_key do update set
+    expected_effect = excluded.expected_effect,
     observed_views = excluded.observed_views,
     observed_conversions = excluded.observed_conversions,
     observed_lower = excluded.observed_lower,
@@ -76,8 +78,19 @@ on conflict on constraint offer_optimization_history_source_key do update set
 where not offer_optimization_history.is_final;
 
 -- name: list_offer_outcomes :many
--- At most $4 outcomes of the campaign $1 (empty: of every one) after the one applied at $2 with the id $3 (nulls: from
--- the first on), the latest applied first.
+-- At most $3 outcomes after the one applied at $1 with the id $2 (nulls: from the first on), the latest applied first.
+select
+    history_id, campaign_id, source, source_id, optimization_type, choice, previous_offer_micros, offer_micros,
+    predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
+    observed_conversions, observed_lower, observed_upper, previous_views, previous_conversions, relative_lift,
+    relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final
+from offer_optimization_history
+where $1::timestamptz is null or (applied_at, history_id) < ($1::timestamptz, $2::uuid)
+order by applied_at desc, history_id desc
+limit $3;
+
+-- name: list_campaign_offer_outcomes :many
+-- The same of the campaign $1: at most $4 after the one applied at $2 with the id $3.
 select
     history_id, campaign_id, source, source_id, optimization_type, choice, previous_offer_micros, offer_micros,
     predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
@@ -85,7 +98,6 @@ select
     relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final
 from offer_optimization_history
 where
-    ($1::text = '' or campaign_id = $1::text)
-    and ($2::timestamptz is null or (applied_at, history_id) < ($2::timestamptz, $3::uuid))
+    campaign_id = $1 and ($2::timestamptz is null or (applied_at, history_id) < ($2::timestamptz, $3::uuid))
 order by applied_at desc, history_id desc
 limit $4;
