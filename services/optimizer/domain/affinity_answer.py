@@ -1,6 +1,6 @@
 """Merchants for a user as they are answered and kept: score, what the score is worth, reasons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -59,6 +59,17 @@ class Affinity:
     merchants: tuple[MerchantAffinity, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class UserScores:
+    """A user's score of each of some merchants, by merchant_id; words are made only for those asked about.
+
+    `explain` takes merchants that have a score.
+    """
+
+    scores: Mapping[int, float]
+    explain: Callable[[Sequence[int]], tuple[MerchantAffinity, ...]]
+
+
 def score_range(model: AffinityModel, score: float) -> ScoreRange | None:
     """Return what scores like this one turned out to be worth, None where too few were held out.
 
@@ -78,28 +89,67 @@ def gather_for(model: AffinityModel, contacts: Contacts, as_of: int, user_count:
 
 
 def answer_users(
-    model: AffinityModel, evidence: Evidence, *, limit: int, only: IntArray | None = None
+    model: AffinityModel, evidence: Evidence, *, limit: int
 ) -> list[tuple[MerchantAffinity, ...]]:
-    """Return every user's best merchants.
-
-    Args:
-        model: the model.
-        evidence: what is known of the users.
-        limit: how many merchants per user at most.
-        only: these merchants (positions) and no other.
-    """
-    scored = score_users(model, evidence, also=only)
-    if only is not None:
-        scored = _restrict(scored, only, evidence.merchant_count)
+    """Return every user's best merchants, `limit` at most."""
+    scored = score_users(model, evidence)
     rows = best_rows(scored, evidence.merchant_count, limit)
-    reasons = Explainer(model=model, evidence=evidence, pairs=scored.pairs).reasons(rows)
     users = scored.pairs.key[rows] // evidence.merchant_count
     answers: list[list[MerchantAffinity]] = [[] for _ in range(evidence.user_count)]
-    for user, row, why in zip(users.tolist(), rows.tolist(), reasons, strict=True):
+    for user, answer in zip(users.tolist(), _describe(model, evidence, scored, rows), strict=True):
+        answers[user].append(answer)
+    return [tuple(answer) for answer in answers]
+
+
+def answer_by_population(model: AffinityModel, *, limit: int) -> tuple[MerchantAffinity, ...]:
+    """Return the merchants for a user of whom nothing is known."""
+    return _describe_population(model, population_ranking(model.weekly_share)[:limit])
+
+
+def score_user(model: AffinityModel, evidence: Evidence, merchant_ids: Sequence[int]) -> UserScores:
+    """Return the scores of the only user in `evidence`, of those of the merchants that the model knows."""
+    wanted = _known_places(model, merchant_ids)
+    scored = score_users(model, evidence, also=wanted)
+    scored = scored.select(np.isin(scored.pairs.key, wanted))  # of one user, a pair's key is the merchant
+    ids = model.merchants.ids[scored.pairs.key].tolist()
+
+    def explain(chosen: Sequence[int]) -> tuple[MerchantAffinity, ...]:
+        rows = np.searchsorted(scored.pairs.key, _known_places(model, chosen))
+        return tuple(_describe(model, evidence, scored, rows))
+
+    return UserScores(scores=dict(zip(ids, scored.probability.tolist(), strict=True)), explain=explain)
+
+
+def score_by_population(model: AffinityModel, merchant_ids: Sequence[int]) -> UserScores:
+    """Return the scores for a user of whom nothing is known, of the merchants that the model knows."""
+    wanted = _known_places(model, merchant_ids)
+    ids = model.merchants.ids[wanted].tolist()
+
+    def explain(chosen: Sequence[int]) -> tuple[MerchantAffinity, ...]:
+        return _describe_population(model, _known_places(model, chosen).tolist())
+
+    return UserScores(
+        scores=dict(zip(ids, model.weekly_share[wanted].tolist(), strict=True)), explain=explain
+    )
+
+
+def _known_places(model: AffinityModel, merchant_ids: Sequence[int]) -> IntArray:
+    """Return the positions of the merchants that the model knows, ascending, each once."""
+    places = model.positions
+    known = {places[merchant_id] for merchant_id in merchant_ids if merchant_id in places}
+    return np.array(sorted(known), dtype=np.int64)
+
+
+def _describe(
+    model: AffinityModel, evidence: Evidence, scored: Scored, rows: IntArray
+) -> list[MerchantAffinity]:
+    reasons = Explainer(model=model, evidence=evidence, pairs=scored.pairs).reasons(rows)
+    described = []
+    for row, why in zip(rows.tolist(), reasons, strict=True):
         place = int(scored.pairs.key[row] % evidence.merchant_count)
         distance = float(scored.pairs.distance_km[row])
         score = float(scored.probability[row])
-        answers[user].append(
+        described.append(
             MerchantAffinity(
                 merchant_id=int(model.merchants.ids[place]),
                 merchant_name=model.merchants.names[place],
@@ -110,17 +160,10 @@ def answer_users(
                 distance_km=None if np.isnan(distance) else distance,
             )
         )
-    return [tuple(answer) for answer in answers]
+    return described
 
 
-def answer_by_population(
-    model: AffinityModel, *, limit: int, only: IntArray | None = None
-) -> tuple[MerchantAffinity, ...]:
-    """Return the merchants for a user of whom nothing is known."""
-    ranked: Sequence[int] = population_ranking(model.weekly_share)
-    if only is not None:
-        wanted = set(only.tolist())
-        ranked = [place for place in ranked if place in wanted]
+def _describe_population(model: AffinityModel, places: Sequence[int]) -> tuple[MerchantAffinity, ...]:
     return tuple(
         MerchantAffinity(
             merchant_id=int(model.merchants.ids[place]),
@@ -131,9 +174,5 @@ def answer_by_population(
             is_returning=False,
             distance_km=None,
         )
-        for place in ranked[:limit]
+        for place in places
     )
-
-
-def _restrict(scored: Scored, only: IntArray, merchant_count: int) -> Scored:
-    return scored.select(np.isin(scored.pairs.key % merchant_count, only))

@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-import numpy as np
-
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, NotFoundError
 from services.optimizer.domain.affinity_answer import (
     Affinity,
     AffinitySource,
     MerchantAffinity,
+    UserScores,
     answer_by_population,
     answer_users,
     gather_for,
+    score_by_population,
     score_range,
+    score_user,
 )
 from services.optimizer.domain.affinity_contacts import WINDOW_DAYS, Contacts
 from services.optimizer.domain.affinity_model import AffinityModel
@@ -58,10 +59,10 @@ class AffinityOperations:
         """
         async with self._reading() as connection:
             known = await self._load(connection, user_id, kept_limit=limit)
-        return self._answer(user_id, known, limit=limit, only=None)
+        return self._answer(user_id, known, limit=limit)
 
-    async def affinity_of(self, user_id: str, merchant_ids: Sequence[int]) -> Affinity:
-        """Return the affinity of a user to certain merchants, those that the model knows; always live.
+    async def scores_of(self, user_id: str, merchant_ids: Sequence[int]) -> UserScores:
+        """Return a user's scores of certain merchants, those that the model knows; always live.
 
         Raises:
             NotFoundError: USER_UNKNOWN.
@@ -69,9 +70,24 @@ class AffinityOperations:
         """
         async with self._reading() as connection:
             known = await self._load(connection, user_id, kept_limit=None)
-        places = known.model.positions
-        wanted = sorted({places[merchant_id] for merchant_id in merchant_ids if merchant_id in places})
-        return self._answer(user_id, known, limit=len(wanted), only=wanted)
+        model, contacts = known.model, known.contacts
+        if contacts is None or not len(contacts):
+            return score_by_population(model, merchant_ids)
+        evidence = gather_for(model, contacts, known.as_of, 1)
+        # Thousands of merchants take long enough to hold others up.
+        return await asyncio.to_thread(score_user, model, evidence, merchant_ids)
+
+    async def affinity_of(self, user_id: str, merchant_ids: Sequence[int]) -> Affinity:
+        """Return what `scores_of` does, with the reasons of all."""
+        found = await self.scores_of(user_id, merchant_ids)
+        merchants = found.explain(list(found.scores))
+        return Affinity(
+            user_id=user_id,
+            source=AffinitySource.LIVE,
+            computed_at=self._now(),
+            model_version=self._model.version if self._model else 0,
+            merchants=merchants,
+        )
 
     def _reading(self) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction with one view of everything: a fit may be replaced while its parts are read."""
@@ -85,19 +101,18 @@ class AffinityOperations:
                 return False
             return await store.has_changed_users(connection, live.refreshed_until - store.OVERLAP)
 
-    def _answer(self, user_id: str, known: _Known, *, limit: int, only: Sequence[int] | None) -> Affinity:
+    def _answer(self, user_id: str, known: _Known, *, limit: int) -> Affinity:
         model, now = known.model, self._now()
-        places = None if only is None else np.array(only, dtype=np.int64)
         if known.kept is not None:
             source, computed_at = AffinitySource.KEPT, known.kept.computed_at
             merchants = tuple(_with_range(model, merchant) for merchant in known.kept.merchants)
         elif known.contacts is not None and len(known.contacts):
             evidence = gather_for(model, known.contacts, known.as_of, 1)
             source, computed_at = AffinitySource.LIVE, now
-            merchants = answer_users(model, evidence, limit=limit, only=places)[0]
+            merchants = answer_users(model, evidence, limit=limit)[0]
         else:
             source, computed_at = AffinitySource.POPULATION, now
-            merchants = answer_by_population(model, limit=limit, only=places)
+            merchants = answer_by_population(model, limit=limit)
         return Affinity(
             user_id=user_id,
             source=source,

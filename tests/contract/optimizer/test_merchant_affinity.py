@@ -278,14 +278,15 @@ async def test_certain_merchants_are_scored_for_campaigns(
     async with opened(module_database.optimizer) as database:
         operations = AffinityOperations(database, now=lambda: NOW)
         best = await operations.get_affinity(user_id(50), 50)
-        some = await operations.affinity_of(user_id(50), [3, 1, 1, 99_999])
-        nobody = await operations.affinity_of(user_id(50), [])
-    scores = {merchant.merchant_id: merchant.score for merchant in best.merchants}
-    assert {merchant.merchant_id: merchant.score for merchant in some.merchants} == {
-        1: pytest.approx(scores[1]),
-        3: pytest.approx(scores[3]),
-    }
-    assert nobody.merchants == ()
+        some = await operations.scores_of(user_id(50), [3, 1, 1, 99_999])
+        none = await operations.scores_of(user_id(50), [])
+        await fetch_rows(module_database.admin, "insert into analytics.users (user_id) values ('unmet')")
+        unmet = await operations.scores_of("unmet", [3, 99_999])
+    known = {merchant.merchant_id: merchant for merchant in best.merchants}
+    assert some.scores == {1: pytest.approx(known[1].score), 3: pytest.approx(known[3].score)}
+    assert some.explain([3])[0].reasons == known[3].reasons
+    assert none.scores == {}
+    assert "of this user nothing is known yet" in unmet.explain([3])[0].reasons[0]
 
 
 @pytest.mark.parametrize(

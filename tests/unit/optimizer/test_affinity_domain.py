@@ -12,7 +12,9 @@ from services.optimizer.domain.affinity_answer import (
     answer_by_population,
     answer_users,
     gather_for,
+    score_by_population,
     score_range,
+    score_user,
 )
 from services.optimizer.domain.affinity_contacts import (
     HABIT_HALF_LIFE,
@@ -21,6 +23,7 @@ from services.optimizer.domain.affinity_contacts import (
     Contact,
     Contacts,
     Evidence,
+    IntArray,
     gather,
     visited_within,
     weighted_days,
@@ -36,6 +39,7 @@ from services.optimizer.domain.affinity_features import (
     visitor_shares,
 )
 from services.optimizer.domain.affinity_model import AffinityModel, Band, LogisticTerms
+from services.optimizer.domain.affinity_reasons import Explainer
 from services.optimizer.domain.affinity_similarity import look_up, similar_taste
 
 TODAY = 700_000
@@ -268,13 +272,34 @@ def test_reasons_are_weighed() -> None:
     assert third[40].reasons == ("0.0% of all users bought here in the last 365 days",)
 
 
-def test_only_certain_merchants_are_answered_where_asked() -> None:
-    evidence = evidence_of(*HISTORY)
-    model = model_of(evidence)
-    some = answer_users(model, evidence, limit=9, only=np.array([3, 1]))
-    assert [merchant.merchant_id for merchant in some[0]] == [20, 40]
-    everybody = answer_by_population(model, limit=2, only=np.array([0, 3]))
-    assert [(merchant.merchant_id, merchant.score) for merchant in everybody] == [(10, 0.2), (40, 0.1)]
+def test_certain_merchants_are_scored_and_only_the_chosen_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = contacts(*HISTORY)
+    model = model_of(evidence_of(*HISTORY))
+    evidence = gather_for(model, history.select(history.user == 0), TODAY, 1)
+    whole = {merchant.merchant_id: merchant for merchant in answer_users(model, evidence, limit=9)[0]}
+    explained: list[int] = []
+    explain = Explainer.reasons
+
+    def counted(self: Explainer, rows: IntArray) -> list[tuple[str, ...]]:
+        explained.append(len(rows))
+        return explain(self, rows)
+
+    monkeypatch.setattr(Explainer, "reasons", counted)
+    some = score_user(model, evidence, [40, 20, 20, 99])
+    assert some.scores == {merchant: whole[merchant].score for merchant in (20, 40)}
+    assert explained == []
+    assert some.explain([40]) == (whole[40],)
+    assert explained == [1]
+    assert score_user(model, evidence, []).scores == {}
+
+
+def test_everybody_scores_for_one_of_whom_nothing_is_known() -> None:
+    model = model_of(evidence_of(*HISTORY))
+    everybody = score_by_population(model, [40, 10, 99])
+    assert everybody.scores == {10: 0.2, 40: 0.1}
+    (told,) = everybody.explain([40])
+    assert (told.merchant_id, told.score) == (40, 0.1)
+    assert "of this user nothing is known yet" in told.reasons[0]
     assert [merchant.merchant_id for merchant in answer_by_population(model, limit=9)] == [30, 10, 20, 40]
 
 
