@@ -17,8 +17,13 @@ from services.optimizer.domain.send_time import (
     SendTime,
 )
 from services.optimizer.domain.send_time_counts import HOURS
+from services.optimizer.operations.send_times import JOB_NAME
 
 TOP_HOURS: Final = 3
+INTERIM: Final = (
+    f"everybody's hours are not learned yet (the job {JOB_NAME} does that): this is from the user's own history"
+    " alone, and may change once they are"
+)
 _NOON: Final = 12
 
 
@@ -77,6 +82,8 @@ def answer_to_proto(kept: KeptSendTime) -> pb.OptimizeSendTimeResponse:
         ],
         observed_events=best.evidence,
         computed_time=computed_time,
+        is_interim=kept.is_interim,
+        warnings=[INTERIM] if kept.is_interim else [],
     )
 
 

@@ -21,6 +21,12 @@ USERS_AT_ONCE: Final = 250
 WEEKDAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 CONFIDENCE_METHOD: Final = "laplace_draws"
 """Share of draws from the normal approximation of what is known of the user's activity."""
+_UNSEEN: Final = 3.0
+"""Draws' worth of probability that the allowed cells share evenly.
+
+What none of n draws showed may yet have a probability of 3 / n (the rule of three: Hanley and Lippman-Hand,
+JAMA 1983), so that no cell is certain, and none impossible.
+"""
 _TAIL_DEVIATIONS: Final = 1.6448536269514722
 _NORMALS: Final[FloatArray] = np.random.default_rng(20_260_101).standard_normal((DRAWS, HOURS))
 """The same draws for all, so that the same history always gets the same answer."""
@@ -58,7 +64,7 @@ class CellScores:
     `values` are what cells are ranked by: conversions per delivery, or views where conversions cannot be told
     apart, or shares of activity (which add to 1) where views cannot either. `view_rates` is views per
     delivery, `conversion_rates` conversions per view; None where not known. `probabilities` is each cell's of
-    being the best of those allowed; 0 where it is not allowed.
+    being the best of those allowed: above 0 and, of several, below 1; 0 where it is not allowed.
     """
 
     values: tuple[float, ...]
@@ -116,11 +122,15 @@ class SendTime:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSendTime:
-    """A user's send time as it was computed, in the time zone that was the user's then."""
+    """A user's send time as it was computed, in the time zone that was the user's then.
+
+    `is_interim`: before anybody's hours were learned, by the user's own history alone.
+    """
 
     send_time: SendTime
     time_zone: str
     computed_at: datetime
+    is_interim: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +271,15 @@ def _score(rates: _Rates, allowed: NDArray[np.bool_]) -> _Scores:
         view_rates=None if rates.views is None else rates.views.mean(axis=1),
         conversion_rates=None if conversions is None else conversions.mean(axis=1),
         conversion_deviations=deviations,
-        probabilities=(best[:, :, np.newaxis] == np.arange(values.shape[2])).mean(axis=1),
+        probabilities=_probabilities(best, allowed),
     )
+
+
+def _probabilities(best: NDArray[np.intp], allowed: NDArray[np.bool_]) -> FloatArray:
+    """Each cell's probability (users, cells) of being the best, by the best ones of draws (users, draws)."""
+    times = (best[:, :, np.newaxis] == np.arange(len(allowed))).sum(axis=1)
+    unseen = _UNSEEN * allowed / allowed.sum()
+    return np.asarray((times + unseen) / (DRAWS + _UNSEEN), dtype=np.float64)
 
 
 def _values(relative: FloatArray, views: FloatArray | None, conversions: FloatArray | None) -> FloatArray:

@@ -86,7 +86,12 @@ class SendTimeOperations:
                 f"(RunJob, POST /api/optimize/jobs/{JOB_NAME}/run)",
                 reason="DATA_INSUFFICIENT",
             )
-        return KeptSendTime(send_time=found, time_zone=people.time_zones[0], computed_at=self._now())
+        return KeptSendTime(
+            send_time=found,
+            time_zone=people.time_zones[0],
+            computed_at=self._now(),
+            is_interim=profile is None,
+        )
 
     async def is_anything_due(self) -> bool:
         """Queue the users of whom events came in; return whether there is anybody to compute for."""

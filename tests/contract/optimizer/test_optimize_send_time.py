@@ -120,6 +120,9 @@ async def test_what_an_answer_says(optimizer: OptimizerServiceStub) -> None:
     assert sum(day.probability for day in answer.top_days) == pytest.approx(1.0)
     assert (answer.quiet_start_hour, answer.quiet_end_hour) == (22, 7)
     assert answer.time_zone.startswith("America/")
+    assert not answer.is_interim
+    assert list(answer.warnings) == []
+    assert all(0 < day.probability < 1 for day in answer.top_days)
 
 
 async def test_what_is_kept_is_what_events_say(
@@ -310,6 +313,8 @@ class TestUsersMadeByHand:
         assert early.confidence > lost.confidence
         assert not early.HasField("expected_conversion_rate")
         assert not early.top_hours[0].HasField("expected_view_rate")
+        assert early.is_interim
+        assert "the job send_times does that" in early.warnings[0]
 
     async def test_what_machines_open_is_not_the_users_hour(
         self, database: DatabaseAddresses, tmp_path: Path

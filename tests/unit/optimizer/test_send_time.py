@@ -82,6 +82,23 @@ def test_a_users_own_hours_count() -> None:
     assert found.conversion_rate_interval is None
 
 
+def test_no_number_of_draws_makes_a_cell_certain_or_another_impossible() -> None:
+    """A year of one hour and weekday: all 300 draws agree, which leaves others a chance of 1 % (3 / 300)."""
+    found = ask([act("u", 19, 400, weekday=4)], "u")
+    for scores in (found.hours, found.days):
+        assert sum(scores.probabilities) == pytest.approx(1.0)
+        assert min(scores.probabilities) > 0
+        assert 0.985 < max(scores.probabilities) < 0.992
+    quiet = recommend(
+        SendTimeProfile.unlearned(),
+        History.of(["u"], [act("u", 19, 400)]),
+        [None],
+        campaign_type=0,
+        quiet=QuietHours(start=22, end=7),
+    )[0]
+    assert [hour for hour, each in enumerate(quiet.hours.probabilities) if each == 0] == [*range(7), 22, 23]
+
+
 def test_neighbouring_hours_support_each_other() -> None:
     """Nine acts around 19:00 outweigh three at 9:00, though no single hour of theirs has more."""
     counts = [act("u", hour, 3) for hour in (18, 19, 20)] + [act("u", 9, 3)]

@@ -86,7 +86,7 @@ class HourScore(_message.Message):
     apart by hour; the hour's share of the user's purchases where views cannot either.
     """
     probability: _builtins.float
-    """Probability that no hour that is not quiet has a higher score, 0 to 1."""
+    """Probability that no hour that is not quiet has a higher score: above 0, and below 1 unless no other is allowed."""
     def __init__(
         self,
         *,
@@ -125,7 +125,7 @@ class DayScore(_message.Message):
     score: _builtins.float
     """As HourScore.score, over the day's hours."""
     probability: _builtins.float
-    """Probability that no day has a higher score, 0 to 1."""
+    """Probability that no day has a higher score: above 0 and below 1."""
     def __init__(
         self,
         *,
@@ -163,6 +163,8 @@ class OptimizeSendTimeResponse(_message.Message):
     OBSERVED_EVENTS_FIELD_NUMBER: _builtins.int
     COMPUTED_TIME_FIELD_NUMBER: _builtins.int
     CONFIDENCE_METHOD_FIELD_NUMBER: _builtins.int
+    IS_INTERIM_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user."""
     optimal_hour: _builtins.int
@@ -178,7 +180,7 @@ class OptimizeSendTimeResponse(_message.Message):
     time_zone: _builtins.str
     """The user's time zone, an IANA name; the reporting time zone where the user's is not known."""
     source: _builtins.str
-    """Whose history answers: `user`, `segment` or `population`."""
+    """Whose history answers: `user`, `segment` or `population`; a user's is shrunk towards everybody's, unless is_interim."""
     quiet_start_hour: _builtins.int
     """The quiet hours that were kept to, as in the request."""
     quiet_end_hour: _builtins.int
@@ -187,6 +189,10 @@ class OptimizeSendTimeResponse(_message.Message):
     """How much of the user's own is known: hours in which they bought outside campaigns, and impressions."""
     confidence_method: _builtins.str
     """How confidence was found."""
+    is_interim: _builtins.bool
+    """Whether everybody's hours are not learned yet, so that this is from the user's own history alone. It may change once
+    the job `send_times` has run.
+    """
     @_builtins.property
     def top_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourScore]:
         """The three best hours that are not quiet, the best first; fewer where fewer are not quiet."""
@@ -201,7 +207,11 @@ class OptimizeSendTimeResponse(_message.Message):
 
     @_builtins.property
     def computed_time(self) -> _timestamp_pb2.Timestamp:
-        """When this was computed: lately by a job, or for this request."""
+        """When this was computed: lately by a job, or for this request (always so where is_interim is true)."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What to know before relying on this, for a person."""
 
     def __init__(
         self,
@@ -222,10 +232,12 @@ class OptimizeSendTimeResponse(_message.Message):
         observed_events: _builtins.int = ...,
         computed_time: _timestamp_pb2.Timestamp | None = ...,
         confidence_method: _builtins.str = ...,
+        is_interim: _builtins.bool = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_conversion_rate", b"_expected_conversion_rate", "computed_time", b"computed_time", "confidence", b"confidence", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_conversion_rate", b"_expected_conversion_rate", "computed_time", b"computed_time", "confidence", b"confidence", "confidence_method", b"confidence_method", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval", "observed_events", b"observed_events", "optimal_day", b"optimal_day", "optimal_hour", b"optimal_hour", "optimal_window", b"optimal_window", "quiet_end_hour", b"quiet_end_hour", "quiet_start_hour", b"quiet_start_hour", "source", b"source", "time_zone", b"time_zone", "top_days", b"top_days", "top_hours", b"top_hours", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_expected_conversion_rate", b"_expected_conversion_rate", "computed_time", b"computed_time", "confidence", b"confidence", "confidence_method", b"confidence_method", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval", "is_interim", b"is_interim", "observed_events", b"observed_events", "optimal_day", b"optimal_day", "optimal_hour", b"optimal_hour", "optimal_window", b"optimal_window", "quiet_end_hour", b"quiet_end_hour", "quiet_start_hour", b"quiet_start_hour", "source", b"source", "time_zone", b"time_zone", "top_days", b"top_days", "top_hours", b"top_hours", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
