@@ -136,7 +136,7 @@ async def _settle(
     connection: Connection, campaign_id: str, drafts: Drafts, inputs_key: str, now: datetime
 ) -> Advice:
     """Keep drafts beside what is kept by now, and return what then stands; needs lock_recommendations."""
-    current = dict(await store.list_current(connection, campaign_id))
+    current = dict(await store.lock_current(connection, campaign_id))
     closed = await store.list_closed(connection, campaign_id, now)
     withheld: list[Withheld] = []
     for kind, draft in drafts.items():
@@ -146,9 +146,7 @@ async def _settle(
         if kept is not None and kept.expires_at <= now:
             await _close(connection, current.pop(kind), Action.EXPIRE, now)
             kept = None
-        outcome = (
-            draft if isinstance(draft, Withheld) else withhold_repeated(draft, closed.get(kind)) or draft
-        )
+        outcome = draft if isinstance(draft, Withheld) else withhold_repeated(draft, closed) or draft
         if isinstance(outcome, Withheld):
             if kept is None or outcome.is_verdict:
                 withheld.append(outcome)

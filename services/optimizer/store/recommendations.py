@@ -16,7 +16,7 @@ from services.optimizer.domain.recommendations import (
     RecommendationType,
     Status,
 )
-from services.optimizer.store.statements import STATEMENTS, Connection, Record
+from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 
 async def lock_recommendations(connection: Connection, campaign_id: str) -> None:
@@ -32,12 +32,18 @@ async def list_current(
     return {kept.draft.type: kept for kept in map(recommendation_from_row, rows)}
 
 
-async def list_closed(
-    connection: Connection, campaign_id: str, now: datetime
+async def lock_current(
+    connection: Connection, campaign_id: str
 ) -> Mapping[RecommendationType, Recommendation]:
-    """Return by type the latest that was dismissed or applied and has not expired."""
-    rows = await connection.fetch(STATEMENTS["list_closed_optimizations"].sql, campaign_id, now)
+    """Return the same once nobody else is deciding about them, this transaction's to change."""
+    rows = await connection.fetch(STATEMENTS["lock_current_optimizations"].sql, campaign_id)
     return {kept.draft.type: kept for kept in map(recommendation_from_row, rows)}
+
+
+async def list_closed(connection: Connection, campaign_id: str, now: datetime) -> Sequence[Recommendation]:
+    """Return what was dismissed or applied and has not expired, the latest decided first."""
+    rows = await connection.fetch(STATEMENTS["list_closed_optimizations"].sql, campaign_id, now)
+    return [recommendation_from_row(row) for row in rows]
 
 
 async def lock_recommendation(connection: Connection, recommendation_id: str) -> Recommendation | None:
@@ -63,9 +69,10 @@ async def insert_recommendation(connection: Connection, kept: Recommendation) ->
 
 
 async def refresh_recommendation(connection: Connection, kept: Recommendation, now: datetime) -> None:
-    """Give a recommendation that says the same its new figures."""
-    await connection.execute(
-        STATEMENTS["refresh_optimization"].sql,
+    """Give a recommendation of lock_current that says the same its new figures."""
+    await fetch_required(
+        connection,
+        "refresh_optimization",
         kept.recommendation_id,
         *_figures(kept.draft),
         kept.expires_at,
@@ -75,9 +82,10 @@ async def refresh_recommendation(connection: Connection, kept: Recommendation, n
 
 
 async def update_status(connection: Connection, kept: Recommendation) -> None:
-    """Keep where a recommendation stands."""
-    await connection.execute(
-        STATEMENTS["update_optimization_status"].sql,
+    """Keep where a locked recommendation stands that waited to be decided or applied."""
+    await fetch_required(
+        connection,
+        "update_optimization_status",
         kept.recommendation_id,
         kept.status.value,
         kept.decided_at,
@@ -112,7 +120,7 @@ async def list_decisions(connection: Connection, recommendation_id: str) -> tupl
 
 
 async def list_expired(connection: Connection, now: datetime, limit: int) -> Sequence[str]:
-    """Return recommendations that nobody decided or applied in time."""
+    """Return recommendations that nobody decided or applied in time, but for those being decided just now."""
     rows = await connection.fetch(STATEMENTS["list_expired_optimizations"].sql, now, limit)
     return [str(row["optimization_id"]) for row in rows]
 
