@@ -21,8 +21,8 @@ from services.optimizer.operations.send_times import JOB_NAME
 
 TOP_HOURS: Final = 3
 INTERIM: Final = (
-    f"everybody's hours are not learned yet (the job {JOB_NAME} does that): this is from the user's own history"
-    " alone, and may change once they are"
+    f"everybody's hours are not learned yet (the job {JOB_NAME} does that): this is from the user's own"
+    " history alone, and may change once they are"
 )
 _NOON: Final = 12
 
