@@ -220,17 +220,21 @@ class Situation:
 
 
 def situation_features(
-    situation: Situation, offers_micros: Sequence[int], encoding: Encoding
+    situation: Situation, offers_micros: Sequence[int], encoding: Encoding, days: Sequence[date] = ()
 ) -> Float32Array:
-    """Return the features (offers, 7) of one situation under each of `offers_micros`."""
-    count = len(offers_micros)
+    """Return the features (days x offers, 7) of one situation under each of `offers_micros`.
+
+    Offers change fastest. `days` stand in the place of the situation's own, where there are any.
+    """
+    asked = days or (situation.day,)
+    count = len(asked) * len(offers_micros)
 
     def repeated(value: int) -> IntArray:
         return np.full(count, value, dtype=np.int64)
 
     return feature_matrix(
-        offer_micros=np.array(offers_micros, dtype=np.int64),
-        day=repeated(situation.day.toordinal()),
+        offer_micros=np.tile(np.array(offers_micros, dtype=np.int64), len(asked)),
+        day=np.repeat(np.array([day.toordinal() for day in asked], dtype=np.int64), len(offers_micros)),
         campaign_type=repeated(situation.campaign_type),
         merchant_id=repeated(situation.merchant_id),
         history=History(

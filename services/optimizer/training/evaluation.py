@@ -25,6 +25,7 @@ _EVALUATED_ROWS: Final = 5_000
 _SEED: Final = 7
 _DRIFT_STEPS: Final = 10
 _LARGEST_DRIFT: Final = 1.0
+_WEEK: Final = 7
 
 
 class Predictor(Protocol):
@@ -105,14 +106,20 @@ class AnchoredModel:
 
 
 def predict_anchored(
-    table: DailyTable, held_out: BoolArray, model: AnchoredModel, *, unseen_days: int = 0
+    table: DailyTable,
+    held_out: BoolArray,
+    model: AnchoredModel,
+    *,
+    unseen_days: int = 0,
+    over_week: bool = False,
 ) -> AnchoredPredictions:
     """Return the anchored response's rates at the offers sent, for held-out rows of identified types.
 
     As in serving, a row's curve is anchored at the offers that its campaign sent in the `HISTORY_DAYS` days
     before the row's day, weighted by their views; with `unseen_days` these days end so many days earlier, as
-    for a campaign that has paused since. Rows without such a past are left out, as are rows over a fixed
-    number (a seeded sample is kept).
+    for a campaign that has paused since. The level is the forest's of the row's own day; with `over_week`, as
+    in serving, its mean over those days of a week on which the campaign was seen. Rows without such a past
+    are left out, as are rows over a fixed number (a seeded sample is kept).
     """
     past = _past_of(table, unseen_days)
     types = np.array(sorted(model.response), dtype=np.int64)
@@ -123,16 +130,13 @@ def predict_anchored(
     taught = table.is_usable[seen]
     target, seen = target[taught], seen[taught]
     history = past.history(table, rows)
-    features = feature_matrix(
-        offer_micros=table.offer_micros[seen],
-        day=table.day[rows][target],
-        campaign_type=table.campaign_type[rows][target],
-        merchant_id=table.merchant_id[rows][target],
-        history=History(impressions=history.impressions[target], conversions=history.conversions[target]),
-        encoding=model.encoding,
-    )
+    ahead = np.zeros((len(rows), _WEEK), dtype=np.bool_)
+    if over_week:
+        ahead[target, (table.day[seen] - table.day[rows][target]) % _WEEK] = True
+    else:
+        ahead[:, 0] = True
     effect = _response_effect(table, model.response)
-    level = logit(model.predictor.predict(features)) if len(features) else np.zeros(0)
+    level = _levels(table, model, rows=rows, target=target, seen=seen, history=history, ahead=ahead)
     gap = level - effect[seen] - model.lean[seen]
     weights = table.views[seen].astype(np.float64)
     views = np.bincount(target, weights=weights, minlength=len(rows))
@@ -144,6 +148,39 @@ def predict_anchored(
         rates=logistic(mean_gap + effect[rows])[anchored],
         daily_views=views[anchored] / offers_and_days[anchored],
     )
+
+
+def _levels(
+    table: DailyTable,
+    model: AnchoredModel,
+    *,
+    rows: IntArray,
+    target: IntArray,
+    seen: IntArray,
+    history: History,
+    ahead: BoolArray,
+) -> FloatArray:
+    """Return the forest's logits for `rows[target]` at the offers of `seen`: means over the days `ahead`.
+
+    `ahead` (rows, 7) tells which days from a row's own on count. Every row, offer and day is predicted once.
+    """
+    asked, place = np.unique(
+        np.column_stack((target, table.offer_micros[seen])).reshape(-1, 2), axis=0, return_inverse=True
+    )
+    pair, days = np.nonzero(ahead[asked[:, 0]])
+    of_row = asked[pair, 0]
+    if len(pair) == 0:
+        return np.zeros(0)
+    features = feature_matrix(
+        offer_micros=asked[pair, 1],
+        day=table.day[rows][of_row] + days,
+        campaign_type=table.campaign_type[rows][of_row],
+        merchant_id=table.merchant_id[rows][of_row],
+        history=History(impressions=history.impressions[of_row], conversions=history.conversions[of_row]),
+        encoding=model.encoding,
+    )
+    logits = np.bincount(pair, weights=logit(model.predictor.predict(features)), minlength=len(asked))
+    return np.asarray((logits / np.bincount(pair, minlength=len(asked)))[place.reshape(-1)])
 
 
 def audience_lean(cells: OfferCells, table: DailyTable, segment_effects: Mapping[int, float]) -> FloatArray:

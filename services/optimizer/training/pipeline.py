@@ -142,7 +142,7 @@ def train(
         lean=audience_lean(_before(cells, split), table, response.segment_effects),
     )
     anchored = predict_anchored(table, split.held_out, anchored_model)
-    ahead = predict_anchored(table, split.held_out, anchored_model, unseen_days=DAYS_AHEAD)
+    ahead = predict_anchored(table, split.held_out, anchored_model, unseen_days=DAYS_AHEAD, over_week=True)
     level_drift = measure_drift(table, ahead)
     predicted = exported.predict(held_out_features)
     comparison = _compare_with_live(live, table, history, split)
@@ -227,7 +227,7 @@ def _calibrate(
 
 def _calibrate_paused(table: DailyTable, split: Split, model: AnchoredModel) -> Conformal | None:
     """Calibrate what would have been said of campaigns that pause; None where too few have such a past."""
-    anchored = predict_anchored(table, split.held_out, model, unseen_days=PAUSED_DAYS)
+    anchored = predict_anchored(table, split.held_out, model, unseen_days=PAUSED_DAYS, over_week=True)
     if len(anchored.rows) < FEWEST_PAUSED_ROWS:
         return None
     return _calibrate_anchored(table, anchored)

@@ -1,13 +1,13 @@
 """What held-out rows say of anchored predictions: the market's drift, and the lean of audiences."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
-from services.optimizer.domain.features import daily_table, fit_encoding
+from services.optimizer.domain.features import Float32Array, FloatArray, daily_table, fit_encoding
 from services.optimizer.domain.offer_cells import CellRow, offer_cells
-from services.optimizer.domain.response import logistic, logit
+from services.optimizer.domain.response import TypeResponse, logistic, logit
 from services.optimizer.domain.support import survey_support
 from services.optimizer.training.evaluation import (
     AnchoredModel,
@@ -86,3 +86,25 @@ def test_rows_without_such_a_past_are_left_out() -> None:
     assert len(near.rows) == len(ahead.rows) == int(held_out.sum())
     assert near.daily_views == pytest.approx(150.0, rel=0.1)
     assert len(predict_anchored(table, held_out, model, unseen_days=42).rows) == 0
+
+
+class WeekdayForest:
+    """A forest whose logits are the weekday's number."""
+
+    def predict(self, features: Float32Array) -> FloatArray:
+        return logistic(features[:, 1].astype(np.float64))
+
+
+def test_levels_over_the_week_are_means_over_the_weekdays_seen() -> None:
+    """By hand: seen on Mondays and Thursdays (0 and 3), whichever day the row is of."""
+    days = [DAY + timedelta(days=ahead) for ahead in (0, 3, 7, 10, 15)]
+    table = daily_table([("a", day, 5 * UNIT, 90, 60, 6, 1, 1) for day in days])
+    model = AnchoredModel(
+        predictor=WeekdayForest(),
+        encoding=fit_encoding(table),
+        response={1: TypeResponse(coefficients=np.zeros(3), covariance=np.zeros((3, 3)))},
+        lean=np.zeros(len(table)),
+    )
+    held_out = table.day == days[-1].toordinal()  # a Tuesday
+    assert logit(predict_anchored(table, held_out, model).rates) == pytest.approx([1.0])
+    assert logit(predict_anchored(table, held_out, model, over_week=True).rates) == pytest.approx([1.5])
