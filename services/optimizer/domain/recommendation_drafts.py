@@ -21,7 +21,13 @@ from services.optimizer.domain.recommendations import (
 from services.optimizer.domain.segment_ranking import RankedSegment, SegmentRanking
 from services.optimizer.domain.segment_uplift import Uplift
 from services.optimizer.domain.segments import MOST_PROBABILITY, QUANTILE, SegmentRate
-from services.optimizer.domain.timing import TIMING_METHOD, TimingChoice
+from services.optimizer.domain.timing import (
+    MINIMUM_USERS,
+    REACHED_DAYS,
+    TIMING_METHOD,
+    ReachedUsers,
+    TimingChoice,
+)
 from services.optimizer.domain.training_window import WINDOW_DAYS
 
 CHANNEL_NAMES: Final[Mapping[int, str]] = {
@@ -94,14 +100,37 @@ def withhold_without_revenue() -> Withheld:
     )
 
 
-def draft_timing(choice: TimingChoice | None) -> Draft | Withheld:
-    """Return when to send, where it is likely enough better than when it is sent today."""
-    if choice is None:
+def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
+    """Return why no hour can be chosen for a campaign that was sent to so many users lately."""
+    sent = f"to {sent_users}" if sent_users else "to none"
+    if sent_users < MINIMUM_USERS:
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="TOO_FEW_REACHED",
+            message=(
+                f"In the {REACHED_DAYS} whole days before today this campaign was delivered {sent} of the"
+                f" users whose deliveries are recorded, and {MINIMUM_USERS} are needed to tell hours apart."
+            ),
+        )
+    known = 0 if reached is None else int(reached.known.sum())
+    if known < MINIMUM_USERS:
         return Withheld(
             type=RecommendationType.TIMING,
             reason="SEND_TIMES_UNKNOWN",
-            message="Too few of the users lately reached have send times; a job computes them.",
+            message=(
+                f"Of {sent_users} users lately reached {known} have send times, and {MINIMUM_USERS} are"
+                " needed; the job send_times computes them."
+            ),
         )
+    return Withheld(
+        type=RecommendationType.TIMING,
+        reason="ALL_HOURS_QUIET",
+        message="Every hour is a quiet one for some of the users lately reached.",
+    )
+
+
+def draft_timing(choice: TimingChoice) -> Draft | Withheld:
+    """Return when to send, where it is likely enough better than when it is sent today."""
     wording = "each user's own best hour" if choice.hour is None else _hour(choice.hour)
     if choice.confidence < MINIMUM_CONFIDENCE:
         return _too_unsure(RecommendationType.TIMING, wording, choice.confidence, MINIMUM_CONFIDENCE)

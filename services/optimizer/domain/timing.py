@@ -19,6 +19,8 @@ from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, Interval
 from services.optimizer.domain.segments import MOST_PROBABILITY
 
 HOURS: Final = 24
+REACHED_DAYS: Final = 28
+"""Whole days before today whose deliveries say whom a campaign reaches, and when."""
 MINIMUM_USERS: Final = 30
 OWN_HOUR_MARGIN: Final = 0.05
 """What each user's own hour must gain beyond one hour for all, to be worth the trouble."""
@@ -36,6 +38,11 @@ class ReachedUsers:
     hour_values: FloatArray
     current: FloatArray
     is_quiet: BoolArray
+
+    @property
+    def known(self) -> BoolArray:
+        """The users (n) who have values, also at the hours they were sent at."""
+        return np.asarray((self.hour_values.sum(axis=1) > 0.0) & (self.current > 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +84,7 @@ def choose_timing(reached: ReachedUsers) -> TimingChoice | None:
     One hour is chosen of many, so its interval and probability are Bonferroni's over the hours allowed.
     """
     totals = reached.hour_values.sum(axis=1)
-    known = (totals > 0.0) & (reached.current > 0.0)
+    known = reached.known
     if int(known.sum()) < MINIMUM_USERS or bool(reached.is_quiet.all()):
         return None
     values = reached.hour_values[known] / totals[known, np.newaxis]

@@ -1,12 +1,18 @@
 """What each type of recommendation is made from: a draft, or why there is none."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.common.database import Database
-from services.common.errors import FailedPreconditionError, UnavailableError
+from services.common.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.channels import choose_channel
 from services.optimizer.domain.objectives import Objective
@@ -15,16 +21,19 @@ from services.optimizer.domain.recommendation_drafts import (
     draft_offer,
     draft_segment,
     draft_timing,
+    withhold_timing,
     withhold_without_revenue,
 )
 from services.optimizer.domain.recommendations import REVENUE_UNKNOWN, Draft, RecommendationType, Withheld
-from services.optimizer.domain.timing import choose_timing
+from services.optimizer.domain.timing import REACHED_DAYS, choose_timing
 from services.optimizer.operations.days import Days
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.store import campaign_context
 
-REACHED_DAYS: Final = 28
+LONGEST_SECONDS: Final = 10.0
+"""What making one type may take, so that the others reach the caller before a gateway gives up on all."""
+TOO_SLOW: Final = "TOO_SLOW"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,30 +66,43 @@ class RecommendationSources:
     async def draft(self, kind: RecommendationType, asked: Asked) -> Draft | Withheld:
         """Return what to recommend of a type; what cannot be said now is withheld with its reason."""
         try:
-            if kind is RecommendationType.OFFER_AMOUNT:
-                answer = await self._offers.optimize_offer(asked.campaign.campaign_id, Objective.PROFIT)
-                return draft_offer(answer)
-            if kind is RecommendationType.TIMING:
-                return await self._draft_timing(asked)
-            if kind is RecommendationType.SEGMENT:
-                return draft_segment(await self._segments.rank(asked.campaign.campaign_id))
-            return await self._draft_channel(asked)
-        except (FailedPreconditionError, UnavailableError) as error:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                return await self._draft(kind, asked)
+        except TimeoutError:
+            message = f"It was not made within {LONGEST_SECONDS:g} seconds; ask again later."
+            return Withheld(type=kind, reason=TOO_SLOW, message=message)
+        except (
+            DeadlineExceededError,
+            FailedPreconditionError,
+            ResourceExhaustedError,
+            UnavailableError,
+        ) as error:
             if error.reason == REVENUE_UNKNOWN:
                 return withhold_without_revenue()
             return Withheld(type=kind, reason=error.reason, message=error.message)
 
+    async def _draft(self, kind: RecommendationType, asked: Asked) -> Draft | Withheld:
+        if kind is RecommendationType.OFFER_AMOUNT:
+            answer = await self._offers.optimize_offer(asked.campaign.campaign_id, Objective.PROFIT)
+            return draft_offer(answer)
+        if kind is RecommendationType.TIMING:
+            return await self._draft_timing(asked)
+        if kind is RecommendationType.SEGMENT:
+            return draft_segment(await self._segments.rank(asked.campaign.campaign_id))
+        return await self._draft_channel(asked)
+
     async def _draft_timing(self, asked: Asked) -> Draft | Withheld:
         today = datetime.combine(asked.today, time(), tzinfo=asked.zone)
         async with self._database.transaction(readonly=True) as connection:
-            reached = await campaign_context.list_reached_users(
+            sent_users, reached = await campaign_context.list_reached_users(
                 connection,
                 asked.campaign.campaign_id,
                 asked.campaign_type,
                 today - timedelta(days=REACHED_DAYS),
                 today,
             )
-        return draft_timing(None if reached is None else choose_timing(reached))
+        choice = None if reached is None else choose_timing(reached)
+        return withhold_timing(sent_users, reached) if choice is None else draft_timing(choice)
 
     async def _draft_channel(self, asked: Asked) -> Draft | Withheld:
         async with self._database.transaction(readonly=True) as connection:

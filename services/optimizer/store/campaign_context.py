@@ -28,8 +28,8 @@ async def list_channel_sums(
 
 async def list_reached_users(
     connection: Connection, campaign_id: str, campaign_type: int, first_at: datetime, end_at: datetime
-) -> ReachedUsers | None:
-    """Return the hours of the users whom a campaign was delivered to; None where none are kept."""
+) -> tuple[int, ReachedUsers | None]:
+    """Return how many users a campaign was delivered to, and the hours of those kept; None where none are."""
     rows = await connection.fetch(
         STATEMENTS["list_reached_users"].sql,
         campaign_id,
@@ -38,6 +38,5 @@ async def list_reached_users(
         end_at,
         MOST_REACHED_USERS,
     )
-    if not rows:
-        return None
-    return reached_users([tuple(row) for row in rows])
+    kept = [tuple(row) for row in rows if row["hour_values"] is not None]
+    return len(rows), reached_users(kept) if kept else None

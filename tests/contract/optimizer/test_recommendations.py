@@ -31,7 +31,7 @@ async def test_an_offer_is_recommended_with_what_it_gains(closed: Closed) -> Non
     assert offer.create_time.ToDatetime(UTC) == NOON
     assert offer.expire_time.ToDatetime(UTC) == NOON + 14 * DAY
     assert reasons(answer) == {
-        "timing": "SEND_TIMES_UNKNOWN",
+        "timing": "TOO_FEW_REACHED",
         "segment": "SEGMENTS_UNKNOWN",
         "channel": "CHANNELS_UNKNOWN",
     }
@@ -194,6 +194,15 @@ async def test_better_hours_are_recommended(
     assert timing.expected_effect == pytest.approx(gain)
     assert timing.expected_effect_interval.lower > 0
     assert "60 users lately reached" in timing.evidence
+
+
+async def test_users_without_send_times_are_counted(closed: Closed) -> None:
+    await insert_send_times(closed, peaks=(19,))
+    await closed.execute("delete from optimizer.user_optimal_send_times where user_id >= 'u2'")
+    answer = await closed.recommend()
+    assert reasons(answer)["timing"] == "SEND_TIMES_UNKNOWN"
+    (message,) = [each.message for each in answer.withheld if each.type == "timing"]
+    assert "Of 60 users lately reached 12 have send times" in message
 
 
 async def test_without_a_model_the_other_types_are_still_recommended(closed: Closed) -> None:

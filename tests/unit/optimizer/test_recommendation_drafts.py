@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
@@ -14,6 +15,7 @@ from services.optimizer.domain.recommendation_drafts import (
     draft_channel,
     draft_segment,
     draft_timing,
+    withhold_timing,
 )
 from services.optimizer.domain.recommendations import (
     Action,
@@ -27,7 +29,7 @@ from services.optimizer.domain.recommendations import (
 from services.optimizer.domain.segment_ranking import rank_segments
 from services.optimizer.domain.segment_uplift import Uplift, UpliftBasis
 from services.optimizer.domain.segments import SegmentRate, SegmentSums, rate_segments
-from services.optimizer.domain.timing import TimingChoice
+from services.optimizer.domain.timing import ReachedUsers, TimingChoice
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -182,7 +184,26 @@ def test_hours_are_told_as_people_say_them() -> None:
     assert "7:00 PM" in recommended(draft_timing(timing(hour=19))).text
     assert "+32%" in recommended(draft_timing(timing(hour=19))).evidence
     assert withheld(draft_timing(timing(confidence=0.89))).reason == "NO_BETTER_CHOICE"
-    assert withheld(draft_timing(None)).reason == "SEND_TIMES_UNKNOWN"
+
+
+def test_why_no_hour_is_chosen() -> None:
+    values = np.ones((40, 24))
+    reached = ReachedUsers(hour_values=values, current=np.ones(40), is_quiet=np.ones(24, dtype=np.bool_))
+    few = replace(reached, current=np.where(np.arange(40) < 12, 1.0, 0.0))
+    told = {
+        (sent, kept is None): withhold_timing(sent, kept)
+        for sent, kept in ((0, None), (29, few), (40, None), (41, few), (42, reached))
+    }
+    assert [each.reason for each in told.values()] == [
+        "TOO_FEW_REACHED",
+        "TOO_FEW_REACHED",
+        "SEND_TIMES_UNKNOWN",
+        "SEND_TIMES_UNKNOWN",
+        "ALL_HOURS_QUIET",
+    ]
+    assert "delivered to none" in told[0, True].message
+    assert "Of 40 users lately reached 0 have" in told[40, True].message
+    assert "Of 41 users lately reached 12 have" in told[41, False].message
 
 
 def test_no_channel_is_no_recommendation() -> None:

@@ -199,7 +199,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DRIFT_UNKNOWN: _ErrorReason.ValueType  # 84
     """Drift was not measured yet. Example: right after the first training."""
     ERROR_REASON_OFFER_CONSTRAINED: _ErrorReason.ValueType  # 85
-    """No supported offer keeps the constraints. Example: a `maximum_offer` of 4, where offers begin at 5."""
+    """No supported offer keeps the constraints. Example: a `daily_budget` of 0.01."""
     ERROR_REASON_USER_UNKNOWN: _ErrorReason.ValueType  # 86
     """No such user. Example: the merchants of a user whom neither the catalog nor any event knows."""
     ERROR_REASON_AFFINITY_NOT_FITTED: _ErrorReason.ValueType  # 87
@@ -216,6 +216,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Why nothing of a type is recommended: the same was dismissed. Example: the same offer, a day later."""
     ERROR_REASON_ALREADY_APPLIED: _ErrorReason.ValueType  # 93
     """Why nothing of a type is recommended: the same was applied. Example: the catalog still has the offer before."""
+    ERROR_REASON_GROSS_MARGIN_UNKNOWN: _ErrorReason.ValueType  # 94
+    """No gross margin is known. Example: `minimum_profit_margin` for a campaign whose merchant's campaigns have none."""
+    ERROR_REASON_TOO_FEW_REACHED: _ErrorReason.ValueType  # 95
+    """Why no timing is recommended: too few users were reached. Example: a campaign that was not sent for 28 days."""
+    ERROR_REASON_ALL_HOURS_QUIET: _ErrorReason.ValueType  # 96
+    """Why no timing is recommended: no hour is allowed. Example: users whose quiet hours together fill the day."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -400,7 +406,7 @@ ERROR_REASON_MODEL_NOT_RESTORABLE: ErrorReason.ValueType  # 83
 ERROR_REASON_DRIFT_UNKNOWN: ErrorReason.ValueType  # 84
 """Drift was not measured yet. Example: right after the first training."""
 ERROR_REASON_OFFER_CONSTRAINED: ErrorReason.ValueType  # 85
-"""No supported offer keeps the constraints. Example: a `maximum_offer` of 4, where offers begin at 5."""
+"""No supported offer keeps the constraints. Example: a `daily_budget` of 0.01."""
 ERROR_REASON_USER_UNKNOWN: ErrorReason.ValueType  # 86
 """No such user. Example: the merchants of a user whom neither the catalog nor any event knows."""
 ERROR_REASON_AFFINITY_NOT_FITTED: ErrorReason.ValueType  # 87
@@ -417,4 +423,10 @@ ERROR_REASON_DISMISSED: ErrorReason.ValueType  # 92
 """Why nothing of a type is recommended: the same was dismissed. Example: the same offer, a day later."""
 ERROR_REASON_ALREADY_APPLIED: ErrorReason.ValueType  # 93
 """Why nothing of a type is recommended: the same was applied. Example: the catalog still has the offer before."""
+ERROR_REASON_GROSS_MARGIN_UNKNOWN: ErrorReason.ValueType  # 94
+"""No gross margin is known. Example: `minimum_profit_margin` for a campaign whose merchant's campaigns have none."""
+ERROR_REASON_TOO_FEW_REACHED: ErrorReason.ValueType  # 95
+"""Why no timing is recommended: too few users were reached. Example: a campaign that was not sent for 28 days."""
+ERROR_REASON_ALL_HOURS_QUIET: ErrorReason.ValueType  # 96
+"""Why no timing is recommended: no hour is allowed. Example: users whose quiet hours together fill the day."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -18,8 +18,9 @@ group by d.campaign_id, d.channel
 order by d.campaign_id, d.channel;
 
 -- name: list_reached_users :many
--- Of at most $5 users that the campaign $1 was delivered to in [$3, $4), those whose send times are kept (for the
--- campaign type $2 if they are, else for any): values by local hour, and their mean over the hours of the deliveries.
+-- At most $5 users that the campaign $1 was delivered to in [$3, $4), and of those whose send times are kept (for the
+-- campaign type $2 if they are, else for any) values by local hour, and their mean over the hours of the deliveries;
+-- nulls for the others.
 with sent as (
     select user_id, array_agg(event_at) as times
     from analytics_v1.user_events
@@ -30,13 +31,13 @@ with sent as (
 )
 select t.hour_values, t.quiet_start_hour, t.quiet_end_hour, c.current_value
 from sent s
-cross join lateral (
+left join lateral (
     select time_zone, hour_values, quiet_start_hour, quiet_end_hour
     from user_optimal_send_times
     where user_id = s.user_id and campaign_type in (0, $2::smallint)
     order by campaign_type desc
     limit 1
-) t
+) t on true
 cross join lateral (
     select avg(t.hour_values[extract(hour from at at time zone t.time_zone)::integer + 1]) as current_value
     from unnest(s.times) as at
