@@ -37,7 +37,9 @@ CONCLUDE_SECONDS = 1.0
 """How long the end of a run waits for the database before it is written again."""
 STOP_SECONDS = 10.0
 """How long a stop waits for runs that do not end when they are cancelled."""
-DONE, FAILED = "done", "failed"
+DONE, FAILED, NOT_YET = "done", "failed", "not yet"
+NOT_YET_SECONDS = 600.0
+"""How long after a run that found too little to work on the next one comes at the latest."""
 _RUNS = Counter("job_runs_total", "Runs of jobs that ended, by outcome.", ["job_name", "outcome"])
 _SECONDS = Histogram(
     "job_run_seconds",
@@ -95,6 +97,13 @@ class DailyAt:
 Schedule = Every | DailyAt
 
 
+class NotYetError(Exception):
+    """What a run needs is not there yet, and its coming is no defect's repair; the message is the result.
+
+    The run ends well, and the next one is soon, whatever the schedule.
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobContext:
     """What a run of a job is given.
@@ -112,9 +121,10 @@ class JobContext:
 class Job:
     """A job: its name, when it runs, and what it does.
 
-    `run` returns one line that says what came out, kept for operators. Raising marks the run as failed; it
-    is tried again with growing waits. It may be cancelled anywhere (the service stops, the lease is lost, it
-    takes longer than `longest_seconds`), and must then be fit to start again from its last cursor.
+    `run` returns one line that says what came out, kept for operators. Raising marks the run as failed (but
+    for `NotYetError`); it is tried again with growing waits. It may be cancelled anywhere (the service stops,
+    the lease is lost, it takes longer than `longest_seconds`), and must then be fit to start again from its
+    last cursor.
     """
 
     name: str
@@ -264,12 +274,14 @@ class JobRunner:
             try:
                 async with self._database.acquire() as connection:
                     now = await self._times.now(connection)
-                    if outcome == DONE:
-                        due = job.schedule.next_after(now)
-                        kept = await job_table.finish_job(connection, lease.claim, now, text, due)
-                    else:
+                    if outcome == FAILED:
                         due = now + retry_after(lease.claim.consecutive_failures + 1)
                         kept = await job_table.fail_job(connection, lease.claim, now, text, due)
+                    else:
+                        due = job.schedule.next_after(now)
+                        if outcome == NOT_YET:
+                            due = min(due, now + timedelta(seconds=NOT_YET_SECONDS))
+                        kept = await job_table.finish_job(connection, lease.claim, now, text, due)
                     if not kept:
                         raise LeaseLostError
                     return
@@ -293,6 +305,8 @@ async def _work(job: Job, lease: Lease) -> tuple[str, str]:
         return FAILED, f"it took longer than {job.longest_seconds:g} seconds and was stopped"
     except LeaseLostError:
         raise
+    except NotYetError as error:
+        return NOT_YET, str(error)
     except DomainError as error:
         _log.warning("a job failed", job=job.name, reason=error.reason, error=error.message)
         return FAILED, error.message

@@ -23,6 +23,8 @@ from services.optimizer.domain.affinity_model import HORIZON_DAYS, AffinityModel
 LEAST_DAYS: Final = 4 * HORIZON_DAYS
 """Two weeks of history, a week to fit on and a week to measure with."""
 LEAST_VISITS: Final = 500
+LEAST_HELD_OUT_VISITS: Final = 50
+"""Of the week that a fit is measured with: fewer could not tell it from its baselines."""
 _SEED: Final = 20_261
 
 
@@ -60,6 +62,7 @@ def fit_affinity(
     )
     weekly_share = weekly_shares(seen, user_count)
     held_out = look_at_week(contacts, merchants, today - HORIZON_DAYS, user_count)
+    _require_measurable(int(held_out.visited.sum()))
     report = assess(held_out, returning, first, weekly_share)
     evidence = gather(contacts, today + 1, user_count=user_count, merchant_count=len(merchants))
     model = AffinityModel(
@@ -86,7 +89,18 @@ def _require_enough(contacts: Contacts, today: int) -> None:
         missing.append(f"{LEAST_VISITS} days on which a user bought at a merchant (there are {visits})")
     if missing:
         raise FailedPreconditionError(
-            f"too little data to learn users' merchants from: {' and '.join(missing)} are needed",
+            f"users' merchants cannot be learned: {' and '.join(missing)} are needed",
             reason="DATA_INSUFFICIENT",
             metadata={"days": str(days), "visits": str(visits)},
+        )
+
+
+def _require_measurable(visits: int) -> None:
+    """Refuse a fit that nothing measures, as while events of past weeks are still being sent."""
+    if visits < LEAST_HELD_OUT_VISITS:
+        raise FailedPreconditionError(
+            f"users' merchants cannot be learned: {LEAST_HELD_OUT_VISITS} visits by known users in the last"
+            f" {HORIZON_DAYS} whole days, to measure with, are needed (there are {visits})",
+            reason="DATA_INSUFFICIENT",
+            metadata={"visits": str(visits)},
         )

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from services.common.jobs import Every, Job, JobContext
+from services.common.errors import FailedPreconditionError
+from services.common.jobs import Every, Job, JobContext, NotYetError
 from services.optimizer.operations.affinity import AffinityOperations
 
 
@@ -21,7 +22,12 @@ def build_affinity_jobs(
     """Return the jobs; both go on by what is kept in the database, and need no cursor."""
 
     async def fit(_context: JobContext) -> str:
-        return await worker.run("fit")
+        try:
+            return await worker.run("fit")
+        except FailedPreconditionError as error:
+            if error.reason != "DATA_INSUFFICIENT":
+                raise
+            raise NotYetError(f"too little data yet: {error.message}") from error
 
     async def refresh(_context: JobContext) -> str:
         if not await affinity.is_anything_new():

@@ -15,7 +15,7 @@ from services.common.database import Connection, Database
 from services.common.errors import UnavailableError, invalid_field
 from services.common.job_lease import JobTimes, LeaseLostError
 from services.common.job_table import ABANDONED, JobRecord
-from services.common.jobs import Every, Job, JobContext, JobRunner
+from services.common.jobs import NOT_YET_SECONDS, Every, Job, JobContext, JobRunner, NotYetError
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE_SECONDS = 30
@@ -265,6 +265,21 @@ async def test_failures_are_counted_and_tried_again_with_growing_waits(
     ended = await table("a")
     assert (ended.consecutive_failures, ended.last_error, ended.last_result) == (0, "", "well")
     assert cursors == [{}, {"at": 1}, {"at": 2}, {"at": 3}]
+
+
+@pytest.mark.parametrize(("every", "next_in"), [(86_400, NOT_YET_SECONDS), (60, 60)])
+async def test_what_is_not_there_yet_is_a_result_and_looked_for_again_soon(
+    replica: Replica, table: Table, every: float, next_in: float
+) -> None:
+    async def wait_for_data(_context: JobContext) -> str:
+        raise NotYetError("too little data yet: 3 days")
+
+    async with replica(Job(name="a", schedule=Every(seconds=every), run=wait_for_data)) as runner:
+        assert await run_due(runner) == 1
+        record = await table("a")
+    assert (record.last_result, record.last_error) == ("too little data yet: 3 days", "")
+    assert (record.consecutive_failures, record.last_succeeded_at) == (0, START)
+    assert record.next_run_at == START + timedelta(seconds=next_in)
 
 
 async def test_a_run_that_takes_too_long_is_stopped(replica: Replica, table: Table) -> None:

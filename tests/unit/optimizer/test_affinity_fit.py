@@ -103,6 +103,21 @@ def test_what_is_missing_is_said() -> None:
         fit(nobody)
 
 
+def test_a_week_without_visits_measures_nothing() -> None:
+    """Events of past weeks are still being sent: those of the last ten days have not come."""
+    contacts = market(habits())
+    come = contacts.day < TODAY - 10
+    half = Contacts(
+        user=contacts.user[come],
+        merchant=contacts.merchant[come],
+        kind=contacts.kind[come],
+        day=contacts.day[come],
+    )
+    with pytest.raises(FailedPreconditionError, match=r"50 visits .* \(there are 0\)") as caught:
+        fit(half)
+    assert caught.value.reason == "DATA_INSUFFICIENT"
+
+
 def test_four_weeks_are_enough() -> None:
     assert fit(market(habits(), days=28)).report.visits > 500
 

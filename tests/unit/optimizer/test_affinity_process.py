@@ -17,7 +17,7 @@ from services.common.errors import (
     FailedPreconditionError,
     InternalError,
 )
-from services.common.jobs import JobContext
+from services.common.jobs import JobContext, NotYetError
 from services.optimizer import job_process
 from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.operations.affinity import AffinityOperations
@@ -152,6 +152,38 @@ async def run_jobs(*, is_new: bool) -> tuple[list[str], list[str]]:
     ]
     said = [await job.run(JobContext(job_name=job.name, cursor={}, save=save)) for job in jobs]
     return worker.asked, said
+
+
+@dataclass(frozen=True)
+class Refusing:
+    """Refuses every fit for a reason."""
+
+    reason: str
+
+    async def run(self, work: Literal["fit", "refresh"]) -> str:
+        raise FailedPreconditionError("28 days are needed (there are 3)", reason=self.reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "raised", "said"),
+    [
+        ("DATA_INSUFFICIENT", NotYetError, "too little data yet: 28 days are needed (there are 3)"),
+        ("MIGRATION_MISSING", FailedPreconditionError, "28 days are needed (there are 3)"),
+    ],
+)
+async def test_too_little_data_is_no_failure(reason: str, raised: type[Exception], said: str) -> None:
+    async def save(_cursor: Mapping[str, Any]) -> None:
+        raise AssertionError("this job needs no cursor")
+
+    fit, _ = build_affinity_jobs(
+        cast("AffinityOperations", News(is_new=True)),
+        Refusing(reason),
+        fit_seconds=86_400,
+        refresh_seconds=300,
+    )
+    with pytest.raises(raised) as caught:
+        await fit.run(JobContext(job_name=fit.name, cursor={}, save=save))
+    assert str(caught.value) == said
 
 
 async def test_the_jobs_start_no_process_where_nothing_came_in() -> None:
