@@ -35,6 +35,8 @@ IntArray = NDArray[np.intp]
 
 INTERVAL_LEVEL: Final = 0.9
 MINIMUM_USERS: Final = 2
+NO_ERROR: Final = 1e-9
+"""A standard error of this part of the value or less is rounding."""
 CONFIDENCE_METHOD: Final = "doubly_robust_student"
 """The probability that the policy earns more than what was sent, by Student's t of the paired difference."""
 MOST_CONFIDENCE: Final = 0.99
@@ -43,7 +45,11 @@ MOST_CONFIDENCE: Final = 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyEstimate:
-    """A mean reward per decision with its 90 % interval; None with fewer than two users behind it."""
+    """A mean reward per decision with its 90 % interval.
+
+    None with fewer than two users behind it, or where no two of them differ: that shows no error, not that
+    there is none.
+    """
 
     value: float
     standard_error: float | None
@@ -156,6 +162,8 @@ def _estimate_ratio(
         return PolicyEstimate(value=value, standard_error=None, lower=None, upper=None)
     deviations = np.bincount(user, weights=numerator - value * denominator)
     error = math.sqrt(users / (users - 1) * float(np.sum(deviations**2))) / abs(total)
+    if error <= NO_ERROR * abs(value):
+        return PolicyEstimate(value=value, standard_error=None, lower=None, upper=None)
     half = float(stdtrit(_degrees(effective_users), (1.0 + INTERVAL_LEVEL) / 2.0)) * error
     return PolicyEstimate(value=value, standard_error=error, lower=value - half, upper=value + half)
 

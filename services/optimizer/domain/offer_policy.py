@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
 from services.optimizer.domain.direct_model import cross_fit
-from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
-from services.optimizer.domain.off_policy import LoggedRewards, PolicyValue, evaluate_policy
+from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray
+from services.optimizer.domain.off_policy import (
+    LoggedRewards,
+    PolicyValue,
+    effective_sample_size,
+    evaluate_policy,
+)
+from services.optimizer.domain.offer_overlap import find_covered
 
 IntArray = NDArray[np.intp]
 
@@ -25,11 +31,21 @@ OUTCOME_HOURS: Final = 72
 """How long after a delivery conversions are taken for its outcome."""
 MINIMUM_EFFECTIVE: Final = 50.0
 """Effective decisions, and users, below which no value is given."""
+MINIMUM_EXPECTED: Final = 10.0
+"""Effective conversions at the policy's offers, at the log's own rate, below which no value is given.
+
+A mean of few rewards that are not 0 has no normal error. What is expected decides and not what was seen, or
+only values that came out high would be given.
+"""
+MINIMUM_CONVERSIONS: Final = 5.0
+"""Effective conversions that must have been seen: with none the error would be 0."""
+FEW_CONVERSIONS: Final = 20.0
+"""Effective conversions, expected or seen, below which the answer warns."""
 LARGEST_DRIFT: Final = 0.05
-LARGEST_DRIFT_ERRORS: Final = 4.0
+LARGEST_DRIFT_ERRORS: Final = 3.0
 """The mean weight must be 1 within this much, or within this many of its standard errors."""
-WHOLE: Final = 1e-6
-"""Propensities that add up to 1 within this are all that there are."""
+UNTOLD_SHARE: Final = 0.1
+"""Share of deliveries without overlap that weights should show; where they cannot, the answer says so."""
 HOURS: Final = 24
 WEEKDAYS: Final = 7
 
@@ -64,6 +80,11 @@ class OfferPolicy:
 
     rules: tuple[PolicyRule, ...]
 
+    @property
+    def offers(self) -> tuple[tuple[int, ...], ...]:
+        """The offers of each rule, in micros."""
+        return tuple(tuple(choice.offer_micros for choice in rule.choices) for rule in self.rules)
+
     def rule_for(self, segments: Sequence[str]) -> int:
         """Return the place of the rule for a user of these segments."""
         fitting = (
@@ -85,11 +106,16 @@ class LoggedOffer:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyEvaluation:
-    """A policy's value over the decisions where all its offers were possible, `covered_share` of all."""
+    """A policy's value over the decisions where all its offers were possible, `covered_share` of all.
+
+    `effective_conversions` at the policy's offers are as its weights make them count: the fewer of those seen
+    and those that the log's own rate lets expect.
+    """
 
     value: PolicyValue
     decisions: int
     covered_share: float
+    effective_conversions: float
     logged_offers: tuple[LoggedOffer, ...]
     warnings: tuple[str, ...]
 
@@ -114,13 +140,14 @@ def evaluate_offer_policy(
         minimum_overlap: the least share of decisions at which every offer of the policy was possible.
 
     Raises:
-        FailedPreconditionError: OVERLAP_MISSING, where the logged offers cannot tell; REVENUE_UNKNOWN.
+        FailedPreconditionError: OVERLAP_MISSING, where the logged offers cannot tell; DATA_INSUFFICIENT, with
+            too few conversions; REVENUE_UNKNOWN.
     """
     rule_of_set = {number: policy.rule_for(names) for number, names in segments.items()} | {
         NO_SEGMENTS: policy.rule_for(())
     }
     rule = np.array([rule_of_set[number] for number in table.segment_set.tolist()], dtype=np.intp)
-    covered = find_covered(policy, table, rule)
+    covered = find_covered(policy.offers, table, rule)
     share = float(covered.mean())
     logged = list_logged_offers(table)
     if share < minimum_overlap:
@@ -129,15 +156,18 @@ def evaluate_offer_policy(
             f" minimum_overlap asks for {minimum_overlap:.1%}; logged are {_say_offers(logged)}"
         )
     kept, kept_rule = table.take(covered), rule[covered]
-    value = evaluate_policy(_to_rewards(policy, kept, kept_rule, segments, objective, margins))
+    rewards = _to_rewards(policy, kept, kept_rule, segments, objective, margins)
+    value = evaluate_policy(rewards)
     _require_effective(value)
     _require_unit_weights(value)
+    conversions = _count_conversions(rewards, kept, value)
     return PolicyEvaluation(
         value=value,
         decisions=len(table),
         covered_share=share,
+        effective_conversions=conversions,
         logged_offers=logged,
-        warnings=tuple(_warn(value, share)),
+        warnings=tuple(_warn(value, share, conversions)),
     )
 
 
@@ -149,34 +179,6 @@ def list_logged_offers(table: DecisionTable) -> tuple[LoggedOffer, ...]:
         LoggedOffer(offer_micros=int(offer), decisions=int(count), mean_propensity=float(mean))
         for offer, count, mean in zip(offers, counts, means, strict=True)
     )
-
-
-def find_covered(policy: OfferPolicy, table: DecisionTable, rule: IntArray) -> BoolArray:
-    """Return the decisions at which nothing shows that an offer of the policy was impossible (n).
-
-    A campaign's day under one logging policy whose offers each have one propensity, and all together 1, could
-    make no other offer: where the policy would, the decision is outside the overlap. Where not all offers
-    were seen nothing is known, and the decision stays: to leave out what a draw happened not to bring would
-    bias what is left. If such an offer was indeed impossible, the mean weight falls below 1 and tells.
-    """
-    strata = np.column_stack((table.campaign, table.day, table.version))
-    _, stratum = np.unique(strata, axis=0, return_inverse=True)
-    stratum = stratum.ravel()
-    made, place = np.unique(np.column_stack((stratum, table.offer_micros)), axis=0, return_inverse=True)
-    place = place.ravel()
-    lowest, highest = np.full(len(made), np.inf), np.zeros(len(made))
-    np.minimum.at(lowest, place, table.propensity)
-    np.maximum.at(highest, place, table.propensity)
-    owner = made[:, 0].astype(np.intp)
-    known = np.bincount(owner, weights=highest)
-    varied = np.bincount(owner, weights=highest - lowest > WHOLE)
-    is_complete = (np.abs(known - 1.0) <= WHOLE) & (varied == 0)
-    covered = ~is_complete[stratum]
-    for number, proposed in enumerate(policy.rules):
-        wanted = [choice.offer_micros for choice in proposed.choices]
-        found = np.bincount(owner, weights=np.isin(made[:, 1], wanted)) == len(wanted)
-        covered |= (rule == number) & found[stratum]
-    return np.asarray(covered)
 
 
 def _to_rewards(  # noqa: PLR0917 (what an evaluation is made of)
@@ -266,6 +268,29 @@ def _require_unit_weights(value: PolicyValue) -> None:
         )
 
 
+def _count_conversions(rewards: LoggedRewards, table: DecisionTable, value: PolicyValue) -> float:
+    """Return how many of equal weight tell as much as the conversions at the policy's offers.
+
+    The fewer of those seen and those that the log's own rate lets expect; too few are refused.
+    """
+    logged, seen = (
+        effective_sample_size(
+            np.asarray(np.bincount(rewards.user, weights=weight * table.conversions), dtype=np.float64)
+        )
+        for weight in (np.ones(len(table)), rewards.weight)
+    )
+    expected = logged * value.effective_decisions / value.decisions
+    if expected < MINIMUM_EXPECTED or seen < MINIMUM_CONVERSIONS:
+        raise FailedPreconditionError(
+            "too few conversions tell of the offers of this policy: by their weights those seen are worth"
+            f" {seen:.1f} and {MINIMUM_CONVERSIONS:.0f} are needed, those that all deliveries let expect"
+            f" {expected:.1f} and {MINIMUM_EXPECTED:.0f} are needed; look at more days or campaigns",
+            reason="DATA_INSUFFICIENT",
+            metadata={"conversions": f"{seen:.1f}", "expected_conversions": f"{expected:.1f}"},
+        )
+    return min(seen, expected)
+
+
 def _no_overlap(why: str) -> FailedPreconditionError:
     return FailedPreconditionError(
         f"the logged offers cannot tell what this policy earns: {why}; propose offers that were drawn, or"
@@ -279,15 +304,29 @@ def _say_offers(logged: tuple[LoggedOffer, ...]) -> str:
     return ", ".join(f"{offer.offer_micros / MICROS_PER_UNIT:g} ({offer.decisions})" for offer in most)
 
 
-def _warn(value: PolicyValue, share: float) -> list[str]:
+def _warn(value: PolicyValue, share: float, conversions: float) -> list[str]:
     warnings = []
     if share < 1.0:
         warnings.append(
             f"The value is that of the {share:.1%} of deliveries at which all offers of the policy were"
             " possible, and the improvement compares with what was sent at these."
         )
+    if conversions < FEW_CONVERSIONS:
+        warnings.append(
+            f"Conversions at the offers of the policy are worth {conversions:.1f} by their weights; with so"
+            " few, intervals hold somewhat less often than they say."
+        )
     if abs(value.mean_weight - 1.0) > 2.0 * value.mean_weight_error:
         warnings.append(
-            f"The weights average {value.mean_weight:.3f} where 1 is expected; trust snips before ips."
+            f"The weights average {value.mean_weight:.3f} (standard error {value.mean_weight_error:.3f}), and"
+            " 1 is expected: an offer of the policy was impossible at some deliveries, or propensities are"
+            " logged wrongly, or it is chance. Only of chance do the estimates take care, snips and doubly"
+            " robust better than ips."
+        )
+    elif 2.0 * value.mean_weight_error > UNTOLD_SHARE:
+        warnings.append(
+            f"The weights average {value.mean_weight:.3f} with a standard error of"
+            f" {value.mean_weight_error:.3f}: they alone would not show that an offer of the policy was"
+            f" impossible at fewer than {min(2.0 * value.mean_weight_error, 1.0):.0%} of the deliveries."
         )
     return warnings

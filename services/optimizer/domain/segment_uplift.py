@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.optimizer.domain.decision_table import DecisionTable
 from services.optimizer.domain.features import BoolArray, FloatArray
 from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.offer_policy import WHOLE
+from services.optimizer.domain.offer_overlap import WHOLE
 from services.optimizer.domain.segments import QUANTILE
 
 MINIMUM_USERS: Final = 50

@@ -15,9 +15,11 @@ from examples.simulated_world import response
 from examples.simulated_world.events import EventColumns, Kind, conversion_probability, generate_days
 from examples.simulated_world.population import LIFECYCLES
 from examples.simulated_world.world import World
+from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.decision_table import DecisionTable
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.off_policy import PolicyEstimate
+from services.optimizer.domain.offer_overlap import find_covered
 from services.optimizer.domain.offer_policy import (
     OfferChoice,
     OfferPolicy,
@@ -25,7 +27,6 @@ from services.optimizer.domain.offer_policy import (
     PolicyObjective,
     PolicyRule,
     evaluate_offer_policy,
-    find_covered,
 )
 
 SEED = 20_263
@@ -158,10 +159,15 @@ def judged() -> list[Judged]:
     for log in build_logs():
         for policy in propose(log):
             rule = np.array([policy.rule_for(SEGMENTS[number]) for number in log.table.segment_set.tolist()])
-            covered = find_covered(policy, log.table, rule)
+            covered = find_covered(policy.offers, log.table, rule)
             if covered.sum() < 400:
                 continue
-            found.append(Judged(evaluation=evaluate(policy, log), truth=log.true_value(policy, covered)))
+            try:
+                evaluation = evaluate(policy, log)
+            except FailedPreconditionError as refusal:
+                assert refusal.reason == "DATA_INSUFFICIENT"  # noqa: PT017 (refused for want of conversions)
+                continue
+            found.append(Judged(evaluation=evaluation, truth=log.true_value(policy, covered)))
     return found
 
 

@@ -13,6 +13,7 @@ from services.optimizer.domain.off_policy import (
     evaluate_policy,
     probability_above_zero,
 )
+from services.optimizer.domain.offer_overlap import find_covered, find_regimes
 from services.optimizer.domain.offer_policy import (
     OfferChoice,
     OfferPolicy,
@@ -20,7 +21,6 @@ from services.optimizer.domain.offer_policy import (
     PolicyObjective,
     PolicyRule,
     evaluate_offer_policy,
-    find_covered,
 )
 
 DOLLAR = 1_000_000
@@ -83,7 +83,7 @@ def test_the_first_rule_that_fits_holds() -> None:
 def test_days_whose_offers_are_all_known_and_others_are_left_out() -> None:
     table = log(np.random.default_rng(1))
     policy = OfferPolicy(rules=(always(10),))
-    covered = find_covered(policy, table, np.zeros(len(table), dtype=np.intp))
+    covered = find_covered(policy.offers, table, np.zeros(len(table), dtype=np.intp))
     assert covered.tolist() == (table.day < 3).tolist()
     evaluation = evaluate(policy, table)
     assert evaluation.covered_share == pytest.approx(0.75)
@@ -96,7 +96,7 @@ def test_days_whose_offers_are_all_known_and_others_are_left_out() -> None:
 def test_a_day_of_which_not_all_offers_were_seen_stays() -> None:
     table = log(np.random.default_rng(2), offers=(5, 10, 15))
     some = table.take(~((table.day == 3) & (table.offer_micros == 25 * DOLLAR)))
-    covered = find_covered(OfferPolicy(rules=(always(10),)), some, np.zeros(len(some), dtype=np.intp))
+    covered = find_covered(OfferPolicy(rules=(always(10),)).offers, some, np.zeros(len(some), dtype=np.intp))
     assert covered.all()
 
 
@@ -104,7 +104,9 @@ def test_propensities_that_differ_within_a_day_prove_nothing_impossible() -> Non
     table = log(np.random.default_rng(2))
     propensity = np.where(np.arange(len(table)) % 2 == 0, table.propensity, 0.2)
     mixed = replace(table, propensity=propensity)
-    covered = find_covered(OfferPolicy(rules=(always(10),)), mixed, np.zeros(len(mixed), dtype=np.intp))
+    covered = find_covered(
+        OfferPolicy(rules=(always(10),)).offers, mixed, np.zeros(len(mixed), dtype=np.intp)
+    )
     assert covered.all()
 
 
@@ -112,7 +114,7 @@ def test_each_segment_is_judged_by_its_own_offers() -> None:
     table = log(np.random.default_rng(3))
     policy = OfferPolicy(rules=(always(15, "loyal"), always(10)))
     rule = (table.segment_set == 2).astype(np.intp)
-    covered = find_covered(policy, table, rule)
+    covered = find_covered(policy.offers, table, rule)
     # 15 is drawn on every day (5 + 10 on the last), 10 on all but the last.
     assert covered.tolist() == ((table.day < 3) | (table.segment_set == 1)).tolist()
 
@@ -131,7 +133,7 @@ def test_an_offer_that_was_never_drawn_is_refused() -> None:
 
 def test_an_offer_that_was_never_drawn_where_nothing_is_known_is_refused() -> None:
     table = log(np.random.default_rng(1))
-    table = replace(table, propensity=np.full(len(table), 0.2))
+    table = replace(table, propensity=np.full(len(table), 0.3))
     with pytest.raises(FailedPreconditionError, match="none of its offers was ever drawn"):
         evaluate(OfferPolicy(rules=(always(12),)), table)
 
@@ -140,6 +142,74 @@ def test_few_effective_decisions_are_refused() -> None:
     table = log(np.random.default_rng(4), days=2, a_day=60)
     with pytest.raises(FailedPreconditionError, match="effective sample size"):
         evaluate(OfferPolicy(rules=(always(10),)), table)
+
+
+def test_days_that_share_a_draw_know_their_offers_together() -> None:
+    # Days of two draws from 5 (0.9) and 15 (0.1) bring 15 seldom; days of 5 and 10 (0.5) are another regime.
+    table = log(np.random.default_rng(9), days=30, a_day=2, offers=(5, 15))
+    table = table.take(table.day < 29)
+    table = replace(table, propensity=np.where(table.offer_micros == 5 * DOLLAR, 0.9, 0.1))
+    is_other = table.day >= 20
+    offer = np.where(is_other & (table.offer_micros == 15 * DOLLAR), 10 * DOLLAR, table.offer_micros)
+    mixed = replace(table, offer_micros=offer, propensity=np.where(is_other, 0.5, table.propensity))
+    rule = np.zeros(len(table), dtype=np.intp)
+    days = find_regimes(mixed.day.astype(np.intp), rule, mixed)
+    assert len(set(days[~is_other].tolist())) == len(set(days[is_other].tolist())) == 1
+    assert find_covered([[10 * DOLLAR]], mixed, rule).tolist() == is_other.tolist()
+    assert find_covered([[5 * DOLLAR, 15 * DOLLAR]], mixed, rule).tolist() == (~is_other).tolist()
+
+
+def test_segments_whose_offers_are_known_are_left_out_on_their_own() -> None:
+    # Loyal users get 5 or 10, the others 5 or 15, all with 1 / 2.
+    table = log(np.random.default_rng(10), days=3, offers=(5, 10))
+    table = table.take(table.day < 2)
+    other = (table.segment_set == 2) & (table.offer_micros == 10 * DOLLAR)
+    table = replace(table, offer_micros=np.where(other, 15 * DOLLAR, table.offer_micros))
+    covered = find_covered([[15 * DOLLAR]], table, np.zeros(len(table), dtype=np.intp))
+    assert covered.tolist() == (table.segment_set == 2).tolist()
+
+
+def test_a_campaign_that_never_drew_an_offer_could_not() -> None:
+    # Propensities of the second campaign vary, so they do not tell; 400 deliveries without a 15 do.
+    table = log(np.random.default_rng(11), days=5)
+    table = table.take((table.day < 4) & ((table.day < 2) | (table.offer_micros < 15 * DOLLAR)))
+    second = table.day >= 2
+    varied = np.where(np.arange(len(table)) % 2 == 0, 0.3, 0.4)
+    table = replace(
+        table, campaign=second.astype(np.intp), propensity=np.where(second, varied, table.propensity)
+    )
+    rule = np.zeros(len(table), dtype=np.intp)
+    assert find_covered([[15 * DOLLAR]], table, rule).tolist() == (~second).tolist()
+    few = table.take(~second | (np.cumsum(second) <= 5))
+    assert find_covered([[15 * DOLLAR]], few, rule[: len(few)]).all()
+
+
+def test_few_conversions_are_refused_and_somewhat_more_are_told() -> None:
+    table = log(np.random.default_rng(12), days=5)
+    table = table.take(table.day < 4)
+    policy, at_10 = OfferPolicy(rules=(always(10),)), np.flatnonzero(table.offer_micros == 10 * DOLLAR)
+
+    def converting(here: int, elsewhere: int) -> DecisionTable:
+        conversions = np.zeros(len(table), dtype=np.int64)
+        conversions[at_10[:here]] = 1
+        conversions[np.setdiff1d(np.arange(len(table)), at_10)[:elsewhere]] = 1
+        return replace(table, conversions=conversions, revenue_micros=conversions * 40 * DOLLAR)
+
+    for rare in (converting(0, 200), converting(9, 3)):
+        with pytest.raises(FailedPreconditionError, match="too few conversions") as refused:
+            evaluate(policy, rare)
+        assert refused.value.reason == "DATA_INSUFFICIENT"
+    few, many = evaluate(policy, converting(15, 30)), evaluate(policy, converting(40, 80))
+    assert few.effective_conversions < 20 <= many.effective_conversions
+    assert ["with so few," in " ".join(each.warnings) for each in (few, many)] == [True, False]
+
+
+def test_weights_that_cannot_tell_are_told() -> None:
+    table = log(np.random.default_rng(13), days=3, a_day=300, offers=(5, 5, 5, 5, 5, 5, 5, 10))
+    table = table.take(table.day < 2)
+    table = replace(table, propensity=np.where(table.offer_micros == 5 * DOLLAR, 7 / 8, 1 / 8))
+    evaluation = evaluate(OfferPolicy(rules=(always(10),)), table)
+    assert any("alone would not show" in warning for warning in evaluation.warnings)
 
 
 def test_propensities_that_cannot_be_true_are_refused() -> None:
@@ -175,6 +245,21 @@ def test_weights_somewhat_off_are_told() -> None:
     table = replace(table, propensity=np.full(len(table), 0.35))
     evaluation = evaluate(OfferPolicy(rules=(always(10),)), table.take(table.day < 59))
     assert any("weights average 0.9" in warning for warning in evaluation.warnings)
+
+
+def test_rewards_that_do_not_vary_have_no_interval() -> None:
+    count = 6
+    value = evaluate_policy(
+        LoggedRewards(
+            user=np.arange(count),
+            weight=np.array([2.0, 0.0] * 3),
+            reward=np.array([0.0, 1.0] * 3),
+            predicted=np.zeros(count),
+            predicted_for_policy=np.zeros(count),
+        )
+    )
+    assert (value.ips.value, value.ips.standard_error, value.ips.lower) == (0.0, None, None)
+    assert value.logged.standard_error is not None
 
 
 def test_one_user_has_no_interval_and_no_confidence() -> None:
