@@ -178,6 +178,7 @@ def _training_process(settings: OptimizerSettings) -> TrainingProcess:
         timeout_seconds=settings.training_timeout_seconds,
         max_samples=settings.training_max_samples,
         dask_scheduler=settings.dask_scheduler,
+        priority=settings.training_priority,
     )
 
 

@@ -1,6 +1,7 @@
 """OPTIMIZER_* settings, and the model repository shared with the model server."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -51,6 +52,11 @@ class OptimizerSettings(ServiceSettings):
     )
     training_max_samples: int = Field(
         100_000, ge=1000, le=100_000_000, description="rows that each tree of the forest draws at most"
+    )
+    training_priority: Literal["idle", "low"] = Field(
+        "idle",
+        description="idle: a training works only where no other process would, so that requests never wait;"
+        " low: it also gets a small share of cores that are always busy",
     )
     dask_scheduler: str = Field(
         "",

@@ -27,7 +27,8 @@ OnProgress = Callable[[TrainingProgress], None]
 class TrainingProcess:
     """How to start a training: over which database, into which model repository, for how long at most.
 
-    `max_samples` and `dask_scheduler` are the settings of these names; None and empty leave the defaults.
+    `max_samples`, `dask_scheduler` and `priority` are the settings of these names; None and empty leave the
+    defaults.
     """
 
     database_url: str
@@ -35,6 +36,7 @@ class TrainingProcess:
     timeout_seconds: float
     max_samples: int | None = None
     dask_scheduler: str = ""
+    priority: str = "idle"
 
     async def run(self, end_day: date, on_progress: OnProgress) -> int:
         """Train on the days before `end_day`; returns the version that is now in ml_models.
@@ -91,6 +93,7 @@ class TrainingProcess:
             "OPTIMIZER_DATABASE_URL": self.database_url,
             "MODEL_REPOSITORY": str(self.repository.resolve()),
             "DASK_SCHEDULER": self.dask_scheduler,
+            "OPTIMIZER_TRAINING_PRIORITY": self.priority,
         }
 
 

@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
     arguments = parser.parse_args()
     settings = load_settings(OptimizerSettings)
-    _yield_to_requests()
+    _yield_to_requests(only_idle=settings.training_priority == "idle")
     if not arguments.keep_on:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -57,10 +57,10 @@ def main() -> int:
     return 0
 
 
-def _yield_to_requests() -> None:
-    """Work only where nothing else would: on Linux a request then never waits for this process's turn."""
+def _yield_to_requests(*, only_idle: bool) -> None:
+    """Let requests go first, and with `only_idle`, where Linux can, never wait for this process's turn."""
     os.nice(_NICENESS)
-    if hasattr(os, "SCHED_IDLE"):
+    if only_idle and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 

@@ -50,6 +50,12 @@ def process(seconds: float = 30.0) -> TrainingProcess:
     return TrainingProcess(database_url="postgresql://x", repository=Path("models"), timeout_seconds=seconds)
 
 
+def process_with(priority: str) -> TrainingProcess:
+    return TrainingProcess(
+        database_url="postgresql://x", repository=Path("models"), timeout_seconds=30.0, priority=priority
+    )
+
+
 async def failure(seconds: float = 30.0) -> DomainError:
     with pytest.raises(DomainError) as failed:
         await process(seconds).run(DAY, lambda _: None)
@@ -154,3 +160,23 @@ def test_a_training_can_be_interrupted_by_signal() -> None:
     training = start_training()
     training.send_signal(signal.SIGKILL)
     assert training.wait(timeout=60) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="SCHED_IDLE is Linux's")
+@pytest.mark.parametrize(("priority", "policy"), [("idle", "SCHED_IDLE"), ("low", "SCHED_OTHER")])
+def test_a_training_takes_no_more_of_the_cores_than_the_setting_says(priority: str, policy: str) -> None:
+    """In a process of its own, since a priority once given up cannot be taken back."""
+    program = (
+        "import os\n"
+        "from services.common.settings import load_settings\n"
+        "from services.optimizer.settings import OptimizerSettings\n"
+        "from services.optimizer.training import __main__ as training\n"
+        "settings = load_settings(OptimizerSettings)\n"
+        "training._yield_to_requests(only_idle=settings.training_priority == 'idle')\n"
+        "print(os.sched_getscheduler(0), os.nice(0))\n"
+    )
+    environment = process_with(priority)._environment()
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split() == [str(getattr(os, policy)), "19"]
