@@ -1,5 +1,6 @@
 """What to change in a campaign: made when asked for, kept while nothing changes, decided by people."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -74,11 +75,13 @@ class RecommendationOperations:
             asked = Asked(campaign=campaign, today=now.astimezone(zone).date(), zone=zone)
             inputs_key = await _describe_inputs(connection, campaign, asked.today)
             current = await store.list_current(connection, campaign_id)
-        drafts = {
-            kind: await self._sources.draft(kind, asked)
+        kinds = [
+            kind
             for kind in RecommendationType
             if kind not in current or not current[kind].stands(inputs_key, now)
-        }
+        ]
+        made = await asyncio.gather(*(self._sources.draft(kind, asked) for kind in kinds))
+        drafts = dict(zip(kinds, made, strict=True))
         async with self._database.transaction() as connection:
             await store.lock_recommendations(connection, campaign_id)
             return await _settle(connection, campaign_id, drafts, inputs_key, now)
