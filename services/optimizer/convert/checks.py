@@ -9,6 +9,8 @@ from services.common.wire import parse_date
 
 LONGEST_ID: Final = 128
 LONGEST_COMMENT: Final = 500
+FIRST_YEAR: Final = 2
+LAST_YEAR: Final = 9998
 
 
 def required_id(text: str, field: str) -> str:
@@ -26,8 +28,16 @@ def optional_text(text: str, field: str, *, longest: int) -> str:
 
 
 def optional_date(text: str, field: str) -> date | None:
-    """Return the calendar date of a text, None for the empty one."""
-    return parse_date(text, field) if text else None
+    """Return the calendar date of a text, None for the empty one.
+
+    Years 1 and 9999 are refused as those of timestamps are: their days have no times in some zones.
+    """
+    parsed = parse_date(text, field) if text else None
+    if parsed is not None and not FIRST_YEAR <= parsed.year <= LAST_YEAR:
+        raise invalid_field(
+            field, f"must be of a year from {FIRST_YEAR} to {LAST_YEAR}", "VALUE_OUT_OF_RANGE"
+        )
+    return parsed
 
 
 def required_campaign_type(campaign_type: "campaign_pb2.CampaignType.ValueType", field: str) -> int:

@@ -23,7 +23,7 @@ NO_SEGMENTS: Final = -1
 class DecisionTable:
     """Logged decisions as aligned arrays (n).
 
-    `user`, `campaign` and `version` (the logging policy's) are numbered from 0; `day` counts from any day on;
+    `user`, `campaign` and `version` (the logging policy's) are numbered from 0; `day` is the date's ordinal;
     `segment_set` is a key of the segments by set (-1: none). Money in micros.
     """
 
@@ -41,6 +41,15 @@ class DecisionTable:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    @property
+    def first_day(self) -> date:
+        """The earliest day of any decision."""
+        return date.fromordinal(int(self.day.min()))
+
+    def first(self, count: int) -> Self:
+        """Return the first `count` decisions, as they were listed."""
+        return self.take(np.arange(len(self)) < count)
 
     def take(self, mask: BoolArray) -> Self:
         """Return the decisions where the mask holds."""
@@ -67,6 +76,11 @@ def decision_table(rows: Sequence[DecisionRow], campaign_ids: Sequence[str]) -> 
         conversions=np.array(conversions, dtype=np.int64),
         revenue_micros=np.array(revenue, dtype=np.int64),
     )
+
+
+def as_column(values: Sequence[float]) -> FloatArray:
+    """Return numbers by campaign as an array."""
+    return np.array(values, dtype=np.float64)
 
 
 def _number(names: Sequence[str]) -> IntArray:

@@ -1,18 +1,16 @@
 """What a proposed policy of offers would have earned, from deliveries whose offers were drawn."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
 from services.common.waiting_room import WaitingRoom
-from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
+from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable, as_column
 from services.optimizer.domain.offer_policy import (
     OUTCOME_HOURS,
     OfferPolicy,
@@ -64,7 +62,8 @@ class PolicyOperations:
 
         Raises:
             NotFoundError: CAMPAIGN_UNKNOWN.
-            InvalidArgumentError: the days are in the wrong order, or their outcomes are not complete.
+            InvalidArgumentError: the days are in the wrong order, or their outcomes are not complete; no user
+                was ever in a segment of the policy.
             FailedPreconditionError: PROPENSITY_UNKNOWN, OVERLAP_MISSING, REVENUE_UNKNOWN.
             ResourceExhaustedError: TOO_MANY_WAITING.
         """
@@ -75,7 +74,16 @@ class PolicyOperations:
                 margins = await _fetch_margins(connection, question.campaign_ids)
                 if question.objective is not PolicyObjective.CONVERSIONS:
                     await _require_one_currency(connection, question.campaign_ids)
+                await _require_segments(connection, question.policy)
                 table = await _load(connection, question.campaign_ids, first_day, last_day, zone)
+                warnings = []
+                if len(table) > decisions.MOST_DECISIONS:
+                    table = table.first(decisions.MOST_DECISIONS)
+                    first_day = table.first_day
+                    warnings.append(
+                        f"Only the latest {len(table)} deliveries were looked at, those since {first_day};"
+                        " the days asked for have earlier ones."
+                    )
                 numbers = sorted(set(table.segment_set.tolist()) - {NO_SEGMENTS})
                 segments = await decisions.list_segment_sets(connection, numbers)
             evaluation = await asyncio.to_thread(
@@ -84,10 +92,16 @@ class PolicyOperations:
                 table,
                 segments,
                 objective=question.objective,
-                margins=np.array(margins),
+                margins=as_column(margins),
                 minimum_overlap=question.minimum_overlap,
             )
-        return PolicyAnswer(question=question, first_day=first_day, last_day=last_day, evaluation=evaluation)
+        warnings += _warn_of_unmet(question.policy, segments)
+        return PolicyAnswer(
+            question=question,
+            first_day=first_day,
+            last_day=last_day,
+            evaluation=replace(evaluation, warnings=(*warnings, *evaluation.warnings)),
+        )
 
 
 def _resolve_days(question: PolicyQuestion, now: datetime, zone: ZoneInfo) -> tuple[date, date]:
@@ -122,6 +136,26 @@ async def _require_one_currency(connection: Connection, campaign_ids: Sequence[s
         )
 
 
+async def _require_segments(connection: Connection, policy: OfferPolicy) -> None:
+    names = [rule.segment_name for rule in policy.rules if rule.segment_name is not None]
+    unknown = await decisions.list_unknown_segments(connection, names)
+    if unknown:
+        raise invalid_field(
+            f"rules[{names.index(unknown[0])}].segment_name",
+            f"no user was ever in a segment {unknown[0]!r}",
+            "VALUE_UNKNOWN",
+        )
+
+
+def _warn_of_unmet(policy: OfferPolicy, segments: Mapping[int, Sequence[str]]) -> list[str]:
+    met = {name for names in segments.values() for name in names}
+    return [
+        f"No delivery looked at was to a user of the segment {rule.segment_name}; its rule decided nothing."
+        for rule in policy.rules
+        if rule.segment_name is not None and rule.segment_name not in met
+    ]
+
+
 async def _load(
     connection: Connection, campaign_ids: Sequence[str], first_day: date, last_day: date, zone: ZoneInfo
 ) -> DecisionTable:
@@ -132,6 +166,7 @@ async def _load(
         datetime.combine(last_day + timedelta(days=1), time(), tzinfo=zone),
         timedelta(hours=OUTCOME_HOURS),
         zone.key,
+        decisions.MOST_DECISIONS + 1,
     )
     if table is None:
         raise FailedPreconditionError(

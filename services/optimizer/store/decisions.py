@@ -18,10 +18,11 @@ async def list_logged_decisions(  # noqa: PLR0917 (what bounds a reading)
     end_at: datetime,
     outcome: timedelta,
     time_zone: str,
+    most: int = MOST_DECISIONS,
 ) -> DecisionTable | None:
     """Return the deliveries of [first_at, end_at) with a propensity, the latest first; None for none.
 
-    Campaigns are numbered by their place in `campaign_ids`.
+    At most `most`, the latest. Campaigns are numbered by their place in `campaign_ids`.
     """
     rows = await connection.fetch(
         STATEMENTS["list_logged_decisions"].sql,
@@ -30,7 +31,7 @@ async def list_logged_decisions(  # noqa: PLR0917 (what bounds a reading)
         end_at,
         outcome,
         time_zone,
-        MOST_DECISIONS,
+        most,
     )
     return decision_table([tuple(row) for row in rows], campaign_ids) if rows else None
 
@@ -39,6 +40,12 @@ async def list_campaign_currencies(connection: Connection, campaign_ids: Sequenc
     """Return the currencies that campaigns count in, each once."""
     rows = await connection.fetch(STATEMENTS["list_campaign_currencies"].sql, list(campaign_ids))
     return [row["currency_code"] for row in rows]
+
+
+async def list_unknown_segments(connection: Connection, names: Sequence[str]) -> list[str]:
+    """Return those segments that no user was ever in."""
+    rows = await connection.fetch(STATEMENTS["list_unknown_segments"].sql, list(names))
+    return [row["name"] for row in rows]
 
 
 async def list_segment_sets(connection: Connection, numbers: Sequence[int]) -> Mapping[int, Sequence[str]]:

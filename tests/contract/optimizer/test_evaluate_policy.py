@@ -13,6 +13,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import policies_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from services.optimizer.store import decisions
 from tests.contract.optimizer.event_log import (
     CONVERTED,
     DELIVERED,
@@ -119,6 +120,33 @@ async def test_a_policy_by_segment_is_judged_within_them(
     assert best.effective_sample_size == pytest.approx(480 * 2 / 3, rel=0.1)
 
 
+async def test_a_segment_that_was_not_sent_to_decides_nothing(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    await keep_log(database.admin)
+    await insert_segment_sets(database.admin, [["new"]])
+    rules = [{"segment_name": "new", "choices": [{"offer_amount": 10}]}, *ALWAYS_20["rules"]]
+    answer = await evaluate(stub, objective="conversions", rules=rules)
+    assert (
+        "No delivery looked at was to a user of the segment new; its rule decided nothing." in answer.warnings
+    )
+    assert answer.doubly_robust == (await evaluate(stub, objective="conversions")).doubly_robust
+
+
+async def test_the_latest_deliveries_are_looked_at_and_said_so(
+    stub: OptimizerServiceStub, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep_log(database.admin)
+    monkeypatch.setattr(decisions, "MOST_DECISIONS", 480)
+    assert (await evaluate(stub)).start_date == "2026-08-19"
+    monkeypatch.setattr(decisions, "MOST_DECISIONS", 420)
+    answer = await evaluate(stub)
+    assert (answer.start_date, answer.logged_deliveries) == ("2026-11-02", 420)
+    assert answer.warnings[0].startswith(
+        "Only the latest 420 deliveries were looked at, those since 2026-11-02"
+    )
+
+
 async def test_an_outcome_is_what_follows_until_the_next_delivery(
     stub: OptimizerServiceStub, database: DatabaseAddresses
 ) -> None:
@@ -152,8 +180,8 @@ async def test_an_outcome_is_what_follows_until_the_next_delivery(
 async def test_a_delivery_after_the_last_day_ends_an_outcome(
     stub: OptimizerServiceStub, database: DatabaseAddresses
 ) -> None:
-    # Half of those who got 20 late on November 5th convert again after the 10 of the next morning: not because of
-    # the 20.
+    # Half of those who got 20 late on November 5th convert again after the 10 of the next morning: not because
+    # of the 20.
     late, events = datetime(2026, 11, 5, 22, tzinfo=UTC), []
     for place in range(60):
         sent = Event(
@@ -214,6 +242,8 @@ HALF = {"offer_amount": 5, "probability": 0.5}
         ({"objective": "clicks"}, "objective", "VALUE_UNKNOWN"),
         ({"minimum_overlap": 0}, "minimum_overlap", "VALUE_OUT_OF_RANGE"),
         ({"minimum_overlap": float("nan")}, "minimum_overlap", "VALUE_OUT_OF_RANGE"),
+        ({"end_date": "0001-01-20"}, "end_date", "VALUE_OUT_OF_RANGE"),
+        ({"start_date": "0001-01-01"}, "start_date", "VALUE_OUT_OF_RANGE"),
         ({"start_date": "yesterday"}, "start_date", "DATE_INVALID"),
         ({"start_date": "2026-11-05", "end_date": "2026-11-04"}, "end_date", "RANGE_REVERSED"),
         ({"start_date": "2026-11-19"}, "start_date", "VALUE_OUT_OF_RANGE"),
@@ -224,6 +254,11 @@ HALF = {"offer_amount": 5, "probability": 0.5}
             {"rules": [{"segment_name": "a", "choices": [{"offer_amount": 1}]}] * 2 + ALWAYS_20["rules"]},
             "rules",
             "FIELDS_CONFLICT",
+        ),
+        (
+            {"rules": [{"segment_name": "nobody", "choices": [{"offer_amount": 1}]}, *ALWAYS_20["rules"]]},
+            "rules[0].segment_name",
+            "VALUE_UNKNOWN",
         ),
         ({"rules": [{"choices": [{}]}]}, "rules[0].choices[0].offer_amount", "FIELD_REQUIRED"),
         (

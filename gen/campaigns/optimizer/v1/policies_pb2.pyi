@@ -84,7 +84,7 @@ class OfferPolicyRule(_message.Message):
     SEGMENT_NAME_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
     segment_name: _builtins.str
-    """The segment, as stamped on the user's deliveries. Empty: everybody."""
+    """The segment, as stamped on the user's deliveries; one that no user was ever in is refused. Empty: everybody."""
     @_builtins.property
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferChoice]:
         """The offers, 1 to 20, each once."""
@@ -165,7 +165,7 @@ class EvaluateOfferPolicyResponse(_message.Message):
     objective: _builtins.str
     """What counted."""
     start_date: _builtins.str
-    """First day of the deliveries."""
+    """First day of the deliveries; at most the latest 200,000 are looked at, and then it is the first of theirs."""
     end_date: _builtins.str
     """Last day of the deliveries, inclusive."""
     logged_deliveries: _builtins.int
@@ -262,7 +262,7 @@ class PolicyEstimate(_message.Message):
     value: _builtins.float
     """The estimate."""
     standard_error: _builtins.float
-    """Its standard error. Unset where fewer than two users are behind it."""
+    """Its standard error. Unset where fewer than two users are behind it, or none of them differs from another."""
     @_builtins.property
     def interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval. Unset where standard_error is."""

@@ -60,6 +60,13 @@ from analytics_v1.campaigns
 where campaign_id = any($1::text[]) and currency_code is not null
 order by currency_code;
 
+-- name: list_unknown_segments :many
+-- Those of the names $1 that are in no set of segments, in their order.
+select asked.name
+from unnest($1::text[]) with ordinality as asked (name, place)
+where not exists (select 1 from analytics_v1.segment_sets s where asked.name = any(s.segments))
+order by asked.place;
+
 -- name: list_segment_sets :many
 -- The segments behind the numbers $1.
 select segment_set_id, segments
