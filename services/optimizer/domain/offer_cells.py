@@ -7,7 +7,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from services.optimizer.domain.features import BoolArray, DailyTable, FloatArray, IntArray
+from services.optimizer.domain.features import UNKNOWN_OFFER, BoolArray, DailyTable, FloatArray, IntArray
 from services.optimizer.domain.response import Audience
 
 UNSEGMENTED: Final = 0
@@ -18,8 +18,19 @@ MOST_ROWS: Final = 100_000
 _SEED: Final = 11
 _PRIOR_VIEWS: Final = 20.0
 
-CellRow = tuple[str, date, int, int | None, float | None, int, int]
-"""campaign_id, day, offer_micros, segment_set_id, propensity, views, conversions."""
+CellRow = tuple[str, date, int, int | None, float | None, int, int, int | None]
+"""campaign_id, day, offer_micros, segment_set_id, propensity, views, conversions, counted_micros.
+
+The last is the offer that they are counted under in the table: events need not repeat what was delivered."""
+_AUDIENCE: Final = slice(0, 5)
+_VIEWS: Final = 5
+_CONVERSIONS: Final = 6
+_COUNTED: Final = 7
+"""Columns of a `CellRow` as integers: campaign, day, offer, segment set and propensity come first."""
+_PROPENSITY_STEPS: Final = 1000
+_NEARNESS: Final = ((0, 1, 2, 4), (0, 1, 2), (0, 2, 4), (0, 2))
+"""Which cells stand in for one without room, the nearest first: those of its campaign and offer, of its day
+and propensity if possible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,61 +64,125 @@ class OfferCells:
 
 
 def offer_cells(rows: Sequence[CellRow], table: DailyTable) -> OfferCells:
-    """Return cells that add up to the usable rows of `table`.
+    """Return cells that add up to the usable rows of `table`, by the offers that were answered.
 
     What `rows` (by audience, read event by event) lack of a table's row, because its events are no longer
-    kept one by one, stands as a cell of `UNSEGMENTED` users; what they have beyond it is left out.
+    kept one by one, stands as a cell of `UNSEGMENTED` users; what they have of days and offers that the table
+    does not have is left out. Conversions without views of their own, because those came on another day or
+    say otherwise, count where their offer was viewed (`_hand_over`).
     """
-    place = {campaign_id: index for index, campaign_id in enumerate(table.campaign_ids)}
-    known = [row for row in rows if row[0] in place]
-    campaign = np.array([place[row[0]] for row in known], dtype=np.int64)
-    day = np.array([row[1].toordinal() for row in known], dtype=np.int64)
-    offer = np.array([row[2] for row in known], dtype=np.int64)
-    usable = table.is_usable
-    keys, parent = np.unique(
-        np.concatenate(
-            [
-                np.column_stack((table.campaign[usable], table.day[usable], table.offer_micros[usable])),
-                np.column_stack((campaign, day, offer)),
-            ]
-        ),
-        axis=0,
-        return_inverse=True,
-    )
-    row_parent, cell_parent = np.split(parent.reshape(-1), [int(usable.sum())])
-
-    def missing(of_table: IntArray, of_cells: IntArray) -> IntArray:
-        counted = np.bincount(cell_parent, weights=of_cells, minlength=len(keys))[row_parent]
-        return np.maximum(of_table[usable] - counted.astype(np.int64), 0)
-
-    views = np.array([row[5] for row in known], dtype=np.int64)
-    conversions = np.minimum(np.array([row[6] for row in known], dtype=np.int64), views)
+    told = _told(rows, table)
+    rest = _rest(told, table)
     kinds = np.zeros(len(table.campaign_ids), dtype=np.int64)
     kinds[table.campaign] = table.campaign_type
-    rest_views = missing(table.views, views)
-    rest_conversions = np.minimum(missing(table.conversions, conversions), rest_views)
-    told = np.isin(cell_parent, row_parent) & (views > 0)
-    rest = rest_views > 0
-    return OfferCells(
-        campaign=np.concatenate((campaign[told], table.campaign[usable][rest])),
-        day=np.concatenate((day[told], table.day[usable][rest])),
-        offer_micros=np.concatenate((offer[told], table.offer_micros[usable][rest])),
-        segment_set_id=np.concatenate(
-            (
-                np.array([row[3] or UNSEGMENTED for row in known], dtype=np.int64)[told],
-                np.full(int(rest.sum()), UNSEGMENTED, dtype=np.int64),
-            )
-        ),
-        propensity=np.concatenate(
-            (
-                np.array([row[4] or UNKNOWN_PROPENSITY for row in known], dtype=np.float64)[told],
-                np.full(int(rest.sum()), UNKNOWN_PROPENSITY),
-            )
-        ),
-        views=np.concatenate((views[told], rest_views[rest])),
-        conversions=np.concatenate((conversions[told], rest_conversions[rest])),
-        campaign_type=np.concatenate((kinds[campaign[told]], table.campaign_type[usable][rest])),
+    keys, place = np.unique(told[:, _AUDIENCE], axis=0, return_inverse=True)
+    views, conversions = (
+        np.bincount(place.reshape(-1), weights=told[:, column], minlength=len(keys)).astype(np.int64)
+        for column in (_VIEWS, _CONVERSIONS)
     )
+    for nearness in _NEARNESS:
+        conversions = _hand_over(conversions, views, keys[:, nearness])
+    seen = views > 0
+    columns = np.concatenate((keys[seen], rest[:, _AUDIENCE]))
+    return OfferCells(
+        campaign=columns[:, 0],
+        day=columns[:, 1],
+        offer_micros=columns[:, 2],
+        segment_set_id=columns[:, 3],
+        propensity=np.asarray(columns[:, 4] / _PROPENSITY_STEPS, dtype=np.float64),
+        views=np.concatenate((views[seen], rest[:, _VIEWS])),
+        conversions=np.concatenate((np.minimum(conversions, views)[seen], rest[:, _CONVERSIONS])),
+        campaign_type=kinds[columns[:, 0]],
+    )
+
+
+def _told(rows: Sequence[CellRow], table: DailyTable) -> IntArray:
+    """Return what events tell of days and offers of the table, with the columns of a `CellRow`.
+
+    Conversions of an offer that no kept event viewed are none of them.
+    """
+    position = {campaign_id: index for index, campaign_id in enumerate(table.campaign_ids)}
+    told = np.array(
+        [
+            (
+                position[row[0]],
+                row[1].toordinal(),
+                row[2],
+                row[3] or UNSEGMENTED,
+                round((row[4] or UNKNOWN_PROPENSITY) * _PROPENSITY_STEPS),
+                row[5],
+                row[6],
+                UNKNOWN_OFFER if row[7] is None else row[7],
+            )
+            for row in rows
+            if row[0] in position
+        ],
+        dtype=np.int64,
+    ).reshape(-1, _COUNTED + 1)
+    counted = _places(
+        np.column_stack((table.campaign, table.day, table.offer_micros)), told[:, (0, 1, _COUNTED)]
+    )
+    told = told[np.isin(counted[1], counted[0])]
+    _, offer = np.unique(told[:, (0, 2)], axis=0, return_inverse=True)
+    viewed = np.bincount(offer.reshape(-1), weights=told[:, _VIEWS]) > 0
+    return np.asarray(told[viewed[offer.reshape(-1)]])
+
+
+def _rest(told: IntArray, table: DailyTable) -> IntArray:
+    """Return what the usable rows of the table have beyond `told`, in its columns."""
+    usable = table.select(table.is_usable)
+    of_table, of_told = _places(
+        np.column_stack((usable.campaign, usable.day, usable.offer_micros)), told[:, (0, 1, _COUNTED)]
+    )
+
+    def missing(counts: IntArray, column: int) -> IntArray:
+        width = max(int(of_table.max(initial=-1)), int(of_told.max(initial=-1))) + 1
+        counted = np.bincount(of_told, weights=told[:, column], minlength=width)[of_table]
+        return np.maximum(counts - counted.astype(np.int64), 0)
+
+    views = missing(usable.views, _VIEWS)
+    conversions = np.minimum(missing(usable.conversions, _CONVERSIONS), views)
+    unknown = np.zeros(len(usable), dtype=np.int64)
+    rest = np.column_stack(
+        (
+            *(usable.campaign, usable.day, usable.offer_micros, unknown + UNSEGMENTED, unknown),
+            *(views, conversions, usable.offer_micros),
+        )
+    )
+    return np.asarray(rest[views > 0])
+
+
+def _places(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray]:
+    """Return a number for every row of each, the same for equal rows."""
+    _, places = np.unique(np.concatenate((first, second)), axis=0, return_inverse=True)
+    of_first, of_second = np.split(places.reshape(-1), [len(first)])
+    return of_first, of_second
+
+
+def _hand_over(conversions: IntArray, views: IntArray, groups: IntArray) -> IntArray:
+    """Return `conversions` with those beyond a cell's views counted in cells of its group that have room.
+
+    In proportion to the room; `groups` (cells, any) are equal for cells of a group. What finds no room stays
+    with one cell of the group.
+    """
+    if len(views) == 0:
+        return conversions
+    _, group = np.unique(groups, axis=0, return_inverse=True)
+    order = np.argsort(group.reshape(-1), kind="stable")
+    group, held = group.reshape(-1)[order], np.minimum(conversions, views)[order]
+    room = views[order] - held
+    excess = np.bincount(group, weights=conversions[order] - held).astype(np.int64)
+    total = np.bincount(group, weights=room).astype(np.int64)
+    moved = np.minimum(excess, total)
+    first = np.searchsorted(group, np.arange(len(total)))
+    upto = np.cumsum(room) - (np.cumsum(room) - room)[first][group]
+    shares = moved[group] * upto // np.maximum(total, 1)[group]
+    shares -= np.where(np.arange(len(group)) == first[group], 0, np.roll(shares, 1))
+    held += shares
+    held[first] += excess - moved
+    result = np.empty_like(conversions)
+    result[order] = held
+    return result
 
 
 def sample_campaigns(table: DailyTable, most_rows: int = MOST_ROWS) -> DailyTable:

@@ -1,10 +1,14 @@
 """Statements of who saw campaigns' offers."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from services.optimizer.domain.offer_cells import CampaignAudience, CellRow
 from services.optimizer.store.statements import STATEMENTS, Connection
+
+_ANSWERED_WITHIN: Final = timedelta(days=7)
+"""How long before the first time asked for a delivery is looked for."""
 
 
 async def list_audience_outcomes(
@@ -12,7 +16,7 @@ async def list_audience_outcomes(
 ) -> list[CellRow]:
     """Return what campaigns did at times [start, end), by day, offer, segment set and propensity."""
     rows = await connection.fetch(
-        STATEMENTS["list_audience_outcomes"].sql, campaign_ids, start, end, time_zone
+        STATEMENTS["list_audience_outcomes"].sql, campaign_ids, start, end, time_zone, _ANSWERED_WITHIN
     )
     return [tuple(row) for row in rows]
 

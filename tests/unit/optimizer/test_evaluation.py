@@ -54,10 +54,10 @@ def test_an_offers_audience_leans_from_its_campaigns() -> None:
         ]
     )
     rows: list[CellRow] = [
-        ("a", DAY, 5 * UNIT, 1, None, 45, 0),
-        ("a", DAY, 5 * UNIT, 2, None, 15, 0),
-        ("a", DAY, 9 * UNIT, 1, None, 15, 0),
-        ("a", DAY, 9 * UNIT, 2, None, 45, 0),
+        ("a", DAY, 5 * UNIT, 1, None, 45, 0, 5 * UNIT),
+        ("a", DAY, 5 * UNIT, 2, None, 15, 0, 5 * UNIT),
+        ("a", DAY, 9 * UNIT, 1, None, 15, 0, 9 * UNIT),
+        ("a", DAY, 9 * UNIT, 2, None, 45, 0, 9 * UNIT),
     ]
     cells = offer_cells(rows, table).select(np.array([True] * 4 + [False] * 2))
     lean = audience_lean(cells, table, {1: 1.0, 2: -1.0})

@@ -1,17 +1,42 @@
 -- Statements of audiences and of what offers must keep.
 
 -- name: list_audience_outcomes :many
--- Views and conversions of campaigns $1 at times [$2, $3), by day of the zone $4, offer as sent, segment set (null:
--- unsegmented) and logged propensity to three decimals.
+-- Views and conversions of campaigns $1 at times [$2, $3), by day of the zone $4 and the offer that they count under
+-- in campaign_offer_daily, and by what the delivery said that they answer, the user's last one of the campaign up to
+-- $5 before the first of these times: offer, segment set (null: unsegmented) and propensity to three decimals (where
+-- the delivery has none: of whatever answers it). What answers no delivery says so itself.
+with numbered as (
+    select
+        user_id, campaign_id, event_at, event_type, event_id, offer_amount_micros, segment_set_id, propensity,
+        count(*) filter (where event_type = 1) over (
+            partition by user_id, campaign_id order by event_at, event_type, event_id
+        ) as delivery
+    from analytics_v1.user_events
+    where campaign_id = any($1::text[]) and event_type in (1, 2, 4) and event_at < $3
+        and event_at >= case when event_type = 1 then $2::timestamptz - $5::interval else $2 end
+),
+answered as (
+    select
+        user_id, campaign_id, event_at, event_type, offer_amount_micros as counted_micros,
+        first_value(offer_amount_micros) over sent as offer_micros,
+        first_value(segment_set_id) over sent as segment_set_id,
+        max(propensity) over (sent rows between unbounded preceding and unbounded following) as propensity
+    from numbered
+    -- Before the first delivery, each event is a group of its own.
+    window sent as (
+        partition by user_id, campaign_id, delivery, case when delivery = 0 then event_id end
+        order by event_at, event_type, event_id
+    )
+)
 select
-    campaign_id, (event_at at time zone $4)::date as day, offer_amount_micros, segment_set_id,
-    round(propensity::numeric, 3)::double precision as propensity,
+    campaign_id, (event_at at time zone $4)::date as day, coalesce(offer_micros, counted_micros) as offer_micros,
+    segment_set_id, round(propensity::numeric, 3)::double precision as propensity,
     count(*) filter (where event_type = 2) as views,
-    count(*) filter (where event_type = 4) as conversions
-from analytics_v1.user_events
-where campaign_id = any($1::text[]) and event_at >= $2 and event_at < $3 and event_type in (2, 4)
-    and offer_amount_micros is not null
-group by 1, 2, 3, 4, 5;
+    count(*) filter (where event_type = 4) as conversions,
+    counted_micros
+from answered
+where event_type in (2, 4) and coalesce(offer_micros, counted_micros) is not null
+group by 1, 2, 3, 4, 5, counted_micros;
 
 -- name: delete_campaign_audiences :exec
 -- Forget who viewed campaigns, to be counted anew in the same transaction.
