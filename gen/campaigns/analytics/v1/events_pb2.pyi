@@ -143,7 +143,9 @@ class Event(_message.Message):
     """Whether a machine (a mail proxy, say) opened it and not the user. Kept, and left out of send times."""
     propensity: _builtins.float
     """The probability with which the sender's policy chose this offer for this user, above 0 and at most 1. Unset:
-    not known.
+    not known. A DELIVERED that carries it, and its offer_amount, is enough for the optimizer: a later VIEWED or
+    CONVERTED of the user in the campaign counts for its latest delivery. Events that answer no delivery must carry
+    it themselves, the conversions as well as the views.
     """
     policy_version: _builtins.str
     """Name and version of the sender's policy, at most 128 characters; empty: not known."""
