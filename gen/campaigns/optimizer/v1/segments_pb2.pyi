@@ -58,6 +58,7 @@ class SegmentRecommendation(_message.Message):
     UPLIFT_INTERVAL_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
+    EXPECTED_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """Place in the ranking, from 1."""
     segment_name: _builtins.str
@@ -67,19 +68,21 @@ class SegmentRecommendation(_message.Message):
     evidence: _builtins.str
     """What the ranking rests on, for a person."""
     relative_conversion_rate: _builtins.float
-    """Conversions of the segment over what it would have had at the rate of each campaign it was in: 1 is average, and what
-    differs between campaigns is taken out. Descriptive: it says who converts, not whom the campaign moves. Unset where
+    """conversion_rate over expected_conversion_rate: 1 is average, and what differs between campaigns is taken out, so that
+    the order may differ from that of conversion_rate. Descriptive: it says who converts, not whom the campaign moves. Unset where
     it cannot be said.
     """
     uplift: _builtins.float
     """What the campaign adds over its control in this segment: for `ab_test` converting users / assigned users, variant less
-    control; for `randomised_offers` conversions per delivery, the highest offer drawn less the lowest. Unset without a
+    control, over at most 20 variants: the campaign's own, then those of its type whose tests began last; for `randomised_offers` conversions per delivery, the highest offer drawn less the lowest. Unset without a
     control.
     """
     basis: _builtins.str
     """What stands behind uplift: `ab_test`, `randomised_offers`, or `none`, and then the ranking is descriptive."""
     users: _builtins.int
     """Users of the segment behind conversion_rate, counted in each campaign that reached them."""
+    expected_conversion_rate: _builtins.float
+    """Conversion rate that the segment's views would have had at the rate of each campaign it was in. Unset without views."""
     @_builtins.property
     def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of conversion_rate. Unset where it is."""
@@ -106,19 +109,24 @@ class SegmentRecommendation(_message.Message):
         uplift_interval: _range_pb2.ConfidenceInterval | None = ...,
         basis: _builtins.str = ...,
         users: _builtins.int = ...,
+        expected_conversion_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "uplift", b"uplift", "uplift_interval", b"uplift_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_expected_conversion_rate", b"_expected_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "expected_conversion_rate", b"expected_conversion_rate", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "uplift", b"uplift", "uplift_interval", b"uplift_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "basis", b"basis", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "evidence", b"evidence", "rank", b"rank", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "segment_name", b"segment_name", "uplift", b"uplift", "uplift_interval", b"uplift_interval", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_expected_conversion_rate", b"_expected_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "basis", b"basis", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "evidence", b"evidence", "expected_conversion_rate", b"expected_conversion_rate", "rank", b"rank", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "segment_name", b"segment_name", "uplift", b"uplift", "uplift_interval", b"uplift_interval", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__expected_conversion_rate: _TypeAlias = _typing.Literal["expected_conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__expected_conversion_rate: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__relative_conversion_rate: _TypeAlias = _typing.Literal["relative_conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__relative_conversion_rate: _TypeAlias = _typing.Literal["_relative_conversion_rate", b"_relative_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__uplift: _TypeAlias = _typing.Literal["uplift"]  # noqa: Y015
     _WhichOneofArgType__uplift: _TypeAlias = _typing.Literal["_uplift", b"_uplift"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_conversion_rate) -> _WhichOneofReturnType__expected_conversion_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_conversion_rate) -> _WhichOneofReturnType__relative_conversion_rate | None: ...
     @_typing.overload
