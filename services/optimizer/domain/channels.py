@@ -1,9 +1,11 @@
 """Which channel to send a campaign over: campaigns of its type compared by what an impression brings.
 
 A campaign's channel was chosen by somebody, and campaigns differ for other reasons as well. So the campaign
-is the unit: the log of conversions per impression of campaigns on one channel against that of those on
-another, by Welch's t (Biometrika 34, 1947), where both channels have at least `MINIMUM_CAMPAIGNS`. Of several
-other channels the best looks better than it is, so its interval and probability are Bonferroni's.
+is the unit: the mean of conversions per impression of campaigns on one channel against that of those on
+another, as the log of their ratio (variances by the delta method) with Welch's t (Biometrika 34, 1947), where
+both channels have at least `MINIMUM_CAMPAIGNS`. The logs of campaigns' own rates would be biased upwards for
+small campaigns, a mean of rates is not. Of several other channels the best looks better than it is, so its
+interval and probability are Bonferroni's.
 """
 
 import math
@@ -34,9 +36,9 @@ class ChannelSums:
     cost_micros: int
 
     @property
-    def log_rate(self) -> float:
-        """Log of conversions per impression, half a conversion added (Haldane, Ann. Hum. Genet. 20, 1956)."""
-        return math.log((self.conversions + 0.5) / (self.impressions + 1.0))
+    def rate(self) -> float:
+        """Conversions per impression."""
+        return self.conversions / self.impressions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class ChannelChoice:
 
 
 def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> ChannelChoice | None:
-    """Return the other channel with the highest mean log rate; None where nothing can be compared."""
+    """Return the other channel with the highest mean rate; None where nothing can be compared."""
     usable = [each for each in sums if each.impressions >= MINIMUM_IMPRESSIONS]
     by_channel: dict[int, list[ChannelSums]] = {}
     for each in usable:
@@ -63,8 +65,10 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
     enough = {name: of for name, of in by_channel.items() if len(of) >= MINIMUM_CAMPAIGNS}
     if current_channel not in enough or len(enough) == 1:
         return None
-    means = {name: float(np.mean([each.log_rate for each in of])) for name, of in enough.items()}
+    means = {name: float(np.mean([each.rate for each in of])) for name, of in enough.items()}
     best = max(sorted(enough.keys() - {current_channel}), key=lambda name: means[name])
+    if min(means[best], means[current_channel]) <= 0.0:
+        return None
     difference, error, degrees = _welch(enough[best], enough[current_channel])
     others = len(enough) - 1
     half = float(stdtrit(degrees, 1.0 - (1.0 - INTERVAL_LEVEL) / 2.0 / others)) * error
@@ -83,22 +87,27 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
 
 
 def _welch(first: Sequence[ChannelSums], second: Sequence[ChannelSums]) -> tuple[float, float, float]:
-    """Return the difference of mean log rates, its standard error and Welch and Satterthwaite's degrees.
-
-    A group's variance is at least what counting alone gives, so that rates alike by chance claim nothing.
-    """
+    """Return the log of the ratio of mean rates, its standard error and Welch and Satterthwaite's degrees."""
     means, variances = zip(*(_mean_and_variance(group) for group in (first, second)), strict=True)
     total = sum(variances)
     degrees = total**2 / sum(
         variance**2 / (len(group) - 1) for variance, group in zip(variances, (first, second), strict=True)
     )
-    return means[0] - means[1], math.sqrt(total), degrees
+    return math.log(means[0] / means[1]), math.sqrt(total), degrees
 
 
 def _mean_and_variance(group: Sequence[ChannelSums]) -> tuple[float, float]:
-    rates = np.array([each.log_rate for each in group])
-    counting = float(np.mean([1.0 / (each.conversions + 0.5) for each in group]))
-    return float(rates.mean()), max(float(rates.var(ddof=1)), counting) / len(group)
+    """Return the mean rate, above 0, and the variance of its log.
+
+    The variance is at least what counting alone gives at the group's pooled rate, so that rates alike by
+    chance claim nothing.
+    """
+    rates = np.array([each.rate for each in group])
+    impressions = np.array([each.impressions for each in group])
+    pooled = sum(each.conversions for each in group) / float(impressions.sum())
+    counting = pooled * float(np.mean(1.0 / impressions))
+    mean = float(rates.mean())
+    return mean, max(float(rates.var(ddof=1)), counting) / len(group) / mean**2
 
 
 def _cost(group: Sequence[ChannelSums]) -> float:

@@ -193,7 +193,7 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
             reason="CHANNELS_UNKNOWN",
             message=(
                 "Too few campaigns of this type on this campaign's channel and on another to compare them, or"
-                " the catalog has no channel for it."
+                " nobody of theirs converted, or the catalog has no channel for it."
             ),
         )
     name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")

@@ -35,17 +35,18 @@ def chosen(sums: list[ChannelSums], current: int = 1) -> ChannelChoice:
     return choice
 
 
-def test_two_channels_are_compared_by_welchs_t() -> None:
-    first, second = [50, 80, 65, 120], [150, 100, 210]
-    choice = chosen([*channel_sums(1, first), *channel_sums(2, second)])
-    logs = [np.log((np.array(each) + 0.5) / 1001.0) for each in (second, first)]
-    expected = stats.ttest_ind(*logs, equal_var=False, alternative="greater")
-    interval = stats.ttest_ind(*logs, equal_var=False).confidence_interval(0.9)
+def test_two_channels_are_compared_by_hand() -> None:
+    # Means of 40 and 60 in 1000. Rates of the first four vary 3 / 5 of what counting alone gives, and that
+    # counts instead: 40 / 1000^2; those of the other three vary more: 400 / 1000^2.
+    choice = chosen([*channel_sums(1, [34, 40, 40, 46]), *channel_sums(2, [40, 60, 80])])
+    first, second = 0.040 / 1000 / 4 / 0.040**2, 400 / 1000**2 / 3 / 0.060**2
+    error, degrees = math.sqrt(first + second), (first + second) ** 2 / (first**2 / 3 + second**2 / 2)
     assert (choice.channel, choice.current_channel) == (2, 1)
-    assert choice.effect == pytest.approx(math.expm1(logs[0].mean() - logs[1].mean()))
-    assert choice.interval.lower == pytest.approx(math.expm1(interval.low))
-    assert choice.interval.upper == pytest.approx(math.expm1(interval.high))
-    assert choice.confidence == pytest.approx(1 - expected.pvalue)
+    assert choice.effect == pytest.approx(0.5)
+    half = stats.t.ppf(0.95, degrees) * error
+    assert choice.interval.lower == pytest.approx(1.5 * math.exp(-half) - 1)
+    assert choice.interval.upper == pytest.approx(1.5 * math.exp(half) - 1)
+    assert choice.confidence == pytest.approx(stats.t.cdf(math.log(1.5) / error, degrees))
     assert choice.cost_per_impression == pytest.approx(0.002)
 
 
@@ -67,6 +68,8 @@ def test_the_best_of_several_channels_pays_for_being_chosen() -> None:
         ([*channel_sums(1, [50, 80]), *channel_sums(2, [90, 70, 110])], 1),
         ([*channel_sums(1, [50, 80, 65]), *channel_sums(2, [90, 70, 110], impressions=99)], 1),
         ([*channel_sums(1, [50, 80, 65]), *channel_sums(2, [90, 70, 110])], 3),
+        ([*channel_sums(1, [50, 80, 65]), *channel_sums(2, [0, 0, 0])], 1),
+        ([*channel_sums(1, [0, 0, 0]), *channel_sums(2, [90, 70, 110])], 1),
     ],
 )
 def test_too_few_campaigns_compare_nothing(sums: list[ChannelSums], current: int) -> None:
@@ -87,6 +90,36 @@ def test_channels_that_do_not_differ_are_seldom_recommended() -> None:
         ]
         found.append(chosen(sums).confidence >= 0.9)
     assert 0.05 < np.mean(found) < 0.115
+
+
+@pytest.mark.parametrize(
+    ("rate", "spread", "sizes"),
+    [
+        (0.003, 0.2, (5000, 200)),
+        (0.01, 0.2, (120, 5000)),
+        (0.01, 0.2, (5000, 150)),
+        (0.05, 0.3, (2000, 2000)),
+    ],
+)
+def test_small_campaigns_are_not_favoured(rate: float, spread: float, sizes: tuple[int, int]) -> None:
+    # Two channels alike, 30 campaigns each, of the sizes given: a tenth at most is recommended, and 90 % of
+    # the intervals hold 0.
+    rng = np.random.default_rng(20266)
+    recommended, held = [], []
+    for _ in range(1000):
+        rates = rate * np.exp(rng.normal(0, spread, (2, 30)))
+        sums = [
+            each
+            for channel, size in enumerate(sizes)
+            for each in channel_sums(
+                channel + 1, rng.poisson(size * rates[channel]).tolist(), impressions=size
+            )
+        ]
+        choice = chosen(sums)
+        recommended.append(choice.confidence >= 0.9)
+        held.append(choice.interval.lower <= 0.0 <= choice.interval.upper)
+    assert np.mean(recommended) < 0.125
+    assert np.mean(held) > 0.875
 
 
 def reached(values: FloatArray, sent: FloatArray) -> ReachedUsers:
