@@ -73,7 +73,7 @@ def _evidence(rate: SegmentRate, uplift: Uplift | None) -> str:
     )
     if uplift is None:
         return (
-            f"Descriptive: {seen}, compared with each campaign's own rate. Nobody was left out by chance, so"
+            f"Descriptive: {seen}{_compare(rate)}. Nobody was left out by chance, so"
             " this says who converts, not whom the campaign moves."
         )
     sides = f"{uplift.treated_users} against {uplift.control_users} users"
@@ -85,6 +85,16 @@ def _evidence(rate: SegmentRate, uplift: Uplift | None) -> str:
     )
 
 
+def _compare(rate: SegmentRate) -> str:
+    """Return what is ranked by, in words: the segment's rate beside that of its campaigns."""
+    if rate.conversion_rate is None or rate.expected_rate is None or rate.ratio is None:
+        return ", without views or conversions to compare"
+    return (
+        f"; {rate.conversion_rate:.3f} of views converted where the same campaigns' own rates make"
+        f" {rate.expected_rate:.3f}: {rate.ratio:.2f} times as many"
+    )
+
+
 def _warn(ranked: Sequence[RankedSegment], *, is_by_uplift: bool) -> list[str]:
     bases = {segment.basis for segment in ranked}
     warnings = []
@@ -92,6 +102,12 @@ def _warn(ranked: Sequence[RankedSegment], *, is_by_uplift: bool) -> list[str]:
         warnings.append(
             "Segments without a control are ranked by how they convert; an A/B test of the campaign shows"
             " whom it moves."
+        )
+    rates = [segment.rate.conversion_rate or 0.0 for segment in ranked if segment.rate.ratio is not None]
+    if not is_by_uplift and rates != sorted(rates, reverse=True):
+        warnings.append(
+            "Ranked by relative_conversion_rate and not by conversion_rate: a segment that was sent campaigns"
+            " that everybody likes converts more without being the better choice."
         )
     if is_by_uplift and len(bases) > 1:
         warnings.append("Segments with an uplift come first; what stands behind each is its basis.")

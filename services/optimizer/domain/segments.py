@@ -60,8 +60,9 @@ class SegmentSums:
 class SegmentRate:
     """A segment over all campaigns of a type.
 
-    `ratio` is observed over expected conversions (None where nothing is expected); its interval and
-    `probability_above_average` are None where nobody converted. The expected conversions are taken as known:
+    `expected_rate` is what its views would have had at each campaign's own rate, and `ratio` is
+    `conversion_rate` over it (None where nothing is expected); its interval and `probability_above_average`
+    are None where nobody converted. The expected conversions are taken as known:
     the segment is a part of its campaigns, which makes the interval somewhat too wide and never too narrow.
     """
 
@@ -70,6 +71,7 @@ class SegmentRate:
     campaigns: int
     conversion_rate: float | None
     conversion_rate_interval: Interval | None
+    expected_rate: float | None
     ratio: float | None
     ratio_interval: Interval | None
     probability_above_average: float | None
@@ -97,6 +99,7 @@ def _rate(name: str, parts: Sequence[SegmentSums]) -> SegmentRate:
         campaigns=len(parts),
         conversion_rate=conversions / views if views else None,
         conversion_rate_interval=_rate_interval(parts, views, conversions),
+        expected_rate=expected / views if views else None,
         ratio=ratio,
         ratio_interval=None if not ratio or not error else _log_interval(ratio, error),
         probability_above_average=None if not ratio or not error else float(ndtr(math.log(ratio) / error)),

@@ -35,7 +35,7 @@ Drafts = Mapping[RecommendationType, Draft | Withheld]
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What is recommended for a campaign, the largest effect first, and what is not, with the reason."""
+    """What is recommended for a campaign, the surest first, and what is not, with the reason."""
 
     campaign_id: str
     recommendations: tuple[Recommendation, ...]
@@ -216,5 +216,5 @@ async def _note(  # noqa: PLR0917 (what an entry of the log is made of)
 
 
 def _order(kept: Recommendation) -> tuple[bool, float, str]:
-    effect = kept.draft.effect
-    return effect is None, -(effect or 0.0), kept.draft.type.value
+    confidence = kept.draft.confidence
+    return confidence is None, -(confidence or 0.0), kept.draft.type.value

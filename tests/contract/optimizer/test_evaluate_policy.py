@@ -180,8 +180,8 @@ async def test_an_outcome_is_what_follows_until_the_next_delivery(
 async def test_a_delivery_after_the_last_day_ends_an_outcome(
     stub: OptimizerServiceStub, database: DatabaseAddresses
 ) -> None:
-    # Half of those who got 20 late on November 5th convert again after the 10 of the next morning: not because
-    # of the 20.
+    # Half of those who got 20 late on November 5th convert again after the 10 of the next morning: not
+    # because of the 20.
     late, events = datetime(2026, 11, 5, 22, tzinfo=UTC), []
     for place in range(60):
         sent = Event(

@@ -205,6 +205,22 @@ async def test_users_without_send_times_are_counted(closed: Closed) -> None:
     assert "Of 60 users lately reached 12 have send times" in message
 
 
+async def test_the_surest_comes_first(closed: Closed) -> None:
+    await insert_segment(closed)
+    await insert_channels(closed)
+    before = by_type(await closed.recommend())
+    assert set(before) == {"offer_amount", "segment", "channel"}
+    for kind, confidence in (("segment", 0.95), ("offer_amount", 0.85), ("channel", 0.91)):
+        await closed.execute(
+            "update optimizer.campaign_optimizations set recommendation = recommendation || $2::jsonb"
+            " where optimization_type = $1",
+            kind,
+            f'{{"confidence": {confidence}}}',
+        )
+    assert list(by_type(await closed.recommend())) == ["segment", "channel", "offer_amount"]
+    assert before["channel"].expected_effect > before["segment"].expected_effect
+
+
 async def test_without_a_model_the_other_types_are_still_recommended(closed: Closed) -> None:
     await insert_channels(closed)
     await closed.execute("update optimizer.ml_models set status = 'retired'")

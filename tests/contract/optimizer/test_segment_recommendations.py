@@ -76,6 +76,7 @@ async def test_without_a_control_segments_are_described(
     best = answer.segments[0]
     assert best.relative_conversion_rate == pytest.approx(2.0)
     assert best.conversion_rate == pytest.approx(0.5)
+    assert best.expected_conversion_rate == pytest.approx(0.25)
     assert best.conversion_rate_interval.lower < 0.5 < best.conversion_rate_interval.upper
     assert best.users == 400
     assert not best.HasField("uplift")

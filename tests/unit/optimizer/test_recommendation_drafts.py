@@ -44,6 +44,7 @@ def rate(
         campaigns=campaigns,
         conversion_rate=0.2,
         conversion_rate_interval=Interval(lower=0.1, upper=0.3),
+        expected_rate=None if ratio is None else 0.2 / ratio,
         ratio=ratio,
         ratio_interval=interval,
         probability_above_average=sure,
@@ -80,6 +81,23 @@ def test_a_segment_is_recommended_by_its_uplift_where_there_is_one() -> None:
     assert (draft.choice, draft.effect_metric, draft.effect) == ("lapsed", "uplift", 0.1)
     assert (draft.evidence_kind, draft.confidence) == ("randomised", 0.99)
     assert "A/B tests" in draft.evidence
+
+
+def test_an_order_that_differs_from_the_rates_shown_says_why() -> None:
+    popular = replace(rate("popular", ratio=0.9), conversion_rate=0.36, expected_rate=0.4)
+    ranking = rank_segments("c", [popular, rate("loyal", ratio=1.6)], {})
+    first, second = ranking.segments
+    assert (first.rate.segment_name, second.rate.segment_name) == ("loyal", "popular")
+    assert (
+        "0.200 of views converted where the same campaigns' own rates make 0.125: 1.60 times"
+        in first.evidence
+    )
+    assert "0.360 of views converted" in second.evidence
+    assert any("Ranked by relative_conversion_rate" in warning for warning in ranking.warnings)
+    as_shown = rank_segments("c", [replace(popular, conversion_rate=0.1), rate("loyal", ratio=1.6)], {})
+    assert not any("Ranked by" in warning for warning in as_shown.warnings)
+    nobody = rank_segments("c", [rate("new", ratio=None, sure=None)], {})
+    assert "without views or conversions to compare" in nobody.segments[0].evidence
 
 
 def test_an_uplift_that_may_be_nothing_is_not_recommended() -> None:

@@ -247,7 +247,7 @@ class GetOptimizationRecommendationsResponse(_message.Message):
     """The campaign."""
     @_builtins.property
     def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OptimizationRecommendation]:
-        """By expected effect, the largest first, open or accepted. Empty: nothing that the data supports."""
+        """By confidence, the surest first (expected effects are of different metrics), open or accepted. Empty: nothing that the data supports."""
 
     @_builtins.property
     def withheld(self) -> _containers.RepeatedCompositeFieldContainer[Global___WithheldRecommendation]:
