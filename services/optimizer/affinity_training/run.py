@@ -14,6 +14,7 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.affinity_answer import MerchantAffinity, answer_users, gather_for
 from services.optimizer.domain.affinity_contacts import WINDOW_DAYS, Contacts
 from services.optimizer.domain.affinity_model import AffinityModel
+from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.store import affinity, affinity_models, catalog
 
 KEPT_MERCHANTS: Final = 20
@@ -53,23 +54,28 @@ class Scorer:
                 for user_id, answer, tenure in zip(user_ids, answers, evidence.tenure.tolist(), strict=True)
             ]
             await affinity.replace_kept_affinities(connection, kept, self.model.version, self.now)
+            await affinity_models.update_pass(connection, self.model.version, user_ids[-1])
 
 
 async def run_refresh(database: Database, *, now: Callable[[], datetime]) -> str:
-    """Score the users of whom something came in since the last time; return what was done, in one line."""
+    """Score the users of whom something came in since the last time; return what was done, in one line.
+
+    A scoring that was cut off, also a fit's of everybody, is gone on with.
+    """
     async with database.transaction() as lock:
         await affinity_models.lock_affinity(lock)
         live = await affinity_models.fetch_live(lock)
-        if live is None or live.refreshed_until is None:
+        if live is None:
             return "nothing is fitted yet: the job affinity_model does it"
-        started = now()
-        model = await affinity_models.fetch_model(lock, live.version)
-        changed = await affinity.list_changed_users(lock, live.refreshed_until - affinity.OVERLAP)
-        scorer = Scorer(database=database, model=model, zone=await reporting_zone(lock), now=started)
-        for batch in _batches(changed):
-            await scorer.score(batch)
-        await affinity_models.update_refreshed_until(lock, live.version, started)
-    return f"{len(changed)} users scored by version {live.version}"
+        scored = await score_by_version(database, lock, live.version, now())
+    return f"{scored} users scored by version {live.version}"
+
+
+async def score_by_version(database: Database, lock: Connection, version: int, now: datetime) -> int:
+    """Score the users who are due by a version that is kept; return how many."""
+    model = await affinity_models.fetch_model(lock, version)
+    scorer = Scorer(database=database, model=model, zone=await reporting_zone(lock), now=now)
+    return await score_users(database, scorer, _say_nothing)
 
 
 async def require_contacts(database: Database, now: datetime) -> None:
@@ -83,18 +89,36 @@ async def require_contacts(database: Database, now: datetime) -> None:
     )
 
 
-async def score_everybody(database: Database, scorer: Scorer, on_progress: Progress) -> int:
-    """Score every user who met a merchant in the window; return how many."""
-    scored, last = 0, ""
-    while True:
-        async with database.transaction(readonly=True) as connection:
-            users = await affinity.list_contact_users(connection, last, scorer.since, _LISTED_AT_ONCE)
-        if not users:
-            return scored
+async def score_users(database: Database, scorer: Scorer, on_progress: Progress) -> int:
+    """Score the users who are due, from where a scoring was cut off; return how many.
+
+    The first scoring by a version is of everybody who met a merchant in the window, each other one of those
+    of whom something came in since the one before began.
+    """
+    version = scorer.model.version
+    async with database.transaction() as connection:
+        begun = await affinity_models.begin_pass(connection, version)
+    scored, last = 0, begun.user_id
+    while users := await _list_due(database, begun.refreshed_until, last, scorer.since):
         for batch in _batches(users):
             await scorer.score(batch)
         scored, last = scored + len(users), users[-1]
         on_progress(f"scored {scored} users", 0.5)
+    async with database.transaction() as connection:
+        if begun.refreshed_until is None:
+            await affinity.delete_outdated_affinities(connection, version)
+        await affinity_models.end_pass(connection, version)
+    return scored
+
+
+async def _list_due(
+    database: Database, refreshed_until: datetime | None, after: str, since: datetime
+) -> list[str]:
+    async with database.transaction(readonly=True) as connection:
+        if refreshed_until is None:
+            return await affinity.list_contact_users(connection, after, since, _LISTED_AT_ONCE)
+        came_in = refreshed_until - LATE_RECEIPT
+        return await affinity.list_changed_users(connection, after, came_in, _LISTED_AT_ONCE)
 
 
 async def read_sample(
@@ -131,6 +155,10 @@ async def _sample_users(connection: Connection, since: datetime) -> list[str]:
     if len(users) <= FIT_USERS:
         return users
     return sorted(sorted(users, key=lambda user_id: crc32(user_id.encode()))[:FIT_USERS])
+
+
+def _say_nothing(_stage: str, _fraction: float) -> None:
+    """Report no progress."""
 
 
 def _batches(users: Sequence[str]) -> list[Sequence[str]]:

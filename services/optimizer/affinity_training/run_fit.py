@@ -1,21 +1,26 @@
 """Fits a model of users' visits to merchants from the database, keeps it, and scores everybody by it."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 
 from services.common.database import Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_training import run
 from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
 from services.optimizer.domain.affinity_tables import places_of
-from services.optimizer.store import affinity, affinity_models
+from services.optimizer.store import affinity_models
 from services.optimizer.store.affinity_models import AffinityFit
+
+_GO_ON_FOR: Final = timedelta(days=1)
+"""How old a fit may be to be gone on with rather than made anew."""
 
 
 async def run_fit(database: Database, *, now: Callable[[], datetime], on_progress: run.Progress) -> str:
     """Fit, keep, and score everybody if the fit deserves it; return what came out, in one line.
 
     Requests are answered by the version before until the fit is kept, and live until everybody is scored.
+    Where the last fit was cut off while it scored, its scoring is gone on with instead of a new fit.
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
@@ -23,6 +28,10 @@ async def run_fit(database: Database, *, now: Callable[[], datetime], on_progres
     async with database.transaction() as lock:
         await affinity_models.lock_affinity(lock)
         started = now()
+        live = await affinity_models.fetch_live(lock)
+        if live is not None and live.refreshed_until is None and started - live.fitted_at < _GO_ON_FOR:
+            scored = await run.score_by_version(database, lock, live.version, started)
+            return f"version {live.version} is live, {scored} more users scored: its fit was cut off before"
         zone = await run.reporting_zone(lock)
         today = started.astimezone(zone).date()
         on_progress("read_data", 0.0)
@@ -40,10 +49,7 @@ async def run_fit(database: Database, *, now: Callable[[], datetime], on_progres
         if not fitted.report.is_better:
             return f"version {version} is rejected: it {fitted.report.reason}"
         scorer = run.Scorer(database=database, model=fitted.model, zone=zone, now=started)
-        scored = await run.score_everybody(database, scorer, on_progress)
-        async with database.transaction() as connection:
-            await affinity.delete_outdated_affinities(connection, version)
-            await affinity_models.update_refreshed_until(connection, version, started)
+        scored = await run.score_users(database, scorer, on_progress)
     return f"version {version} is live, {scored} users scored: {fitted.report.reason}"
 
 

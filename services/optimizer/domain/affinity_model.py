@@ -106,6 +106,10 @@ class AffinityModel:
         """Where each merchant id stands."""
         return {merchant_id: place for place, merchant_id in enumerate(self.merchants.ids.tolist())}
 
+    def prepare(self) -> None:
+        """Make all that answers need beside what is kept, so that no answer has to."""
+        _ = self.taste_columns, self.positions
+
     def band_of(self, score: float) -> Band | None:
         """Return the band that a score lies in."""
         below = [band for band in self.bands if band.lower_score <= score]

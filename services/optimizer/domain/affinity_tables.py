@@ -5,7 +5,7 @@ from datetime import date
 
 import numpy as np
 
-from services.optimizer.domain.affinity_contacts import Contacts, FloatArray
+from services.optimizer.domain.affinity_contacts import Contacts, FloatArray, IntArray
 from services.optimizer.domain.affinity_documents import AffinityParameters
 from services.optimizer.domain.affinity_features import Merchants
 from services.optimizer.domain.affinity_model import AffinityModel
@@ -17,6 +17,8 @@ MerchantRow = tuple[int, str, str, float | None, float | None]
 """merchant_id, name and category (empty: unknown), latitude, longitude."""
 SimilarityRow = tuple[int, int, float]
 """merchant_id, neighbour_id, similarity."""
+SimilarityColumns = tuple[IntArray, IntArray, FloatArray]
+"""The same by column."""
 
 
 def contacts_of(rows: Sequence[ContactRow], places: Mapping[int, int]) -> Contacts:
@@ -54,11 +56,11 @@ def model_of(
     parameters: AffinityParameters,
     merchants: Sequence[MerchantRow],
     shares: Sequence[tuple[float, float]],
-    similarities: Sequence[SimilarityRow],
+    similarities: SimilarityColumns,
 ) -> AffinityModel:
     """Return a model; `shares` are the visitor share and the weekly share of each of the merchants."""
     known = merchants_of(merchants)
-    places = places_of(known)
+    merchant, neighbour, similarity = similarities
     return AffinityModel(
         version=version,
         merchants=known,
@@ -66,14 +68,23 @@ def model_of(
         weekly_share=np.array([weekly for _, weekly in shares], dtype=np.float64),
         similarities=Similarities(
             merchant_count=len(known),
-            merchant=np.array([places[merchant] for merchant, _, _ in similarities], dtype=np.int64),
-            neighbour=np.array([places[neighbour] for _, neighbour, _ in similarities], dtype=np.int64),
-            similarity=np.array([similarity for _, _, similarity in similarities], dtype=np.float64),
+            merchant=np.searchsorted(known.ids, merchant),
+            neighbour=np.searchsorted(known.ids, neighbour),
+            similarity=similarity,
         ),
         returning=parameters.returning,
         first=parameters.first,
         bands=parameters.bands,
         redemptions_are_visits=parameters.redemptions_are_visits,
+    )
+
+
+def unpack_similarities(merchants: bytes, neighbours: bytes, similarities: bytes) -> SimilarityColumns:
+    """Return columns of numbers from their bytes, as the database sends integers and doubles."""
+    return (
+        np.frombuffer(merchants, dtype=">i4").astype(np.int64),
+        np.frombuffer(neighbours, dtype=">i4").astype(np.int64),
+        np.frombuffer(similarities, dtype=">f8").astype(np.float64),
     )
 
 

@@ -23,6 +23,7 @@ from services.optimizer.domain.affinity_answer import (
 )
 from services.optimizer.domain.affinity_contacts import WINDOW_DAYS, Contacts
 from services.optimizer.domain.affinity_model import AffinityModel
+from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.store import affinity as store
 from services.optimizer.store import affinity_models
@@ -94,12 +95,14 @@ class AffinityOperations:
         return self._database.transaction(isolation="repeatable_read", readonly=True)
 
     async def is_anything_new(self) -> bool:
-        """Return whether events came in that the kept merchants do not hold."""
+        """Return whether events came in that the kept merchants do not hold, or a scoring was cut off."""
         async with self._database.transaction(readonly=True) as connection:
             live = await affinity_models.fetch_live(connection)
-            if live is None or live.refreshed_until is None:
+            if live is None:
                 return False
-            return await store.has_changed_users(connection, live.refreshed_until - store.OVERLAP)
+            if live.is_scoring or live.refreshed_until is None:
+                return await affinity_models.is_free(connection)
+            return await store.has_changed_users(connection, live.refreshed_until - LATE_RECEIPT)
 
     def _answer(self, user_id: str, known: _Known, *, limit: int) -> Affinity:
         model, now = known.model, self._now()
@@ -158,11 +161,11 @@ class AffinityOperations:
 
 
 def _is_fresh(kept: store.KeptAffinity, standing: store.UserStanding, now: datetime, limit: int) -> bool:
-    """Return whether kept merchants are as good as new: no later contact, not old, as many as asked for."""
+    """Return whether kept merchants are as good as new: they miss no contact, are not old, and enough."""
     if len(kept.merchants) < limit or now - kept.computed_at > FRESH_FOR:
         return False
-    newest = standing.newest_contact_at
-    return newest is None or newest < kept.computed_at
+    newest, held = standing.newest_contact_at, kept.received_until
+    return newest is None or (held is not None and newest < held)
 
 
 def _with_range(model: AffinityModel, merchant: MerchantAffinity) -> MerchantAffinity:

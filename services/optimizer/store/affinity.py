@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from services.optimizer.domain.affinity_answer import MerchantAffinity
 from services.optimizer.domain.affinity_contacts import Contacts
 from services.optimizer.domain.affinity_tables import contacts_of
+from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.store.statements import STATEMENTS, Connection, fetch_required
 
 _KEPT_COLUMNS: Final = (
     *("user_id", "merchant_id", "affinity_score", "reasons", "computed_at"),
-    *("model_version", "is_returning", "distance_km"),
+    *("model_version", "is_returning", "distance_km", "received_until"),
 )
-
-OVERLAP: Final = timedelta(minutes=5)
-"""How far before the last look a new one begins: an event counts as received when its transaction began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +27,13 @@ class UserStanding:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptAffinity:
-    """A user's kept merchants, best first, without what their scores are worth."""
+    """A user's kept merchants, best first, without what their scores are worth.
+
+    They hold all that came in before `received_until`, by the database's clock; None: nobody knows.
+    """
 
     computed_at: datetime
+    received_until: datetime | None
     merchants: tuple[MerchantAffinity, ...]
 
 
@@ -49,9 +51,10 @@ async def list_contact_users(connection: Connection, after: str, since: datetime
     return [row["user_id"] for row in rows]
 
 
-async def list_changed_users(connection: Connection, since: datetime) -> list[str]:
-    """Return the users who met a merchant by events that came in since a time."""
-    return [row["user_id"] for row in await connection.fetch(STATEMENTS["list_changed_users"].sql, since)]
+async def list_changed_users(connection: Connection, after: str, since: datetime, limit: int) -> list[str]:
+    """Return the next users, by id, who met a merchant by events that came in since a time."""
+    rows = await connection.fetch(STATEMENTS["list_changed_users"].sql, after, since, limit)
+    return [row["user_id"] for row in rows]
 
 
 async def has_changed_users(connection: Connection, since: datetime) -> bool:
@@ -93,7 +96,9 @@ async def fetch_kept_affinity(
         )
         for row in rows
     )
-    return KeptAffinity(computed_at=rows[0]["computed_at"], merchants=merchants)
+    return KeptAffinity(
+        computed_at=rows[0]["computed_at"], received_until=rows[0]["received_until"], merchants=merchants
+    )
 
 
 async def replace_kept_affinities(
@@ -102,12 +107,13 @@ async def replace_kept_affinities(
     version: int,
     now: datetime,
 ) -> None:
-    """Keep the merchants of users instead of those kept before."""
+    """Keep the merchants of users, of contacts read in this transaction, instead of those kept before."""
+    began_at = (await fetch_required(connection, "fetch_transaction_time"))["began_at"]
     await connection.execute(STATEMENTS["delete_user_affinities"].sql, [user_id for user_id, _ in kept])
     records = [
         (
             *(user_id, merchant.merchant_id, merchant.score, list(merchant.reasons), now),
-            *(version, merchant.is_returning, merchant.distance_km),
+            *(version, merchant.is_returning, merchant.distance_km, began_at - LATE_RECEIPT),
         )
         for user_id, merchants in kept
         for merchant in merchants

@@ -82,27 +82,32 @@ async def insert_visits(
     user: str,
     merchants: Sequence[int],
     *,
-    received_at: datetime = NOW,
+    until: datetime = NOW,
     kind: int = CONVERTED,
 ) -> None:
-    """Keep an event of a user at each merchant, the last an hour before `received_at`, one a day."""
+    """Keep an event of a user at each merchant, the last an hour before `until`, one a day."""
     connection = await asyncpg.connect(url)
     try:
         await connection.executemany(
             "insert into analytics.events (user_id, event_id, event_type, event_at, counted_at, merchant_id,"
-            " stamped_fields, is_machine_open, currency_code, received_at)"
-            " values ($1, $2, $3, $4, $4, $5, 0, false, 'USD', $6)",
+            " stamped_fields, is_machine_open, currency_code)"
+            " values ($1, $2, $3, $4, $4, $5, 0, false, 'USD')",
             [
                 (
-                    *(user, f"{kind}.{received_at.isoformat()}.{place}", kind),
-                    received_at - timedelta(days=len(merchants) - 1 - place, hours=1),
-                    *(merchant, received_at),
+                    *(user, f"{kind}.{until.isoformat()}.{place}", kind),
+                    until - timedelta(days=len(merchants) - 1 - place, hours=1),
+                    merchant,
                 )
                 for place, merchant in enumerate(merchants)
             ],
         )
     finally:
         await connection.close()
+
+
+async def age_receipts(url: str) -> None:
+    """Let all events have come in an hour ago, by the database's clock."""
+    await fetch_rows(url, "update analytics.events set received_at = now() - interval '1 hour'")
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +122,7 @@ async def optimizer(
     """A server over 500 users of a world whose merchants a job has fitted and kept."""
     await insert_merchants(module_database.admin, world)
     await insert_simulated_users(module_database.admin, world, USERS)
-    await fetch_rows(
-        module_database.admin, "update analytics.events set received_at = $1", NOW - timedelta(1)
-    )
+    await age_receipts(module_database.admin)
     said = await fit(module_database.optimizer)
     assert said.startswith("version 1 is live, 500 users scored: log loss 0.")
     settings = optimizer_settings(module_database.optimizer, tmp_path_factory.mktemp("models"), 1)
@@ -238,13 +241,17 @@ async def test_the_refresh_scores_those_of_whom_something_came_in(
     module_database: DatabaseAddresses, optimizer: OptimizerServiceStub, tmp_path: Path
 ) -> None:
     later = NOW + timedelta(hours=2)
-    await insert_visits(module_database.admin, user_id(30), [7], received_at=NOW + timedelta(hours=1))
+    await refresh(module_database.optimizer, NOW)
+    await age_receipts(module_database.admin)
+    await insert_visits(module_database.admin, user_id(30), [7], until=NOW + timedelta(hours=1))
     before = await ask(optimizer, user_id(30), 3)
     assert before.source == pb.AFFINITY_SOURCE_LIVE, "kept scores do not hold what came in since"
     async with opened(module_database.optimizer) as database:
         assert await AffinityOperations(database, now=lambda: later).is_anything_new()
-    said = await refresh(module_database.optimizer, later)
-    assert said.endswith("users scored by version 1")
+    assert await refresh(module_database.optimizer, later) == "1 users scored by version 1"
+    just_in = await ask(optimizer, user_id(30), 3)
+    assert just_in.source == pb.AFFINITY_SOURCE_LIVE, "others' events of these minutes may be missed yet"
+    await age_receipts(module_database.admin)
     settings = optimizer_settings(module_database.optimizer, tmp_path, 1)
     async with running_optimizer(settings, clock=lambda: later) as stub:
         after = await ask(stub, user_id(30), 3)
@@ -259,8 +266,39 @@ async def test_the_refresh_scores_those_of_whom_something_came_in(
     assert rows[0]["users"] >= 500
     assert rows[0]["most"] == KEPT_MERCHANTS
     async with opened(module_database.optimizer) as database:
-        much_later = later + timedelta(hours=1)
-        assert not await AffinityOperations(database, now=lambda: much_later).is_anything_new()
+        assert not await AffinityOperations(database, now=lambda: later).is_anything_new()
+
+
+async def test_an_event_written_while_users_are_scored_is_not_missed(
+    module_database: DatabaseAddresses, optimizer: OptimizerServiceStub
+) -> None:
+    """It counts as received when its transaction began: before the scoring, which cannot see it yet."""
+    user = user_id(70)
+    connection = await asyncpg.connect(module_database.admin)
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "insert into analytics.events (user_id, event_id, event_type, event_at, counted_at,"
+                " merchant_id, stamped_fields, is_machine_open, currency_code)"
+                " select user_id, 'late', event_type, event_at, counted_at, merchant_id, stamped_fields,"
+                " is_machine_open, currency_code from analytics.events"
+                " where user_id = $1 and event_type = 4 order by event_at desc limit 1",
+                user,
+            )
+            await insert_visits(module_database.admin, user, [3], until=NOW)
+            await refresh(module_database.optimizer, NOW)
+            await fetch_rows(
+                module_database.admin,
+                "update analytics.events set received_at = now() - interval '1 hour'"
+                " where event_id <> 'late'",
+            )
+            assert (await ask(optimizer, user, 3)).source == pb.AFFINITY_SOURCE_KEPT
+    finally:
+        await connection.close()
+    assert (await ask(optimizer, user, 3)).source == pb.AFFINITY_SOURCE_LIVE
+    async with opened(module_database.optimizer) as database:
+        assert await AffinityOperations(database, now=lambda: NOW).is_anything_new()
+    assert await refresh(module_database.optimizer, NOW) == "1 users scored by version 1"
 
 
 async def test_old_scores_are_made_anew(

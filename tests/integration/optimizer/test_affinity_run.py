@@ -1,5 +1,6 @@
 """The process that keeps users' merchants as a real process, over a real database."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,11 @@ from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_process import AffinityProcess
+from services.optimizer.affinity_training import run
+from services.optimizer.affinity_training.run import run_refresh
 from services.optimizer.affinity_training.run_fit import run_fit
+from services.optimizer.domain.affinity_tables import similarity_rows
+from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.store import affinity_models
 from tests.contract.optimizer.harness import fetch_rows
 
@@ -57,6 +62,92 @@ async def test_a_fit_and_a_refresh(database: DatabaseAddresses) -> None:
     assert (rows[0]["kept"], rows[0]["users"]) == (60 * 8, 60)
     assert 0 < rows[0]["least"] < 0.2
     assert 0.7 < rows[0]["most"] < 1
+
+
+class CutOff(Exception):
+    """What ends a scoring in its midst."""
+
+
+async def test_a_scoring_that_is_cut_off_is_gone_on_with(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First a fit's of everybody, then a refresh's; nobody is scored twice, and nobody is left out."""
+    await insert_market(database.admin)
+    monkeypatch.setattr(run, "_USERS_AT_ONCE", 20)
+    batches: list[Sequence[str]] = []
+    score = run.Scorer.score
+
+    async def score_twice(self: run.Scorer, user_ids: Sequence[str]) -> None:
+        if len(batches) == 2:
+            raise CutOff
+        batches.append(user_ids)
+        await score(self, user_ids)
+
+    async def fit(own: Database) -> str:
+        return await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+
+    async def is_due(own: Database) -> bool:
+        return await AffinityOperations(own, now=lambda: datetime.now(UTC)).is_anything_new()
+
+    own = await Database.open(database.optimizer, application_name="test", max_size=2)
+    try:
+        monkeypatch.setattr(run.Scorer, "score", score_twice)
+        with pytest.raises(CutOff):
+            await fit(own)
+        assert await is_due(own)
+        monkeypatch.setattr(run.Scorer, "score", score)
+        said = await fit(own)
+        assert said == "version 1 is live, 20 more users scored: its fit was cut off before"
+        before = await scored_times(database.admin)
+        assert len(before) == 60
+        batches.clear()
+        monkeypatch.setattr(run.Scorer, "score", score_twice)
+        with pytest.raises(CutOff):
+            await run_refresh(own, now=lambda: datetime.now(UTC))
+        await fetch_rows(database.admin, "update analytics.events set received_at = now() - interval '1 h'")
+        async with own.transaction() as held:
+            await affinity_models.lock_affinity(held)
+            assert not await is_due(own), "somebody is at it"
+        assert await is_due(own)
+        monkeypatch.setattr(run.Scorer, "score", score)
+        since = datetime.now(UTC) - timedelta(hours=2)
+        await fetch_rows(
+            database.admin,
+            "update optimizer.affinity_models set refreshed_until = $1 where version = 1",
+            since,
+        )
+        assert await run_refresh(own, now=lambda: datetime.now(UTC)) == "20 users scored by version 1"
+        after = await scored_times(database.admin)
+        assert len(after) == 60
+        assert all(after[user] > before[user] for user in before)
+        assert not await is_due(own)
+    finally:
+        await own.close()
+
+
+async def scored_times(url: str) -> dict[str, datetime]:
+    rows = await fetch_rows(
+        url, "select user_id, max(computed_at) as at from optimizer.user_merchant_affinity group by user_id"
+    )
+    return {row["user_id"]: row["at"] for row in rows}
+
+
+async def test_a_model_of_many_merchants_is_read_as_it_was_kept(database: DatabaseAddresses) -> None:
+    await insert_market(database.admin)
+    own = await Database.open(database.optimizer, application_name="test", max_size=2)
+    try:
+        await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+        async with own.transaction() as connection:
+            model = await affinity_models.fetch_model(connection, 1)
+    finally:
+        await own.close()
+    rows = await fetch_rows(
+        database.admin, "select merchant_id, neighbour_id, similarity from optimizer.merchant_similarities"
+    )
+    kept = {(row["merchant_id"], row["neighbour_id"]): row["similarity"] for row in rows}
+    assert len(kept) > 8
+    assert {(merchant, neighbour): value for merchant, neighbour, value in similarity_rows(model)} == kept
+    assert {"taste_matrix", "taste_columns", "positions"} <= vars(model).keys(), "no answer waits for these"
 
 
 async def test_a_fit_of_noise_is_rejected_and_keeps_nothing(database: DatabaseAddresses) -> None:

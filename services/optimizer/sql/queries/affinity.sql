@@ -1,3 +1,7 @@
+-- name: is_affinity_free :one
+-- Whether no other transaction fits or keeps scores just now.
+select pg_try_advisory_xact_lock(hashtextextended('optimizer.affinity', 0)) as is_free;
+
 -- name: lock_affinity :one
 -- Wait until no other transaction fits or keeps scores, then keep others out until this one ends.
 select pg_advisory_xact_lock(hashtextextended('optimizer.affinity', 0))::text as locked;
@@ -28,11 +32,12 @@ where user_id = any($1::text[]) and event_at >= $2 and event_type in (4, 7) and 
 group by 1, 2, 3, 4;
 
 -- name: list_changed_users :many
--- The users who met a merchant by events that came in since a time, in order.
+-- The next users after one who met a merchant by events that came in since a time, by id.
 select distinct user_id
 from analytics_v1.user_events
-where received_at >= $1 and event_type in (4, 7) and merchant_id is not null
-order by user_id;
+where user_id > $1 and received_at >= $2 and event_type in (4, 7) and merchant_id is not null
+order by user_id
+limit $3;
 
 -- name: has_changed_users :one
 -- Whether anybody met a merchant by events that came in since a time.
@@ -53,8 +58,8 @@ select
     ) as newest_contact_at;
 
 -- name: fetch_live_affinity_version :one
--- The live version, and until when kept scores hold what came in.
-select version, refreshed_until
+-- The live version, when it was fitted, until when kept scores hold what came in, and since when users are scored.
+select version, fitted_at, refreshed_until, pass_started_at
 from optimizer.affinity_models
 where status = 'live';
 
@@ -78,12 +83,15 @@ left join analytics_v1.merchants m using (merchant_id)
 where k.version = $1
 order by k.merchant_id;
 
--- name: list_merchant_similarities :many
--- The similarities that a version keeps.
-select merchant_id, neighbour_id, similarity
+-- name: pack_merchant_similarities :one
+-- The similarities that a version keeps, packed: a million rows are three values, in the order of bytes of the network.
+select
+    coalesce(string_agg(int4send(merchant_id), ''::bytea order by merchant_id, neighbour_id), ''::bytea) as merchants,
+    coalesce(string_agg(int4send(neighbour_id), ''::bytea order by merchant_id, neighbour_id), ''::bytea) as neighbours,
+    coalesce(string_agg(float8send(similarity), ''::bytea order by merchant_id, neighbour_id), ''::bytea)
+        as similarities
 from optimizer.merchant_similarities
-where version = $1
-order by merchant_id, neighbour_id;
+where version = $1;
 
 -- name: retire_live_affinity_model :exec
 -- Take the live version out of service; what it kept beside its row is removed.
@@ -121,16 +129,33 @@ insert into optimizer.merchant_similarities (version, merchant_id, neighbour_id,
 select $1, s.merchant_id, s.neighbour_id, s.similarity
 from unnest($2::integer[], $3::integer[], $4::double precision[]) as s (merchant_id, neighbour_id, similarity);
 
--- name: update_affinity_refreshed_until :exec
--- Say until when the kept scores of a version hold what came in.
+-- name: begin_affinity_pass :one
+-- Begin to score users by a version, or go on with what was begun.
 update optimizer.affinity_models
-set refreshed_until = $2
+set pass_started_at = coalesce(pass_started_at, now())
+where version = $1
+returning refreshed_until, pass_user_id;
+
+-- name: update_affinity_pass :exec
+-- Say up to whom users are scored.
+update optimizer.affinity_models
+set pass_user_id = $2
 where version = $1;
+
+-- name: end_affinity_pass :exec
+-- Say that all are scored: what came in before it began is held.
+update optimizer.affinity_models
+set refreshed_until = pass_started_at, pass_started_at = null, pass_user_id = ''
+where version = $1;
+
+-- name: fetch_transaction_time :one
+-- When this transaction began.
+select now() as began_at;
 
 -- name: list_kept_affinities :many
 -- A user's kept merchants by a version, best first.
 select a.merchant_id, coalesce(m.merchant_name, '') as merchant_name, a.affinity_score, a.reasons, a.computed_at,
-    a.is_returning, a.distance_km
+    a.is_returning, a.distance_km, a.received_until
 from optimizer.user_merchant_affinity a
 left join analytics_v1.merchants m using (merchant_id)
 where a.user_id = $1 and a.model_version = $2

@@ -124,7 +124,8 @@ create index offer_optimization_history_campaign_idx on optimizer.offer_optimiza
 create index offer_optimization_history_applied_idx on optimizer.offer_optimization_history
     (applied_at desc, history_id desc);
 
--- How likely a user is to visit a merchant, with the reasons in words.
+-- How likely a user is to visit a merchant, with the reasons in words. All events of the user that came in before
+-- received_until (the database's clock) are held; null: nobody knows.
 create table optimizer.user_merchant_affinity (
     user_id text not null,
     merchant_id integer not null,
@@ -134,6 +135,7 @@ create table optimizer.user_merchant_affinity (
     model_version bigint,
     is_returning boolean,
     distance_km double precision,
+    received_until timestamptz,
     constraint user_merchant_affinity_pkey primary key (user_id, merchant_id),
     constraint user_merchant_affinity_score_is_probability check (affinity_score between 0 and 1)
 );

@@ -54,11 +54,16 @@ create table optimizer.send_time_progress (
     constraint send_time_progress_pkey primary key (progress_name)
 );
 
--- Users whose send times are to be computed anew.
+-- Users whose send times are to be computed anew. retry_at: when to try again one whose events could not be counted in
+-- time; null: not tried yet.
 create table optimizer.send_time_queue (
     user_id text not null,
+    retry_at timestamptz,
     constraint send_time_queue_pkey primary key (user_id)
 );
+
+-- For list_users_to_retry.
+create index send_time_queue_retry_idx on optimizer.send_time_queue (retry_at) where retry_at is not null;
 
 grant select, insert, update, delete on
     optimizer.user_optimal_send_times, optimizer.send_time_profiles, optimizer.send_time_progress,

@@ -1,6 +1,7 @@
 -- What was fitted of users' visits to merchants. parameters is a document that only this service reads; the scores
 -- are of the held-out week, the loss of a model by frequency alone beside. Kept users' scores hold all events that
--- came in before refreshed_until.
+-- came in before refreshed_until. A scoring under way began at pass_started_at and has come up to pass_user_id; it is of
+-- everybody where refreshed_until is null, and of the users of whom something came in otherwise.
 create table optimizer.affinity_models (
     version bigint not null,
     status text not null,
@@ -17,6 +18,8 @@ create table optimizer.affinity_models (
     popularity_recall_at_three double precision,
     parameters jsonb not null,
     refreshed_until timestamptz,
+    pass_started_at timestamptz,
+    pass_user_id text not null default '',
     constraint affinity_models_pkey primary key (version),
     constraint affinity_models_version_positive check (version > 0),
     constraint affinity_models_status_known check (status in ('live', 'rejected', 'retired'))
