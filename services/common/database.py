@@ -86,12 +86,17 @@ async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
     """
 
 
-def _is_unfit(connection: Connection) -> bool:
-    """Return whether a connection ended or is in the middle of something; the pool knows what to do then."""
+def is_lost(connection: Connection) -> bool:
+    """Return whether a connection has ended, and with it its transaction and its locks."""
     try:
-        return connection.is_closed() or connection.is_in_transaction()
+        return connection.is_closed()
     except asyncpg.InterfaceError:  # the pool has taken it back already
         return True
+
+
+def _is_unfit(connection: Connection) -> bool:
+    """Return whether a connection ended or is in the middle of something; the pool knows what to do then."""
+    return is_lost(connection) or connection.is_in_transaction()
 
 
 class Database:

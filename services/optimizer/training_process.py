@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from services.common.errors import AbortedError, DeadlineExceededError, DomainError, InternalError
 from services.optimizer.domain.training_progress import TrainingProgress
@@ -38,8 +39,10 @@ class TrainingProcess:
     dask_scheduler: str = ""
     priority: str = "idle"
 
-    async def run(self, end_day: date, on_progress: OnProgress) -> int:
+    async def run(self, end_day: date, on_progress: OnProgress, *, training_id: UUID | None = None) -> int:
         """Train on the days before `end_day`; returns the version that is now in ml_models.
+
+        `training_id` is the training's record, which says whether it still runs; None where there is none.
 
         Cancelling this kills the process and waits for its end.
 
@@ -49,7 +52,8 @@ class TrainingProcess:
             DeadlineExceededError: it took too long, and was killed.
             InternalError: it failed; its standard error (this process's) has the traceback.
         """
-        return await self._run(["--end-day", end_day.isoformat()], on_progress)
+        record = [] if training_id is None else ["--training-id", str(training_id)]
+        return await self._run(["--end-day", end_day.isoformat(), *record], on_progress)
 
     async def measure_drift(self, end_day: date) -> int:
         """Measure the live version on the days before `end_day`, and keep it; returns the version.

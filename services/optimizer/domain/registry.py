@@ -10,7 +10,10 @@ from services.optimizer.domain.model_version import Importance, ModelStatus, Sco
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSummary:
-    """A version without what serving needs of it; `files_removed_at` is None while its folder is kept."""
+    """A version without what serving needs of it; `files_removed_at` is None while its folder is kept.
+
+    `is_rolled_back`: it was live, and an earlier version was put in its place.
+    """
 
     version: int
     status: ModelStatus
@@ -23,6 +26,7 @@ class ModelSummary:
     scores: Scores
     parity_error: float
     files_removed_at: datetime | None
+    is_rolled_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +41,20 @@ class ModelDetails:
 def choose_removable(models: Sequence[ModelSummary], *, now: datetime, retention: timedelta) -> list[int]:
     """Return the versions whose files may go: rejected or retired for longer than `retention`.
 
-    The version that was live last before the one that is stays whatever its age: RollbackModel needs it.
+    The version that was live last before the one that is stays whatever its age, and so does the last one
+    that nobody went back from: RollbackModel needs it.
     """
-    retired = [model for model in models if model.status is ModelStatus.RETIRED]
-    newest = max(retired, key=lambda model: model.status_changed_at, default=None)
+    retired = sorted(
+        (model for model in models if model.status is ModelStatus.RETIRED),
+        key=lambda model: (model.status_changed_at, model.version),
+    )
+    restorable = [model for model in retired if not model.is_rolled_back]
+    kept = {model.version for model in (*retired[-1:], *restorable[-1:])}
     return sorted(
         model.version
         for model in models
         if model.status in {ModelStatus.REJECTED, ModelStatus.RETIRED}
-        and model is not newest
+        and model.version not in kept
         and model.files_removed_at is None
         and now - model.status_changed_at > retention
     )

@@ -47,6 +47,13 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """What a running training hears when it says how far it is; `cancelled`: who asked it to stop, if any."""
+
+    cancelled: Note | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingOrder:
     """What is asked for: a training on the 90 days before `as_of` (None: now)."""
 

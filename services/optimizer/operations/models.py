@@ -15,6 +15,7 @@ from services.optimizer.domain.trainings import Note
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.publication import Publication
 from services.optimizer.store import models as store
+from services.optimizer.store.audiences import delete_audiences
 from services.optimizer.store.training import lock_publication, try_lock_training
 
 _NEWEST: Final = 2**31 - 1
@@ -82,7 +83,9 @@ class ModelOperations:
         return drift
 
     async def roll_back(self, version: int | None, note: Note) -> Rollback:
-        """Put a version live that was live before; without one, the last before the one that is.
+        """Put a version live that was live before; without one, the last that nobody went back from.
+
+        So each going back without a version goes one further back, and none returns to what was left.
 
         Raises:
             NotFoundError: MODEL_UNKNOWN.
@@ -92,12 +95,19 @@ class ModelOperations:
         async with self._database.transaction() as connection:
             await lock_publication(connection)
             live = await store.fetch_live_version(connection)
-            target = version if version is not None else await self._last_retired(connection)
+            target = version if version is not None else await self._restorable(connection)
             details = await _require_details(connection, target)
             if target != live:
                 await asyncio.to_thread(_require_restorable, details.summary, self._repository)
                 moved = f"{_direction(live, target)} version {target}{note}"
-                await self._publication.put_live(connection, target, reason=moved, retired_reason=moved)
+                await self._publication.put_live(
+                    connection,
+                    target,
+                    before=ModelStatus.RETIRED,
+                    reason=moved,
+                    retired_reason=moved,
+                    is_rollback=live is not None and target < live,
+                )
                 details = await _require_details(connection, target)
         return Rollback(live=details, previous=live)
 
@@ -118,6 +128,7 @@ class ModelOperations:
             before_live = await store.fetch_last_retired_version(connection)
             served = [live, *([] if before_live is None else [before_live])]
             await asyncio.to_thread(self._remove, removable, served)
+            await delete_audiences(connection, removable)
             await store.note_removed_files(connection, removable, self._now())
         return f"the files of {len(removable)} versions of {CONVERSION_MODEL} removed"
 
@@ -127,11 +138,13 @@ class ModelOperations:
         for version in versions:
             self._repository.remove_version(version)
 
-    async def _last_retired(self, connection: Connection) -> int:
-        version = await store.fetch_last_retired_version(connection)
+    async def _restorable(self, connection: Connection) -> int:
+        version = await store.fetch_restorable_version(connection)
         if version is None:
             raise FailedPreconditionError(
-                "no version was live before the one that is", reason="MODEL_NOT_RESTORABLE"
+                "no version was live before the one that is, but for those that were gone back from;"
+                " name one of these to return to it",
+                reason="MODEL_NOT_RESTORABLE",
             )
         return version
 

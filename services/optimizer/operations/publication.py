@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from services.common.database import Connection
-from services.common.errors import InternalError
+from services.common.errors import AbortedError, DomainError, InternalError
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
@@ -25,39 +25,57 @@ class Publication:
         self._now = now
 
     async def put_live(
-        self, connection: Connection, version: int, *, reason: str, retired_reason: str
+        self,
+        connection: Connection,
+        version: int,
+        *,
+        before: ModelStatus,
+        reason: str,
+        retired_reason: str,
+        is_rollback: bool = False,
     ) -> None:
         """Have the model server serve `version` beside the one that is live, then exchange them.
 
         The one that was live before that is served too: a request that began under it may not have asked yet.
         The exchange becomes visible when the caller's transaction commits. Where the server does not take the
-        version, it is told again to serve what it served before.
+        version, it is told again to serve what it served before. With `is_rollback` the version that was live
+        is not gone back to by itself.
 
         Raises:
+            AbortedError: the version is not in status `before` any more (CONCURRENT_UPDATE).
             DomainError: the model server does not answer, or refuses the version.
             InternalError: the model repository cannot be written.
         """
         await lock_publication(connection)
         live = await store.fetch_live_version(connection)
-        before = await store.fetch_last_retired_version(connection)
-        async with self._restoring_config():
+        retired = await store.fetch_last_retired_version(connection)
+        async with self._restoring(live):
             async with _writing():
-                known = [version, live, before]
+                known = [version, live, retired]
                 served = [each for each in known if each is not None]
                 await asyncio.to_thread(self._repository.write_config, served)
             await self._models.load(CONVERSION_MODEL, version)
-        now = self._now()
-        await store.retire_live_model(connection, retired_reason, now)
-        await store.update_model_status(connection, version, ModelStatus.LIVE, reason, now)
+            now = self._now()
+            await store.retire_live_model(connection, retired_reason, now, is_rolled_back=is_rollback)
+            if not await store.put_model_live(connection, version, before, reason, now):
+                raise AbortedError(
+                    f"version {version} is not {before.value} any more", reason="CONCURRENT_UPDATE"
+                )
 
     @asynccontextmanager
-    async def _restoring_config(self) -> AsyncIterator[None]:
+    async def _restoring(self, live: int | None) -> AsyncIterator[None]:
+        """After a failure have the server serve what it did: one that was slow may have taken the version.
+
+        Without a version that is live nothing is asked of the server: no answer names the one it may serve.
+        """
         before = await asyncio.to_thread(self._repository.read_config)
         try:
             yield
         except BaseException:
-            with suppress(OSError):  # then the caller hears of it already
+            with suppress(OSError, DomainError):  # then the caller hears of it already
                 await asyncio.to_thread(self._repository.restore_config, before)
+                if live is not None:
+                    await self._models.load(CONVERSION_MODEL, live)
             raise
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-from services.common.database import Connection, Database
+from services.common.database import Connection, Database, is_lost
 from services.common.errors import (
     AbortedError,
     DomainError,
@@ -42,8 +42,8 @@ OnProgress = Callable[[TrainingProgress], None]
 class Trainer(Protocol):
     """What trains on the days before `end_day` and returns the version that is then in ml_models."""
 
-    async def run(self, end_day: date, on_progress: OnProgress) -> int:
-        """Train; cancelling stops the training and waits for its end."""
+    async def run(self, end_day: date, on_progress: OnProgress, *, training_id: UUID | None = None) -> int:
+        """Train, as the record `training_id` says; cancelling stops the training and waits for its end."""
         ...
 
 
@@ -86,7 +86,8 @@ class TrainingOperations:
 
         Raises:
             InvalidArgumentError: `as_of` lies in the future.
-            AbortedError: another training runs (TRAINING_RUNNING), or this one was killed or cancelled.
+            AbortedError: another training runs (TRAINING_RUNNING), or this one was killed, cancelled, or lost
+                its right to train with its connection.
             FailedPreconditionError: too little data (DATA_INSUFFICIENT), or the model server refuses the
                 version, which is then rejected.
             UnavailableError: the database or the model server does not answer.
@@ -172,7 +173,10 @@ class TrainingOperations:
                 record.hear(progress)
                 on_progress(progress)
 
-            model = await record.run(self._work(connection, record.training_id, end_day, hear))
+            model = await record.run(
+                self._work(connection, record.training_id, end_day, hear),
+                may_train=lambda: not is_lost(connection),
+            )
         _log.info("trained", version=model.version, status=model.status.value, why=model.status_reason)
         return TrainingResult(training_id=record.training_id, model=model)
 
@@ -192,19 +196,23 @@ class TrainingOperations:
     ) -> ModelVersion:
         """Train, publish, and keep what came of it; all of the latter becomes visible at once."""
         live = await store_models.fetch_live_version(connection)
-        version = await self._train_by_process(end_day, hear)
+        version = await self._train_by_process(training_id, end_day, hear)
         trained = await require_model(connection, version)
         if trained.status is ModelStatus.CANDIDATE:
             hear(TrainingProgress(stage="load_model", fraction=0.97))
             await self._publish(connection, training_id, trained, compared_with=live)
             return await require_model(connection, version)
         ending = Ending(state=TrainingState.REJECTED, version=version, message=trained.status_reason)
-        await store.end_training(connection, training_id, ending, self.now())
+        await self._end(connection, training_id, ending)
         return trained
 
-    async def _train_by_process(self, end_day: date, on_progress: OnProgress) -> int:
+    async def _end(self, connection: Connection, training_id: UUID, ending: Ending) -> None:
+        if not await store.end_training(connection, training_id, ending, self.now()):
+            raise AbortedError("the training was ended by another one", reason="TRAINING_STOPPED")
+
+    async def _train_by_process(self, training_id: UUID, end_day: date, on_progress: OnProgress) -> int:
         try:
-            return await self._trainer.run(end_day, on_progress)
+            return await self._trainer.run(end_day, on_progress, training_id=training_id)
         except OSError as error:  # must not look like a lost database to the transaction around
             raise UnavailableError(
                 "the training process cannot be started now", reason="TRAINING_STOPPED"
@@ -227,13 +235,14 @@ class TrainingOperations:
                 ending = Ending(state=TrainingState.REJECTED, version=trained.version, message=why)
             else:
                 await self._put_live(connection, trained)
-            await store.end_training(connection, training_id, ending, self.now())
+            await self._end(connection, training_id, ending)
 
     async def _put_live(self, connection: Connection, trained: ModelVersion) -> None:
         try:
             await self._publication.put_live(
                 connection,
                 trained.version,
+                before=ModelStatus.CANDIDATE,
                 reason=trained.status_reason,
                 retired_reason=f"replaced by version {trained.version}",
             )

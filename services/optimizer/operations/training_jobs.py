@@ -73,9 +73,11 @@ async def _train(training: TrainingOperations, order: TrainingOrder) -> str:
     except FailedPreconditionError as error:
         return f"not trained: {error.message}"
     except AbortedError as error:
-        if error.reason != "TRAINING_RUNNING":
-            raise
-        return "not trained: another training runs"
+        if error.reason == "TRAINING_RUNNING":
+            return "not trained: another training runs"
+        if error.reason == "TRAINING_CANCELLED":  # whoever stopped it does not want it again at once
+            return f"not trained: {error.message}"
+        raise
     model = result.model
     if model.status is ModelStatus.LIVE:
         return f"version {model.version} is live"

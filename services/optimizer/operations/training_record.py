@@ -10,7 +10,7 @@ from services.common.database import Database
 from services.common.errors import AbortedError, DomainError, FailedPreconditionError, InternalError
 from services.common.telemetry import get_logger
 from services.optimizer.domain.training_progress import TrainingProgress
-from services.optimizer.domain.trainings import Ending, Note, TrainingCause, TrainingOrder, TrainingState
+from services.optimizer.domain.trainings import Ending, TrainingCause, TrainingOrder, TrainingState
 from services.optimizer.store import models as store_models
 from services.optimizer.store import training as store
 
@@ -18,6 +18,9 @@ HEARTBEAT_SECONDS: Final = 0.5
 _STOPPED: Final = "TRAINING_STOPPED"
 _LOST: Final = "whatever ran it is gone"
 _CANCELLED: Final = "TRAINING_CANCELLED"
+_OVER: Final = (
+    "the training lost its right to train, with its connection to the database; nothing was published"
+)
 _SERVICE_STOPPED: Final = "the service was stopped before the training ended; nothing was published"
 _CALL_ENDED: Final = (
     "the call ended before the training did: whoever asked left, or what passed the call on was stopped"
@@ -70,21 +73,24 @@ class TrainingRecord:
         """Note how far it is; kept with the next heartbeat."""
         self._progress = progress
 
-    async def run(self, work: Coroutine[None, None, T]) -> T:
+    async def run(self, work: Coroutine[None, None, T], *, may_train: Callable[[], bool] = lambda: True) -> T:
         """Do the work, keep how it goes, and stop it where somebody asks; keep how it ended if not well.
 
+        It is stopped too once `may_train` says no, or the record is ended by another training, which has the
+        right to train now.
+
         Raises:
-            AbortedError: it was cancelled (TRAINING_CANCELLED).
+            AbortedError: it was cancelled (TRAINING_CANCELLED), or may train no more (TRAINING_STOPPED).
             DomainError: what the work raised.
         """
         task = asyncio.ensure_future(work)
-        watch = asyncio.create_task(self._watch())
+        watch = asyncio.create_task(self._watch(may_train))
         try:
             await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 await _stop(task)
             if task.cancelled():
-                raise AbortedError(f"the training was cancelled{watch.result()}", reason=_CANCELLED)
+                raise watch.result()
             return task.result()
         except BaseException as error:
             await _stop(task, watch)
@@ -93,27 +99,30 @@ class TrainingRecord:
         finally:
             await _stop(task, watch)
 
-    async def _watch(self) -> Note:
-        """Keep how far it is, until somebody asks to stop it: return who."""
-        while True:
+    async def _watch(self, may_train: Callable[[], bool]) -> AbortedError:
+        """Keep how far it is, until it is to stop: return why."""
+        while may_train():
             try:
                 async with self._database.acquire() as connection:
-                    note = await store.keep_training(
+                    heard = await store.keep_training(
                         connection, self.training_id, self._progress, self._now()
                     )
-                if note is not None:
-                    return note
+                if heard is None:
+                    break
+                if heard.cancelled is not None:
+                    return AbortedError(f"the training was cancelled{heard.cancelled}", reason=_CANCELLED)
             except DomainError as error:
                 _log.warning("how far a training is cannot be kept", reason=error.reason)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+        return AbortedError(_OVER, reason=_STOPPED)
 
     async def _end_badly(self, error: BaseException) -> None:
         """Keep how it failed; a version that it made and that was not published is rejected."""
         ending = self._cut_off() if isinstance(error, asyncio.CancelledError) else _ending_of(error)
         try:
             async with self._database.transaction() as connection:
-                await store_models.reject_interrupted_models(
-                    connection, f"not published: {ending.message}", self._now()
+                await store_models.reject_candidate_of(
+                    connection, self.training_id, f"not published: {ending.message}", self._now()
                 )
                 await store.keep_training(connection, self.training_id, self._progress, self._now())
                 await store.end_training(connection, self.training_id, ending, self._now())
@@ -142,7 +151,7 @@ def _ending_of(error: BaseException) -> Ending:
             return Ending(state=TrainingState.FAILED, reason=defect.reason, message=defect.message)
 
 
-async def _stop(*tasks: asyncio.Future[T] | asyncio.Task[Note]) -> None:
+async def _stop(*tasks: asyncio.Future[T] | asyncio.Task[AbortedError]) -> None:
     """Cancel tasks and wait until they are over; what they raise has been met."""
     for task in tasks:
         task.cancel()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.domain.offer_cells import CampaignAudience, CellRow
 from services.optimizer.store.statements import STATEMENTS, Connection
 
@@ -21,15 +22,21 @@ async def list_audience_outcomes(
     return [tuple(row) for row in rows]
 
 
-async def replace_audiences(connection: Connection, *, start: datetime, end: datetime) -> None:
-    """Count anew who viewed every campaign at times [start, end)."""
-    await connection.execute(STATEMENTS["delete_campaign_audiences"].sql)
-    await connection.execute(STATEMENTS["count_campaign_audiences"].sql, start, end)
+async def count_audiences(connection: Connection, version: int, *, start: datetime, end: datetime) -> None:
+    """Count who viewed every campaign at times [start, end), for offers under a version of the model."""
+    await connection.execute(
+        STATEMENTS["count_campaign_audiences"].sql, start, end, CONVERSION_MODEL, version
+    )
+
+
+async def delete_audiences(connection: Connection, versions: Sequence[int]) -> None:
+    """Forget what was counted for versions that will not be live again."""
+    await connection.execute(STATEMENTS["delete_campaign_audiences"].sql, CONVERSION_MODEL, versions)
 
 
 async def fetch_campaign_audience(connection: Connection, campaign_id: str) -> CampaignAudience | None:
-    """Return who viewed a campaign before the last training, None where nobody is known to have."""
-    rows = await connection.fetch(STATEMENTS["list_campaign_audience"].sql, campaign_id)
+    """Return who viewed a campaign as counted for the live version, None where nobody is known to have."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_audience"].sql, CONVERSION_MODEL, campaign_id)
     if not rows:
         return None
     return CampaignAudience(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from services.optimizer.domain.calibration import Calibration
 from services.optimizer.domain.drift import Drift, Reference
@@ -76,6 +77,12 @@ async def fetch_last_retired_version(connection: Connection) -> int | None:
     return version
 
 
+async def fetch_restorable_version(connection: Connection) -> int | None:
+    """Return the version to go back to: the one live last, of those that nobody went back from."""
+    row = await connection.fetchrow(STATEMENTS["fetch_restorable_version"].sql, CONVERSION_MODEL)
+    return None if row is None else int(row["version"])
+
+
 async def fetch_model_reference(connection: Connection, version: int) -> Reference | None:
     """Return what the drift of a version is measured against; None for one from before it was kept."""
     row = await fetch_required(connection, "fetch_model_reference", CONVERSION_MODEL, version)
@@ -107,9 +114,16 @@ async def fetch_model_drift(connection: Connection, version: int) -> Drift | Non
 
 
 async def insert_model(
-    connection: Connection, model: ModelVersion, reference: Reference | None = None
+    connection: Connection,
+    model: ModelVersion,
+    reference: Reference | None = None,
+    *,
+    training_id: UUID | None = None,
 ) -> None:
-    """Keep a trained version with its feature importances, and what its drift is measured against."""
+    """Keep a trained version with its feature importances, and what its drift is measured against.
+
+    `training_id` is the training that made it, None where it was made by hand.
+    """
     data, scores = model.data, model.scores
     await connection.execute(
         STATEMENTS["insert_model"].sql,
@@ -140,6 +154,7 @@ async def insert_model(
         json.dumps(to_document(model.parameters), allow_nan=False),
         None if model.calibration is None else json.dumps(calibration_to_document(model.calibration)),
         None if reference is None else json.dumps(reference_to_document(reference), allow_nan=False),
+        training_id,
     )
     await connection.execute(
         STATEMENTS["insert_feature_importances"].sql,
@@ -152,13 +167,34 @@ async def insert_model(
 
 
 async def reject_interrupted_models(connection: Connection, reason: str, now: datetime) -> None:
-    """Reject every candidate."""
+    """Reject every candidate whose training does not run."""
     await connection.execute(STATEMENTS["reject_interrupted_models"].sql, CONVERSION_MODEL, reason, now)
 
 
-async def retire_live_model(connection: Connection, reason: str, now: datetime) -> None:
-    """Take the live version out of service, if there is one."""
-    await connection.execute(STATEMENTS["retire_live_model"].sql, CONVERSION_MODEL, reason, now)
+async def reject_candidate_of(connection: Connection, training_id: UUID, reason: str, now: datetime) -> None:
+    """Reject the candidate that a training made, if there is one."""
+    await connection.execute(
+        STATEMENTS["reject_candidate_of"].sql, CONVERSION_MODEL, reason, now, training_id
+    )
+
+
+async def retire_live_model(
+    connection: Connection, reason: str, now: datetime, *, is_rolled_back: bool
+) -> None:
+    """Take the live version out of service, if there is one; `is_rolled_back`: for an earlier one."""
+    await connection.execute(
+        STATEMENTS["retire_live_model"].sql, CONVERSION_MODEL, reason, now, is_rolled_back
+    )
+
+
+async def put_model_live(
+    connection: Connection, version: int, before: ModelStatus, reason: str, now: datetime
+) -> bool:
+    """Call a version live, if it still is in status `before`; return whether it was."""
+    row = await connection.fetchrow(
+        STATEMENTS["put_model_live"].sql, CONVERSION_MODEL, version, before.value, reason, now
+    )
+    return row is not None
 
 
 async def update_model_status(
@@ -201,6 +237,7 @@ def _summary(row: Record) -> ModelSummary:
         scores=Scores(**{name: row[name] for name in Scores.__dataclass_fields__}),
         parity_error=row["parity_error"],
         files_removed_at=row["files_removed_at"],
+        is_rolled_back=row["is_rolled_back"],
     )
 
 

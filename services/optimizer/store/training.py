@@ -8,6 +8,7 @@ from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.domain.training_progress import TrainingProgress
 from services.optimizer.domain.trainings import (
     Ending,
+    Heartbeat,
     Note,
     Training,
     TrainingCause,
@@ -50,19 +51,26 @@ async def fail_lost_trainings(connection: Connection, now: datetime, message: st
 
 async def keep_training(
     connection: Connection, training_id: UUID, progress: TrainingProgress, now: datetime
-) -> Note | None:
-    """Keep how far a running training is; return who asked to stop it, None where nobody did."""
+) -> Heartbeat | None:
+    """Keep how far a running training is; None where it does not run (any more)."""
     row = await connection.fetchrow(
         STATEMENTS["keep_training"].sql, training_id, progress.stage, progress.fraction, now
     )
-    if row is None or row["cancel_requested_at"] is None:
+    if row is None:
         return None
-    return Note(actor=row["cancel_actor"], comment=row["cancel_comment"])
+    if row["cancel_requested_at"] is None:
+        return Heartbeat()
+    return Heartbeat(cancelled=Note(actor=row["cancel_actor"], comment=row["cancel_comment"]))
 
 
-async def end_training(connection: Connection, training_id: UUID, ending: Ending, now: datetime) -> None:
-    """Keep what came of a training; one that has ended stays as it is."""
-    await connection.execute(
+async def lock_running_training(connection: Connection, training_id: UUID) -> bool:
+    """Return whether a training runs; if so, nobody ends it before this transaction does."""
+    return await connection.fetchrow(STATEMENTS["lock_running_training"].sql, training_id) is not None
+
+
+async def end_training(connection: Connection, training_id: UUID, ending: Ending, now: datetime) -> bool:
+    """Keep what came of a training; one that has ended stays as it is, and False is returned."""
+    row = await connection.fetchrow(
         STATEMENTS["end_training"].sql,
         training_id,
         ending.state.value,
@@ -72,6 +80,7 @@ async def end_training(connection: Connection, training_id: UUID, ending: Ending
         ending.reason,
         ending.message,
     )
+    return row is not None
 
 
 async def cancel_training(connection: Connection, training_id: UUID, note: Note, now: datetime) -> None:

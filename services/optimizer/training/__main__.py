@@ -15,6 +15,7 @@ import threading
 import traceback
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 from services.common.errors import DomainError
 from services.common.settings import load_settings
@@ -29,6 +30,7 @@ def main() -> int:
     """Train once; returns 0 with a version, 1 after a failure, 3 after a refusal."""
     parser = argparse.ArgumentParser(prog="python -m services.optimizer.training", description=__doc__)
     parser.add_argument("--end-day", type=date.fromisoformat, required=True, help="train on days before it")
+    parser.add_argument("--training-id", type=UUID, help="its record in the table trainings, if it has one")
     parser.add_argument("--drift", action="store_true", help="measure the live version instead of training")
     parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
     arguments = parser.parse_args()
@@ -40,7 +42,13 @@ def main() -> int:
         if arguments.drift:
             version = asyncio.run(measure_live_drift(settings, arguments.end_day))
         else:
-            version = asyncio.run(run_training(settings, arguments.end_day, on_progress=_say_progress))
+            training = run_training(
+                settings,
+                arguments.end_day,
+                on_progress=_say_progress,
+                training_id=arguments.training_id,
+            )
+            version = asyncio.run(training)
     except DomainError as error:
         refused = {
             "code": error.code,

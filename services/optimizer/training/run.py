@@ -5,11 +5,13 @@ import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from services.common.database import Connection, Database
+from services.common.errors import AbortedError
 from services.optimizer.domain.features import DailyTable
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.offer_cells import OfferCells, offer_cells, sample_campaigns
@@ -17,6 +19,7 @@ from services.optimizer.domain.training_window import TrainingWindow, window_bef
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.settings import OptimizerSettings
 from services.optimizer.store import audiences, catalog, models, outcomes
+from services.optimizer.store import training as trainings
 from services.optimizer.training.backend import Backend
 from services.optimizer.training.forest import ExportedForest
 from services.optimizer.training.pipeline import LiveModel, Progress, TrainedModel, train
@@ -25,8 +28,13 @@ _READ_SECONDS: Final = 600.0
 _INTERRUPTED: Final = "the training was interrupted before the model server served it"
 
 
-async def run_training(settings: OptimizerSettings, end_day: date, *, on_progress: Progress) -> int:
+async def run_training(
+    settings: OptimizerSettings, end_day: date, *, on_progress: Progress, training_id: UUID | None = None
+) -> int:
     """Train on the last 90 days before `end_day`; returns the version, a candidate or rejected.
+
+    `training_id` is the record of the training, None for one by hand. A version is kept only while that
+    record says that the training runs: one that was taken for lost leaves nothing.
 
     No server serves the version yet: config.pbtxt is written by whoever publishes it. The model's folder is
     complete before ml_models names it; an interruption at any point leaves at most a folder that nothing
@@ -34,6 +42,7 @@ async def run_training(settings: OptimizerSettings, end_day: date, *, on_progres
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
+        AbortedError: the training is over, by its record (TRAINING_STOPPED).
         UnavailableError: the database or the Dask scheduler does not answer.
     """
     started = time.monotonic()
@@ -47,7 +56,7 @@ async def run_training(settings: OptimizerSettings, end_day: date, *, on_progres
     )
     try:
         on_progress("read_data", 0.0)
-        table, live_version, newest = await _read(database, window)
+        table, live_version = await _read(database, window)
         cells = await _read_cells(database, window, table)
         with Backend.open(settings.dask_scheduler) as backend:
             trained = train(
@@ -60,25 +69,54 @@ async def run_training(settings: OptimizerSettings, end_day: date, *, on_progres
                 backend=backend,
             )
         on_progress("publish", 0.95)
-        version = repository.next_version(newest)
+        version = await _write_version(database, repository, trained)
         model = _describe(version, trained, datetime.now(UTC), time.monotonic() - started)
-        repository.write_version(version, trained.model)
-        async with database.transaction() as connection:
-            start, end = window.times(await _fetch_zone(connection))
-            await audiences.replace_audiences(connection, start=start, end=end)
-            await models.reject_interrupted_models(connection, _INTERRUPTED, model.trained_at)
-            await models.insert_model(connection, model, trained.report.reference)
+        try:
+            await _keep(database, model, trained, window, training_id)
+        except BaseException:
+            repository.remove_version(version)
+            raise
         return version
     finally:
         await database.close()
 
 
-async def _read(database: Database, window: TrainingWindow) -> tuple[DailyTable, ModelVersion | None, int]:
+async def _write_version(database: Database, repository: ModelRepository, trained: TrainedModel) -> int:
+    """Add the model's folder under a number of its own: two trainings that meet here wait for each other."""
+    async with database.transaction() as connection:
+        await trainings.lock_publication(connection)
+        version = repository.next_version(await models.fetch_newest_version(connection))
+        repository.write_version(version, trained.model)
+    return version
+
+
+async def _keep(
+    database: Database,
+    model: ModelVersion,
+    trained: TrainedModel,
+    window: TrainingWindow,
+    training_id: UUID | None,
+) -> None:
+    """Keep the version, and the audiences that its offers are answered from if it may go live."""
+    async with database.transaction() as connection:
+        await models.reject_interrupted_models(connection, _INTERRUPTED, model.trained_at)
+        await models.insert_model(connection, model, trained.report.reference, training_id=training_id)
+        if model.status is ModelStatus.CANDIDATE:
+            start, end = window.times(await _fetch_zone(connection))
+            await audiences.count_audiences(connection, model.version, start=start, end=end)
+        if training_id is not None and not await trainings.lock_running_training(connection, training_id):
+            raise AbortedError(
+                "the training was taken for lost and is over; nothing was published",
+                reason="TRAINING_STOPPED",
+            )
+
+
+async def _read(database: Database, window: TrainingWindow) -> tuple[DailyTable, ModelVersion | None]:
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         table = await outcomes.list_daily_outcomes(connection, window.history_day, window.end_day)
         live = await models.fetch_live_version(connection)
         model = None if live is None else await models.fetch_model(connection, live)
-        return table, model, await models.fetch_newest_version(connection)
+        return table, model
 
 
 async def _read_cells(database: Database, window: TrainingWindow, table: DailyTable) -> OfferCells:

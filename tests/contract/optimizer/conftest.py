@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -40,6 +41,8 @@ class Trained:
         version: int = 1,
         status: ModelStatus = ModelStatus.LIVE,
         trained_at: datetime = NOON - timedelta(hours=1),
+        *,
+        training_id: UUID | None = None,
     ) -> None:
         """Put the model live, or into another status, as a training would have."""
         folder = ModelRepository(repository, CONVERSION_MODEL)
@@ -50,7 +53,9 @@ class Trained:
         database = await Database.open(database_url, application_name="test")
         try:
             async with database.transaction() as connection:
-                await models.insert_model(connection, described, self.model.report.reference)
+                await models.insert_model(
+                    connection, described, self.model.report.reference, training_id=training_id
+                )
         finally:
             await database.close()
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import grpc
@@ -116,12 +117,14 @@ class ThreadTrainer:
 
     settings: OptimizerSettings
 
-    async def run(self, end_day: date, on_progress: OnProgress) -> int:
+    async def run(self, end_day: date, on_progress: OnProgress, *, training_id: UUID | None = None) -> int:
         def hear(stage: str, fraction: float) -> None:
             loop.call_soon_threadsafe(on_progress, TrainingProgress(stage=stage, fraction=fraction))
 
         def work() -> int:
-            return asyncio.run(run_training(self.settings, end_day, on_progress=hear))
+            return asyncio.run(
+                run_training(self.settings, end_day, on_progress=hear, training_id=training_id)
+            )
 
         loop = asyncio.get_running_loop()
         return await asyncio.to_thread(work)

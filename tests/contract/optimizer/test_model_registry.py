@@ -94,7 +94,10 @@ async def test_versions_are_listed_by_page_and_status(
 async def test_going_back_loses_no_request(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
-    """While offers are asked for without a pause, the live version goes 4, 3, 4 and 1."""
+    """While offers are asked for without a pause, the live version goes 4, 3, 1, 4 and 1.
+
+    Going back without a version never returns to one that was gone back from.
+    """
     served: list[int] = []
     stopping = asyncio.Event()
 
@@ -107,16 +110,22 @@ async def test_going_back_loses_no_request(
         asking = asyncio.gather(*(keep_asking(stub) for _ in range(4)))
         back = await stub.RollbackModel(pb.RollbackModelRequest(actor="anna", comment="odd offers"))
         again = await stub.RollbackModel(pb.RollbackModelRequest())
+        with pytest.raises(grpc.aio.AioRpcError) as none_left:
+            await stub.RollbackModel(pb.RollbackModelRequest())
+        later = await stub.RollbackModel(pb.RollbackModelRequest(version=4))
         same = await stub.RollbackModel(pb.RollbackModelRequest(version=4))
-        first = await stub.RollbackModel(pb.RollbackModelRequest(version=1))
+        first = await stub.RollbackModel(pb.RollbackModelRequest())
         last = await stub.OptimizeOffer(OptimizeOfferRequest(campaign_id="campaign-1"))
         stopping.set()
         await asking
     assert (back.model.version, back.previous_version) == (3, 4)
     assert back.model.status == "live"
     assert back.model.status_reason == "rolled back to version 3 by anna: odd offers"
-    assert (again.model.version, again.previous_version) == (4, 3)
-    assert again.model.status_reason == "returned to later version 4"
+    assert (again.model.version, again.previous_version) == (1, 3)
+    assert refusal_of(none_left.value).reason == "MODEL_NOT_RESTORABLE"
+    assert "name one of these to return to it" in refusal_of(none_left.value).message
+    assert (later.model.version, later.previous_version) == (4, 1)
+    assert later.model.status_reason == "returned to later version 4"
     assert (same.model.version, same.previous_version) == (4, 4)
     assert (first.model.version, first.previous_version) == (1, 4)
     assert last.model_version == 1

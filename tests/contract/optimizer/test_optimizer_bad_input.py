@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from datetime import date
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 import pytest
@@ -122,7 +123,13 @@ PLANNED_OFFER = offers_pb2.OptimizeOfferRequest(
 class RefusingTrainer:
     """A training that finds too little data: what is tested is the request."""
 
-    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
         raise FailedPreconditionError("too little data", reason="DATA_INSUFFICIENT")
 
 

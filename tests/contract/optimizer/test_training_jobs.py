@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -132,7 +133,13 @@ class Endless:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
 
-    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
         self.begun.set()
         await asyncio.Event().wait()
         return 1
@@ -326,8 +333,49 @@ async def test_the_schedules_are_an_hour_apart(database: DatabaseAddresses, tmp_
 class KilledTrainer:
     """A training whose process is killed."""
 
-    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
         raise AbortedError("the training process was killed", reason="TRAINING_STOPPED")
+
+
+class CancelledTrainer:
+    """A training that runs until somebody on another replica asks it to stop."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
+        self.begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_daily_training_that_somebody_cancelled_is_not_tried_again_at_once(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    trainer = CancelledTrainer()
+    async with stand(database, tmp_path, trainer=trainer) as jobs:
+        job = asyncio.create_task(jobs.run("retrain_model"))
+        await trainer.begun.wait()
+        (running,) = await jobs.trainings()
+        await jobs.stub.CancelTraining(
+            training_pb2.CancelTrainingRequest(
+                training_id=running.training_id, actor="ben", comment="sale today"
+            )
+        )
+        said = await job
+    assert said == "not trained: the training was cancelled by ben: sale today"
 
 
 async def test_a_training_that_was_killed_fails_the_job_which_is_then_tried_again(

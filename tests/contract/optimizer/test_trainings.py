@@ -45,7 +45,13 @@ class Script:
         self.begun = asyncio.Event()
         self.stopped = False
 
-    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
         on_progress(TrainingProgress(stage="fit_forest", fraction=0.5))
         self.begun.set()
         program = self.programs.pop(0)
@@ -276,7 +282,13 @@ async def test_a_version_that_another_one_overtook_is_not_published(
     """While it was trained another version went live: it was compared with one that is live no more."""
 
     class Overtaken:
-        async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+        async def run(
+            self,
+            end_day: date,
+            on_progress: Callable[[TrainingProgress], None],
+            *,
+            training_id: UUID | None = None,
+        ) -> int:
             await trained.publish(database.optimizer, tmp_path, 1)
             await trained.publish(database.optimizer, tmp_path, 2, status=trained_status)
             return 2

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 import pytest
@@ -211,9 +212,15 @@ class InterruptedTrainer:
         self._trainer = trainer
         self._calls = 0
 
-    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
         self._calls += 1
-        version = await self._trainer.run(end_day, on_progress)
+        version = await self._trainer.run(end_day, on_progress, training_id=training_id)
         if self._calls == 1:
             raise AbortedError("killed", reason="TRAINING_STOPPED")
         return version
@@ -259,8 +266,14 @@ class SabotagedTrainer:
     def __init__(self, trainer: ThreadTrainer) -> None:
         self._trainer = trainer
 
-    async def run(self, end_day: date, on_progress: Callable[[TrainingProgress], None]) -> int:
-        version = await self._trainer.run(end_day, on_progress)
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
+        version = await self._trainer.run(end_day, on_progress, training_id=training_id)
         path = self._trainer.settings.repository / "conversion" / str(version) / "model.onnx"
         path.write_bytes(b"no model")
         return version

@@ -31,7 +31,9 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 RETENTION = timedelta(days=30)
 
 
-def summary(version: int, status: ModelStatus, days: float, *, removed: bool = False) -> ModelSummary:
+def summary(
+    version: int, status: ModelStatus, days: float, *, removed: bool = False, is_rolled_back: bool = False
+) -> ModelSummary:
     """A version that came into its status so many days ago."""
     return ModelSummary(
         version=version,
@@ -45,6 +47,7 @@ def summary(version: int, status: ModelStatus, days: float, *, removed: bool = F
         scores=MODEL.scores,
         parity_error=0.0,
         files_removed_at=NOW if removed else None,
+        is_rolled_back=is_rolled_back,
     )
 
 
@@ -60,6 +63,17 @@ def test_only_what_was_out_of_service_for_long_goes() -> None:
     ]
     assert choose_removable(models, now=NOW, retention=RETENTION) == [2, 3]
     assert choose_removable([], now=NOW, retention=RETENTION) == []
+
+
+def test_what_going_back_would_return_to_stays() -> None:
+    models = [
+        summary(1, ModelStatus.RETIRED, 80),
+        summary(2, ModelStatus.RETIRED, 70),
+        summary(3, ModelStatus.RETIRED, 60, is_rolled_back=True),
+        summary(4, ModelStatus.RETIRED, 50, is_rolled_back=True),
+        summary(5, ModelStatus.LIVE, 50),
+    ]
+    assert choose_removable(models, now=NOW, retention=RETENTION) == [1, 3]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ select
     version, status, status_reason, status_changed_at, code_version, trained_at, training_seconds, first_day,
     split_day, end_day, fitted_rows, held_out_rows, views, conversions, r2_score, mae, response_r2_score,
     global_mean_r2_score, global_mean_mae, type_mean_r2_score, type_mean_mae, noise_ceiling, live_r2_score,
-    parity_error, files_removed_at
+    parity_error, files_removed_at, is_rolled_back
 from ml_models
 where model_name = $1 and version < $2 and (cardinality($3::text[]) = 0 or status = any ($3::text[]))
 order by version desc
@@ -46,7 +46,7 @@ select
     version, status, status_reason, status_changed_at, code_version, trained_at, training_seconds, first_day,
     split_day, end_day, fitted_rows, held_out_rows, views, conversions, r2_score, mae, response_r2_score,
     global_mean_r2_score, global_mean_mae, type_mean_r2_score, type_mean_mae, noise_ceiling, live_r2_score,
-    parity_error, files_removed_at, calibration
+    parity_error, files_removed_at, is_rolled_back, calibration
 from ml_models
 where model_name = $1 and version = $2;
 
@@ -57,6 +57,14 @@ from ml_models
 where model_name = $1 and status = 'retired' and status_changed_at = (
     select max(status_changed_at) from ml_models where model_name = $1 and status = 'retired'
 );
+
+-- name: fetch_restorable_version :one
+-- The version to go back to: the one that was live last, of those that nobody went back from.
+select version
+from ml_models
+where model_name = $1 and status = 'retired' and not is_rolled_back
+order by status_changed_at desc, version desc
+limit 1;
 
 -- name: note_removed_files :exec
 -- Keep that the files of some versions are gone.
@@ -92,11 +100,11 @@ insert into ml_models (
     model_name, version, status, status_reason, status_changed_at, code_version, trained_at,
     training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views, conversions, r2_score,
     mae, response_r2_score, global_mean_r2_score, global_mean_mae, type_mean_r2_score, type_mean_mae,
-    noise_ceiling, live_r2_score, parity_error, serving_parameters, calibration, reference
+    noise_ceiling, live_r2_score, parity_error, serving_parameters, calibration, reference, training_id
 )
 values (
     $1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-    $23, $24, $25::jsonb, $26::jsonb, $27::jsonb
+    $23, $24, $25::jsonb, $26::jsonb, $27::jsonb, $28
 );
 
 -- name: insert_feature_importances :exec
@@ -109,16 +117,34 @@ from unnest($3::text[], $4::double precision[], $5::double precision[])
     as importance (feature_name, permutation_importance, impurity_importance);
 
 -- name: reject_interrupted_models :exec
--- Reject versions that were trained and never published: what was to publish them is gone.
+-- Reject versions that were trained and never published: what was to publish them is gone. One whose training still
+-- runs is left to it.
 update ml_models
 set status = 'rejected', status_reason = $2, status_changed_at = $3
-where model_name = $1 and status = 'candidate';
+where model_name = $1 and status = 'candidate' and not exists (
+    select 1
+    from trainings
+    where trainings.training_id = ml_models.training_id and trainings.state = 'running'
+);
+
+-- name: reject_candidate_of :exec
+-- Reject the version that training $4 made, if it made one and that was not published.
+update ml_models
+set status = 'rejected', status_reason = $2, status_changed_at = $3
+where model_name = $1 and status = 'candidate' and training_id = $4;
 
 -- name: retire_live_model :exec
--- Take the live version out of service.
+-- Take the live version out of service; $4: because an earlier one does better.
 update ml_models
-set status = 'retired', status_reason = $2, status_changed_at = $3
+set status = 'retired', status_reason = $2, status_changed_at = $3, is_rolled_back = $4
 where model_name = $1 and status = 'live';
+
+-- name: put_model_live :one
+-- Call a version live, if it still stands where it stood ($3) when that was decided.
+update ml_models
+set status = 'live', status_reason = $4, status_changed_at = $5, is_rolled_back = false
+where model_name = $1 and version = $2 and status = $3
+returning version;
 
 -- name: update_model_status :exec
 -- Set where a version stands, and why.

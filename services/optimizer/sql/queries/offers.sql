@@ -39,23 +39,28 @@ where event_type in (2, 4) and coalesce(offer_micros, counted_micros) is not nul
 group by 1, 2, 3, 4, 5, counted_micros;
 
 -- name: delete_campaign_audiences :exec
--- Forget who viewed campaigns, to be counted anew in the same transaction.
-delete from campaign_audiences;
+-- Forget what was counted for versions $2.
+delete from campaign_audiences
+where model_name = $1 and model_version = any($2::bigint[]);
 
 -- name: count_campaign_audiences :exec
--- Count who viewed every campaign at times [$1, $2), by offer and segment set.
-insert into campaign_audiences (campaign_id, offer_amount_micros, segment_set_id, views)
-select campaign_id, offer_amount_micros, coalesce(segment_set_id, 0), count(*)
+-- Count who viewed every campaign at times [$1, $2), by offer and segment set, for version $4 of model $3.
+insert into campaign_audiences (
+    model_name, model_version, campaign_id, offer_amount_micros, segment_set_id, views
+)
+select $3, $4, campaign_id, offer_amount_micros, coalesce(segment_set_id, 0), count(*)
 from analytics_v1.user_events
 where campaign_id is not null and event_at >= $1 and event_at < $2 and event_type = 2
     and offer_amount_micros is not null
-group by 1, 2, 3;
+group by 3, 4, 5;
 
 -- name: list_campaign_audience :many
--- Who viewed a campaign at which offer, as the last training counted.
+-- Who viewed campaign $2 at which offer, as counted for the version of model $1 that is live.
 select offer_amount_micros, segment_set_id, views
 from campaign_audiences
-where campaign_id = $1;
+where campaign_id = $2 and (model_name, model_version) = (
+    select model_name, version from ml_models where model_name = $1 and status = 'live'
+);
 
 -- name: fetch_offer_constraints :one
 -- What offers in a scope (campaign or merchant) must keep.

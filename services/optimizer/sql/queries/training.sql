@@ -22,19 +22,27 @@ set state = 'failed', ended_at = $1, reason = 'TRAINING_STOPPED', message = $2
 where state = 'running';
 
 -- name: keep_training :one
--- Keep how far a training is, and say who asked to stop it, if anybody did.
+-- Keep how far a training is, and say who asked to stop it, if anybody did; nothing where it does not run any more.
 update trainings
 set stage = $2, progress = $3, heartbeat_at = $4
 where training_id = $1 and state = 'running'
 returning cancel_requested_at, cancel_actor, cancel_comment;
 
--- name: end_training :exec
+-- name: lock_running_training :one
+-- Whether a training runs; if so it is not taken for lost before this transaction has ended.
+select training_id
+from trainings
+where training_id = $1 and state = 'running'
+for share;
+
+-- name: end_training :one
 -- Keep what came of a training that runs; one that made a version is done.
 update trainings
 set state = $2, ended_at = $3, model_name = $4, model_version = $5, reason = $6, message = $7,
     stage = case when $5::bigint is null then stage else 'done' end,
     progress = case when $5::bigint is null then progress else 1 end
-where training_id = $1 and state = 'running';
+where training_id = $1 and state = 'running'
+returning training_id;
 
 -- name: cancel_training :exec
 -- Ask a training that runs to stop; the first who asks is kept.

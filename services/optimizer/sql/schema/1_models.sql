@@ -3,7 +3,8 @@
 -- Versions of trained models. What serving needs beside the model file is kept in serving_parameters.
 -- calibration and reference are documents that only this service reads: how predictions compared with what came,
 -- and what drift is measured against. files_removed_at: when the version's folder was removed from the model
--- repository.
+-- repository. training_id: which training made it, null for one made by hand. is_rolled_back: an earlier version took
+-- its place, so that going back does not return to it by itself.
 create table optimizer.ml_models (
     model_name text not null,
     version bigint not null,
@@ -34,6 +35,8 @@ create table optimizer.ml_models (
     calibration jsonb,
     reference jsonb,
     files_removed_at timestamptz,
+    training_id uuid,
+    is_rolled_back boolean not null default false,
     constraint ml_models_pkey primary key (model_name, version),
     constraint ml_models_version_positive check (version > 0),
     constraint ml_models_status_known check (status in ('candidate', 'live', 'rejected', 'retired')),

@@ -33,7 +33,7 @@ create table optimizer.trainings (
 -- Trainings, newest first.
 create index trainings_started_idx on optimizer.trainings (started_at desc, training_id desc);
 
--- For fail_lost_trainings and fetch_running_training: at most a few.
+-- For fail_lost_trainings: at most a few.
 create index trainings_running_idx on optimizer.trainings (started_at) where state = 'running';
 
 -- What the days since its training said of a live version, each time that was measured.

@@ -1,12 +1,17 @@
--- Who viewed a campaign at which of its offers, over the days of the last training; segment_set_id is analytics' (0:
--- unsegmented). Written anew by each training.
+-- Who viewed a campaign at which of its offers, over the days that a version was trained on; segment_set_id is
+-- analytics' (0: unsegmented). Kept as long as the version's files, for versions that may go live.
 create table optimizer.campaign_audiences (
     campaign_id text not null,
     offer_amount_micros bigint not null,
     segment_set_id integer not null,
     views bigint not null,
-    constraint campaign_audiences_pkey primary key (campaign_id, offer_amount_micros, segment_set_id),
-    constraint campaign_audiences_views_positive check (views > 0)
+    model_name text not null,
+    model_version bigint not null,
+    constraint campaign_audiences_pkey
+        primary key (model_name, model_version, campaign_id, offer_amount_micros, segment_set_id),
+    constraint campaign_audiences_views_positive check (views > 0),
+    constraint campaign_audiences_model_fkey foreign key (model_name, model_version)
+        references optimizer.ml_models (model_name, version) on delete cascade
 );
 
 -- What offers must keep, by campaign or by merchant (scope_id is its id as text); null is no limit. A budget is a
