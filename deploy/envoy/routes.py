@@ -24,7 +24,8 @@ LONG_TIMEOUTS = {
     "/campaigns.analytics.v1.CatalogService/UpsertCampaigns": "60s",
     "/campaigns.analytics.v1.CatalogService/UpsertMerchants": "60s",
     "/campaigns.analytics.v1.CatalogService/UpsertUsers": "60s",
-    "/campaigns.optimizer.v1.OptimizerService/TrainModel": "1800s",
+    "/campaigns.optimizer.v1.OptimizerService/RollbackModel": "150s",
+    "/campaigns.optimizer.v1.OptimizerService/TrainModel": "3780s",
     "/inference.GRPCInferenceService/RepositoryModelLoad": "60s",
 }
 """Rpcs that may take longer than others, by gRPC path."""

@@ -10,6 +10,7 @@ import yaml
 from deploy.envoy.bootstrap import envoy_binary, render_bootstrap
 from deploy.envoy.contract import load_rpcs
 from deploy.envoy.routes import CLUSTERS, LONG_TIMEOUTS, path_regex
+from services.optimizer.settings import OptimizerSettings
 from tests.e2e.gateway_stand import DESCRIPTORS, free_port
 
 
@@ -96,6 +97,16 @@ def test_streams_have_no_time_limit_and_calls_have_one() -> None:
 
 def test_long_timeouts_are_those_of_rpcs_that_exist() -> None:
     assert set(LONG_TIMEOUTS) <= {rpc.path for rpc in load_rpcs(DESCRIPTORS)}
+
+
+def test_the_gateway_waits_for_a_model_as_long_as_the_optimizer_does() -> None:
+    """A publication that fails loads twice: the version, then what was served before."""
+    fields = OptimizerSettings.model_fields
+    loads = 2 * fields["load_timeout_seconds"].default
+    training = fields["training_timeout_seconds"].default
+    limits = {path.rpartition("/")[2]: float(limit.rstrip("s")) for path, limit in LONG_TIMEOUTS.items()}
+    assert limits["RollbackModel"] >= loads
+    assert limits["TrainModel"] >= training + loads
 
 
 @pytest.mark.parametrize(
