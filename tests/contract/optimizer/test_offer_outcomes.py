@@ -126,6 +126,16 @@ async def test_an_unknown_campaign_has_no_outcomes(closed: Closed) -> None:
     assert (refusal.code, refusal.reason) == ("NOT_FOUND", "CAMPAIGN_UNKNOWN")
 
 
+async def test_what_was_applied_after_the_job_read_its_clock_is_measured(closed: Closed) -> None:
+    offer = await closed.offer()
+    closed.clock.now += DAY
+    await decision(closed.stub, "MarkRecommendationApplied", recommendation_id=offer.recommendation_id)
+    closed.clock.now -= DAY / 2
+    assert await closed.reckon() == "0 expired, 1 outcomes measured, 0 tests kept"
+    (outcome,) = (await closed.outcomes()).outcomes
+    assert outcome.measure_time == outcome.apply_time
+
+
 async def test_an_outcome_without_views_says_only_that(closed: Closed) -> None:
     offer = await closed.offer()
     await decision(closed.stub, "MarkRecommendationApplied", recommendation_id=offer.recommendation_id)
