@@ -15,6 +15,7 @@ from services.optimizer.domain.constraints import (
     OfferLimits,
     Scope,
 )
+from services.optimizer.domain.response import LOWEST_OFFER_MICROS
 
 _LARGEST_MARGIN: Final = 1.0
 
@@ -48,10 +49,20 @@ def limits_from_proto(
 ) -> OfferLimits:
     """Return the limits that a request sets."""
     return OfferLimits(
-        maximum_offer_micros=_positive_money(request, "maximum_offer"),
+        maximum_offer_micros=_maximum_offer(request),
         minimum_profit_margin=_margin(request),
         daily_budget_micros=_positive_money(request, "daily_budget"),
     )
+
+
+def _maximum_offer(request: pb.SetOfferConstraintsRequest | offers_pb2.OptimizeOfferRequest) -> int | None:
+    micros = _positive_money(request, "maximum_offer")
+    if micros is not None and micros < LOWEST_OFFER_MICROS:
+        lowest = micros_to_money(LOWEST_OFFER_MICROS)
+        raise invalid_field(
+            "maximum_offer", f"must be at least {lowest:g}, the smallest offer", "MONEY_OUT_OF_RANGE"
+        )
+    return micros
 
 
 def _positive_money(

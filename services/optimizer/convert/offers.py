@@ -15,7 +15,16 @@ from services.optimizer.domain.offer_evidence import Evidence
 from services.optimizer.domain.offer_odds import CONFIDENCE_METHOD
 from services.optimizer.domain.recommendation import Comparison, CurvePoint
 
-_PLANNED_FIELDS: Final = ("campaign_type", "merchant_id", "current_offer", "current_conversion_rate")
+_PLANNED_FIELDS: Final = (
+    "campaign_type",
+    "merchant_id",
+    "current_offer",
+    "current_conversion_rate",
+    "gross_margin_rate",
+    "current_views",
+    "views_per_day",
+)
+_MOST_VIEWS: Final = 10**12
 _LONGEST_ID: Final = 128
 _UNSPECIFIED: Final = campaign_pb2.CAMPAIGN_TYPE_UNSPECIFIED
 
@@ -69,6 +78,9 @@ def planned_from_proto(request: pb.OptimizeOfferRequest) -> PlannedCampaign:
         merchant_id=request.merchant_id,
         current_offer_micros=_current_offer(request),
         current_conversion_rate=_current_rate(request),
+        current_views=_current_views(request),
+        gross_margin_rate=_gross_margin(request),
+        views_a_day=_views_per_day(request),
     )
 
 
@@ -88,13 +100,43 @@ def _current_offer(request: pb.OptimizeOfferRequest) -> int | None:
 def _current_rate(request: pb.OptimizeOfferRequest) -> float | None:
     if not request.HasField("current_conversion_rate"):
         return None
-    if not 0.0 <= request.current_conversion_rate <= 1.0:
-        raise invalid_field("current_conversion_rate", "must be from 0 to 1", "VALUE_OUT_OF_RANGE")
+    if not 0.0 < request.current_conversion_rate < 1.0:
+        raise invalid_field("current_conversion_rate", "must be between 0 and 1", "VALUE_OUT_OF_RANGE")
     if not request.HasField("current_offer"):
         raise invalid_field(
             "current_conversion_rate", "needs current_offer, the offer it was seen at", "FIELDS_CONFLICT"
         )
     return request.current_conversion_rate
+
+
+def _current_views(request: pb.OptimizeOfferRequest) -> int | None:
+    if not request.HasField("current_views"):
+        return None
+    if not 1 <= request.current_views <= _MOST_VIEWS:
+        raise invalid_field("current_views", f"must be from 1 to {_MOST_VIEWS}", "VALUE_OUT_OF_RANGE")
+    if not request.HasField("current_conversion_rate"):
+        raise invalid_field(
+            "current_views", "needs current_conversion_rate, which was seen in them", "FIELDS_CONFLICT"
+        )
+    return request.current_views
+
+
+def _gross_margin(request: pb.OptimizeOfferRequest) -> float | None:
+    if not request.HasField("gross_margin_rate"):
+        return None
+    if not 0.0 <= request.gross_margin_rate <= 1.0:
+        raise invalid_field("gross_margin_rate", "must be from 0 to 1", "VALUE_OUT_OF_RANGE")
+    return request.gross_margin_rate
+
+
+def _views_per_day(request: pb.OptimizeOfferRequest) -> float | None:
+    if not request.HasField("views_per_day"):
+        return None
+    if not 0.0 < request.views_per_day <= _MOST_VIEWS:
+        raise invalid_field(
+            "views_per_day", f"must be above 0 and at most {_MOST_VIEWS}", "VALUE_OUT_OF_RANGE"
+        )
+    return request.views_per_day
 
 
 def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferResponse:
@@ -121,6 +163,8 @@ def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferRe
         evidence=_evidence_to_proto(answer.evidence),
         constraints=[check_to_proto(check) for check in recommendation.constraints],
         unconstrained_offer_amount=micros_to_money(recommendation.unconstrained_offer_micros),
+        currency_code=answer.case.currency_code,
+        gross_margin_rate=answer.case.question.economics.gross_margin_rate,
     )
 
 

@@ -49,8 +49,13 @@ class Spread:
 
     def expected_rate(self, effect: float) -> float:
         """Return the mean rate of new campaigns, `effect` (of the logit) added."""
+        return float(np.mean(logistic(effect + self.mean + self.deviations)))
+
+    @property
+    def deviations(self) -> FloatArray:
+        """How far from the mean equally likely campaigns lie (400)."""
         quantiles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-        return float(np.mean(logistic(effect + self.draw(quantiles))))
+        return np.asarray(self.deviation * stdtrit(self.degrees, quantiles))
 
     @property
     def normal_deviation(self) -> float:

@@ -1,44 +1,36 @@
-"""Which active campaigns to show to a user, by affinity, response and offer.
+"""Which active campaigns to show to a user, by affinity and response.
 
-A campaign's expected value is affinity x conversion rate x offer. It is an order and not a forecast: the
+Campaigns are ordered by affinity x conversion rate at their own offer. It is an order and not a forecast: the
 affinity is the probability that the user buys at the merchant within a week, the rate that of all who view
-the campaign, and how the two go together for one user is not estimated. Offers of different currencies are
-made comparable by the mean offer of active campaigns in each currency.
+the campaign, and how the two go together for one user is not estimated. The offer is in the rate; its size
+does not count again, or the most expensive offers would come first.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Final
 
 import numpy as np
 
 from services.optimizer.domain.affinity_answer import MerchantAffinity
-from services.optimizer.domain.features import (
-    MICROS_PER_UNIT,
-    Encoding,
-    Float32Array,
-    FloatArray,
-    History,
-    feature_matrix,
-)
-from services.optimizer.domain.metrics import Conformal
-from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, WIDEST_INTERVAL, Interval
+from services.optimizer.domain.campaigns import Campaign
+from services.optimizer.domain.features import FEATURE_NAMES, MICROS_PER_UNIT, Float32Array, FloatArray
+from services.optimizer.domain.offer_answer import ExpectedRate, Interval, rate_at
+from services.optimizer.domain.offer_case import OfferCase
+from services.optimizer.domain.serving_parameters import ServingParameters
 
 MOST_CANDIDATES: Final = 4000
-"""Campaigns of the merchants that the user is nearest to; the model server takes 4096 rows at once."""
+"""Campaigns of the merchants that the user is nearest to."""
+MOST_ROWS: Final = 4096
+"""What the model server takes at once: a row for each offer that a candidate lately sent."""
 _LIKE_OTHERS: Final = 0.05
 """A factor whose logarithm is this near to that of the user's middling campaign is like it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveCampaign:
-    """A campaign that runs now; what is not known is None.
-
-    The history is that of the last days: impressions, conversions, views, and the offers' days that had any
-    view.
-    """
+    """A campaign that runs now; what is not known is None. The offer is the catalog's, or the last sent."""
 
     campaign_id: str
     campaign_name: str
@@ -46,10 +38,6 @@ class ActiveCampaign:
     merchant_id: int | None
     currency_code: str
     offer_micros: int | None
-    impressions: int
-    conversions: int
-    views: int
-    viewed_days: int
 
     @property
     def is_comparable(self) -> bool:
@@ -60,6 +48,18 @@ class ActiveCampaign:
     def offer(self) -> float:
         """The offer in currency units, 0 where it is unknown."""
         return (self.offer_micros or 0) / MICROS_PER_UNIT
+
+    @property
+    def in_catalog(self) -> Campaign:
+        """The campaign as questions for an offer know it."""
+        return Campaign(
+            campaign_id=self.campaign_id,
+            campaign_type=self.campaign_type,
+            merchant_id=self.merchant_id,
+            offer_micros=self.offer_micros,
+            gross_margin_rate=None,
+            currency_code=self.currency_code,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A campaign to show; `score` is its expected value relative to the best one's."""
+    """A campaign to show; `expected_value` is affinity x rate, `score` that over the best one's."""
 
     candidate: Candidate
     conversion_rate: float
@@ -96,72 +96,66 @@ def choose_candidates(
     return candidates[:MOST_CANDIDATES]
 
 
-def choice_features(candidates: Sequence[Candidate], day: date, encoding: Encoding) -> Float32Array:
-    """Return the rows (candidates, 7) to be predicted, in one call: each campaign today at its own offer."""
-    campaigns = [candidate.campaign for candidate in candidates]
-    return feature_matrix(
-        offer_micros=np.array([campaign.offer_micros for campaign in campaigns], dtype=np.int64),
-        day=np.full(len(campaigns), day.toordinal(), dtype=np.int64),
-        campaign_type=np.array([campaign.campaign_type for campaign in campaigns], dtype=np.int64),
-        merchant_id=np.array([campaign.merchant_id for campaign in campaigns], dtype=np.int64),
-        history=History(
-            impressions=np.array([campaign.impressions for campaign in campaigns], dtype=np.int64),
-            conversions=np.array([campaign.conversions for campaign in campaigns], dtype=np.int64),
-        ),
-        encoding=encoding,
-    )
+def within_batch(cases: Sequence[OfferCase]) -> int:
+    """Return how many of the cases, from the first, the model server takes at once."""
+    rows = np.cumsum([case.forest_rows for case in cases])
+    return int(np.searchsorted(rows, MOST_ROWS, side="right"))
+
+
+def choice_features(cases: Sequence[OfferCase], parameters: ServingParameters) -> Float32Array:
+    """Return the rows (offers lately sent of all cases, 7) to be predicted, in one call."""
+    rows = [case.forest_features(parameters) for case in cases]
+    return np.concatenate(rows) if rows else np.empty((0, len(FEATURE_NAMES)), dtype=np.float32)
+
+
+def expect_rates(
+    candidates: Sequence[Candidate],
+    cases: Sequence[OfferCase],
+    predicted: FloatArray,
+    parameters: ServingParameters,
+) -> list[ExpectedRate]:
+    """Return each candidate's rate at its own offer, as OptimizeOffer's curve has it.
+
+    `predicted` are the forest's rates for `choice_features`.
+    """
+    found, start = [], 0
+    for candidate, case in zip(candidates, cases, strict=True):
+        end = start + case.forest_rows
+        found.append(rate_at(case, candidate.campaign.offer_micros or 0, predicted[start:end], parameters))
+        start = end
+    return found
 
 
 def rank_choices(
-    candidates: Sequence[Candidate], rates: FloatArray, conformal: Conformal, *, limit: int
+    candidates: Sequence[Candidate], rates: Sequence[ExpectedRate], *, limit: int
 ) -> list[Choice]:
-    """Return the best campaigns by expected value, ties by campaign_id."""
+    """Return the best campaigns by affinity x conversion rate, ties by campaign_id."""
     if not candidates:
         return []
-    means = _mean_offers(candidates)
     affinities = np.array([candidate.affinity.score for candidate in candidates])
-    offers = np.array([candidate.campaign.offer for candidate in candidates])
-    relative = offers / np.array([means[candidate.campaign.currency_code] for candidate in candidates])
-    values = affinities * rates * relative
+    expected = np.array([rate.rate for rate in rates])
+    values = affinities * expected
     best = float(values.max())
     order = sorted(
         range(len(candidates)), key=lambda index: (-values[index], candidates[index].campaign.campaign_id)
     )
-    middles = (float(np.median(affinities)), float(np.median(rates)), 1.0)
+    middles = (float(np.median(affinities)), float(np.median(expected)))
     return [
         Choice(
             candidate=candidates[index],
-            conversion_rate=float(rates[index]),
-            rate_interval=_interval(candidates[index].campaign, float(rates[index]), conformal),
-            expected_value=float(affinities[index] * rates[index] * offers[index]),
+            conversion_rate=rates[index].rate,
+            rate_interval=rates[index].interval,
+            expected_value=float(values[index]),
             score=float(values[index]) / best if best > 0.0 else 0.0,
             reasons=_reasons(
                 candidates[index],
-                means,
-                weights=[
-                    _weight(float(factor[index]), middle)
-                    for factor, middle in zip((affinities, rates, relative), middles, strict=True)
-                ],
-                rate=float(rates[index]),
+                nearness=_weight(float(affinities[index]), middles[0]),
+                response=_weight(float(expected[index]), middles[1]),
+                rate=rates[index].rate,
             ),
         )
         for index in order[:limit]
     ]
-
-
-def _mean_offers(candidates: Sequence[Candidate]) -> dict[str, float]:
-    by_currency: dict[str, list[float]] = {}
-    for candidate in candidates:
-        by_currency.setdefault(candidate.campaign.currency_code, []).append(candidate.campaign.offer)
-    return {currency: math.fsum(offers) / len(offers) for currency, offers in by_currency.items()}
-
-
-def _interval(campaign: ActiveCampaign, rate: float, conformal: Conformal) -> Interval | None:
-    """Return the interval of a day's rate, None where nobody knows how large its days are."""
-    if campaign.viewed_days == 0 or INTERVAL_LEVEL not in conformal.quantiles:
-        return None
-    lower, upper = conformal.interval(rate, campaign.views / campaign.viewed_days, INTERVAL_LEVEL)
-    return Interval(lower=lower, upper=upper) if upper - lower < WIDEST_INTERVAL else None
 
 
 def _weight(factor: float, middle: float) -> float:
@@ -171,20 +165,14 @@ def _weight(factor: float, middle: float) -> float:
     return math.log(factor / middle) if middle > 0.0 else math.inf
 
 
-def _reasons(
-    candidate: Candidate, means: Mapping[str, float], *, weights: Sequence[float], rate: float
-) -> tuple[str, ...]:
-    """Return why, the weightiest factor first: the merchant's reasons, the campaign's rate, the offer."""
+def _reasons(candidate: Candidate, *, nearness: float, response: float, rate: float) -> tuple[str, ...]:
+    """Return why: the merchant's reasons and the campaign's rate, the weightier first; then its offer."""
     campaign = candidate.campaign
     currency = f" {campaign.currency_code}" if campaign.currency_code else ""
-    mean = means[campaign.currency_code]
-    groups = [
-        candidate.affinity.reasons,
-        (f"{rate:.1%} of those who view it convert, {_beside(weights[1])} your campaigns' middle",),
-        (f"offers {campaign.offer:.2f}{currency}, {_beside(weights[2])} the {mean:.2f} of active campaigns",),
-    ]
-    order = sorted(range(len(groups)), key=lambda index: -weights[index])
-    return tuple(reason for index in order for reason in groups[index])
+    of_merchant = candidate.affinity.reasons
+    of_rate = (f"{rate:.1%} of those who view it convert, {_beside(response)} your campaigns' middle",)
+    first, second = (of_merchant, of_rate) if nearness >= response else (of_rate, of_merchant)
+    return (*first, *second, f"offers {campaign.offer:.2f}{currency}")
 
 
 def _beside(weight: float) -> str:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.objectives import Economics
@@ -17,13 +18,32 @@ class Campaign:
     merchant_id: int | None
     offer_micros: int | None
     gross_margin_rate: float | None
+    currency_code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MerchantTerms:
+    """What a merchant's campaigns of the catalog have in common.
+
+    `campaigns_with_margin` of them have a gross margin: `mean_margin`, from `lowest_margin` to
+    `highest_margin`, None where there are none. `currency_code` is empty where they have none or several.
+    """
+
+    campaigns_with_margin: int = 0
+    mean_margin: float | None = None
+    lowest_margin: float | None = None
+    highest_margin: float | None = None
+    currency_code: str = ""
+
+
+UNKNOWN_TERMS: Final = MerchantTerms()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SentOffer:
     """What a campaign did under one offer as sent, None where the offer is unknown, over some days.
 
-    `viewed_days` counts the days on which somebody viewed it.
+    `viewed_days` counts the days on which somebody viewed it, `weekdays` (Monday 0) are those of them.
     """
 
     offer_micros: int | None
@@ -32,6 +52,18 @@ class SentOffer:
     conversions: int
     viewed_days: int
     last_day: date
+    weekdays: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentLately:
+    """What a campaign sent in the history days.
+
+    Where nobody viewed it in those, they are the ones up to `seen_until`, the last day on which somebody did.
+    """
+
+    offers: tuple[SentOffer, ...] = ()
+    seen_until: date | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +131,19 @@ class TypicalHistory:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedCampaign:
-    """A campaign that is only planned: what its planner knows, None where nothing."""
+    """A campaign that is only planned: what its planner knows, None where nothing.
+
+    `current_views` are those that `current_conversion_rate` was seen in, `views_a_day` those expected of the
+    mean day.
+    """
 
     campaign_type: int
     merchant_id: int
     current_offer_micros: int | None
     current_conversion_rate: float | None
+    current_views: int | None = None
+    gross_margin_rate: float | None = None
+    views_a_day: float | None = None
 
 
 def latest_offer(offers: tuple[SentOffer, ...]) -> int | None:

@@ -128,7 +128,8 @@ def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
     """Return which offers keep the constraint, by what is expected of them.
 
     Raises:
-        FailedPreconditionError: REVENUE_UNKNOWN for a margin without revenue; OFFER_CONSTRAINED for a budget
+        FailedPreconditionError: REVENUE_UNKNOWN for a margin without revenue, GROSS_MARGIN_UNKNOWN without a
+            gross margin; OFFER_CONSTRAINED for a budget
             of a campaign whose views nobody knows.
     """
     if constraint.kind is ConstraintKind.MAXIMUM_OFFER:
@@ -149,8 +150,20 @@ def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
             reason="REVENUE_UNKNOWN",
             metadata={"constraint": constraint.kind.value, "source": constraint.source.value},
         )
-    margin = 1.0 if economics.gross_margin_rate is None else economics.gross_margin_rate
-    return np.asarray(margin - prospects.offers / economics.mean_revenue >= constraint.limit - _ROUNDING)
+    if economics.gross_margin_rate is None:
+        raise FailedPreconditionError(
+            "minimum_profit_margin cannot be kept: no gross_margin_rate is known, neither the campaign's nor"
+            " of any of its merchant's; upsert the campaign with its gross_margin_rate, or send it with a"
+            " planned one",
+            reason="GROSS_MARGIN_UNKNOWN",
+            metadata={
+                "constraint": constraint.kind.value,
+                "source": constraint.source.value,
+                "field": "gross_margin_rate",
+            },
+        )
+    left = economics.gross_margin_rate - prospects.offers / economics.mean_revenue
+    return np.asarray(left >= constraint.limit - _ROUNDING)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,9 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.training_window import WINDOW_DAYS
 
-_NORMAL_QUANTILES: Final = ndtri((np.arange(101) + 0.5) / 101)
+_LIKELY: Final = 101
+_NORMAL_QUANTILES: Final = ndtri((np.arange(_LIKELY) + 0.5) / _LIKELY)
+_ANY_MARGINS: Final = ((np.arange(_LIKELY) + 0.5) * (math.sqrt(5.0) - 1.0) / 2.0) % 1.0
 
 
 class Objective(StrEnum):
@@ -28,8 +30,8 @@ class Economics:
     """What a conversion brings: mean revenue in currency units, None where no conversion's revenue is known.
 
     `gross_margin_rate` is the share of revenue, 0 to 1, that is left after the goods are paid, None where
-    nobody said; all of the revenue is then taken for margin. `revenue_relative_error` is the standard error
-    of the mean revenue over itself, 0 where the revenue is certain.
+    nobody said; all of the revenue is then taken for margin, and no confidence rests on it.
+    `revenue_relative_error` is the standard error of the mean revenue over itself, 0 where it is certain.
     """
 
     mean_revenue: float | None
@@ -37,13 +39,22 @@ class Economics:
     revenue_relative_error: float = 0.0
 
     def plausible(self) -> list["Economics"]:
-        """Return equally likely economics: quantiles of a log-normal mean revenue around the one seen."""
+        """Return equally likely economics: quantiles of a log-normal mean revenue around the one seen.
+
+        A gross margin that nobody said may be any from 0 to 1; margins go with revenues as unevenly as the
+        multiples of the golden ratio, so that neither foretells the other.
+        """
         if self.mean_revenue is None:
             return [self]
         spread = math.sqrt(math.log1p(self.revenue_relative_error**2))
+        margins = _ANY_MARGINS if self.gross_margin_rate is None else [self.gross_margin_rate] * _LIKELY
         return [
-            replace(self, mean_revenue=self.mean_revenue * math.exp(spread * float(quantile)))
-            for quantile in _NORMAL_QUANTILES
+            replace(
+                self,
+                mean_revenue=self.mean_revenue * math.exp(spread * float(quantile)),
+                gross_margin_rate=float(margin),
+            )
+            for quantile, margin in zip(_NORMAL_QUANTILES, margins, strict=True)
         ]
 
 

@@ -55,10 +55,15 @@ class Evidence:
         if self.false_slope is None:
             return f"{learned}; what else went along with them is not. An A/B test of the offer settles it."
         return (
-            f"{learned}, and the rest is corrected by {self.false_slope.views} views of"
-            f" {self.false_slope.campaigns} campaigns whose offers were drawn at random"
-            f" ({self.of_type.share:.0%} of this type's views)."
+            f"{learned}, and the rest is corrected by what {self.false_slope.campaigns} campaigns of all"
+            f" types showed, whose offers were drawn at random ({self.false_slope.views} views)."
+            f" {self._own_share}"
         )
+
+    @property
+    def _own_share(self) -> str:
+        drawn, views = self.of_type.drawn_views, self.of_type.views
+        return f"Of this type's own {views} views, {drawn} ({self.of_type.share:.0%}) had such an offer."
 
 
 def gather_evidence(campaign_type: int, parameters: ServingParameters) -> Evidence:

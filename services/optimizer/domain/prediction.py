@@ -94,10 +94,10 @@ def predict_plan(plan: Plan, around: Surroundings, model: ServingParameters, ver
     rng = np.random.default_rng(_SEED)
     shape = _shape_deviation(plan, planned, model) * ndtri(rng.random(DRAWS))
     logits = response.effect(planned)[0] + level.draw(rng.random(DRAWS)) + shape
-    rates = logistic(logits)
-    views, conversions, earned = _draw_sums(plan, logits, around, model.between, rng)
+    rate = level.expected_rate(float(response.effect(planned)[0]))
+    views, conversions, earned = _draw_sums(plan, logits, around, model.between, rng, rate=rate)
     return Prediction(
-        rate=_estimate(float(rates.mean()), rates),
+        rate=_estimate(rate, logistic(logits)),
         views=views,
         conversions=conversions,
         revenue=earned,
@@ -141,8 +141,10 @@ def _draw_sums(
     around: Surroundings,
     between: BetweenCampaigns,
     rng: np.random.Generator,
+    *,
+    rate: float,
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
-    """Return views, conversions and revenue of the impressions planned.
+    """Return views, conversions and revenue of the impressions planned, at the expected `rate`.
 
     So many views take some days, as large as the type's days are; the fewer, the less their own luck evens
     out.
@@ -155,7 +157,7 @@ def _draw_sums(
     luck = between.day_deviation / math.sqrt(days) * ndtri(rng.random(DRAWS))
     views = rng.binomial(plan.impressions, view_rates)
     conversions = rng.binomial(views, logistic(logits + luck))
-    expected_conversions = expected_views * float(logistic(logits).mean())
+    expected_conversions = expected_views * rate
     earned = None
     if around.revenue is not None:
         draws = around.revenue.draw(conversions, rng.random(DRAWS), rng.random(DRAWS))

@@ -5,16 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import numpy as np
+
 from services.common.database import Database
 from services.optimizer.domain.affinity_answer import Affinity
 from services.optimizer.domain.campaign_choice import (
     Choice,
     choice_features,
     choose_candidates,
+    expect_rates,
     rank_choices,
+    within_batch,
 )
+from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.model_client import ModelClient
+from services.optimizer.operations.campaign_cases import load_cases
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.store import campaigns
@@ -73,10 +79,18 @@ class CampaignChoiceOperations:
         candidates = choose_candidates(active, affinity.merchants)
         if not candidates:
             return Choices(choices=(), left_out=len(active), model_version=None)
-        features = choice_features(candidates, days.today, model.parameters.encoding)
-        rates = await self._models.infer(CONVERSION_MODEL, model.version, features)
+        async with self._database.transaction(readonly=True) as connection:
+            known = [candidate.campaign.in_catalog for candidate in candidates]
+            cases = await load_cases(connection, known, model.parameters, days.today)
+        most = within_batch(cases)
+        candidates, cases = candidates[:most], cases[:most]
+        features = choice_features(cases, model.parameters)
+        predicted: FloatArray = np.empty(0)
+        if len(features):
+            predicted = await self._models.infer(CONVERSION_MODEL, model.version, features)
+        rates = expect_rates(candidates, cases, predicted, model.parameters)
         return Choices(
-            choices=rank_choices(candidates, rates, model.parameters.conformal, limit=limit),
+            choices=rank_choices(candidates, rates, limit=limit),
             left_out=len(active) - len(candidates),
             model_version=model.version,
         )

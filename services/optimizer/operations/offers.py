@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.campaigns import (
+    UNKNOWN_TERMS,
     Campaign,
     PlannedCampaign,
     RevenueTotals,
-    latest_offer,
-    mean_daily_views,
 )
 from services.optimizer.domain.constraints import (
     NO_LIMITS,
@@ -21,22 +20,18 @@ from services.optimizer.domain.constraints import (
     Scope,
     gather,
 )
-from services.optimizer.domain.features import HISTORY_DAYS, Situation
+from services.optimizer.domain.features import HISTORY_DAYS
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelVersion
 from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.offer_answer import (
-    OfferAnswer,
-    OfferCase,
-    answer_offer,
-    planned_situation,
-    sent_anchor,
-)
+from services.optimizer.domain.offer_answer import OfferAnswer, answer_offer
+from services.optimizer.domain.offer_case import OfferCase, days_to_come, planned_situation, sent_anchor
 from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.unseen_campaigns import like_others
+from services.optimizer.domain.unseen_campaigns import as_seen, like_others
 from services.optimizer.model_client import ModelClient
+from services.optimizer.operations.campaign_cases import load_cases
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel, require_campaign, require_merchant
-from services.optimizer.store import audiences, outcomes
+from services.optimizer.store import catalog, outcomes
 from services.optimizer.store.offer_constraints import fetch_offer_constraints
 
 
@@ -59,7 +54,7 @@ class OfferOperations:
         Raises:
             NotFoundError: CAMPAIGN_UNKNOWN.
             FailedPreconditionError: MODEL_NOT_TRAINED, OFFER_UNSUPPORTED, REVENUE_UNKNOWN,
-                OFFER_UNPROFITABLE, OFFER_CONSTRAINED.
+                GROSS_MARGIN_UNKNOWN, OFFER_UNPROFITABLE, OFFER_CONSTRAINED.
             UnavailableError: the database or the model server does not answer.
         """
         async with self._database.transaction(readonly=True) as connection:
@@ -125,49 +120,23 @@ async def _campaign_case(
             "the catalog does not say what type the campaign is of; upsert it with its campaign_type",
             reason="OFFER_UNSUPPORTED",
         )
+    (case,) = await load_cases(connection, [campaign], model.parameters, today)
     days = Days(today=today)
-    sent = await outcomes.list_campaign_offers(connection, campaign.campaign_id, *days.history)
-    seen_until = None
-    if mean_daily_views(sent) is None:
-        seen_until = await outcomes.fetch_last_viewed_day(connection, campaign.campaign_id, *days.window)
-    if seen_until is not None:
-        as_it_was = Days(today=seen_until + timedelta(days=1))
-        sent = await outcomes.list_campaign_offers(connection, campaign.campaign_id, *as_it_was.history)
     revenue = await outcomes.fetch_campaign_revenue(connection, campaign.campaign_id, *days.window)
-    current = campaign.offer_micros if campaign.offer_micros is not None else latest_offer(sent)
-    anchor_offers, anchor_weights = sent_anchor(
-        sent,
-        fallback_micros=current,
-        campaign_type=campaign.campaign_type,
-        support=model.parameters.support,
-    )
-    audience = await audiences.fetch_campaign_audience(connection, campaign.campaign_id)
-    case = OfferCase(
-        question=Question(
-            campaign_type=campaign.campaign_type,
-            current_offer_micros=current,
+    margin, terms = campaign.gross_margin_rate, UNKNOWN_TERMS
+    if margin is None and campaign.merchant_id is not None:
+        terms = await catalog.fetch_merchant_terms(connection, campaign.merchant_id)
+    return replace(
+        case,
+        question=replace(
+            case.question,
             objective=objective,
-            economics=revenue.economics(campaign.gross_margin_rate),
+            economics=revenue.economics(terms.mean_margin if margin is None else margin),
         ),
-        situation=Situation(
-            day=today,
-            campaign_type=campaign.campaign_type,
-            merchant_id=campaign.merchant_id or 0,
-            historical_impressions=sum(offer.impressions for offer in sent),
-            historical_conversions=sum(offer.conversions for offer in sent),
-        ),
-        anchor_offers_micros=anchor_offers,
-        anchor_weights=anchor_weights,
-        known_rate=None,
-        daily_views=mean_daily_views(sent),
-        seen_until=seen_until,
-        audience=audience,
-        views_a_day=sum(offer.views for offer in sent) / HISTORY_DAYS if sent else None,
+        terms=terms,
+        is_margin_of_merchant=margin is None and terms.mean_margin is not None,
+        currency_code=campaign.currency_code,
     )
-    if case.daily_views is not None:
-        return case
-    typical = await outcomes.fetch_typical_history(connection, campaign.campaign_type, *days.history)
-    return like_others(case, typical, model.parameters)
 
 
 async def _planned_case(
@@ -178,24 +147,36 @@ async def _planned_case(
     typical = await outcomes.fetch_typical_history(connection, planned.campaign_type, *days.history)
     by_currency = await outcomes.list_merchant_revenue(connection, planned.merchant_id, *days.window)
     revenue = by_currency[0] if len(by_currency) == 1 else RevenueTotals(conversions=0, revenue_micros=0)
+    terms = await catalog.fetch_merchant_terms(connection, planned.merchant_id)
+    margin = planned.gross_margin_rate
     anchor_offers, anchor_weights = sent_anchor(
         (),
         fallback_micros=planned.current_offer_micros,
         campaign_type=planned.campaign_type,
         support=model.parameters.support,
     )
+    stated, of_type = planned.views_a_day, typical.views / HISTORY_DAYS if typical.views else None
     case = OfferCase(
         question=Question(
             campaign_type=planned.campaign_type,
             current_offer_micros=planned.current_offer_micros,
             objective=objective,
-            economics=revenue.economics(None),
+            economics=revenue.economics(terms.mean_margin if margin is None else margin),
         ),
         situation=planned_situation(planned, typical, today),
+        days=days_to_come(today, ()),
         anchor_offers_micros=anchor_offers,
         anchor_weights=anchor_weights,
         known_rate=planned.current_conversion_rate,
-        views_a_day=typical.views / HISTORY_DAYS if typical.views else None,
+        known_rate_views=planned.current_views,
         daily_views=typical.daily_views,
+        views_a_day=of_type if stated is None else stated,
+        are_views_of_type=stated is None,
+        are_views_stated=stated is not None,
+        terms=terms,
+        is_margin_of_merchant=margin is None and terms.mean_margin is not None,
+        currency_code=terms.currency_code,
     )
-    return case if case.known_rate is not None else like_others(case, typical, model.parameters)
+    if case.known_rate is not None:
+        return as_seen(case, model.parameters)
+    return like_others(case, typical, model.parameters)

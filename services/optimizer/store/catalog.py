@@ -1,7 +1,7 @@
 """Statements of what analytics publishes of its settings, campaigns and merchants."""
 
-from services.optimizer.domain.campaigns import Campaign
-from services.optimizer.store.statements import STATEMENTS, Connection
+from services.optimizer.domain.campaigns import Campaign, MerchantTerms
+from services.optimizer.store.statements import STATEMENTS, Connection, fetch_required
 
 
 async def fetch_reporting_time_zone(connection: Connection) -> str | None:
@@ -21,7 +21,13 @@ async def fetch_campaign(connection: Connection, campaign_id: str) -> Campaign |
         merchant_id=row["merchant_id"],
         offer_micros=row["offer_amount_micros"],
         gross_margin_rate=row["gross_margin_rate"],
+        currency_code=row["currency_code"],
     )
+
+
+async def fetch_merchant_terms(connection: Connection, merchant_id: int) -> MerchantTerms:
+    """Return what the campaigns of a merchant have in common."""
+    return MerchantTerms(**await fetch_required(connection, "fetch_merchant_terms", merchant_id))
 
 
 async def has_merchant(connection: Connection, merchant_id: int) -> bool:

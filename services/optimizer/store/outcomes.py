@@ -1,8 +1,16 @@
 """Statements of what campaigns did, by day and offer as sent."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
-from services.optimizer.domain.campaigns import RevenueSpread, RevenueTotals, SentOffer, TypicalHistory
+from services.optimizer.domain.campaigns import (
+    RevenueSpread,
+    RevenueTotals,
+    SentLately,
+    SentOffer,
+    TypicalHistory,
+)
 from services.optimizer.domain.features import DailyTable, daily_table
 from services.optimizer.domain.revenue_spread import CampaignTotals
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
@@ -15,30 +23,32 @@ async def list_daily_outcomes(connection: Connection, first_day: date, end_day: 
 
 
 async def list_campaign_offers(
-    connection: Connection, campaign_id: str, first_day: date, end_day: date
-) -> tuple[SentOffer, ...]:
-    """Return what a campaign sent in the days [first_day, end_day), by offer."""
-    rows = await connection.fetch(STATEMENTS["list_campaign_offers"].sql, campaign_id, first_day, end_day)
-    return tuple(
-        SentOffer(
+    connection: Connection,
+    campaign_ids: Sequence[str],
+    *,
+    history: tuple[date, date],
+    window: tuple[date, date],
+) -> dict[str, SentLately]:
+    """Return what campaigns sent in the days [start, end) of `history`, by offer.
+
+    Of one that nobody viewed in those: in as many days up to the last day of `window` on which somebody did.
+    One that sent nothing is missing.
+    """
+    rows = await connection.fetch(STATEMENTS["list_campaign_offers"].sql, campaign_ids, *history, window[0])
+    found: dict[str, SentLately] = {}
+    for row in rows:
+        before = found.get(row["campaign_id"], SentLately(seen_until=row["seen_until"]))
+        sent = SentOffer(
             offer_micros=row["offer_amount_micros"],
             impressions=row["impressions"],
             views=row["views"],
             conversions=row["conversions"],
             viewed_days=row["viewed_days"],
             last_day=row["last_day"],
+            weekdays=tuple(row["weekdays"]),
         )
-        for row in rows
-    )
-
-
-async def fetch_last_viewed_day(
-    connection: Connection, campaign_id: str, first_day: date, end_day: date
-) -> date | None:
-    """Return the last of the days [first_day, end_day) on which somebody viewed a campaign."""
-    row = await fetch_required(connection, "fetch_last_viewed_day", campaign_id, first_day, end_day)
-    day: date | None = row["last_day"]
-    return day
+        found[row["campaign_id"]] = replace(before, offers=(*before.offers, sent))
+    return found
 
 
 async def fetch_campaign_revenue(

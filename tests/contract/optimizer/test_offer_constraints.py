@@ -101,10 +101,43 @@ async def test_a_margin_and_a_budget_are_kept_by_what_is_expected(
 
 
 async def test_where_nothing_is_left_the_refusal_names_the_limit(stub: OptimizerServiceStub) -> None:
-    refusal = await refused_offer(stub, Ask(campaign_id=CAMPAIGN, maximum_offer=4.0))
+    refusal = await refused_offer(stub, Ask(campaign_id=CAMPAIGN, daily_budget=0.01))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "OFFER_CONSTRAINED")
-    assert refusal.metadata == {"constraint": "maximum_offer", "source": "request"}
-    assert "maximum_offer 4 (request)" in refusal.message
+    assert refusal.metadata == {"constraint": "daily_budget", "source": "request"}
+    assert "daily_budget 0.01 (request)" in refusal.message
+
+
+async def test_no_cap_lies_below_the_smallest_offer(stub: OptimizerServiceStub) -> None:
+    asked = await refused_offer(stub, Ask(campaign_id=CAMPAIGN, maximum_offer=4.99))
+    kept = await refused(stub.SetOfferConstraints(Set(campaign_id=CAMPAIGN, maximum_offer=3.0)))
+    for refusal in (asked, kept):
+        assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", ("maximum_offer",))
+        assert refusal.reason == "MONEY_OUT_OF_RANGE"
+    edge = await stub.OptimizeOffer(Ask(campaign_id=CAMPAIGN, maximum_offer=5.0))
+    assert edge.offer_amount == 5.0
+    assert any("maximum_offer of 5 (request) decides" in warning for warning in edge.warnings)
+    assert not any("a better one may lie beyond" in warning for warning in edge.warnings)
+
+
+async def test_the_views_that_a_budget_is_held_against_are_said(stub: OptimizerServiceStub) -> None:
+    plan = Ask(
+        campaign_type=campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE,
+        merchant_id=2,
+        objective="conversion_rate",
+        daily_budget=100.0,
+    )
+    typical = await stub.OptimizeOffer(plan)
+    plan.views_per_day = 20.0
+    stated = await stub.OptimizeOffer(plan)
+    own = await stub.OptimizeOffer(Ask(campaign_id=CAMPAIGN, daily_budget=100.0))
+    assert any(
+        "views a day, the mean of campaigns of its type over" in warning for warning in typical.warnings
+    )
+    assert "daily_budget is held against 20.0 views a day, as stated." in stated.warnings
+    assert any("views a day, its own mean over the last 28 days" in warning for warning in own.warnings)
+    for point in stated.response_curve:
+        cost = 20.0 * point.predicted_conversion_rate * point.offer_amount
+        assert ("daily_budget" in point.broken_constraints) == (cost > 100.0)
 
 
 async def test_a_planned_campaign_keeps_its_merchants_limits(

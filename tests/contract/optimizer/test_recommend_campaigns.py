@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1.campaigns_for_user_pb2 import RecommendCampaignsRequest as Request
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import (
     OptimizerServiceStub,
     add_OptimizerServiceServicer_to_server,
@@ -26,6 +27,7 @@ from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.servicer.campaign_choice import CampaignChoiceMethods
+from services.optimizer.settings import OptimizerSettings
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     NOON,
@@ -35,7 +37,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
-from tests.unit.optimizer.synthetic import SyntheticWorld
+from tests.unit.optimizer.synthetic import SyntheticWorld, build_world
 
 NEAREST, OTHER = 3, 7
 """Merchants that the user is near to, and less so."""
@@ -74,6 +76,7 @@ class Stand:
     world: SyntheticWorld
     admin_url: str
     model_port: int
+    settings: OptimizerSettings
 
 
 @pytest.fixture
@@ -107,6 +110,7 @@ async def stand(database: DatabaseAddresses, trained: Trained, tmp_path: Path) -
                             world=trained.world,
                             admin_url=database.admin,
                             model_port=port,
+                            settings=settings,
                         )
                 finally:
                     await server.stop(None)
@@ -114,7 +118,7 @@ async def stand(database: DatabaseAddresses, trained: Trained, tmp_path: Path) -
             await own.close()
 
 
-async def test_active_campaigns_are_ranked_by_affinity_response_and_offer(stand: Stand) -> None:
+async def test_active_campaigns_are_ranked_by_affinity_and_response(stand: Stand) -> None:
     answer = await stand.stub.RecommendCampaigns(Request(user_id="u", limit=1000))
     merchants = stand.world.merchant_ids
     assert {campaign.campaign_id for campaign in answer.campaigns} == {
@@ -126,7 +130,7 @@ async def test_active_campaigns_are_ranked_by_affinity_response_and_offer(stand:
     best = answer.campaigns[0]
     assert best.score == 1.0
     for campaign in answer.campaigns:
-        value = campaign.affinity_score * campaign.predicted_conversion_rate * campaign.offer_amount
+        value = campaign.affinity_score * campaign.predicted_conversion_rate
         assert campaign.expected_value == pytest.approx(value)
         assert campaign.score == pytest.approx(value / best.expected_value)
         interval = campaign.predicted_conversion_rate_interval
@@ -139,6 +143,37 @@ async def test_active_campaigns_are_ranked_by_affinity_response_and_offer(stand:
         assert campaign.offer_amount == stand.world.last_offers[index] / 1e6
     scores = [campaign.score for campaign in answer.campaigns]
     assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_campaign_has_the_rate_and_interval_that_its_offer_has(stand: Stand) -> None:
+    """Campaigns that run, one that paused, and one that nobody viewed: all as OptimizeOffer answers."""
+    rows = build_world(campaigns=1, days=30).rows
+    await insert_world(
+        stand.admin_url,
+        [("paused", row[1] - timedelta(days=40), *row[2:]) for row in rows],
+        catalog_offers=[8_000_000],
+    )
+    old = [("unseen", row[1] - timedelta(days=400), *row[2:]) for row in rows]
+    await insert_world(stand.admin_url, old, catalog_offers=[12_000_000])
+    answer = await stand.stub.RecommendCampaigns(Request(user_id="u", limit=1000))
+    compared = {campaign.campaign_id: campaign for campaign in answer.campaigns}
+    assert {"paused", "unseen", "campaign-1"} <= compared.keys()
+    async with running_optimizer(stand.settings) as stub:
+        for campaign in compared.values():
+            ask = OptimizeOfferRequest(campaign_id=campaign.campaign_id, objective="conversion_rate")
+            offer = await stub.OptimizeOffer(ask)
+            point = next(
+                each
+                for each in offer.response_curve
+                if each.offer_amount == round(campaign.offer_amount * 2) / 2
+            )
+            if point.offer_amount == campaign.offer_amount:
+                assert campaign.predicted_conversion_rate == pytest.approx(point.predicted_conversion_rate)
+                mine, other = (
+                    campaign.predicted_conversion_rate_interval,
+                    point.predicted_conversion_rate_interval,
+                )
+                assert (mine.lower, mine.upper) == pytest.approx((other.lower, other.upper))
 
 
 async def test_all_campaigns_cost_one_inference_and_ten_are_answered_unasked(stand: Stand) -> None:

@@ -1,5 +1,5 @@
 # ruff: noqa: ANN401 (fields of a campaign pass through here)
-"""Which campaigns to show: order, scores, reasons, currencies, and what cannot be compared."""
+"""Which campaigns to show: order, scores, reasons, rates, and what cannot be compared."""
 
 from dataclasses import replace
 from datetime import date
@@ -9,17 +9,24 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.affinity_answer import MerchantAffinity
+from services.optimizer.domain.between_campaigns import Spread
 from services.optimizer.domain.campaign_choice import (
     ActiveCampaign,
     Candidate,
     choice_features,
     choose_candidates,
+    expect_rates,
     rank_choices,
+    within_batch,
 )
-from services.optimizer.domain.features import Encoding
-from services.optimizer.domain.metrics import Conformal
+from services.optimizer.domain.features import Situation
+from services.optimizer.domain.objectives import Economics, Objective
+from services.optimizer.domain.offer_answer import ExpectedRate, rate_at
+from services.optimizer.domain.offer_case import OfferCase
+from services.optimizer.domain.recommendation import Question
+from services.optimizer.domain.response import logistic
+from tests.unit.optimizer.examples import MODEL
 
-CONFORMAL = Conformal(model_variance=1e-4, quantiles={0.9: 1.7})
 CAMPAIGN = ActiveCampaign(
     campaign_id="c",
     campaign_name="C",
@@ -27,10 +34,6 @@ CAMPAIGN = ActiveCampaign(
     merchant_id=1,
     currency_code="USD",
     offer_micros=10_000_000,
-    impressions=2_000,
-    conversions=120,
-    views=1_000,
-    viewed_days=10,
 )
 
 
@@ -51,61 +54,41 @@ def candidate(campaign_id: str, score: float, *, merchant: int = 1, **fields: An
     return Candidate(campaign=campaign, affinity=affinity(merchant, score))
 
 
-def test_the_value_is_affinity_by_rate_by_offer_and_the_best_scores_one() -> None:
-    candidates = [candidate("a", 0.5), candidate("b", 0.2), candidate("c", 0.5, offer_micros=20_000_000)]
-    ranked = rank_choices(candidates, np.array([0.1, 0.4, 0.1]), CONFORMAL, limit=10)
-    assert [choice.candidate.campaign.campaign_id for choice in ranked] == ["c", "b", "a"]
-    assert [choice.expected_value for choice in ranked] == pytest.approx([1.0, 0.8, 0.5])
-    assert [choice.score for choice in ranked] == pytest.approx([1.0, 0.8, 0.5])
-    assert len(rank_choices(candidates, np.array([0.1, 0.4, 0.1]), CONFORMAL, limit=2)) == 2
+def rates(*values: float) -> list[ExpectedRate]:
+    return [ExpectedRate(rate=value, interval=None) for value in values]
 
 
-def test_the_weightiest_reason_comes_first() -> None:
-    candidates = [candidate("a", 0.9), candidate("b", 0.3), candidate("c", 0.3, offer_micros=30_000_000)]
+def test_the_order_is_by_affinity_and_rate_and_no_offer_buys_a_place() -> None:
+    candidates = [candidate("a", 0.5), candidate("b", 0.2), candidate("c", 0.4, offer_micros=20_000_000)]
+    ranked = rank_choices(candidates, rates(0.1, 0.4, 0.1), limit=10)
+    assert [choice.candidate.campaign.campaign_id for choice in ranked] == ["b", "a", "c"]
+    assert [choice.expected_value for choice in ranked] == pytest.approx([0.08, 0.05, 0.04])
+    assert [choice.score for choice in ranked] == pytest.approx([1.0, 0.625, 0.5])
+    assert len(rank_choices(candidates, rates(0.1, 0.4, 0.1), limit=2)) == 2
+
+
+def test_the_weightier_reason_comes_first_and_the_offer_last() -> None:
+    candidates = [candidate("a", 0.9), candidate("b", 0.3), candidate("c", 0.3, currency_code="")]
     by_id = {
         choice.candidate.campaign.campaign_id: choice.reasons
-        for choice in rank_choices(candidates, np.array([0.1, 0.3, 0.1]), CONFORMAL, limit=3)
+        for choice in rank_choices(candidates, rates(0.1, 0.3, 0.1), limit=3)
     }
-    assert by_id["a"][0] == "visited m1"
+    assert by_id["a"] == (
+        "visited m1",
+        "10.0% of those who view it convert, about your campaigns' middle",
+        "offers 10.00 USD",
+    )
     assert by_id["b"][0] == "30.0% of those who view it convert, above your campaigns' middle"
-    assert by_id["c"][0] == "offers 30.00 USD, above the 16.67 of active campaigns"
-    assert "10.0% of those who view it convert, about your campaigns' middle" in by_id["a"]
-    assert "offers 10.00 USD, below the 16.67 of active campaigns" in by_id["a"]
-
-
-def test_offers_of_two_currencies_are_compared_by_their_own_means() -> None:
-    """A hundred times the number is not a hundred times the offer."""
-    candidates = [
-        candidate("usd", 0.5),
-        candidate("jpy", 0.5, currency_code="JPY", offer_micros=1_500_000_000),
-        candidate("jpy-small", 0.5, currency_code="JPY", offer_micros=500_000_000),
-    ]
-    ranked = rank_choices(candidates, np.array([0.1, 0.1, 0.1]), CONFORMAL, limit=3)
-    assert [choice.candidate.campaign.campaign_id for choice in ranked] == ["jpy", "usd", "jpy-small"]
-    assert [choice.score for choice in ranked] == pytest.approx([1.0, 2 / 3, 1 / 3])
+    assert by_id["c"][-1] == "offers 10.00"
 
 
 def test_equal_values_are_ordered_by_id_and_no_value_at_all_scores_zero() -> None:
-    ranked = rank_choices(
-        [candidate("b", 0.0), candidate("a", 0.0)], np.array([0.1, 0.1]), CONFORMAL, limit=9
-    )
+    ranked = rank_choices([candidate("b", 0.0), candidate("a", 0.0)], rates(0.1, 0.1), limit=9)
     assert [(choice.candidate.campaign.campaign_id, choice.score) for choice in ranked] == [
         ("a", 0.0),
         ("b", 0.0),
     ]
-    assert rank_choices([], np.zeros(0), CONFORMAL, limit=9) == []
-
-
-def test_a_rate_has_an_interval_where_its_days_are_known() -> None:
-    seen, unseen = rank_choices(
-        [candidate("seen", 0.5), candidate("unseen", 0.4, views=0, viewed_days=0)],
-        np.array([0.1, 0.1]),
-        CONFORMAL,
-        limit=2,
-    )
-    assert seen.rate_interval is not None
-    assert seen.rate_interval.lower < 0.1 < seen.rate_interval.upper
-    assert unseen.rate_interval is None
+    assert rank_choices([], [], limit=9) == []
 
 
 def test_what_cannot_be_compared_is_left_out_and_the_nearest_come_first() -> None:
@@ -121,14 +104,48 @@ def test_what_cannot_be_compared_is_left_out_and_the_nearest_come_first() -> Non
     assert [entry.campaign.campaign_id for entry in found] == ["near", "far"]
 
 
-def test_each_campaign_is_asked_about_at_its_own_offer() -> None:
-    encoding = Encoding(merchant_codes={1: 4.0}, unknown_merchant_code=2.5)
-    rows = choice_features(
-        [candidate("a", 0.5), candidate("b", 0.5, merchant=9, offer_micros=5_000_000)],
-        date(2026, 11, 20),
-        encoding,
+def case(campaign_type: int, *offers: int, level: Spread | None = None) -> OfferCase:
+    return OfferCase(
+        question=Question(
+            campaign_type=campaign_type,
+            current_offer_micros=None,
+            objective=Objective.CONVERSION_RATE,
+            economics=Economics(mean_revenue=None, gross_margin_rate=None),
+        ),
+        situation=Situation(
+            day=date(2026, 11, 20),
+            campaign_type=campaign_type,
+            merchant_id=3,
+            historical_impressions=2_000,
+            historical_conversions=120,
+        ),
+        anchor_offers_micros=offers,
+        anchor_weights=(1.0,) * len(offers),
+        known_rate=None,
+        daily_views=None,
+        level=level,
     )
-    assert rows.tolist() == [
-        [10.0, 4.0, 11.0, 2.0, 4.0, 2_000.0, 120.0],
-        [5.0, 4.0, 11.0, 2.0, 2.5, 2_000.0, 120.0],
+
+
+def test_each_campaign_is_asked_about_at_the_offers_it_sent_and_answered_at_its_own() -> None:
+    cases = [
+        case(1, 6_000_000, 8_000_000),
+        case(1, 6_000_000, level=Spread(mean=-2.0, deviation=0.0, degrees=9.0)),
+        case(9, 9_000_000),
     ]
+    candidates = [candidate("a", 0.5, offer_micros=6_000_000), candidate("b", 0.5), candidate("c", 0.5)]
+    rows = choice_features(cases, MODEL.parameters)
+    assert rows[:, 0].tolist() == [6.0, 8.0, 9.0]
+    predicted = np.array([0.1, 0.2, 0.3])
+    found = expect_rates(candidates, cases, predicted, MODEL.parameters)
+    assert found[0] == rate_at(cases[0], 6_000_000, predicted[:2], MODEL.parameters)
+    effect = float(MODEL.parameters.response[1].effect(np.array([10.0]))[0])
+    assert found[1].rate == pytest.approx(float(logistic(np.array([effect - 2.0]))[0]))
+    assert found[2].rate == pytest.approx(0.3)  # its type's answer to offers is not known
+    assert choice_features([], MODEL.parameters).shape == (0, 7)
+
+
+def test_no_more_is_asked_than_the_model_server_takes_at_once() -> None:
+    cases = [case(1, *([6_000_000] * 2_000))] * 3
+    assert within_batch(cases) == 2
+    assert within_batch([]) == 0

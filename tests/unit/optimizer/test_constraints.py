@@ -72,8 +72,15 @@ def test_a_limit_that_the_best_offer_keeps_does_not_bind() -> None:
     assert [check.is_binding for check in choice.checks] == [False, True]
 
 
-def test_all_revenue_is_margin_where_nobody_said_otherwise() -> None:
-    assert chosen(limit(MARGIN, 0.7), margin=None).best == 2
+def test_no_margin_is_held_against_one_that_nobody_said() -> None:
+    with pytest.raises(FailedPreconditionError, match="no gross_margin_rate is known") as refused:
+        chosen(limit(MARGIN, 0.7), margin=None)
+    assert refused.value.reason == "GROSS_MARGIN_UNKNOWN"
+    assert refused.value.metadata == {
+        "constraint": "minimum_profit_margin",
+        "source": "campaign",
+        "field": "gross_margin_rate",
+    }
 
 
 def test_where_nothing_is_left_the_limit_is_named() -> None:

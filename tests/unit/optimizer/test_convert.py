@@ -1,5 +1,6 @@
 """Between the wire and the domain: what is refused, by field; what a training says."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
@@ -27,6 +28,13 @@ from tests.unit.optimizer.examples import MODEL
 
 FLASH_SALE = campaign_pb2.CAMPAIGN_TYPE_FLASH_SALE
 UNKNOWN_TYPE = cast("campaign_pb2.CampaignType.ValueType", 99)
+
+
+def planned(fields: Request) -> Request:
+    """Return a question for a planned campaign with these fields."""
+    request = Request(campaign_type=FLASH_SALE, merchant_id=1)
+    request.MergeFrom(fields)
+    return request
 
 
 @pytest.mark.parametrize(
@@ -61,6 +69,33 @@ UNKNOWN_TYPE = cast("campaign_pb2.CampaignType.ValueType", 99)
             "FIELDS_CONFLICT",
             ("current_conversion_rate",),
         ),
+        (planned(Request(current_views=10)), "FIELDS_CONFLICT", ("current_views",)),
+        (
+            planned(Request(current_offer=9, current_conversion_rate=0.5, current_views=0)),
+            "VALUE_OUT_OF_RANGE",
+            ("current_views",),
+        ),
+        *(
+            (
+                planned(Request(current_offer=9, current_conversion_rate=rate)),
+                "VALUE_OUT_OF_RANGE",
+                ("current_conversion_rate",),
+            )
+            for rate in (0.0, 1.0, math.nan)
+        ),
+        *(
+            (planned(Request(gross_margin_rate=rate)), "VALUE_OUT_OF_RANGE", ("gross_margin_rate",))
+            for rate in (-0.1, 1.1, math.nan)
+        ),
+        *(
+            (planned(Request(views_per_day=views)), "VALUE_OUT_OF_RANGE", ("views_per_day",))
+            for views in (0.0, math.inf, math.nan)
+        ),
+        (
+            Request(campaign_id="c1", gross_margin_rate=0.5, views_per_day=9),
+            "INVALID_FIELD",
+            ("gross_margin_rate", "views_per_day"),
+        ),
     ],
 )
 def test_a_wrong_request_is_refused_by_field(request_: Request, reason: str, fields: tuple[str, ...]) -> None:
@@ -74,10 +109,24 @@ def test_a_wrong_request_is_refused_by_field(request_: Request, reason: str, fie
 
 def test_a_campaign_or_a_plan_is_read() -> None:
     assert convert.campaign_id_from_proto(Request(campaign_id="c1")) == "c1"
-    plan = Request(campaign_type=FLASH_SALE, merchant_id=7, current_offer=9.99, current_conversion_rate=0.0)
+    plan = Request(
+        campaign_type=FLASH_SALE,
+        merchant_id=7,
+        current_offer=9.99,
+        current_conversion_rate=0.25,
+        current_views=80,
+        gross_margin_rate=0.0,
+        views_per_day=12.5,
+    )
     assert convert.campaign_id_from_proto(plan) is None
     assert convert.planned_from_proto(plan) == PlannedCampaign(
-        campaign_type=2, merchant_id=7, current_offer_micros=9_990_000, current_conversion_rate=0.0
+        campaign_type=2,
+        merchant_id=7,
+        current_offer_micros=9_990_000,
+        current_conversion_rate=0.25,
+        current_views=80,
+        gross_margin_rate=0.0,
+        views_a_day=12.5,
     )
     assert convert.objective_from_proto(Request()) is Objective.PROFIT
     assert convert.objective_from_proto(Request(objective="revenue")) is Objective.REVENUE

@@ -1,7 +1,8 @@
 """The steps around the model server's call."""
 
 import math
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -15,17 +16,17 @@ from services.optimizer.domain.campaigns import (
     latest_offer,
     mean_daily_views,
 )
+from services.optimizer.domain.constraints import Constraint, ConstraintKind, ConstraintSource
+from services.optimizer.domain.doubly_robust import FalseSlope
 from services.optimizer.domain.features import Encoding, Situation
 from services.optimizer.domain.metrics import Conformal
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_answer import (
-    OfferCase,
-    answer_offer,
-    planned_situation,
-    sent_anchor,
-)
+from services.optimizer.domain.offer_answer import answer_offer, rate_at
+from services.optimizer.domain.offer_case import OfferCase, days_to_come, planned_situation, sent_anchor
+from services.optimizer.domain.offer_cells import DrawnOffers
+from services.optimizer.domain.offer_evidence import gather_evidence
 from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS, TypeResponse
+from services.optimizer.domain.response import CURVE_OFFERS_MICROS, TypeResponse, logistic
 from services.optimizer.domain.serving_parameters import ServingParameters, from_document, to_document
 from services.optimizer.domain.support import TypeSupport
 
@@ -116,6 +117,27 @@ def test_one_batch_holds_the_curve_and_the_anchors() -> None:
     assert features[41:, 0].tolist() == pytest.approx([6.0, 7.99])
 
 
+def test_an_answer_is_for_the_days_to_come_and_not_for_the_one_it_is_asked_on() -> None:
+    """Asked on any day of a week it is the same, at the mean logit of the days that the campaign sends on."""
+    week = [DAY + timedelta(days=ahead) for ahead in range(7)]
+    sends = days_to_come(week[3], {week[1].weekday(), week[5].weekday()})
+    assert sends == (week[5], week[1] + timedelta(days=7))
+    assert days_to_come(week[3], ()) == tuple(day + timedelta(days=3) for day in week)
+
+    asked = replace(case(anchors=(6 * UNIT, 8 * UNIT)), days=sends)
+    features = asked.features(parameters({}))
+    assert features.shape == (2 * 43, 7)
+    assert features[:, 1].tolist() == [sends[0].weekday()] * 43 + [sends[1].weekday()] * 43
+    np.testing.assert_array_equal(np.delete(features[:43], 1, axis=1), np.delete(features[43:], 1, axis=1))
+    assert asked.forest_rows == len(asked.forest_features(parameters({}))) == 4
+
+    slow, busy, mean = (logistic(np.full(43, level)) for level in (-2.4, -1.6, -2.0))
+    of_days = answer_offer(asked, np.concatenate((slow, busy)), parameters({0.9: 1.6}), model_version=3)
+    of_mean = answer_offer(replace(asked, days=()), mean, parameters({0.9: 1.6}), model_version=3)
+    assert of_days.interval == of_mean.interval
+    assert of_days.recommendation == of_mean.recommendation
+
+
 def test_an_answer_carries_intervals_of_the_days_size() -> None:
     predicted = np.full(42, 0.1)
     answer = answer_offer(case(), predicted, parameters({0.9: 1.6}), model_version=3)
@@ -197,6 +219,47 @@ def test_a_planned_campaign_takes_its_types_history_at_its_planners_rate() -> No
     assert situation(None).historical_conversions == 40
     assert situation(0.2).historical_conversions == 100
     assert situation(0.2).historical_impressions == 1000
+
+
+def test_where_a_constraint_decides_nothing_better_is_said_to_lie_beyond() -> None:
+    cap = Constraint(kind=ConstraintKind.MAXIMUM_OFFER, source=ConstraintSource.REQUEST, limit=6.0)
+    free = answer_offer(case(revenue=300.0), np.full(42, 0.1), parameters({}), model_version=3)
+    capped_case = replace(
+        case(revenue=300.0), question=replace(case(revenue=300.0).question, constraints=(cap,))
+    )
+    capped = answer_offer(capped_case, np.full(42, 0.1), parameters({}), model_version=3)
+    assert (free.recommendation.offer_micros, capped.recommendation.offer_micros) == (9 * UNIT, 6 * UNIT)
+    assert any("a better one may lie beyond" in warning for warning in free.warnings)
+    assert not any("a better one may lie beyond" in warning for warning in capped.warnings)
+
+
+@pytest.mark.parametrize("offer", [6 * UNIT, 9 * UNIT])
+def test_one_offer_alone_has_the_rate_of_the_curve(offer: int) -> None:
+    known = parameters({0.9: 1.6})
+    asked = case(anchors=(6 * UNIT, 8 * UNIT))
+    answer = answer_offer(asked, np.r_[np.full(41, 0.5), 0.1, 0.2], known, model_version=3)
+    alone = rate_at(asked, offer, np.array([0.1, 0.2]), known)
+    at = CURVE_OFFERS_MICROS.index(offer)
+    assert alone.rate == pytest.approx(answer.recommendation.curve[at].conversion_rate)
+    interval = answer.curve_intervals[at]
+    assert alone.interval is not None
+    assert interval is not None
+    assert (alone.interval.lower, alone.interval.upper) == pytest.approx((interval.lower, interval.upper))
+
+
+def test_an_offer_moves_nothing_where_its_effect_is_not_known() -> None:
+    silent = replace(parameters({}), response={})
+    assert rate_at(case(), 20 * UNIT, np.array([0.1]), silent).rate == pytest.approx(0.1)
+
+
+def test_the_views_of_all_types_and_of_the_own_are_told_apart() -> None:
+    shown = FalseSlope(point_estimate=0.02, standard_error=0.01, views=26_427, campaigns=30)
+    known = replace(
+        parameters({}), false_slope=shown, drawn_offers={1: DrawnOffers(views=10_000, drawn_views=1_400)}
+    )
+    caveat = gather_evidence(1, known).caveat
+    assert "30 campaigns of all types showed, whose offers were drawn at random (26427 views)." in caveat
+    assert caveat.endswith("Of this type's own 10000 views, 1400 (14%) had such an offer.")
 
 
 def test_the_latest_offer_is_the_most_viewed_of_the_last_day() -> None:

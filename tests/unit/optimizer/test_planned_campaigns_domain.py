@@ -17,12 +17,13 @@ from services.optimizer.domain.between_campaigns import (
 from services.optimizer.domain.campaigns import TypicalHistory
 from services.optimizer.domain.features import Situation
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_answer import OfferCase
+from services.optimizer.domain.offer_answer import answer_offer
+from services.optimizer.domain.offer_case import OfferCase
 from services.optimizer.domain.prediction import NO_REVENUE, Plan, Surroundings, predict_plan
 from services.optimizer.domain.recommendation import Question
 from services.optimizer.domain.revenue_spread import CampaignRevenue
 from services.optimizer.domain.serving_parameters import ServingParameters, from_document, to_document
-from services.optimizer.domain.unseen_campaigns import like_others
+from services.optimizer.domain.unseen_campaigns import as_seen, like_others
 from tests.unit.optimizer.examples import MODEL
 
 BETWEEN = BetweenCampaigns(
@@ -119,13 +120,42 @@ def test_what_the_data_cannot_speak_of_is_refused(plan: Plan, parameters: Servin
 
 def test_an_unseen_campaign_stands_where_others_do() -> None:
     case = like_others(CASE, TYPICAL, KNOWN)
-    assert case.anchor_offers_micros == (7_000_000,)
+    assert case.anchor_offers_micros == KNOWN.support[1].tried_micros
     assert case.daily_views == 50.0
-    effect = float(KNOWN.response[1].effect(np.array([7.0]))[0])
+    assert case.level is not None
+    assert case.level == BETWEEN.new_level(1, 3)
+    assert case.level_spread == case.level.normal_deviation > 0.0
+
+
+@pytest.mark.parametrize("compared_with", [None, 6_000_000, 9_000_000, 80_000_000])
+def test_the_offer_that_it_is_compared_with_does_not_move_an_unseen_campaign(
+    compared_with: int | None,
+) -> None:
+    """At every offer it stands where a prediction of the plan does."""
+    question = replace(CASE.question, current_offer_micros=compared_with)
+    anchor = (compared_with or 7_000_000,)
+    case = replace(CASE, question=question, anchor_offers_micros=anchor, anchor_weights=(1.0,))
+    case = like_others(case, TYPICAL, KNOWN)
+    rows = len(case.features(KNOWN))
+    answer = answer_offer(case, np.full(rows, 0.9), KNOWN, 3)
+    for point in answer.recommendation.curve:
+        if point.is_supported:
+            plan = replace(PLAN, offer_micros=point.offer_micros)
+            predicted = predict_plan(plan, ALONE, KNOWN, 3).rate.value
+            assert point.conversion_rate == pytest.approx(predicted, abs=1e-6)
+
+
+def test_a_rate_that_was_seen_is_as_sure_as_the_views_behind_it() -> None:
+    seen = replace(CASE, known_rate=0.2, known_rate_views=400, daily_views=50.0)
+    assert as_seen(seen, KNOWN).level_spread == pytest.approx(1.0 / (400 * 0.2 * 0.8) ** 0.5)
     level = BETWEEN.new_level(1, 3)
     assert level is not None
-    assert case.known_rate == pytest.approx(level.expected_rate(effect))
-    assert case.level_spread == level.normal_deviation > 0.0
+    unknown = as_seen(replace(seen, known_rate_views=None), KNOWN)
+    assert (unknown.level_spread, unknown.daily_views) == (level.normal_deviation, 50.0)
+    alone = as_seen(replace(seen, known_rate_views=None), MODEL.parameters)
+    assert alone.daily_views is None
+    with pytest.raises(LookupError):
+        as_seen(CASE, KNOWN)
 
 
 def test_without_campaigns_to_be_like_an_unseen_one_has_no_interval() -> None:

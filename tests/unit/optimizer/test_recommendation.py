@@ -1,5 +1,7 @@
 """Deciding an offer from a curve."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -200,6 +202,18 @@ def test_values_per_conversion_are_as_defined() -> None:
     assert value_per_conversion(Objective.CONVERSION_RATE, offers, economics).tolist() == [1.0, 1.0]
     everything = Economics(mean_revenue=60.0, gross_margin_rate=None)
     assert value_per_conversion(Objective.PROFIT, offers, everything).tolist() == [55.0, 40.0]
+
+
+def test_no_confidence_rests_on_a_margin_that_nobody_said() -> None:
+    """Any margin from 0 to 1 is as likely, whatever the revenue is."""
+    economics = Economics(mean_revenue=60.0, gross_margin_rate=None, revenue_relative_error=0.2)
+    likely = economics.plausible()
+    margins = np.array([each.gross_margin_rate for each in likely], dtype=np.float64)
+    revenues = np.array([each.mean_revenue for each in likely], dtype=np.float64)
+    assert np.histogram(margins, bins=10, range=(0.0, 1.0))[0].tolist() == pytest.approx([10] * 10, abs=1.1)
+    assert abs(np.corrcoef(margins, revenues)[0, 1]) < 0.05
+    stated = [each.gross_margin_rate for each in replace(economics, gross_margin_rate=0.4).plausible()]
+    assert stated == [0.4] * len(likely)
 
 
 def test_a_losing_campaign_is_refused() -> None:

@@ -73,24 +73,26 @@ class CampaignRecommendation(_message.Message):
     campaign_name: _builtins.str
     """Its name."""
     score: _builtins.float
-    """How good a choice it is, 0 to 1: its expected value relative to that of the user's best campaign, whose score is 1."""
+    """How good a choice it is, 0 to 1: its expected_value over that of the user's best campaign, whose score is 1."""
     merchant_id: _builtins.int
     """The campaign's merchant."""
     affinity_score: _builtins.float
     """How near the user is to buying at the merchant, 0 to 1, as GetMerchantAffinity has it."""
     predicted_conversion_rate: _builtins.float
-    """Conversion rate (conversions / views) expected of the campaign's next days at its offer, over all who view it, 0 to 1."""
+    """Conversion rate (conversions / views) expected of the campaign's next days at its offer, over all who view it, 0 to 1:
+    that of OptimizeOffer's curve.
+    """
     offer_amount: _builtins.float
     """The offer, in currency units."""
     currency_code: _builtins.str
     """The campaign's currency, ISO 4217."""
     expected_value: _builtins.float
-    """affinity_score x predicted_conversion_rate x offer_amount, in currency units: what orders campaigns, not a forecast of
-    revenue. Offers of different currencies are compared by their size beside the mean offer of their currency.
+    """affinity_score x predicted_conversion_rate, 0 to 1: what orders campaigns. No money and no probability: how the two go
+    together for one user is not estimated, and the offer is in the rate already.
     """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why, for a person; the weightiest first."""
+        """Why, for a person: the merchant's reasons and the conversion rate, the weightier first; then the offer."""
 
     @_builtins.property
     def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -98,8 +100,8 @@ class CampaignRecommendation(_message.Message):
 
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of the conversion rate on a day as large as the campaign's days lately were. Unset where that is not
-        known.
+        """90 % interval of the conversion rate, as OptimizeOffer's: on a day as large as the campaign's days lately were. Unset
+        where it cannot be said.
         """
 
     def __init__(

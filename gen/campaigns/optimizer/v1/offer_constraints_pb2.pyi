@@ -36,7 +36,7 @@ class OfferConstraints(_message.Message):
     merchant_id: _builtins.int
     """The merchant. Unset: a campaign's constraints."""
     maximum_offer: _builtins.float
-    """The largest offer, in currency units, above 0. Unset: none."""
+    """The largest offer, in currency units, at least 5 (offers are 5 to 25). Unset: none."""
     minimum_profit_margin: _builtins.float
     """The least share of the mean revenue left after goods and offer, -1 to 1. Unset: none."""
     daily_budget: _builtins.float

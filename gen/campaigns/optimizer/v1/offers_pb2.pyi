@@ -37,6 +37,9 @@ class OptimizeOfferRequest(_message.Message):
     MAXIMUM_OFFER_FIELD_NUMBER: _builtins.int
     MINIMUM_PROFIT_MARGIN_FIELD_NUMBER: _builtins.int
     DAILY_BUDGET_FIELD_NUMBER: _builtins.int
+    GROSS_MARGIN_RATE_FIELD_NUMBER: _builtins.int
+    CURRENT_VIEWS_FIELD_NUMBER: _builtins.int
+    VIEWS_PER_DAY_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign. Empty: one that is only planned."""
     campaign_type: _campaign_pb2.CampaignType.ValueType
@@ -48,22 +51,37 @@ class OptimizeOfferRequest(_message.Message):
     Refused with campaign_id, whose own offer is known.
     """
     current_conversion_rate: _builtins.float
-    """Conversion rate (conversions / views) seen at current_offer, 0 to 1; the curve is scaled to it. Unset: the
-    model's. Refused with campaign_id and without current_offer.
+    """Conversion rate (conversions / views) seen at current_offer, above 0 and below 1; the curve is scaled to it, as
+    surely as current_views says. Unset: campaigns' of the type and merchant, whatever current_offer is. Refused with
+    campaign_id and without current_offer.
     """
     objective: _builtins.str
     """What to make most of: `profit`, per view, `conversion_rate` or `revenue`, per view. Empty: `profit`."""
     maximum_offer: _builtins.float
-    """The largest offer allowed, in currency units, above 0; beside what SetOfferConstraints set for the campaign and its
+    """The largest offer allowed, in currency units, at least 5; beside what SetOfferConstraints set for the campaign and its
     merchant, whichever is tighter. Unset: no limit of the request's own.
     """
     minimum_profit_margin: _builtins.float
     """The least share of the mean revenue that must be left after goods and offer: gross_margin_rate - offer / mean
-    revenue per conversion; -1 to 1. As maximum_offer.
+    revenue per conversion; -1 to 1. FAILED_PRECONDITION (GROSS_MARGIN_UNKNOWN) where no gross_margin_rate is known. As
+    maximum_offer.
     """
     daily_budget: _builtins.float
     """What redeemed offers may be expected to cost on an average day (views a day x conversion rate x offer), in currency
-    units, above 0. As maximum_offer.
+    units, above 0. Of a planned campaign, views a day are views_per_day; `warnings` has the number. As maximum_offer.
+    """
+    gross_margin_rate: _builtins.float
+    """Share of the planned campaign's revenue that is left after the goods are paid, 0 to 1. Unset: the mean of the
+    merchant's campaigns that have one, as for a campaign of the catalog without one (`warnings` says so); where none
+    has, 1, and confidence then takes every margin for as likely. Refused with campaign_id.
+    """
+    current_views: _builtins.int
+    """Views that current_conversion_rate was seen in, at least 1. Unset: the rate counts as no surer than campaigns of the
+    type differ, and the interval is as wide. Refused with campaign_id and without current_conversion_rate.
+    """
+    views_per_day: _builtins.float
+    """Views expected of the planned campaign on its mean day, above 0: what daily_budget is held against. Unset: the mean of
+    campaigns of its type over the last 28 days. Refused with campaign_id.
     """
     def __init__(
         self,
@@ -77,35 +95,50 @@ class OptimizeOfferRequest(_message.Message):
         maximum_offer: _builtins.float | None = ...,
         minimum_profit_margin: _builtins.float | None = ...,
         daily_budget: _builtins.float | None = ...,
+        gross_margin_rate: _builtins.float | None = ...,
+        current_views: _builtins.int | None = ...,
+        views_per_day: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_current_views", b"_current_views", "_daily_budget", b"_daily_budget", "_gross_margin_rate", b"_gross_margin_rate", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "_views_per_day", b"_views_per_day", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "current_views", b"current_views", "daily_budget", b"daily_budget", "gross_margin_rate", b"gross_margin_rate", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin", "views_per_day", b"views_per_day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "campaign_id", b"campaign_id", "campaign_type", b"campaign_type", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin", "objective", b"objective"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate", "_current_offer", b"_current_offer", "_current_views", b"_current_views", "_daily_budget", b"_daily_budget", "_gross_margin_rate", b"_gross_margin_rate", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "_views_per_day", b"_views_per_day", "campaign_id", b"campaign_id", "campaign_type", b"campaign_type", "current_conversion_rate", b"current_conversion_rate", "current_offer", b"current_offer", "current_views", b"current_views", "daily_budget", b"daily_budget", "gross_margin_rate", b"gross_margin_rate", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin", "objective", b"objective", "views_per_day", b"views_per_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__current_conversion_rate: _TypeAlias = _typing.Literal["current_conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__current_conversion_rate: _TypeAlias = _typing.Literal["_current_conversion_rate", b"_current_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__current_offer: _TypeAlias = _typing.Literal["current_offer"]  # noqa: Y015
     _WhichOneofArgType__current_offer: _TypeAlias = _typing.Literal["_current_offer", b"_current_offer"]  # noqa: Y015
+    _WhichOneofReturnType__current_views: _TypeAlias = _typing.Literal["current_views"]  # noqa: Y015
+    _WhichOneofArgType__current_views: _TypeAlias = _typing.Literal["_current_views", b"_current_views"]  # noqa: Y015
     _WhichOneofReturnType__daily_budget: _TypeAlias = _typing.Literal["daily_budget"]  # noqa: Y015
     _WhichOneofArgType__daily_budget: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget"]  # noqa: Y015
+    _WhichOneofReturnType__gross_margin_rate: _TypeAlias = _typing.Literal["gross_margin_rate"]  # noqa: Y015
+    _WhichOneofArgType__gross_margin_rate: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate"]  # noqa: Y015
     _WhichOneofReturnType__maximum_offer: _TypeAlias = _typing.Literal["maximum_offer"]  # noqa: Y015
     _WhichOneofArgType__maximum_offer: _TypeAlias = _typing.Literal["_maximum_offer", b"_maximum_offer"]  # noqa: Y015
     _WhichOneofReturnType__merchant_id: _TypeAlias = _typing.Literal["merchant_id"]  # noqa: Y015
     _WhichOneofArgType__merchant_id: _TypeAlias = _typing.Literal["_merchant_id", b"_merchant_id"]  # noqa: Y015
     _WhichOneofReturnType__minimum_profit_margin: _TypeAlias = _typing.Literal["minimum_profit_margin"]  # noqa: Y015
     _WhichOneofArgType__minimum_profit_margin: _TypeAlias = _typing.Literal["_minimum_profit_margin", b"_minimum_profit_margin"]  # noqa: Y015
+    _WhichOneofReturnType__views_per_day: _TypeAlias = _typing.Literal["views_per_day"]  # noqa: Y015
+    _WhichOneofArgType__views_per_day: _TypeAlias = _typing.Literal["_views_per_day", b"_views_per_day"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__current_conversion_rate) -> _WhichOneofReturnType__current_conversion_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__current_offer) -> _WhichOneofReturnType__current_offer | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__current_views) -> _WhichOneofReturnType__current_views | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_budget) -> _WhichOneofReturnType__daily_budget | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gross_margin_rate) -> _WhichOneofReturnType__gross_margin_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_offer) -> _WhichOneofReturnType__maximum_offer | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__merchant_id) -> _WhichOneofReturnType__merchant_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_profit_margin) -> _WhichOneofReturnType__minimum_profit_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__views_per_day) -> _WhichOneofReturnType__views_per_day | None: ...
 
 Global___OptimizeOfferRequest: _TypeAlias = OptimizeOfferRequest  # noqa: Y015
 
@@ -289,6 +322,8 @@ class OptimizeOfferResponse(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     CONSTRAINTS_FIELD_NUMBER: _builtins.int
     UNCONSTRAINED_OFFER_AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    GROSS_MARGIN_RATE_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign. Empty for one that is only planned."""
     offer_amount: _builtins.float
@@ -315,6 +350,12 @@ class OptimizeOfferResponse(_message.Message):
     """The version of the model that answered."""
     unconstrained_offer_amount: _builtins.float
     """The offer that would be best without constraints, in currency units: 5 to 25."""
+    currency_code: _builtins.str
+    """The currency of every amount, ISO 4217: the campaign's, or of a planned one that of its merchant's campaigns. Empty
+    where it is not known, or theirs differ.
+    """
+    gross_margin_rate: _builtins.float
+    """The gross margin that was reckoned with, 0 to 1. Unset where none is known: all revenue is then taken for margin."""
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """The interval of the curve at offer_amount, as ResponsePoint's. Unset where it cannot be said, and `warnings` has
@@ -360,10 +401,12 @@ class OptimizeOfferResponse(_message.Message):
         evidence: Global___OfferEvidence | None = ...,
         constraints: _abc.Iterable[Global___OfferConstraintCheck] | None = ...,
         unconstrained_offer_amount: _builtins.float = ...,
+        currency_code: _builtins.str = ...,
+        gross_margin_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "confidence", b"confidence", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "_gross_margin_rate", b"_gross_margin_rate", "confidence", b"confidence", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "gross_margin_rate", b"gross_margin_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "campaign_id", b"campaign_id", "confidence", b"confidence", "confidence_method", b"confidence_method", "constraints", b"constraints", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "model_version", b"model_version", "objective", b"objective", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "response_curve", b"response_curve", "unconstrained_offer_amount", b"unconstrained_offer_amount", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "_gross_margin_rate", b"_gross_margin_rate", "campaign_id", b"campaign_id", "confidence", b"confidence", "confidence_method", b"confidence_method", "constraints", b"constraints", "currency_code", b"currency_code", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "gross_margin_rate", b"gross_margin_rate", "model_version", b"model_version", "objective", b"objective", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "response_curve", b"response_curve", "unconstrained_offer_amount", b"unconstrained_offer_amount", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -371,11 +414,15 @@ class OptimizeOfferResponse(_message.Message):
     _WhichOneofArgType__current_offer: _TypeAlias = _typing.Literal["_current_offer", b"_current_offer"]  # noqa: Y015
     _WhichOneofReturnType__expected_improvement_percent: _TypeAlias = _typing.Literal["expected_improvement_percent"]  # noqa: Y015
     _WhichOneofArgType__expected_improvement_percent: _TypeAlias = _typing.Literal["_expected_improvement_percent", b"_expected_improvement_percent"]  # noqa: Y015
+    _WhichOneofReturnType__gross_margin_rate: _TypeAlias = _typing.Literal["gross_margin_rate"]  # noqa: Y015
+    _WhichOneofArgType__gross_margin_rate: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__current_offer) -> _WhichOneofReturnType__current_offer | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_improvement_percent) -> _WhichOneofReturnType__expected_improvement_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gross_margin_rate) -> _WhichOneofReturnType__gross_margin_rate | None: ...
 
 Global___OptimizeOfferResponse: _TypeAlias = OptimizeOfferResponse  # noqa: Y015

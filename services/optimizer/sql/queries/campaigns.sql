@@ -1,19 +1,16 @@
 -- Statements of the campaigns that run now.
 
 -- name: list_active_campaigns :many
--- The campaigns of the catalog that run at $1, with what they did in the days [$2, $3); the offer is the catalog's, else
--- the one that was last sent in these days.
+-- The campaigns of the catalog that run at $1; the offer is the catalog's, else the one that was last sent in the days
+-- [$2, $3).
 select
     c.campaign_id, coalesce(nullif(c.campaign_name, ''), c.campaign_id) as campaign_name,
     nullif(c.campaign_type, 0) as campaign_type, c.merchant_id, coalesce(c.currency_code, '') as currency_code,
-    coalesce(c.offer_amount_micros, recent.offer_amount_micros) as offer_micros,
-    coalesce(recent.impressions, 0)::bigint as impressions, coalesce(recent.conversions, 0)::bigint as conversions,
-    coalesce(recent.views, 0)::bigint as views, coalesce(recent.viewed_days, 0)::bigint as viewed_days
+    coalesce(c.offer_amount_micros, recent.offer_amount_micros) as offer_micros
 from analytics_v1.campaigns c
 left join (
     select
-        campaign_id, sum(impressions) as impressions, sum(conversions) as conversions, sum(views) as views,
-        count(*) filter (where views > 0) as viewed_days,
+        campaign_id,
         (array_agg(offer_amount_micros order by day desc, views desc, offer_amount_micros)
             filter (where offer_amount_micros is not null))[1] as offer_amount_micros
     from analytics_v1.campaign_offer_daily

@@ -10,24 +10,39 @@ left join analytics_v1.campaigns c using (campaign_id)
 where d.day >= $1 and d.day < $2;
 
 -- name: list_campaign_offers :many
--- What a campaign did by the offer as sent, in the days [$2, $3); the offer is null where unknown.
+-- What campaigns $1 did by the offer as sent (null where unknown) in the days [$2, $3); of one that nobody viewed in
+-- those, as many days up to the last viewed one since $4, which is then seen_until.
+with spans as (
+    select
+        asked.campaign_id, paused.last_day as seen_until,
+        coalesce(paused.last_day + 1 - ($3::date - $2::date), $2::date) as first_day,
+        coalesce(paused.last_day + 1, $3::date) as end_day
+    from unnest($1::text[]) asked (campaign_id)
+    left join (
+        select campaign_id, max(day) as last_day
+        from analytics_v1.campaign_offer_daily
+        where campaign_id = any($1::text[]) and day >= $4 and day < $3 and views > 0
+        group by campaign_id
+        having max(day) < $2
+    ) paused using (campaign_id)
+)
 select
-    offer_amount_micros,
-    sum(impressions)::bigint as impressions,
-    sum(views)::bigint as views,
-    sum(conversions)::bigint as conversions,
-    count(*) filter (where views > 0) as viewed_days,
-    max(day) as last_day
-from analytics_v1.campaign_offer_daily
-where campaign_id = $1 and day >= $2 and day < $3
-group by offer_amount_micros
-order by offer_amount_micros;
-
--- name: fetch_last_viewed_day :one
--- The last of the days [$2, $3) on which somebody viewed a campaign, null where nobody did.
-select max(day) as last_day
-from analytics_v1.campaign_offer_daily
-where campaign_id = $1 and day >= $2 and day < $3 and views > 0;
+    d.campaign_id,
+    d.offer_amount_micros,
+    sum(d.impressions)::bigint as impressions,
+    sum(d.views)::bigint as views,
+    sum(d.conversions)::bigint as conversions,
+    count(*) filter (where d.views > 0) as viewed_days,
+    max(d.day) as last_day,
+    coalesce(
+        array_agg(distinct extract(isodow from d.day)::integer - 1) filter (where d.views > 0), '{}'
+    ) as weekdays,
+    s.seen_until
+from spans s
+join analytics_v1.campaign_offer_daily d using (campaign_id)
+where d.campaign_id = any($1::text[]) and d.day >= s.first_day and d.day < s.end_day
+group by d.campaign_id, d.offer_amount_micros, s.seen_until
+order by d.campaign_id, d.offer_amount_micros;
 
 -- name: fetch_campaign_revenue :one
 -- A campaign's conversions and their revenue in the days [$2, $3), and squares and products of the days' sums.
