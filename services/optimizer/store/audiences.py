@@ -34,11 +34,13 @@ async def delete_audiences(connection: Connection, versions: Sequence[int]) -> N
     await connection.execute(STATEMENTS["delete_campaign_audiences"].sql, CONVERSION_MODEL, versions)
 
 
-async def fetch_campaign_audience(connection: Connection, campaign_id: str) -> CampaignAudience | None:
-    """Return who viewed a campaign as counted for the live version, None where nobody is known to have."""
-    rows = await connection.fetch(STATEMENTS["list_campaign_audience"].sql, CONVERSION_MODEL, campaign_id)
-    if not rows:
-        return None
-    return CampaignAudience(
-        views={(row["offer_amount_micros"], row["segment_set_id"]): row["views"] for row in rows}
-    )
+async def list_campaign_audiences(
+    connection: Connection, campaign_ids: Sequence[str]
+) -> dict[str, CampaignAudience]:
+    """Return who viewed campaigns, as counted for the live version; one without known viewers is missing."""
+    rows = await connection.fetch(STATEMENTS["list_campaign_audiences"].sql, CONVERSION_MODEL, campaign_ids)
+    views: dict[str, dict[tuple[int, int], int]] = {}
+    for row in rows:
+        of_campaign = views.setdefault(row["campaign_id"], {})
+        of_campaign[row["offer_amount_micros"], row["segment_set_id"]] = row["views"]
+    return {campaign_id: CampaignAudience(views=of_campaign) for campaign_id, of_campaign in views.items()}

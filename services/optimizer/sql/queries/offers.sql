@@ -54,11 +54,11 @@ where campaign_id is not null and event_at >= $1 and event_at < $2 and event_typ
     and offer_amount_micros is not null
 group by 3, 4, 5;
 
--- name: list_campaign_audience :many
--- Who viewed campaign $2 at which offer, as counted for the version of model $1 that is live.
-select offer_amount_micros, segment_set_id, views
+-- name: list_campaign_audiences :many
+-- Who viewed campaigns $2 at which offer, as counted for the version of model $1 that is live.
+select campaign_id, offer_amount_micros, segment_set_id, views
 from campaign_audiences
-where campaign_id = $2 and (model_name, model_version) = (
+where campaign_id = any($2::text[]) and (model_name, model_version) = (
     select model_name, version from ml_models where model_name = $1 and status = 'live'
 );
 
