@@ -47,12 +47,15 @@ _TOLERANCE: Final = 1e-3
 class Response:
     """logit rate = `offset` (types, cells) + `influence` of activity + the user's level.
 
-    Levels have the mean 0 and the variance given.
+    Levels have the mean 0 and the variance given. `uncertainty` (types, cells, cells) is the covariance of a
+    type's logits at mean activity: what users share is not known exactly either. Type 0 stands for all types
+    as they were sent. None where it was not kept.
     """
 
     offset: FloatArray
     influence: Influence
     level_variance: float = 0.0
+    uncertainty: FloatArray | None = None
 
     def logit_of(self, relative: FloatArray) -> FloatArray:
         """Logit of the rate of each type at relative activity (..., cells), level 0: (..., types, cells)."""
@@ -90,18 +93,42 @@ def fit_response(outcomes: Outcomes, cells: int) -> Response | None:
     groups, group = np.unique(key, axis=0, return_inverse=True)
     n = np.bincount(group.ravel(), outcomes.trials).astype(np.float64)
     y = np.bincount(group.ravel(), outcomes.successes).astype(np.float64)
-    coefficients = _fit_ridge(groups, features, n, y, cells)
+    coefficients, covariance = _fit_ridge(groups, features, n, y, cells)
     first_cell = 1 + TYPES
     of_cell = coefficients[first_cell : first_cell + cells]
     of_both = coefficients[first_cell + cells : first_cell + cells * (1 + TYPES)].reshape(TYPES, cells)
     kinds = coefficients[0] + coefficients[1:first_cell]
+    offset = kinds[:, np.newaxis] + of_cell + of_both
+    share = np.bincount(outcomes.campaign_type, outcomes.trials, TYPES) / outcomes.trials.sum()
     return Response(
-        offset=kinds[:, np.newaxis] + of_cell + of_both,
+        offset=offset,
+        uncertainty=_uncertainty(covariance, offset, share),
         influence=Influence(
             of_log=float(coefficients[_log_column(cells)]),
             of_share=float(coefficients[_log_column(cells) + 1]),
         ),
     )
+
+
+def _uncertainty(covariance: FloatArray, offset: FloatArray, share: FloatArray) -> FloatArray:
+    """`Response.uncertainty` from the coefficients' covariance; for all types by the delta method."""
+    cells = offset.shape[1]
+    kind, cell = np.divmod(np.arange(TYPES * cells), cells)
+    row = np.arange(TYPES * cells)
+    columns = np.zeros((TYPES * cells, len(covariance)))
+    columns[:, 0] = 1.0
+    columns[row, 1 + kind] = 1.0
+    columns[row, 1 + TYPES + cell] = 1.0
+    columns[row, 1 + TYPES + cells + row] = 1.0
+    columns[:, _log_column(cells)] = log_activity(np.ones(1))
+    columns[:, _log_column(cells) + 1] = 1.0
+    joint = (columns @ covariance @ columns.T).reshape(TYPES, cells, TYPES, cells)
+    rate = expit(offset)
+    mean = share @ rate
+    weight = share[:, np.newaxis] * rate * (1.0 - rate) / (mean * (1.0 - mean))
+    of_types = np.array([joint[each, :, each, :] for each in range(TYPES)], dtype=np.float64)
+    of_types[0] = np.einsum("kh,khlj,lj->hj", weight, joint, weight)
+    return of_types
 
 
 def user_levels(
@@ -170,35 +197,41 @@ def _often(campaign: IntArray, trials: FloatArray) -> IntArray:
 
 def _fit_ridge(
     groups: IntArray, features: FloatArray, n: FloatArray, y: FloatArray, cells: int
-) -> FloatArray:
-    """Coefficients in the order of `_Design`'s columns; influences that come out below 0 are held at 0."""
+) -> tuple[FloatArray, FloatArray]:
+    """Coefficients in the order of `_Design`'s columns, and their covariance.
+
+    Influences that come out below 0 are held at 0.
+    """
     design = _Design.of(groups, features, cells)
     centre = np.zeros(design.size)
     centre[0] = logit(np.clip(y.sum() / n.sum(), 1e-4, 1 - 1e-4))
     centre[_log_column(cells)] = USUAL_INFLUENCE.of_log
     influence = _log_column(cells) + np.arange(2)
     while True:
-        coefficients = _fit_quasi_likelihood(design, centre, n, y)
+        coefficients, covariance = _fit_quasi_likelihood(design, centre, n, y)
         below = influence[coefficients[influence] < -NEARLY_NOTHING]
         if not below.size:
             coefficients[influence] = np.maximum(coefficients[influence], 0.0)
-            return coefficients
+            return coefficients, covariance
         centre[below] = 0.0
         design.variance[below] = NEARLY_NOTHING**4
 
 
-def _fit_quasi_likelihood(design: "_Design", centre: FloatArray, n: FloatArray, y: FloatArray) -> FloatArray:
-    """Penalised quasi-likelihood (Breslow & Clayton 1993) around the prior's centre.
+def _fit_quasi_likelihood(
+    design: "_Design", centre: FloatArray, n: FloatArray, y: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Penalised quasi-likelihood (Breslow & Clayton 1993) around the prior's centre, with its covariance.
 
     Newton's steps, each followed by the variances of cells' effects that its own estimates imply: hours that
     do not matter shall not seem to.
     """
     variance = design.variance.copy()
     coefficients = centre.copy()
+    covariance: FloatArray = np.diag(variance)
     for _ in range(_STEPS):
         gradient, curvature = design.derivatives(coefficients, n, y)
         gradient -= (coefficients - centre) / variance
-        covariance = np.linalg.inv(curvature + np.diag(1.0 / variance))
+        covariance = np.asarray(np.linalg.inv(curvature + np.diag(1.0 / variance)), dtype=np.float64)
         step = covariance @ gradient
         coefficients = coefficients + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         spread = coefficients**2 + np.diag(covariance)
@@ -207,7 +240,7 @@ def _fit_quasi_likelihood(design: "_Design", centre: FloatArray, n: FloatArray, 
             variance[block] = max(float(spread[tried].mean()), LEAST_VARIANCE)
         if np.abs(step).max() < _TOLERANCE:
             break
-    return coefficients
+    return coefficients, covariance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from services.optimizer.domain.activity import Posterior, relative_activity
 from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.send_response import user_levels
+from services.optimizer.domain.send_response import Response, user_levels
 from services.optimizer.domain.send_time_counts import HOURS, WEEKDAYS, FloatArray, History
 from services.optimizer.domain.send_time_profile import CycleProfile, SendTimeProfile, offset_of
 
@@ -30,6 +30,9 @@ JAMA 1983), so that no cell is certain, and none impossible.
 _TAIL_DEVIATIONS: Final = 1.6448536269514722
 _NORMALS: Final[FloatArray] = np.random.default_rng(20_260_101).standard_normal((DRAWS, HOURS))
 """The same draws for all, so that the same history always gets the same answer."""
+_HALF_OF_SHARED: Final = np.random.default_rng(20_260_102).standard_normal((2, DRAWS // 2, HOURS))
+_SHARED_NORMALS: Final[FloatArray] = np.concatenate([_HALF_OF_SHARED, -_HALF_OF_SHARED], axis=1)
+"""Draws of what all users share, of views and of conversions; in pairs whose mean is 0, to move no mean."""
 
 
 class Source(StrEnum):
@@ -245,17 +248,30 @@ def _rates(
     if profile.views is not None:
         offset = offset_of(profile.views, campaign_type, type_share)
         own = profile.views.influence.logit_of(relative) + drawn.mean(axis=2, keepdims=True)
-        views = expit(offset + own)
+        views = expit(offset + own + _shared_error(profile.views, campaign_type, _SHARED_NORMALS[0]))
     if profile.conversions is not None:
         offset = offset_of(profile.conversions, campaign_type, type_share)
         own = profile.conversions.influence.logit_of(relative) + levels.level[:, np.newaxis, np.newaxis]
-        conversion_logits = offset + own
+        error = _shared_error(profile.conversions, campaign_type, _SHARED_NORMALS[1])
+        conversion_logits = offset + own + error
     return _Rates(
         relative=relative,
         views=views,
         conversion_logits=conversion_logits,
         level_variance=levels.variance,
     )
+
+
+def _shared_error(response: Response, campaign_type: int, normals: FloatArray) -> FloatArray:
+    """Draws (draws, cells) of how far a fitted response is off: the same for every user, as its error is."""
+    cells = response.offset.shape[1]
+    if response.uncertainty is None:
+        return np.zeros((len(normals), cells))
+    value, vector = np.linalg.eigh(response.uncertainty[campaign_type])
+    root = (
+        vector * np.sqrt(np.maximum(value, 0.0))
+    ) @ vector.T  # the symmetric one: rounding moves it little
+    return np.asarray(normals[:, :cells] @ root, dtype=np.float64)
 
 
 def _score(rates: _Rates, allowed: NDArray[np.bool_]) -> _Scores:

@@ -275,16 +275,19 @@ def _response_to_document(response: Response | None) -> dict[str, Any] | None:
         "of_log": response.influence.of_log,
         "of_share": response.influence.of_share,
         "level_variance": response.level_variance,
+        "uncertainty": None if response.uncertainty is None else _to_list(response.uncertainty),
     }
 
 
 def _response_from_document(document: Mapping[str, Any] | None) -> Response | None:
     if document is None:
         return None
+    uncertainty = document.get("uncertainty")
     return Response(
         offset=np.array(document["offset"]),
         influence=Influence(of_log=document["of_log"], of_share=document["of_share"]),
         level_variance=document["level_variance"],
+        uncertainty=None if uncertainty is None else np.array(uncertainty),
     )
 
 

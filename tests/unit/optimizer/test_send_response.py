@@ -116,3 +116,41 @@ def test_users_levels_are_found_as_far_as_they_show() -> None:
 
 def test_activity_of_nothing_has_a_logarithm() -> None:
     assert np.isfinite(log_activity(np.zeros(1))).all()
+
+
+def test_how_cells_compare_is_as_uncertain_as_it_says() -> None:
+    """Weekdays 2 and 5 differ by 0.2 on the logit: 90 % intervals of the difference hold that in 40 samples.
+
+    33 of 40 would be few, by chance, at 5 % (binomial).
+    """
+    held = []
+    for seed in range(40):
+        rng = np.random.default_rng(1_000 + seed)
+        cell, kind, campaign = (
+            rng.integers(7, size=4_000),
+            rng.integers(1, 3, 4_000),
+            rng.integers(20, size=4_000),
+        )
+        effects = np.array([0.1, 0.0, 0.15, -0.1, 0.05, -0.05, -0.15])
+        relative = rng.gamma(4.0, 0.25, 4_000)
+        logit = -1.5 + effects[cell] + 0.3 * (kind == 2) + 0.5 * log_activity(relative)
+        response = fit_response(
+            Outcomes(
+                campaign=campaign,
+                campaign_type=kind,
+                cell=cell,
+                relative=relative,
+                trials=np.full(4_000, 4.0),
+                successes=rng.binomial(4, expit(logit)).astype(np.float64),
+            ),
+            7,
+        )
+        assert response is not None
+        assert response.uncertainty is not None
+        for kind_asked in (0, 1):
+            covariance = response.uncertainty[kind_asked]
+            error = np.sqrt(covariance[2, 2] + covariance[5, 5] - 2 * covariance[2, 5])
+            difference = response.offset[max(kind_asked, 1), 2] - response.offset[max(kind_asked, 1), 5]
+            held.append(abs(difference - 0.2) < 1.645 * error)
+            assert 0.01 < error < 0.2
+    assert np.mean(held) >= 33 / 40

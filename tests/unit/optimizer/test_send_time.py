@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from services.optimizer.domain.activity import Influence
+from services.optimizer.domain.send_response import Response
 from services.optimizer.domain.send_time import CellScores, QuietHours, SendTime, Source, recommend
-from services.optimizer.domain.send_time_counts import CellCount, History, list_sendings
+from services.optimizer.domain.send_time_counts import TYPES, CellCount, History, list_sendings
 from services.optimizer.domain.send_time_profile import (
+    CycleProfile,
     SendTimeProfile,
     fit_profile,
     profile_from_document,
@@ -189,6 +193,26 @@ def test_a_kept_profile_answers_alike() -> None:
     unlearned = SendTimeProfile.unlearned()
     again = profile_from_document(json.loads(json.dumps(profile_to_document(unlearned))))
     assert ask([act("u", 19, 8)], "u", again).optimal_hour == 19
+
+
+def test_what_all_users_share_is_no_surer_than_it_is_known() -> None:
+    """Day 2 is better by 0.1 on the logit, give or take 0.1 a day: the best one as often as said."""
+    views = Response(
+        offset=np.tile(0.1 * (np.arange(7) == 2), (TYPES, 1)),
+        influence=Influence(of_log=0.0, of_share=0.0),
+        uncertainty=np.tile(0.01 * np.eye(7), (TYPES, 1, 1)),
+    )
+    unlearned = SendTimeProfile.unlearned()
+    alike = CycleProfile(mean=np.zeros(7), covariance=1e-9 * np.eye(7), views=views)
+    known = ask([], "nobody", replace(unlearned, days=alike))
+    taken_for_exact = replace(alike, views=replace(views, uncertainty=None))
+    exact = ask([], "nobody", replace(unlearned, days=taken_for_exact))
+    drawn = views.offset[1] + np.random.default_rng(1).normal(0.0, 0.1, (100_000, 7))
+    share = float(np.mean(drawn.argmax(axis=1) == 2))
+    assert 0.3 < share < 0.6
+    assert known.days.probabilities[2] == pytest.approx(share, abs=0.09)  # three deviations of 300 draws
+    assert exact.days.probabilities[2] > 0.99
+    assert known.optimal_day == exact.optimal_day == 2
 
 
 def test_equal_values_are_ranked_by_the_hour() -> None:
