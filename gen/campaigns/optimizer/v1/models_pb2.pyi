@@ -278,7 +278,9 @@ class RollbackModelRequest(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """The version, one that was live once. Unset: the one that was live last before the one that is."""
+    """The version, one that was live once. Unset: the one that was live last, of those that no rollback to an earlier
+    version took out of service; asked twice, it goes back twice.
+    """
     actor: _builtins.str
     """Who asks, at most 128 characters; kept as part of the versions' status_reason."""
     comment: _builtins.str
