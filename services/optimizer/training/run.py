@@ -69,7 +69,7 @@ async def run_training(
                 backend=backend,
             )
         on_progress("publish", 0.95)
-        version = await _write_version(database, repository, trained)
+        version = await add_version(database, repository, trained.model)
         model = _describe(version, trained, datetime.now(UTC), time.monotonic() - started)
         try:
             await _keep(database, model, trained, window, training_id)
@@ -81,12 +81,12 @@ async def run_training(
         await database.close()
 
 
-async def _write_version(database: Database, repository: ModelRepository, trained: TrainedModel) -> int:
-    """Add the model's folder under a number of its own: two trainings that meet here wait for each other."""
+async def add_version(database: Database, repository: ModelRepository, content: bytes) -> int:
+    """Add a model's folder under a number of its own: two trainings that meet here wait for each other."""
     async with database.transaction() as connection:
         await trainings.lock_publication(connection)
         version = repository.next_version(await models.fetch_newest_version(connection))
-        repository.write_version(version, trained.model)
+        repository.write_version(version, content)
     return version
 
 

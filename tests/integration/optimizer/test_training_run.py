@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -14,9 +14,13 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import offers_pb2
 from gen.campaigns.optimizer.v1 import training_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from services.common.database import Database
 from services.common.errors import AbortedError, FailedPreconditionError
 from services.common.wire import datetime_to_timestamp
+from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.model_repository import ModelRepository
+from services.optimizer.training.run import add_version
 from services.optimizer.training_process import TrainingProcess
 from tests.contract.optimizer.harness import (
     NOON,
@@ -258,6 +262,44 @@ async def test_a_candidate_whose_publisher_is_gone_is_rejected_by_the_next_train
             trained = await stub.TrainModel(pb.TrainModelRequest())
     assert trained.status == "success"
     assert await statuses(database) == [(1, "rejected"), (2, "live")]
+
+
+async def test_a_training_whose_record_is_ended_leaves_nothing(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    """Another training took it for lost, while its process went on: no version, no folder, no audience."""
+    await insert_world(database.admin, build_world().rows)
+    training_id, other_id = uuid4(), uuid4()
+    insert = (
+        "insert into trainings (training_id, state, cause, actor, comment, end_day, stage, progress,"
+        " started_at, heartbeat_at, ended_at)"
+        " values ($1, $2, 'daily', '', '', '2026-11-20', 'start', 0, now(), now(), $3)"
+    )
+    await fetch_rows(database.optimizer, insert, training_id, "failed", NOON)
+    await fetch_rows(database.optimizer, insert, other_id, "running", None)
+    settings = optimizer_settings(database.optimizer, tmp_path, 1)
+    trainer = ThreadTrainer(settings=settings)
+    with pytest.raises(AbortedError) as over:
+        await trainer.run(END_DAY, lambda _: None, training_id=training_id)
+    assert over.value.reason == "TRAINING_STOPPED"
+    assert await statuses(database) == []
+    assert files_in(tmp_path) == []
+    assert await trainer.run(END_DAY, lambda _: None, training_id=other_id) == 1
+    assert await statuses(database) == [(1, "candidate")]
+
+
+async def test_trainings_that_end_together_take_numbers_of_their_own(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    repository = ModelRepository(tmp_path, CONVERSION_MODEL)
+    pool = await Database.open(database.optimizer, application_name="test")
+    contents = [bytes([number]) * 1000 for number in range(6)]
+    try:
+        versions = await asyncio.gather(*(add_version(pool, repository, each) for each in contents))
+    finally:
+        await pool.close()
+    assert sorted(versions) == [1, 2, 3, 4, 5, 6]
+    assert [repository.read_model(version) for version in versions] == contents
 
 
 class SabotagedTrainer:
