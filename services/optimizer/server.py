@@ -26,6 +26,7 @@ from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.operations.affinity_jobs import build_affinity_jobs
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
+from services.optimizer.operations.heavy_reading import build_reading_room
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.offer_constraints import OfferConstraintOperations
@@ -223,8 +224,9 @@ def _build_servicer(
     models, now = around.models, around.now
     affinities = AffinityOperations(database, now=now)
     offers = OfferOperations(database, models=models, live=around.live, now=now)
-    segments = SegmentOperations(database, now=now)
-    sources = RecommendationSources(database, offers=offers, segments=segments)
+    room = build_reading_room()
+    segments = SegmentOperations(database, room=room, now=now)
+    sources = RecommendationSources(database, offers=offers, segments=segments, room=room)
     return OptimizerServicer(
         affinity=affinities,
         campaign_choice=CampaignChoiceOperations(
@@ -233,7 +235,7 @@ def _build_servicer(
         offer_constraints=OfferConstraintOperations(database, now=now),
         offers=offers,
         outcomes=OutcomeOperations(database),
-        policies=PolicyOperations(database, now=now),
+        policies=PolicyOperations(database, room=room, now=now),
         recommendations=RecommendationOperations(database, sources=sources, now=now),
         segments=segments,
         send_times=_send_time_operations(around, database),

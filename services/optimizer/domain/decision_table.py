@@ -1,9 +1,10 @@
 """Deliveries whose offers were drawn with a known probability, and what came of them, as columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
-from typing import Final, Self, TypeAlias
+from itertools import chain
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +57,17 @@ class DecisionTable:
         return type(self)(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
 
-def decision_table(rows: Sequence[DecisionRow], campaign_ids: Sequence[str]) -> DecisionTable:
-    """Return rows (at least one) as columns; campaigns are numbered by their place in `campaign_ids`."""
+def decision_table(
+    batches: Sequence[Sequence[Iterable[object]]], campaign_ids: Sequence[str]
+) -> DecisionTable:
+    """Return batches of rows (DecisionRow; at least one) as columns.
+
+    Campaigns are numbered by their place in `campaign_ids`.
+    """
     place = {campaign_id: number for number, campaign_id in enumerate(campaign_ids)}
-    campaign, user, day, hour, version, segment_set, offer, propensity, conversions, revenue = zip(
-        *rows, strict=True
-    )
+    parts = (zip(*rows, strict=True) for rows in batches)
+    columns: Iterable[list[Any]] = (list(chain.from_iterable(each)) for each in zip(*parts, strict=True))
+    campaign, user, day, hour, version, segment_set, offer, propensity, conversions, revenue = columns
     sets = [NO_SEGMENTS if number is None else number for number in segment_set]
     return DecisionTable(
         user=_number(user),

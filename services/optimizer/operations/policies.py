@@ -23,8 +23,6 @@ from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.store import decisions
 
 WINDOW_DAYS: Final = 90
-AT_ONCE: Final = 2
-WAITING: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +50,10 @@ class PolicyAnswer:
 class PolicyOperations:
     """Judges policies of offers; few at once, because each reads many deliveries."""
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, *, room: WaitingRoom, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        self._room = WaitingRoom("evaluations of policies", at_once=AT_ONCE, waiting=WAITING)
+        self._room = room
 
     async def evaluate(self, question: PolicyQuestion) -> PolicyAnswer:
         """Return what a policy would have earned.

@@ -13,6 +13,7 @@ from services.common.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.channels import choose_channel
 from services.optimizer.domain.objectives import Objective
@@ -58,8 +59,11 @@ class Asked:
 class RecommendationSources:
     """Makes drafts: of offers' answer, the users' hours, segments, and channels of like campaigns."""
 
-    def __init__(self, database: Database, *, offers: OfferOperations, segments: SegmentOperations) -> None:
+    def __init__(
+        self, database: Database, *, offers: OfferOperations, segments: SegmentOperations, room: WaitingRoom
+    ) -> None:
         self._database = database
+        self._room = room
         self._offers = offers
         self._segments = segments
 
@@ -93,7 +97,7 @@ class RecommendationSources:
 
     async def _draft_timing(self, asked: Asked) -> Draft | Withheld:
         today = datetime.combine(asked.today, time(), tzinfo=asked.zone)
-        async with self._database.transaction(readonly=True) as connection:
+        async with self._room.turn(), self._database.transaction(readonly=True) as connection:
             sent_users, reached = await campaign_context.list_reached_users(
                 connection,
                 asked.campaign.campaign_id,
@@ -101,7 +105,7 @@ class RecommendationSources:
                 today - timedelta(days=REACHED_DAYS),
                 today,
             )
-        choice = None if reached is None else choose_timing(reached)
+        choice = None if reached is None else await asyncio.to_thread(choose_timing, reached)
         return withhold_timing(sent_users, reached) if choice is None else draft_timing(choice)
 
     async def _draft_channel(self, asked: Asked) -> Draft | Withheld:

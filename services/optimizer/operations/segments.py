@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
+from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
 from services.optimizer.domain.offer_policy import OUTCOME_HOURS
@@ -22,8 +23,9 @@ from services.optimizer.store import decisions, segments
 class SegmentOperations:
     """Ranks segments by what campaigns of a type did, and by tests and drawn offers where there are any."""
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, *, room: WaitingRoom, now: Callable[[], datetime]) -> None:
         self._database = database
+        self._room = room
         self._now = now
 
     async def rank(self, campaign_id: str) -> SegmentRanking:
@@ -32,20 +34,34 @@ class SegmentOperations:
         Raises:
             NotFoundError: CAMPAIGN_UNKNOWN.
             FailedPreconditionError: SEGMENTS_UNKNOWN.
+            ResourceExhaustedError: TOO_MANY_WAITING.
         """
-        async with self._database.transaction(readonly=True) as connection:
+        async with self._room.turn(), self._database.transaction(readonly=True) as connection:
             campaign = await require_campaign(connection, campaign_id)
             rates = await rate_type_segments(connection, campaign)
-            cells = await segments.list_test_cells(connection, campaign_id, campaign.campaign_type or 0)
-            zone = await fetch_reporting_zone(connection)
-            table = await _load_drawn(connection, campaign_id, self._now(), zone)
-            numbers = {cell.segment_set for cell in cells if cell.segment_set is not None}
-            if table is not None:
-                numbers |= set(table.segment_set.tolist()) - {NO_SEGMENTS}
-            names = await decisions.list_segment_sets(connection, sorted(numbers))
-        tested = uplift_by_test(cells, names)
-        drawn = {} if table is None else await asyncio.to_thread(uplift_by_offers, table, names)
-        return rank_segments(campaign_id, rates, _prefer(tested, drawn))
+            # Uplifts of one kind, so that they can be ranked: tests' where there are any.
+            uplifts = await _by_tests(connection, campaign)
+            if not uplifts:
+                zone = await fetch_reporting_zone(connection)
+                uplifts = await _by_drawn_offers(connection, campaign_id, self._now(), zone)
+        return rank_segments(campaign_id, rates, uplifts)
+
+
+async def _by_tests(connection: Connection, campaign: Campaign) -> Mapping[str, Uplift]:
+    cells = await segments.list_test_cells(connection, campaign.campaign_id, campaign.campaign_type or 0)
+    numbers = {cell.segment_set for cell in cells if cell.segment_set is not None}
+    return uplift_by_test(cells, await decisions.list_segment_sets(connection, sorted(numbers)))
+
+
+async def _by_drawn_offers(
+    connection: Connection, campaign_id: str, now: datetime, zone: ZoneInfo
+) -> Mapping[str, Uplift]:
+    table = await _load_drawn(connection, campaign_id, now, zone)
+    if table is None:
+        return {}
+    numbers = set(table.segment_set.tolist()) - {NO_SEGMENTS}
+    names = await decisions.list_segment_sets(connection, sorted(numbers))
+    return await asyncio.to_thread(uplift_by_offers, table, names)
 
 
 async def rate_type_segments(connection: Connection, campaign: Campaign) -> Sequence[SegmentRate]:
@@ -78,8 +94,3 @@ async def _load_drawn(
         timedelta(hours=OUTCOME_HOURS),
         zone.key,
     )
-
-
-def _prefer(tested: Mapping[str, Uplift], drawn: Mapping[str, Uplift]) -> Mapping[str, Uplift]:
-    """Return the uplifts of one kind, so that they can be ranked: tests' where there are any."""
-    return tested or drawn

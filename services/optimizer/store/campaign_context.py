@@ -1,12 +1,13 @@
 """Statements of what recommendations of timing and channel are made from."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
 from services.optimizer.domain.channels import ChannelSums
 from services.optimizer.domain.timing import ReachedUsers, reached_users
-from services.optimizer.store.statements import STATEMENTS, Connection
+from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_in_batches
 
 MOST_REACHED_USERS: Final = 20_000
 """Users of a campaign that its hours are judged by, those reached last."""
@@ -30,13 +31,18 @@ async def list_reached_users(
     connection: Connection, campaign_id: str, campaign_type: int, first_at: datetime, end_at: datetime
 ) -> tuple[int, ReachedUsers | None]:
     """Return how many users a campaign was delivered to, and the hours of those kept; None where none are."""
-    rows = await connection.fetch(
-        STATEMENTS["list_reached_users"].sql,
+    batches = await fetch_in_batches(
+        connection,
+        "list_reached_users",
         campaign_id,
         campaign_type,
         first_at,
         end_at,
         MOST_REACHED_USERS,
     )
-    kept = [tuple(row) for row in rows if row["hour_values"] is not None]
-    return len(rows), reached_users(kept) if kept else None
+    return await asyncio.to_thread(_reached, batches)
+
+
+def _reached(batches: Sequence[Sequence[Record]]) -> tuple[int, ReachedUsers | None]:
+    kept = [tuple(row) for rows in batches for row in rows if row["hour_values"] is not None]
+    return sum(map(len, batches)), reached_users(kept) if kept else None

@@ -1,11 +1,12 @@
 """Statements of deliveries whose offers were drawn with a logged propensity."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from services.optimizer.domain.decision_table import DecisionTable, decision_table
-from services.optimizer.store.statements import STATEMENTS, Connection
+from services.optimizer.store.statements import STATEMENTS, Connection, fetch_in_batches
 
 MOST_DECISIONS: Final = 200_000
 """Deliveries that one evaluation looks at, the latest."""
@@ -24,8 +25,9 @@ async def list_logged_decisions(  # noqa: PLR0917 (what bounds a reading)
 
     At most `most`, the latest. Campaigns are numbered by their place in `campaign_ids`.
     """
-    rows = await connection.fetch(
-        STATEMENTS["list_logged_decisions"].sql,
+    batches = await fetch_in_batches(
+        connection,
+        "list_logged_decisions",
         list(campaign_ids),
         first_at,
         end_at,
@@ -33,7 +35,7 @@ async def list_logged_decisions(  # noqa: PLR0917 (what bounds a reading)
         time_zone,
         most,
     )
-    return decision_table([tuple(row) for row in rows], campaign_ids) if rows else None
+    return await asyncio.to_thread(decision_table, batches, campaign_ids) if batches else None
 
 
 async def list_campaign_currencies(connection: Connection, campaign_ids: Sequence[str]) -> list[str]:
