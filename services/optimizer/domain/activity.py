@@ -1,11 +1,12 @@
 """How active users are around a cycle: circular smoothing, shrunk towards what is known of others.
 
 A user's activity is a vector x over the cells of a cycle (hours of the day, days of the week); acts fall on
-cell h with probability exp(x_h) / sum exp(x). Across users x is normal, with a covariance in which
-neighbouring cells move together: a Gaussian process on a circle (Rasmussen & Williams 2006, ch. 2 and 4.2.3),
-whose posterior mean is what a von Mises kernel smoother is, with a width and a shrinkage that the
-population's data chooses (empirical Bayes; Efron 2010, ch. 1) instead of a hand. The posterior is normal by
-Laplace's approximation (Rasmussen & Williams 2006, sec. 3.4), so that a best hour comes with its probability.
+cell h with probability e_h exp(x_h) / sum e exp(x), the exposure e_h being how often the cell occurred.
+Across users x is normal, with a covariance in which neighbouring cells move together: a Gaussian process on a
+circle (Rasmussen & Williams 2006, ch. 2 and 4.2.3), whose posterior mean is what a von Mises kernel smoother
+is, with a width and a shrinkage that the population's data chooses (empirical Bayes; Efron 2010, ch. 1)
+instead of a hand. The posterior is normal by Laplace's approximation (Rasmussen & Williams 2006, sec. 3.4),
+so that a best hour comes with its probability.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ PRIOR_USERS: Final = 50.0
 """As many users as the circular covariance counts for against the one that the data shows."""
 JITTER: Final = 1e-3
 ACTIVITY_FLOOR: Final = 0.05
+EXPOSURE_FLOOR: Final = 1e-6
+"""Instead of none: a weekday that has not occurred yet had no acts, and says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,36 +99,41 @@ def posterior(
     answers: Answers | None = None,
     *,
     start: FloatArray | None = None,
+    exposure: FloatArray | None = None,
 ) -> Posterior:
     """Laplace's approximation of users' activity given their acts and answers.
 
     Newton's method on the log posterior, all users at once. `acts` and the prior `mean` (users, cells),
-    `covariance` (cells, cells); `start` (users, cells) is where to begin, by default at the prior mean.
+    `covariance` (cells, cells); `start` (users, cells) is where to begin, by default at the prior mean;
+    `exposure` (users, cells) is how often each cell occurred, by default as often as the others.
     """
     precision = np.linalg.inv(covariance)
     mode = mean if start is None else start
+    log_exposure = np.zeros_like(acts) if exposure is None else np.log(np.maximum(exposure, EXPOSURE_FLOOR))
     for _ in range(NEWTON_STEPS):
-        gradient, curvature = _derivatives(acts, mode, answers)
+        gradient, curvature = _derivatives(acts, mode, answers, log_exposure)
         gradient -= (mode - mean) @ precision
         step = np.linalg.solve(curvature + precision, gradient[:, :, np.newaxis])[:, :, 0]
         longest = np.abs(step).max(axis=1, initial=0.0)
         mode = mode + step * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, 1e-12))[:, np.newaxis]
         if longest.max(initial=0.0) < NEWTON_TOLERANCE:
             break
-    _, curvature = _derivatives(acts, mode, answers)
+    _, curvature = _derivatives(acts, mode, answers, log_exposure)
     return Posterior(mean=mode, covariance=np.linalg.inv(curvature + precision))
 
 
-def _derivatives(acts: FloatArray, x: FloatArray, answers: Answers | None) -> tuple[FloatArray, FloatArray]:
+def _derivatives(
+    acts: FloatArray, x: FloatArray, answers: Answers | None, log_exposure: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Gradient (users, cells) and negative Hessian (users, cells, cells) of the log likelihood."""
     total = acts.sum(axis=1)[:, np.newaxis]
-    share = softmax(x, axis=1)
+    share = softmax(x + log_exposure, axis=1)
     gradient = acts - total * share
     curvature = -(total * share)[:, :, np.newaxis] * share[:, np.newaxis, :]
     cells = np.arange(acts.shape[1])
     curvature[:, cells, cells] += total * share
     if answers is not None:
-        of_answers, of_curvature = _answer_derivatives(answers, x, share)
+        of_answers, of_curvature = _answer_derivatives(answers, x, softmax(x, axis=1))
         gradient, curvature = gradient + of_answers, curvature + of_curvature
     return gradient, curvature
 
@@ -152,20 +160,25 @@ def _answer_derivatives(answers: Answers, x: FloatArray, share: FloatArray) -> t
     return gradient, jacobian.transpose(0, 2, 1) @ (weight[:, :, np.newaxis] * jacobian)
 
 
-def fit_population(acts: FloatArray, prior: FloatArray) -> tuple[FloatArray, FloatArray]:
+def fit_population(
+    acts: FloatArray, prior: FloatArray, exposure: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Mean (cells) and covariance (cells, cells) of activity across users, from their acts (users, cells).
 
+    `exposure` is as in `posterior`.
     Expectation maximisation with the Laplace posterior as its E-step; the covariance is shrunk towards the
     circular `prior` as by an inverse Wishart of `PRIOR_USERS` users (Gelman et al. 2013, sec. 3.6), so that
     few users leave the plain circular smoother.
     """
     frequency = acts.sum(axis=0) + 0.5
+    if exposure is not None and len(exposure):
+        frequency = frequency / np.maximum(exposure.mean(axis=0), EXPOSURE_FLOOR)
     mean = np.log(frequency / frequency.sum())
     mean -= mean.mean()
     covariance = prior
     users, mode = len(acts), None
     for _ in range(EM_STEPS if users else 0):
-        known = posterior(acts, np.broadcast_to(mean, acts.shape), covariance, start=mode)
+        known = posterior(acts, np.broadcast_to(mean, acts.shape), covariance, start=mode, exposure=exposure)
         mode = known.mean
         mean = (known.mean.sum(axis=0) + PRIOR_USERS * mean) / (users + PRIOR_USERS)
         apart = known.mean - mean

@@ -1,7 +1,7 @@
 """What users did by the hour of the day and by the day of the week, counted in their own time zones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self, TypeAlias
 
 import numpy as np
@@ -22,7 +22,8 @@ class CellCount:
 
     Outside (`campaign_id` None), `acts` are hours in which the user bought, each once however much was
     bought. Of the `deliveries` of a campaign sent in this hour, `views` were seen (by a person) within three
-    days, and `conversions` bought.
+    days, and `conversions` bought. `days` is how often the weekday occurred, from the first to the last
+    day that counts of the user, in one row of the weekday's, and 0 in its others.
     """
 
     user_id: str
@@ -34,23 +35,27 @@ class CellCount:
     deliveries: int
     views: int
     conversions: int
+    days: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CycleCounts:
     """Counts of many users around one cycle of `cells` cells (24 hours or 7 weekdays).
 
-    `acts` (users, cells); `deliveries`, `views`, `conversions` (users, types, cells).
+    `acts` (users, cells); `deliveries`, `views`, `conversions` (users, types, cells). `exposure` (users,
+    cells) is how often each cell occurred, None for all alike.
     """
 
     acts: FloatArray
     deliveries: FloatArray
     views: FloatArray
     conversions: FloatArray
+    exposure: FloatArray | None = None
 
     def take(self, users: IntArray) -> Self:
         """The users at the positions."""
         return type(self)(
+            exposure=None if self.exposure is None else self.exposure[users],
             acts=self.acts[users],
             deliveries=self.deliveries[users],
             views=self.views[users],
@@ -92,10 +97,14 @@ class History:
             [(count.acts, count.deliveries, count.views, count.conversions) for count in counts],
             dtype=np.float64,
         ).reshape(-1, 4)
+        days = _sum_cells((len(user_ids), WEEKDAYS), (user, kind, weekday), numbers)
+        occurred = np.zeros((len(user_ids), WEEKDAYS))
+        np.add.at(occurred, (user, weekday), np.array([count.days for count in counts], dtype=np.float64))
+        occurred[occurred.sum(axis=1) == 0] = 1.0  # nobody knows since when
         return cls(
             user_ids=tuple(user_ids),
             hours=_sum_cells((len(user_ids), HOURS), (user, kind, hour), numbers),
-            days=_sum_cells((len(user_ids), WEEKDAYS), (user, kind, weekday), numbers),
+            days=replace(days, exposure=occurred),
         )
 
     @property

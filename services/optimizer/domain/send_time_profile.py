@@ -73,7 +73,8 @@ class CycleProfile:
                 offset=self.views.offset,
                 influence=self.views.influence,
             )
-        return posterior(counts.acts, self.prior_means(segment_set_ids), self.covariance, answers)
+        means = self.prior_means(segment_set_ids)
+        return posterior(counts.acts, means, self.covariance, answers, exposure=counts.exposure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,9 @@ def _fit_cycle(
     conversions of what was viewed comes from acts and views together.
     """
     acts, cells = counts.acts, counts.acts.shape[1]
-    mean, covariance = fit_population(acts[acts.sum(axis=1) > 0], prior)
+    has_acts = acts.sum(axis=1) > 0
+    exposure = None if counts.exposure is None else counts.exposure[has_acts]
+    mean, covariance = fit_population(acts[has_acts], prior, exposure)
     covariance = with_level(covariance, LEVEL_VARIANCE)
     profile = CycleProfile(mean=mean, covariance=covariance)
     activity = profile.posterior_of(counts, segment_set_ids).relative_activity

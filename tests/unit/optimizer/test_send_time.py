@@ -215,6 +215,31 @@ def test_what_all_users_share_is_no_surer_than_it_is_known() -> None:
     assert known.optimal_day == exact.optimal_day == 2
 
 
+def test_weekdays_that_occurred_more_often_are_no_better_ones() -> None:
+    """Ten days of purchases that fall on any: three weekdays came twice, and are the best of 3 in 7 users.
+
+    Of 400 users 171 then, with a deviation of 10; without exposure they were nearly all.
+    """
+    rng = np.random.default_rng(8)
+    users = [f"u{number}" for number in range(400)]
+    counts = []
+    for user in users:
+        bought = np.bincount(rng.integers(10, size=rng.poisson(5)) % 7, minlength=7)
+        counts += [
+            replace(act(user, 12, int(bought[day]), weekday=day), days=2 if day < 3 else 1)
+            for day in range(7)
+        ]
+    history = History.of(users, counts)
+    profile = fit_profile(history, list_sendings(users, counts), [None] * len(users))
+    found = recommend(profile, history, [None] * len(users), campaign_type=0, quiet=NO_QUIET)
+    often = sum(each.optimal_day < 3 for each in found)
+    unexposed = replace(history, days=replace(history.days, exposure=None))
+    before = fit_profile(unexposed, list_sendings(users, counts), [None] * len(users))
+    misled = recommend(before, unexposed, [None] * len(users), campaign_type=0, quiet=NO_QUIET)
+    assert sum(each.optimal_day < 3 for each in misled) > 350
+    assert 100 < often < 250
+
+
 def test_equal_values_are_ranked_by_the_hour() -> None:
     scores = CellScores(
         values=(0.1, 0.3, 0.3), view_rates=None, conversion_rates=None, probabilities=(0, 0.5, 0.5)
