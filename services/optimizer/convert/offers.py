@@ -25,6 +25,8 @@ _PLANNED_FIELDS: Final = (
     "views_per_day",
 )
 _MOST_VIEWS: Final = 10**12
+_LEAST_RATE: Final = 1e-6
+"""A curve is scaled to the rate: from 0 or 1, or what can hardly be told from them, it has no shape."""
 _LONGEST_ID: Final = 128
 _UNSPECIFIED: Final = campaign_pb2.CAMPAIGN_TYPE_UNSPECIFIED
 
@@ -100,8 +102,12 @@ def _current_offer(request: pb.OptimizeOfferRequest) -> int | None:
 def _current_rate(request: pb.OptimizeOfferRequest) -> float | None:
     if not request.HasField("current_conversion_rate"):
         return None
-    if not 0.0 < request.current_conversion_rate < 1.0:
-        raise invalid_field("current_conversion_rate", "must be between 0 and 1", "VALUE_OUT_OF_RANGE")
+    if not _LEAST_RATE <= request.current_conversion_rate <= 1.0 - _LEAST_RATE:
+        raise invalid_field(
+            "current_conversion_rate",
+            f"must be from {_LEAST_RATE:f} to {1.0 - _LEAST_RATE:f}",
+            "VALUE_OUT_OF_RANGE",
+        )
     if not request.HasField("current_offer"):
         raise invalid_field(
             "current_conversion_rate", "needs current_offer, the offer it was seen at", "FIELDS_CONFLICT"

@@ -116,7 +116,14 @@ FIT: dict[str, Message] = {
 """One request of each rpc that fits the data, or would if there were more of it."""
 LISTS = sorted(name for name in FIT if "page_token" in RPCS[name].request.DESCRIPTOR.fields_by_name)
 PLANNED_OFFER = offers_pb2.OptimizeOfferRequest(
-    campaign_type=FLASH_SALE, merchant_id=2, current_offer=10.0, current_conversion_rate=0.1
+    campaign_type=FLASH_SALE,
+    merchant_id=2,
+    current_offer=10.0,
+    current_conversion_rate=0.1,
+    current_views=500,
+    gross_margin_rate=0.6,
+    views_per_day=40.0,
+    daily_budget=500.0,
 )
 
 

@@ -51,7 +51,7 @@ class OptimizeOfferRequest(_message.Message):
     Refused with campaign_id, whose own offer is known.
     """
     current_conversion_rate: _builtins.float
-    """Conversion rate (conversions / views) seen at current_offer, above 0 and below 1; the curve is scaled to it, as
+    """Conversion rate (conversions / views) seen at current_offer, 0.000001 to 0.999999; the curve is scaled to it, as
     surely as current_views says. Unset: campaigns' of the type and merchant, whatever current_offer is. Refused with
     campaign_id and without current_offer.
     """
