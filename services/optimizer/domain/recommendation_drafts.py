@@ -53,24 +53,24 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
     The answer's objective is profit: by conversion rate the dearest offer nearly always is the best.
     """
     recommended, comparison = answer.recommendation, answer.recommendation.comparison
-    current = recommended.current_offer_micros
+    current, currency = recommended.current_offer_micros, answer.case.currency_code
     if current is not None and current == recommended.offer_micros:
         return _no_better(
-            RecommendationType.OFFER_AMOUNT, f"The current offer, {_money(current)}, is the best."
+            RecommendationType.OFFER_AMOUNT, f"The current offer, {_money(current, currency)}, is the best."
         )
     if comparison is not None and comparison.confidence < MINIMUM_OFFER_CONFIDENCE:
         return _too_unsure(
             RecommendationType.OFFER_AMOUNT,
-            _money(recommended.offer_micros),
+            _money(recommended.offer_micros, currency),
             comparison.confidence,
             MINIMUM_OFFER_CONFIDENCE,
         )
     interval = comparison.improvement_interval if comparison is not None else None
-    instead = "" if current is None else f" instead of {_money(current)}"
+    instead = "" if current is None else f" instead of {_money(current, currency)}"
     return Draft(
         type=RecommendationType.OFFER_AMOUNT,
         choice=f"{recommended.offer_micros / MICROS_PER_UNIT:g}",
-        text=f"Offer {_money(recommended.offer_micros)}{instead}.",
+        text=f"Offer {_money(recommended.offer_micros, currency)}{instead}.",
         effect=None if comparison is None else comparison.improvement,
         interval=None if interval is None else Interval(lower=interval[0], upper=interval[1]),
         effect_metric="profit_per_view",
@@ -280,8 +280,8 @@ def _too_unsure(kind: RecommendationType, choice: str, confidence: float, needed
     )
 
 
-def _money(micros: int) -> str:
-    return f"{micros / MICROS_PER_UNIT:.2f}"
+def _money(micros: int, currency: str) -> str:
+    return f"{micros / MICROS_PER_UNIT:.2f} {currency}".rstrip()
 
 
 def _hour(hour: int) -> str:

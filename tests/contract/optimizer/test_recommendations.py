@@ -18,7 +18,7 @@ from tests.unit.optimizer.synthetic import END_DAY
 async def test_an_offer_is_recommended_with_what_it_gains(closed: Closed) -> None:
     answer = await closed.recommend()
     offer = by_type(answer)["offer_amount"]
-    assert offer.recommendation == f"Offer {float(offer.choice):.2f} instead of 5.00."
+    assert offer.recommendation == f"Offer {float(offer.choice):.2f} USD instead of 5.00 USD."
     assert float(offer.choice) > 5
     assert offer.effect_metric == "profit_per_view"
     assert offer.expected_effect > 0
@@ -36,6 +36,12 @@ async def test_an_offer_is_recommended_with_what_it_gains(closed: Closed) -> Non
         "channel": "CHANNELS_UNKNOWN",
     }
     assert all(each.message for each in answer.withheld)
+
+
+async def test_an_offer_is_told_in_the_campaigns_currency(closed: Closed) -> None:
+    await closed.execute("update analytics.campaigns set currency_code = 'EUR'")
+    offer = await closed.offer()
+    assert offer.recommendation == f"Offer {float(offer.choice):.2f} EUR instead of 5.00 EUR."
 
 
 async def test_it_is_kept_while_nothing_changes(closed: Closed) -> None:
