@@ -117,6 +117,50 @@ async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_versio
     assert str(model["training_id"]) == won.training_id
 
 
+class Overtaken:
+    """A training that another one takes for lost just before it returns its candidate."""
+
+    def __init__(
+        self, database: DatabaseAddresses, keep: Callable[[UUID | None], "asyncio.Future[None]"]
+    ) -> None:
+        self._database, self._keep = database, keep
+
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
+        await self._keep(training_id)
+        await fetch_rows(
+            self._database.optimizer,
+            "update trainings set state = 'failed', ended_at = now(), message = 'whatever ran it is gone'",
+        )
+        return 1
+
+
+async def test_a_training_whose_record_another_one_ended_publishes_nothing(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    def keep(training_id: UUID | None) -> "asyncio.Future[None]":
+        publishing = trained.publish(
+            database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id
+        )
+        return asyncio.ensure_future(publishing)
+
+    async with running_model_server(tmp_path) as port:
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        async with running_optimizer(settings, trainer=Overtaken(database, keep)) as stub:
+            with pytest.raises(grpc.aio.AioRpcError) as over:
+                await stub.TrainModel(training_pb2.TrainModelRequest())
+    assert (refusal_of(over.value).code, refusal_of(over.value).reason) == ("ABORTED", "TRAINING_STOPPED")
+    (kept,) = await fetch_rows(database.reporting, "select state, message from trainings")
+    assert tuple(kept) == ("failed", "whatever ran it is gone")
+    (model,) = await fetch_rows(database.reporting, "select status from ml_models")
+    assert model["status"] == "rejected"
+
+
 async def test_a_candidate_is_rejected_by_its_own_training_or_when_that_does_not_run(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
