@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.optimizer.domain.decision_table import DecisionTable
-from services.optimizer.domain.features import BoolArray
+from services.optimizer.domain.features import BoolArray, FloatArray
 
 IntArray = NDArray[np.intp]
 
@@ -24,12 +24,17 @@ NEVER_BY_CHANCE: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Draws:
-    """Groups of decisions, and the offers that each group drew: `owner` and `offer` are aligned."""
+class Draws:
+    """Groups of decisions, numbered from 0, and the offers that each group drew.
+
+    `group` is by decision; `owner`, `offer` (micros) and `propensity`, the greatest, by group and offer;
+    `is_complete` by group: its offers have one propensity each, and together 1.
+    """
 
     group: IntArray
     owner: IntArray
     offer: NDArray[np.int64]
+    propensity: FloatArray
     is_complete: BoolArray
 
     def lacks(self, wanted: Sequence[int]) -> BoolArray:
@@ -48,7 +53,7 @@ def find_covered(wanted: Sequence[Sequence[int]], table: DecisionTable, rule: In
     out what a draw happened not to bring would bias what is left.
     """
     covered = np.ones(len(table), dtype=np.bool_)
-    draws = [_find_draws(group, table) for group in _groups(table)]
+    draws = [find_draws(group, table) for group in _groups(table)]
     policies = number_rows(table.campaign, table.version)
     for number, offers in enumerate(wanted):
         own = rule == number
@@ -100,7 +105,8 @@ def number_rows(*columns: NDArray[np.int64] | IntArray) -> IntArray:
     return np.asarray(number.ravel(), dtype=np.intp)
 
 
-def _find_draws(group: IntArray, table: DecisionTable) -> _Draws:
+def find_draws(group: IntArray, table: DecisionTable) -> Draws:
+    """Return what each group of decisions, numbered from 0, drew."""
     made, place = np.unique(np.column_stack((group, table.offer_micros)), axis=0, return_inverse=True)
     lowest, highest = np.full(len(made), np.inf), np.zeros(len(made))
     np.minimum.at(lowest, place.ravel(), table.propensity)
@@ -108,10 +114,11 @@ def _find_draws(group: IntArray, table: DecisionTable) -> _Draws:
     owner = made[:, 0].astype(np.intp)
     known = np.bincount(owner, weights=highest)
     varied = np.bincount(owner, weights=highest - lowest > WHOLE)
-    return _Draws(
+    return Draws(
         group=group,
         owner=owner,
         offer=made[:, 1],
+        propensity=highest,
         is_complete=np.asarray((np.abs(known - 1.0) <= WHOLE) & (varied == 0)),
     )
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from services.optimizer.domain.decision_table import DecisionTable
 from services.optimizer.domain.features import BoolArray, FloatArray
 from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.offer_overlap import WHOLE
+from services.optimizer.domain.offer_overlap import (
+    NEVER_BY_CHANCE,
+    Draws,
+    find_draws,
+    find_regimes,
+    number_rows,
+)
 from services.optimizer.domain.segments import QUANTILE
 
 MINIMUM_USERS: Final = 50
@@ -103,8 +109,9 @@ def _variance(users: int, converting: int) -> float:
 def uplift_by_offers(table: DecisionTable, segments: Mapping[int, Sequence[str]]) -> dict[str, Uplift]:
     """Return by segment the conversions per delivery that the highest offer drawn adds to the lowest.
 
-    Each day's offers of a campaign whose propensities are all known; deliveries weigh 1 / propensity, each
-    side's mean is self-normalised (Hajek), and variances add up a user's deviations first.
+    Deliveries of a campaign's days whose offers and propensities are all known (`_extremes`) weigh
+    1 / propensity, each side's mean is self-normalised (Hajek), and variances add up a user's deviations
+    first.
     """
     high, low = _extremes(table)
     names = sorted({name for of_set in segments.values() for name in of_set})
@@ -118,22 +125,30 @@ def uplift_by_offers(table: DecisionTable, segments: Mapping[int, Sequence[str]]
 
 
 def _extremes(table: DecisionTable) -> tuple[BoolArray, BoolArray]:
-    """Return where the day's highest, and its lowest, offer was made, on days whose offers are all known."""
-    strata = np.column_stack((table.campaign, table.day, table.version))
-    stratum = np.unique(strata, axis=0, return_inverse=True)[1].ravel()
-    made, place = np.unique(np.column_stack((stratum, table.offer_micros)), axis=0, return_inverse=True)
-    owner = made[:, 0].astype(np.intp)
-    chances = np.zeros(len(made))
-    np.maximum.at(chances, place.ravel(), table.propensity)
-    count = int(stratum.max()) + 1
-    is_known = np.abs(np.bincount(owner, weights=chances, minlength=count) - 1.0) <= WHOLE
-    highest = np.full(count, np.iinfo(np.int64).min)
-    lowest = np.full(count, np.iinfo(np.int64).max)
-    np.maximum.at(highest, owner, made[:, 1])
-    np.minimum.at(lowest, owner, made[:, 1])
-    usable = (is_known & (highest > lowest))[stratum]
-    high = usable & (table.offer_micros == highest[stratum])
-    low = usable & (table.offer_micros == lowest[stratum])
+    """Return where the highest, and the lowest, of the offers possible was made (n each).
+
+    A day counts whether or not its draws happened to bring every offer: days chosen by that would over-count
+    the deliveries at a rare offer where days are small. So offers are taken from all days that drew alike
+    (`find_regimes`), and else from the day, if it has so many deliveries that one is hardly ever missing.
+    """
+    policies = number_rows(table.campaign, table.version)
+    days = number_rows(policies, table.day)
+    regimes, single = find_draws(find_regimes(days, policies, table), table), find_draws(days, table)
+    missing = np.bincount(single.owner, weights=(1.0 - single.propensity) ** np.bincount(days)[single.owner])
+    high, low = _ends(single, single.is_complete & (missing < NEVER_BY_CHANCE), table)
+    whole_high, whole_low = _ends(regimes, regimes.is_complete, table)
+    is_whole = regimes.is_complete[regimes.group]
+    return np.where(is_whole, whole_high, high), np.where(is_whole, whole_low, low)
+
+
+def _ends(draws: Draws, usable: BoolArray, table: DecisionTable) -> tuple[BoolArray, BoolArray]:
+    """Return where the highest, and the lowest, offer of usable groups of several was made (n each)."""
+    highest = np.full(len(usable), np.iinfo(np.int64).min)
+    lowest = np.full(len(usable), np.iinfo(np.int64).max)
+    np.maximum.at(highest, draws.owner, draws.offer)
+    np.minimum.at(lowest, draws.owner, draws.offer)
+    differs = (usable & (highest > lowest))[draws.group]
+    high, low = (differs & (table.offer_micros == end[draws.group]) for end in (highest, lowest))
     return np.asarray(high), np.asarray(low)
 
 

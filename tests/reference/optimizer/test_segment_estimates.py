@@ -138,6 +138,47 @@ def test_uplift_of_drawn_offers_covers_its_truth_nine_times_in_ten() -> None:
     assert np.mean([each["lapsed"].value for each in found]) == pytest.approx(0.05, abs=0.01)
 
 
+def drawn_on_small_days(
+    rng: np.random.Generator, chances: list[float], moved: NDArray[np.int64]
+) -> DecisionTable:
+    """150 days of 2 to 7 deliveries that convert at 0.3, 10 days of 150 at 0.1, whatever the offer.
+
+    Offers are 10, 15 and 20, and 10 times the day's number in `moved` higher.
+    """
+    sizes = np.concatenate((rng.integers(2, 8, 150), np.full(10, 150)))
+    day = np.repeat(np.arange(160), sizes)
+    count = len(day)
+    arm = rng.choice(3, count, p=chances)
+    return DecisionTable(
+        user=rng.integers(0, count, count),
+        campaign=np.zeros(count, dtype=np.intp),
+        version=np.zeros(count, dtype=np.intp),
+        day=day.astype(np.int64),
+        weekday=np.zeros(count, dtype=np.intp),
+        hour=np.full(count, 9, dtype=np.intp),
+        segment_set=np.ones(count, dtype=np.int64),
+        offer_micros=(np.array([10, 15, 20])[arm] + 10 * moved[day]) * 1_000_000,
+        propensity=np.array(chances)[arm],
+        conversions=(rng.random(count) < np.where(day < 150, 0.3, 0.1)).astype(np.int64),
+        revenue_micros=np.zeros(count, dtype=np.int64),
+    )
+
+
+@pytest.mark.parametrize("chances", [[0.6, 0.3, 0.1], [0.25, 0.5, 0.25], [0.8, 0.15, 0.05]])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_small_days_make_no_uplift(chances: list[float], steps: int) -> None:
+    # Nothing adds anything: a twentieth of lower ends are above 0, nine tenths of intervals hold 0. With two
+    # steps the days' offers move by turns, so that those with even chances are not told apart by a day.
+    rng = np.random.default_rng(20265)
+    found = [
+        uplift_by_offers(drawn_on_small_days(rng, chances, np.arange(160) % steps), {1: ("loyal",)})["loyal"]
+        for _ in range(300)
+    ]
+    assert np.mean([each.value for each in found]) == pytest.approx(0.0, abs=0.01)
+    assert np.mean([each.interval.lower > 0.0 for each in found]) < 0.085
+    assert np.mean([covers(each.interval, 0.0) for each in found]) == pytest.approx(0.9, abs=0.045)
+
+
 def test_too_few_users_give_no_uplift() -> None:
     segments = {1: ("loyal",), 2: ("lapsed",)}
     assert uplift_by_offers(drawn(np.random.default_rng(1), 60), segments) == {}
