@@ -28,6 +28,8 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
     [
         ("list_current_optimizations", ["'c'"], "campaign_optimizations_current_key"),
         ("list_closed_optimizations", ["'c'", "now()"], "campaign_optimizations_campaign_idx"),
+        ("list_expired_optimizations", ["now()", "10"], "campaign_optimizations_expiry_idx"),
+        ("lock_current_optimizations", ["'c'"], "campaign_optimizations_current_key"),
         ("lock_optimization", [ID], "campaign_optimizations_pkey"),
         ("list_optimization_decisions", [ID], "campaign_optimization_decisions_pkey"),
         ("list_unmeasured_optimizations", ["10"], "campaign_optimizations_applied_idx"),

@@ -37,9 +37,9 @@ create table optimizer.campaign_optimizations (
 create index campaign_optimizations_campaign_idx on optimizer.campaign_optimizations
     (campaign_id, created_at desc);
 
--- Open recommendations whose time has passed.
+-- For list_expired_optimizations: open and accepted recommendations whose time has passed.
 create index campaign_optimizations_expiry_idx on optimizer.campaign_optimizations (expires_at)
-    where status = 'open';
+    where status in ('open', 'accepted');
 
 -- For list_current_optimizations; and no campaign has two of a type that wait to be decided or applied.
 create unique index campaign_optimizations_current_key on optimizer.campaign_optimizations
