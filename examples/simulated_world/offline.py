@@ -17,7 +17,8 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.campaigns import SentOffer, mean_daily_views
 from services.optimizer.domain.features import HISTORY_DAYS, BoolArray, DailyTable, IntArray, Situation
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_answer import OfferAnswer, OfferCase, answer_offer, sent_anchor
+from services.optimizer.domain.offer_answer import OfferAnswer, answer_offer
+from services.optimizer.domain.offer_case import OfferCase, days_to_come, sent_anchor
 from services.optimizer.domain.offer_cells import CampaignAudience, OfferCells
 from services.optimizer.domain.recommendation import Question
 from services.optimizer.domain.training_window import window_before
@@ -163,6 +164,7 @@ def case_of(world: World, known: Outcomes, model: TrainedModel, *, campaign: int
         daily_views=mean_daily_views(sent),
         seen_until=seen_until,
         audience=_audience_of(known.cells, campaign),
+        days=days_to_come(end_day, {weekday for offer in sent for weekday in offer.weekdays}),
     )
 
 
@@ -178,6 +180,9 @@ def _sent_offers(table: DailyTable, of_campaign: BoolArray, end_day: date) -> tu
             conversions=int(recent.conversions[recent.offer_micros == offer].sum()),
             viewed_days=int(np.sum(recent.views[recent.offer_micros == offer] > 0)),
             last_day=end_day,
+            weekdays=tuple(
+                np.unique((recent.day[(recent.offer_micros == offer) & (recent.views > 0)] - 1) % 7).tolist()
+            ),
         )
         for offer in np.unique(recent.offer_micros)
     )

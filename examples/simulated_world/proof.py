@@ -2,9 +2,9 @@
 
     python -m examples.simulated_world.proof --first-seed 5001 --worlds 20
 
-Half a minute per world on one core. Each world is trained on twice: on all its days, for the recommended
-offers; and on all but its last 14, whose observed daily rates then tell how many the intervals hold, at the
-offers that were sent.
+Half a minute per world on one core. Each world ends a weekday later than the one before, so that offers are
+asked for on all weekdays. It is trained on twice: on all its days, for the recommended offers; and on all but
+its last 14, whose observed daily rates then tell how many the intervals hold, at the offers that were sent.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from services.optimizer.domain.response import CURVE_OFFERS_MICROS
 from services.optimizer.training.pipeline import TrainedModel
 
 FUTURE_DAYS: Final = 14
+DAYS_OF_WEEK: Final = 7
 _DRAWN_DAYS: Final = 400
 CLAIM_BANDS: Final = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.98), (0.98, 1.0))
 
@@ -91,7 +92,7 @@ def measure(seed: int, end_day: date) -> WorldScore:
         kept=score_offers(current, truth),
         by_type=score_offers(best_constant_per_type(truth, world.campaigns.campaign_type), truth),
         coverage=observe(outcomes.table, forecasts, earlier),
-        paused_coverage=float(np.mean(drawn_coverage(outcomes.table, answers, truth, end_day)[1])),
+        paused_coverage=float(np.mean(drawn_coverage(outcomes.table, answers, truth)[1])),
         duels=judge(answers, current, truth),
     )
 
@@ -137,13 +138,13 @@ def observe(table: DailyTable, answers: Sequence[OfferAnswer | None], first_day:
 
 
 def drawn_coverage(
-    table: DailyTable, answers: Sequence[OfferAnswer | None], truth: Truth, end_day: date
+    table: DailyTable, answers: Sequence[OfferAnswer | None], truth: Truth
 ) -> tuple[list[float], list[float]]:
     """Return how many days drawn from the equations the intervals of recommended offers hold, by campaign.
 
     First of campaigns that go on, then of those that nobody viewed in the history days, of which no observed
-    days come. A drawn day is of a size that the campaign had, falls on the answer's day of the week, and has
-    luck of its own; its audience does not lean.
+    days come. A drawn day is of a size that the campaign had, is one of the days that the answer is for, and
+    has luck of its own; its audience does not lean.
     """
     going_on: list[float] = []
     paused: list[float] = []
@@ -153,7 +154,8 @@ def drawn_coverage(
         rng = np.random.default_rng(campaign)
         sizes = rng.choice(table.views[(table.campaign == campaign) & (table.views > 0)], _DRAWN_DAYS)
         rate = truth.conversion_curve[campaign, place_of(answer.recommendation.offer_micros / MICROS)]
-        logits = np.log(rate / (1.0 - rate)) + WEEKDAY_EFFECT[end_day.weekday()]
+        weekdays = np.array([day.weekday() for day in answer.case.days])
+        logits = np.log(rate / (1.0 - rate)) + WEEKDAY_EFFECT[rng.choice(weekdays, _DRAWN_DAYS)]
         rates = logistic(logits + rng.normal(0.0, CAMPAIGN_DAY_NOISE, _DRAWN_DAYS))
         observed = rng.binomial(sizes, rates) / sizes
         held = (observed >= answer.interval.lower) & (observed <= answer.interval.upper)
@@ -230,7 +232,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first-seed", type=int, default=5001, help="the first world's seed (%(default)s)")
     parser.add_argument("--worlds", type=int, default=20, help="how many seeds from there on (%(default)s)")
     parser.add_argument(
-        "--end-day", type=date.fromisoformat, default=date(2026, 11, 20), help="day after the worlds' last"
+        "--end-day",
+        type=date.fromisoformat,
+        default=date(2026, 11, 20),
+        help="day after the first world's last",
     )
     options = parser.parse_args(arguments)
     print(
@@ -238,8 +243,9 @@ def main(arguments: list[str] | None = None) -> int:
         "  held   by view  paused  width"
     )
     scores = []
-    for seed in range(options.first_seed, options.first_seed + options.worlds):
-        scores.append(measure(seed, options.end_day))
+    for world in range(options.worlds):
+        end_day = options.end_day + timedelta(days=world % DAYS_OF_WEEK)
+        scores.append(measure(options.first_seed + world, end_day))
         print_world(scores[-1])
     print_summary(scores)
     return 0

@@ -109,7 +109,7 @@ def test_intervals_hold_nine_in_ten_days_of_campaigns_that_paused(
     outcomes: Outcomes, answers: list[OfferAnswer | None], truth: Truth
 ) -> None:
     """The calibration saw nothing of these days: it pretended that running campaigns had paused."""
-    going_on, paused = drawn_coverage(outcomes.table, answers, truth, END_DAY)
+    going_on, paused = drawn_coverage(outcomes.table, answers, truth)
     assert len(going_on) + len(paused) >= 0.97 * len(answers)
     assert len(paused) > 20
     assert 0.85 <= np.mean(going_on) <= 0.94
