@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Final
 from uuid import uuid4
 
 from services.common.database import Connection, Database
@@ -30,6 +32,8 @@ from services.optimizer.operations.recommendation_sources import Asked, Recommen
 from services.optimizer.store import campaign_context, models, offer_constraints
 from services.optimizer.store import recommendations as store
 
+MOST_VERDICTS: Final = 10_000
+"""Campaigns' types that this process remembers to have found nothing better for."""
 Drafts = Mapping[RecommendationType, Draft | Withheld]
 
 
@@ -61,6 +65,7 @@ class RecommendationOperations:
         self._database = database
         self._sources = sources
         self._now = now
+        self._verdicts: OrderedDict[tuple[str, RecommendationType], tuple[str, Withheld]] = OrderedDict()
 
     async def recommend(self, campaign_id: str) -> Advice:
         """Return what to change in a campaign, made anew where it no longer stands.
@@ -80,11 +85,25 @@ class RecommendationOperations:
             for kind in RecommendationType
             if kind not in current or not current[kind].stands(inputs_key, now)
         ]
-        made = await asyncio.gather(*(self._sources.draft(kind, asked) for kind in kinds))
+        made = await asyncio.gather(*(self._draft(kind, asked, inputs_key) for kind in kinds))
         drafts = dict(zip(kinds, made, strict=True))
         async with self._database.transaction() as connection:
             await store.lock_recommendations(connection, campaign_id)
             return await _settle(connection, campaign_id, drafts, inputs_key, now)
+
+    async def _draft(self, kind: RecommendationType, asked: Asked, inputs_key: str) -> Draft | Withheld:
+        """Make a draft, or return what the data said of the same inputs before."""
+        key = asked.campaign.campaign_id, kind
+        known = self._verdicts.get(key)
+        if known is not None and known[0] == inputs_key:
+            return known[1]
+        made = await self._sources.draft(kind, asked)
+        if isinstance(made, Withheld) and made.is_verdict:
+            self._verdicts[key] = inputs_key, made
+            self._verdicts.move_to_end(key)
+            if len(self._verdicts) > MOST_VERDICTS:
+                self._verdicts.popitem(last=False)
+        return made
 
     async def decide(self, recommendation_id: str, verdict: Verdict) -> Recommendation:
         """Keep a decision; the same once more changes nothing.

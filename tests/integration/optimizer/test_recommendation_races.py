@@ -12,6 +12,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.recommendations import (
+    NO_BETTER_CHOICE,
     Action,
     Decision,
     Draft,
@@ -20,6 +21,7 @@ from services.optimizer.domain.recommendations import (
     Status,
     Withheld,
 )
+from services.optimizer.operations import recommendations
 from services.optimizer.operations.offer_outcomes import OutcomeKeeper
 from services.optimizer.operations.recommendation_sources import Asked, RecommendationSources
 from services.optimizer.operations.recommendations import Advice, RecommendationOperations, Verdict
@@ -40,6 +42,8 @@ class ChosenOffers(RecommendationSources):
 
     async def draft(self, kind: RecommendationType, asked: Asked) -> Draft | Withheld:
         self.asked.append(kind)
+        if kind is RecommendationType.CHANNEL:
+            return Withheld(type=kind, reason=NO_BETTER_CHOICE, message="the one there is, is the best")
         if kind is not RecommendationType.OFFER_AMOUNT:
             return Withheld(type=kind, reason="SEND_TIMES_UNKNOWN", message="not looked at here")
         return Draft(
@@ -237,3 +241,18 @@ async def test_none_of_several_dismissed_choices_comes_back(stand: Stand) -> Non
         assert withheld.reason == "DISMISSED"
         assert choice in withheld.message
     assert (await stand.recommend("13.00")).recommendations[0].draft.choice == "13.00"
+
+
+async def test_what_the_data_said_is_asked_once_a_day(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommendations, "MOST_VERDICTS", 1)
+    first = await stand.recommend("12.00")
+    assert sorted(stand.sources.asked) == sorted(RecommendationType)
+    stand.sources.asked.clear()
+    again = await stand.recommend("12.00")
+    assert again == first
+    # What could not be said is tried again; what is kept, and what the data spoke against, is not.
+    assert sorted(stand.sources.asked) == [RecommendationType.SEGMENT, RecommendationType.TIMING]
+    stand.now += DAY
+    stand.sources.asked.clear()
+    await stand.recommend("12.00")
+    assert sorted(stand.sources.asked) == sorted(RecommendationType)
