@@ -316,6 +316,28 @@ class TestUsersMadeByHand:
         assert early.is_interim
         assert "the job send_times does that" in early.warnings[0]
 
+    async def test_weekdays_are_counted_from_the_first_to_the_last_day(
+        self, database: DatabaseAddresses, tmp_path: Path
+    ) -> None:
+        """Every day of ten from a Friday on, in New York: Friday, Saturday and Sunday came twice."""
+        zone = ZoneInfo("America/New_York")
+        first = datetime(2026, 10, 23, 22, 30, tzinfo=zone)  # a Saturday in UTC
+        assert first.weekday() == 4
+        await execute(
+            database.admin, "insert into analytics.users (user_id, time_zone) values ('daily', $1)", zone.key
+        )
+        await insert_acts(database.admin, "daily", [first + timedelta(days=day) for day in range(10)])
+        settings = optimizer_settings(database.optimizer, tmp_path, 1)
+        statement = load_statements("services.optimizer")["list_send_time_counts"].sql
+        arguments = [["daily"], [zone.key], 365, NOW]
+        rows = await fetch_rows(settings.database_url, statement, *arguments)
+        days = {row["weekday"]: row["days"] for row in rows if row["days"]}
+        assert days == {0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2}
+        assert sum(row["acts"] for row in rows) == 10
+        async with self.asking(database, tmp_path) as ask:
+            answer = await ask("daily")
+        assert max(day.probability for day in answer.top_days) < 0.25, "no day is better than another"
+
     async def test_what_machines_open_is_not_the_users_hour(
         self, database: DatabaseAddresses, tmp_path: Path
     ) -> None:

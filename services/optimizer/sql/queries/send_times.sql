@@ -57,19 +57,35 @@ deliveries as (
     from answers
     where delivered_at < $4
     group by user_id, campaign_id, delivered_at, time_zone
+),
+spans as (
+    select
+        user_id, min(event_at at time zone time_zone)::date as first_day,
+        max(event_at at time zone time_zone)::date as last_day
+    from recent
+    where user_id in (select user_id from acts)
+    group by user_id
 )
 select
     user_id, null::text as campaign_id, 0::smallint as campaign_type,
     extract(isodow from local_hour)::integer - 1 as weekday, extract(hour from local_hour)::integer as hour,
-    count(*) as acts, 0::bigint as deliveries, 0::bigint as views, 0::bigint as conversions
+    count(*) as acts, 0::bigint as deliveries, 0::bigint as views, 0::bigint as conversions, 0 as days
 from acts
 group by user_id, weekday, hour
+union all
+-- How often each weekday came from the first to the last day.
+select
+    s.user_id, null::text as campaign_id, 0::smallint as campaign_type, w.weekday, 0 as hour, 0::bigint as acts,
+    0::bigint as deliveries, 0::bigint as views, 0::bigint as conversions,
+    (s.last_day - s.first_day + 7 - (w.weekday + 8 - extract(isodow from s.first_day)::integer) % 7) / 7 as days
+from spans s
+cross join generate_series(0, 6) as w (weekday)
 union all
 select
     d.user_id, d.campaign_id, coalesce(c.campaign_type, 0)::smallint as campaign_type,
     extract(isodow from d.local_time)::integer - 1 as weekday, extract(hour from d.local_time)::integer as hour,
     0::bigint as acts, count(*) as deliveries, count(*) filter (where d.is_viewed) as views,
-    count(*) filter (where d.is_converted) as conversions
+    count(*) filter (where d.is_converted) as conversions, 0 as days
 from deliveries d
 left join analytics_v1.campaigns c using (campaign_id)
 group by d.user_id, d.campaign_id, c.campaign_type, weekday, hour;
