@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.common.database import Connection, Database
-from services.common.errors import FailedPreconditionError
+from services.common.errors import DeadlineExceededError, FailedPreconditionError
+from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.domain.send_time import KeptSendTime, QuietHours, SendTime, Source, recommend
 from services.optimizer.domain.send_time_counts import CellCount, History, list_sendings
 from services.optimizer.domain.send_time_profile import SendTimeProfile, fit_profile
@@ -21,8 +23,10 @@ HISTORY_DAYS: Final = 365
 """Days of a user's history, up to their last event."""
 UNANSWERED: Final = timedelta(days=1)
 """How old a delivery must be to count: younger ones may still be answered."""
-LATE_RECEIPT: Final = timedelta(minutes=10)
-"""How far runs overlap: an event's time of receipt is when its transaction began."""
+MOST_EVENTS: Final = 20_000
+"""Events of a user that count, the last ones: 54 a day for a year. A longer history would hold up others."""
+RETRY_AFTER: Final = timedelta(days=1)
+"""When a user is tried again whose events cannot be counted in time even by themselves."""
 SAMPLE_USERS: Final = 2_000
 USERS_AT_ONCE: Final = 250
 AGED: Final = timedelta(days=7)
@@ -103,14 +107,21 @@ class SendTimeOperations:
         """Compute the send times of users with new events, and fit the profile where it is due.
 
         Returns what was done, in one line. Batches are transactions of their own: a run that is cut off is
-        gone on with by the next.
+        gone on with by the next. Where a batch takes too long, its users come last, one by one; who still
+        takes too long is left for a day.
         """
         await self._queue()
         fitted = await self._fit_if_due()
-        users = 0
-        while batch := await self._refresh_some():
-            users += batch
-        return f"{users} users" + (f", profile of {fitted} users fitted" if fitted else "")
+        users = left = 0
+        while batch := await self._list_due():
+            if await self._refresh_some(batch):
+                users += len(batch)
+            elif len(batch) == 1:
+                left += 1
+        said = f"{users} users"
+        if fitted:
+            said += f", profile of {fitted} users fitted"
+        return said + (f", {left} left for a day: their events take too long to count" if left else "")
 
     async def _queue(self) -> None:
         async with self._database.transaction() as connection:
@@ -127,29 +138,46 @@ class SendTimeOperations:
                 return 0
             sample = await store.list_sample_users(connection, SAMPLE_USERS)
         counts: list[CellCount] = []
+        counted: list[str] = []
         segment_set_ids: list[int | None] = []
         for start in range(0, len(sample), USERS_AT_ONCE):
-            async with self._database.acquire() as connection:
-                some = await self._find(connection, sample[start : start + USERS_AT_ONCE])
-                counts += await self._count(connection, some)
-            segment_set_ids += some.segment_set_ids
+            batch = sample[start : start + USERS_AT_ONCE]
+            with suppress(DeadlineExceededError):  # a profile of the others is as good
+                async with self._database.acquire() as connection:
+                    some = await self._find(connection, batch)
+                    counts += await self._count(connection, some)
+                counted += batch
+                segment_set_ids += some.segment_set_ids
         if not counts:
             return 0
-        profile = await asyncio.to_thread(_fit, sample, counts, segment_set_ids)
+        profile = await asyncio.to_thread(_fit, counted, counts, segment_set_ids)
         async with self._database.transaction() as connection:
             await store.upsert_profile(connection, profile, now)
             await store.queue_aged_users(connection, now - AGED)
         return profile.users
 
-    async def _refresh_some(self) -> int:
-        """Compute some queued users' send times; returns of how many."""
+    async def _list_due(self) -> list[str]:
+        """Return the users to compute for next; nobody before the profile was fitted."""
+        async with self._database.acquire() as connection:
+            if await store.fetch_profile_time(connection) is None:
+                return []
+            return await store.list_queued_users(connection, USERS_AT_ONCE)
+
+    async def _refresh_some(self, user_ids: Sequence[str]) -> bool:
+        """Compute queued users' send times; return whether the database counted their events in time."""
+        try:
+            await self._recompute(user_ids)
+        except DeadlineExceededError:
+            async with self._database.transaction() as connection:
+                wait = RETRY_AFTER if len(user_ids) == 1 else timedelta(0)
+                await store.postpone_queued_users(connection, user_ids, wait)
+            return False
+        return True
+
+    async def _recompute(self, user_ids: Sequence[str]) -> None:
         async with self._database.transaction() as connection:
-            profile = await self._load_profile(connection)
-            if profile is None:
-                return 0
-            user_ids = await store.take_queued_users(connection, USERS_AT_ONCE)
-            if not user_ids:
-                return 0
+            profile = await self._load_profile(connection) or SendTimeProfile.unlearned()
+            await store.take_queued_users(connection, user_ids)
             people = await self._find(connection, user_ids)
             counts = await self._count(connection, people)
             found = await asyncio.to_thread(
@@ -163,7 +191,6 @@ class SendTimeOperations:
                     for best, zone in zip(found, people.time_zones, strict=True)
                 ],
             )
-        return len(user_ids)
 
     async def _find(self, connection: Connection, user_ids: Sequence[str]) -> _People:
         """Find users' zones, the reporting one where the catalog or the database knows none, and segments."""
@@ -186,6 +213,7 @@ class SendTimeOperations:
             people.user_ids,
             people.time_zones,
             days=HISTORY_DAYS,
+            most_events=MOST_EVENTS,
             delivered_before=self._now() - UNANSWERED,
         )
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.optimizer.domain.offer_answer import Interval
 from services.optimizer.domain.send_time import (
@@ -48,11 +48,20 @@ async def list_send_time_counts(
     time_zones: Sequence[str],
     *,
     days: int,
+    most_events: int,
     delivered_before: datetime,
 ) -> list[CellCount]:
-    """Return what users did by hour and weekday, in so many days up to each one's last event."""
+    """Return what users did by hour and weekday, in so many days up to each one's last event.
+
+    Of a user's events in these days the last `most_events` count.
+    """
     rows = await connection.fetch(
-        STATEMENTS["list_send_time_counts"].sql, list(user_ids), list(time_zones), days, delivered_before
+        STATEMENTS["list_send_time_counts"].sql,
+        list(user_ids),
+        list(time_zones),
+        days,
+        delivered_before,
+        most_events,
     )
     return [CellCount(**dict(row)) for row in rows]
 
@@ -75,7 +84,7 @@ async def queue_aged_users(connection: Connection, before: datetime) -> None:
 
 
 async def is_anybody_queued(connection: Connection) -> bool:
-    """Return whether the queue has users."""
+    """Return whether the queue has users who are due."""
     return await connection.fetchrow(STATEMENTS["fetch_queued_user"].sql) is not None
 
 
@@ -85,10 +94,22 @@ async def list_sample_users(connection: Connection, most: int) -> list[str]:
     return [row["user_id"] for row in rows]
 
 
-async def take_queued_users(connection: Connection, most: int) -> list[str]:
-    """Take at most so many users out of the queue; they are back if the transaction fails."""
-    rows = await connection.fetch(STATEMENTS["take_queued_users"].sql, most)
+async def list_queued_users(connection: Connection, most: int) -> list[str]:
+    """Return at most so many users of the queue who were not tried yet; else one who is to be tried again."""
+    rows = await connection.fetch(STATEMENTS["list_queued_users"].sql, most)
+    if not rows:
+        rows = await connection.fetch(STATEMENTS["list_users_to_retry"].sql, 1)
     return [row["user_id"] for row in rows]
+
+
+async def take_queued_users(connection: Connection, user_ids: Sequence[str]) -> None:
+    """Take users out of the queue; they are back if the transaction fails."""
+    await connection.execute(STATEMENTS["take_queued_users"].sql, list(user_ids))
+
+
+async def postpone_queued_users(connection: Connection, user_ids: Sequence[str], wait: timedelta) -> None:
+    """Put users behind the others, each to be tried again by itself after some time."""
+    await connection.execute(STATEMENTS["postpone_queued_users"].sql, list(user_ids), wait)
 
 
 async def fetch_profile_time(connection: Connection) -> datetime | None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -21,10 +22,14 @@ from examples.simulated_world.world import World
 from gen.campaigns.optimizer.v1 import send_time_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from gen.campaigns.type.v1 import campaign_pb2
-from services.common.database import Database
+from services.common.database import Connection, Database
+from services.common.errors import DeadlineExceededError
 from services.common.statements import load_statements
 from services.optimizer.domain.send_time import QuietHours
+from services.optimizer.domain.send_time_counts import CellCount
+from services.optimizer.operations import send_times as operations_module
 from services.optimizer.operations.send_times import SendTimeOperations
+from services.optimizer.store import send_times as store
 from tests.contract.optimizer.harness import (
     fetch_rows,
     optimizer_settings,
@@ -206,9 +211,11 @@ async def test_one_users_events_are_found_by_their_key(
     connection = await asyncpg.connect(module_database.optimizer)
     try:
         statement = load_statements("services.optimizer")["list_send_time_counts"].sql
-        await connection.execute(f"prepare counts (text[], text[], integer, timestamptz) as {statement}")
+        await connection.execute(
+            f"prepare counts (text[], text[], integer, timestamptz, integer) as {statement}"
+        )
         rows = await connection.fetch(
-            "explain execute counts (array['u00001'], array['America/New_York'], 365, now())"
+            "explain execute counts (array['u00001'], array['America/New_York'], 365, now(), 20000)"
         )
     finally:
         await connection.close()
@@ -290,6 +297,90 @@ class TestUsersMadeByHand:
         assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "DATA_INSUFFICIENT")
         assert "/api/optimize/jobs/send_times/run" in refused.message
 
+    async def test_one_whose_events_take_too_long_holds_up_nobody(
+        self, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The batch fails, the others are computed one by one, and the one waits for a day."""
+        days = [datetime(2026, 10, day, 9, 30, tzinfo=UTC) for day in range(1, 20)]
+        for user in ("anna", "bela", "crowd", "dora"):
+            await insert_acts(database.admin, user, days)
+        asked: list[list[str]] = []
+        count = store.list_send_time_counts
+
+        async def count_slowly(
+            connection: Connection,
+            user_ids: Sequence[str],
+            zones: Sequence[str],
+            **bounds: Any,  # noqa: ANN401 (they pass through)
+        ) -> list[CellCount]:
+            asked.append(list(user_ids))
+            if "crowd" in user_ids and len(asked) > 1:
+                raise DeadlineExceededError("the database did not finish in time", reason="TEST")
+            return await count(connection, user_ids, zones, **bounds)
+
+        monkeypatch.setattr(store, "list_send_time_counts", count_slowly)
+        said = await run_job(database.optimizer)
+        assert said == (
+            "3 users, profile of 4 users fitted, 1 left for a day: their events take too long to count"
+        )
+        everybody = ["anna", "bela", "crowd", "dora"]
+        assert sorted(asked[0]) == everybody  # the profile
+        assert asked[1:] == [everybody, *([user] for user in everybody)]
+        await execute(database.admin, "update analytics.events set received_at = now() - interval '1 hour'")
+        async with send_times(database.optimizer) as operations:
+            assert not await operations.is_anything_due()
+        await execute(database.admin, "update optimizer.send_time_queue set retry_at = now()")
+        await execute(database.admin, "delete from optimizer.send_time_profiles")
+        monkeypatch.setattr(store, "list_send_time_counts", count)
+        assert await run_job(database.optimizer) == "1 users, profile of 4 users fitted"
+
+    async def test_a_profile_does_without_those_whose_events_take_too_long(
+        self, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        days = [datetime(2026, 10, day, 9, 30, tzinfo=UTC) for day in range(1, 20)]
+        for user in ("anna", "bela", "crowd"):
+            await insert_acts(database.admin, user, days)
+        count = store.list_send_time_counts
+
+        async def count_slowly(
+            connection: Connection,
+            user_ids: Sequence[str],
+            zones: Sequence[str],
+            **bounds: Any,  # noqa: ANN401 (they pass through)
+        ) -> list[CellCount]:
+            if "crowd" in user_ids:
+                raise DeadlineExceededError("the database did not finish in time", reason="TEST")
+            return await count(connection, user_ids, zones, **bounds)
+
+        monkeypatch.setattr(store, "list_send_time_counts", count_slowly)
+        monkeypatch.setattr(operations_module, "USERS_AT_ONCE", 1)
+        said = await run_job(database.optimizer)
+        assert said.startswith("2 users, profile of 2 users fitted, 1 left for a day")
+
+    async def test_of_a_long_history_the_last_events_count(self, database: DatabaseAddresses) -> None:
+        nine = [datetime(2026, 9, day, 9, 30, tzinfo=UTC) for day in range(1, 21)]
+        noon = [datetime(2026, 10, day, 12, 30, tzinfo=UTC) for day in range(1, 6)]
+        for user in ("anna", "bela"):
+            await insert_acts(database.admin, user, [*nine, *noon])
+        own = await Database.open(database.optimizer, application_name="test")
+        try:
+            async with own.acquire() as connection:
+                counts = await store.list_send_time_counts(
+                    connection,
+                    ["anna", "bela"],
+                    ["UTC", "UTC"],
+                    days=365,
+                    most_events=7,
+                    delivered_before=NOW,
+                )
+        finally:
+            await own.close()
+        acts: dict[tuple[str, int], int] = {}
+        for each in counts:
+            acts[each.user_id, each.hour] = acts.get((each.user_id, each.hour), 0) + each.acts
+        acts = {hour: days for hour, days in acts.items() if days}  # others say how often weekdays came
+        assert acts == {(user, hour): days for user in ("anna", "bela") for hour, days in ((12, 5), (9, 2))}
+
     async def test_hours_are_the_users_own_on_both_sides_of_a_change_of_clocks(
         self, database: DatabaseAddresses, tmp_path: Path
     ) -> None:
@@ -330,7 +421,7 @@ class TestUsersMadeByHand:
         settings = optimizer_settings(database.optimizer, tmp_path, 1)
         statement = load_statements("services.optimizer")["list_send_time_counts"].sql
         arguments = [["daily"], [zone.key], 365, NOW]
-        rows = await fetch_rows(settings.database_url, statement, *arguments)
+        rows = await fetch_rows(settings.database_url, statement, *arguments, 20_000)
         days = {row["weekday"]: row["days"] for row in rows if row["days"]}
         assert days == {0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2}
         assert sum(row["acts"] for row in rows) == 10

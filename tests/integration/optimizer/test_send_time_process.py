@@ -14,6 +14,7 @@ from services.optimizer.domain.send_time import QuietHours
 from services.optimizer.operations.send_time_jobs import build_send_time_job
 from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.send_time_process import SendTimeProcess
+from tests.contract.optimizer.harness import fetch_rows
 
 CONVERTED = 4
 QUIET = QuietHours(start=20, end=8)
@@ -81,12 +82,33 @@ async def test_the_process_computes_what_is_due(database: DatabaseAddresses, job
 
 
 async def test_a_run_that_is_stopped_is_gone_on_with(database: DatabaseAddresses, job: Job) -> None:
-    """Cancelled before it has begun in earnest: whoever was queued still is."""
+    """Cancelled when users are taken out of the queue and not kept yet: they are back in it."""
     at = datetime.now(UTC) - timedelta(days=3)
     await insert_purchases(database.admin, "anna", [at])
-    stopped = asyncio.create_task(run(job))
-    await asyncio.sleep(0)
-    stopped.cancel()
-    await asyncio.gather(stopped, return_exceptions=True)
-    assert await run(job) == "1 users, profile of 1 users fitted"
+    holder = await asyncpg.connect(database.admin)
+    try:
+        async with holder.transaction():
+            await holder.execute("lock table optimizer.user_optimal_send_times in share mode")
+            stopped = asyncio.create_task(run(job))
+            while not await fetch_rows(
+                database.admin,
+                "select 1 from pg_stat_activity where application_name = 'optimizer-send-times'"
+                " and wait_event_type = 'Lock' and query like '%insert into user_optimal_send_times%'",
+            ):
+                assert not stopped.done()
+                await asyncio.sleep(0.02)
+            stopped.cancel()
+            await asyncio.gather(stopped, return_exceptions=True)
+            while await fetch_rows(
+                database.admin,
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name = 'optimizer-send-times'",
+            ):
+                await asyncio.sleep(0.02)
+        assert await kept(database.admin) == []
+        queued = await holder.fetch("select user_id, retry_at from optimizer.send_time_queue")
+        assert [tuple(row) for row in queued] == [("anna", None)]
+    finally:
+        await holder.close()
+    assert await run(job) == "1 users"
     assert [row[0] for row in await kept(database.admin)] == ["anna"]

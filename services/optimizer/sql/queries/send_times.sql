@@ -13,9 +13,9 @@ left join analytics_v1.users u using (user_id)
 order by person.place;
 
 -- name: list_send_time_counts :many
--- What the users $1 did by hour and weekday of their time zones $2, in the $3 days up to each one's last event: the
--- hours in which they bought outside campaigns, each once, and the deliveries before $4 with what came of them within
--- three days, before the campaign's next one. Opens by machines are nobody's.
+-- What the users $1 did by hour and weekday of their time zones $2, in the $3 days up to each one's last event and in
+-- their last $5 events: the hours in which they bought outside campaigns, each once, and the deliveries before $4 with
+-- what came of them within three days, before the campaign's next one. Opens by machines are nobody's.
 with people as (
     select user_id, time_zone
     from unnest($1::text[], $2::text[]) as person (user_id, time_zone)
@@ -23,17 +23,18 @@ with people as (
 seen as (
     select
         p.user_id, p.time_zone, e.event_type, e.event_at, e.campaign_id,
-        max(e.event_at) over (partition by p.user_id) as last_at
+        first_value(e.event_at) over newest_first as last_at, row_number() over newest_first as place
     from people p
     join analytics_v1.user_events e on e.user_id = p.user_id
     where
         e.event_type in (1, 2, 3, 4, 9) and not e.is_machine_open
         and (e.campaign_id is not null or e.event_type = 4)
+    window newest_first as (partition by p.user_id order by e.event_at desc, e.event_id)
 ),
 recent as (
     select user_id, time_zone, event_type, event_at, campaign_id
     from seen
-    where event_at > last_at - make_interval(days => $3::integer)
+    where place <= $5::integer and event_at > last_at - make_interval(days => $3::integer)
 ),
 acts as (
     select distinct user_id, date_trunc('hour', event_at at time zone time_zone) as local_hour
@@ -119,9 +120,10 @@ where campaign_type = 0 and computed_at < $1
 on conflict on constraint send_time_queue_pkey do nothing;
 
 -- name: fetch_queued_user :one
--- Some user who is queued.
+-- Some user who is queued and due.
 select user_id
 from send_time_queue
+where retry_at is null or retry_at <= now()
 limit 1;
 
 -- name: list_sample_users :many
@@ -138,16 +140,32 @@ from (
 order by md5(user_id)
 limit $1;
 
--- name: take_queued_users :many
--- Take at most $1 users out of the queue.
+-- name: list_queued_users :many
+-- At most $1 of the users who are queued and were not tried yet.
+select user_id
+from send_time_queue
+where retry_at is null
+order by user_id
+limit $1;
+
+-- name: list_users_to_retry :many
+-- At most $1 of the users who are to be tried again by now, the longest due first.
+select user_id
+from send_time_queue
+where retry_at <= now()
+order by retry_at, user_id
+limit $1;
+
+-- name: take_queued_users :exec
+-- Take the users $1 out of the queue.
 delete from send_time_queue
-where user_id in (
-    select user_id
-    from send_time_queue
-    order by user_id
-    limit $1
-)
-returning user_id;
+where user_id = any($1::text[]);
+
+-- name: postpone_queued_users :exec
+-- Put the users $1 behind the others, to be tried again $2 from now on.
+update send_time_queue
+set retry_at = now() + $2::interval
+where user_id = any($1::text[]);
 
 -- name: fetch_send_time_profile_time :one
 -- When the profile of everybody was fitted.
