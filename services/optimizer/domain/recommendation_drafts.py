@@ -24,6 +24,7 @@ from services.optimizer.domain.segments import MOST_PROBABILITY, QUANTILE, Segme
 from services.optimizer.domain.timing import (
     MINIMUM_USERS,
     REACHED_DAYS,
+    SMALLEST_GAIN,
     TIMING_METHOD,
     ReachedUsers,
     TimingChoice,
@@ -132,6 +133,12 @@ def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
 def draft_timing(choice: TimingChoice) -> Draft | Withheld:
     """Return when to send, where it is likely enough better than when it is sent today."""
     wording = "each user's own best hour" if choice.hour is None else _hour(choice.hour)
+    if choice.effect < SMALLEST_GAIN:
+        return _no_better(
+            RecommendationType.TIMING,
+            f"No hour gains {SMALLEST_GAIN:.0%} over those this campaign is sent at: the best, {wording},"
+            f" {choice.effect:+.1%}.",
+        )
     if choice.confidence < MINIMUM_CONFIDENCE:
         return _too_unsure(RecommendationType.TIMING, wording, choice.confidence, MINIMUM_CONFIDENCE)
     own = f"Each user's own best hour would gain {choice.own_hour_effect:+.0%} (OptimizeSendTime has it)."
@@ -141,14 +148,15 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
         choice=OWN_HOUR if choice.hour is None else str(choice.hour),
         text=f"Send at {wording}, in the user's own time zone.",
         effect=choice.effect,
-        interval=choice.interval,
+        interval=None,
         effect_metric="conversions_per_impression",
         confidence=choice.confidence,
         confidence_method=TIMING_METHOD,
         evidence=(
             f"What deliveries bring {choice.users} users lately reached, by local hour, against the hours"
             f" this campaign is sent at. {best if choice.hour is None else own} Hours were not drawn by"
-            " chance."
+            " chance, and how far the profile that users share is off is not known: the gain has no interval,"
+            " and the confidence is over users."
         ),
         evidence_kind=OBSERVATIONAL,
     )

@@ -2,8 +2,10 @@
 
 For each user the job of send times keeps what a delivery brings by local hour, as a posterior mean: shrunk to
 segment and population, so that its maximum is not a lucky hour's. Users weigh alike: each user's values are
-taken relative to their sum. The interval is over users (ratio of means, Cochran 1977, eq. 6.13); what all
-users share, the population's profile, is taken as known.
+taken relative to their sum. The confidence is over users (ratio of means, Cochran 1977, eq. 6.13); what all
+users share, the profile that their values come from, is taken as known. So a gain has no interval: over users
+alone it would hold the truth 8 to 26 times in a hundred in simulated worlds, whose gains of 1.0 are told as
+0.85. And a gain counts from `SMALLEST_GAIN` on: where hours make no difference, profiles tell up to 0.03.
 """
 
 import math
@@ -12,10 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from services.optimizer.domain.features import BoolArray, FloatArray
-from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, Interval
 from services.optimizer.domain.segments import MOST_PROBABILITY
 
 HOURS: Final = 24
@@ -24,6 +25,8 @@ REACHED_DAYS: Final = 28
 MINIMUM_USERS: Final = 30
 OWN_HOUR_MARGIN: Final = 0.05
 """What each user's own hour must gain beyond one hour for all, to be worth the trouble."""
+SMALLEST_GAIN: Final = 0.1
+"""What another hour must gain, to be worth the trouble and above what a fitted profile tells of nothing."""
 TIMING_METHOD: Final = "paired_users_bonferroni"
 
 
@@ -55,7 +58,6 @@ class TimingChoice:
     hour: int | None
     best_single_hour: int
     effect: float
-    interval: Interval
     confidence: float
     own_hour_effect: float
     users: int
@@ -81,7 +83,7 @@ def reached_users(rows: Sequence[tuple[Sequence[float], int, int, float]]) -> Re
 def choose_timing(reached: ReachedUsers) -> TimingChoice | None:
     """Return the better of one hour for all and each user's own; None with too few users.
 
-    One hour is chosen of many, so its interval and probability are Bonferroni's over the hours allowed.
+    One hour is chosen of many, so its probability is Bonferroni's over the hours allowed.
     """
     totals = reached.hour_values.sum(axis=1)
     known = reached.known
@@ -98,27 +100,21 @@ def choose_timing(reached: ReachedUsers) -> TimingChoice | None:
     takes_own = own_effect > single_effect + OWN_HOUR_MARGIN
     chosen, choices = (own, 1) if takes_own else (values[:, hour], int((~reached.is_quiet).sum()))
     effect = own_effect if takes_own else single_effect
-    interval, confidence = _compare(chosen, current, choices)
     return TimingChoice(
         hour=None if takes_own else hour,
         best_single_hour=hour,
         effect=effect,
-        interval=interval,
-        confidence=confidence,
+        confidence=_probability_of_gain(chosen, current, choices),
         own_hour_effect=own_effect,
         users=len(current),
     )
 
 
-def _compare(chosen: FloatArray, current: FloatArray, choices: int) -> tuple[Interval, float]:
-    """Return the interval of mean(chosen) / mean(current) - 1, and the probability that it is above 0."""
+def _probability_of_gain(chosen: FloatArray, current: FloatArray, choices: int) -> float:
+    """Return the probability that mean(chosen) / mean(current) is above 1."""
     ratio = float(chosen.mean() / current.mean())
     deviations = chosen - ratio * current
     count = len(current)
     error = math.sqrt(float(deviations @ deviations) / (count - 1) / count) / float(current.mean())
-    half = float(ndtri(1.0 - (1.0 - INTERVAL_LEVEL) / 2.0 / choices)) * error
     doubt = choices * float(ndtr(-(ratio - 1.0) / error)) if error > 0.0 else float(ratio <= 1.0)
-    return (
-        Interval(lower=ratio - 1.0 - half, upper=ratio - 1.0 + half),
-        min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY),
-    )
+    return min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY)

@@ -184,12 +184,11 @@ def test_one_uplift_alone_ranks_nothing() -> None:
     assert "No segment converts 10% more" in withheld(draft_segment(alone)).message
 
 
-def timing(*, hour: int = 0, confidence: float = 0.97) -> TimingChoice:
+def timing(*, hour: int = 0, confidence: float = 0.97, effect: float = 0.3) -> TimingChoice:
     return TimingChoice(
         hour=hour,
         best_single_hour=0,
-        effect=0.3,
-        interval=Interval(lower=0.1, upper=0.5),
+        effect=effect,
         confidence=confidence,
         own_hour_effect=0.32,
         users=50,
@@ -202,6 +201,8 @@ def test_hours_are_told_as_people_say_them() -> None:
     assert "7:00 PM" in recommended(draft_timing(timing(hour=19))).text
     assert "+32%" in recommended(draft_timing(timing(hour=19))).evidence
     assert withheld(draft_timing(timing(confidence=0.89))).reason == "NO_BETTER_CHOICE"
+    assert "+9.0%" in withheld(draft_timing(timing(effect=0.09))).message
+    assert recommended(draft_timing(timing())).interval is None
 
 
 def test_why_no_hour_is_chosen() -> None:

@@ -123,7 +123,7 @@ class DayScore(_message.Message):
     day: _builtins.str
     """The day, in English, as `Friday`."""
     score: _builtins.float
-    """As HourScore.score, over the day's hours."""
+    """As HourScore.score, over the day's hours; purchases are divided by how often the weekday came."""
     probability: _builtins.float
     """Probability that no day has a higher score: above 0 and below 1."""
     def __init__(
