@@ -8,11 +8,13 @@ import numpy as np
 
 from services.optimizer.domain.between_campaigns import survey_campaigns
 from services.optimizer.domain.features import (
+    MERCHANT_COLUMN,
     DailyTable,
     Encoding,
     Float32Array,
     FloatArray,
     History,
+    cross_fit_merchants,
     fit_encoding,
     table_features,
     trailing_history,
@@ -117,6 +119,7 @@ def train(
     history = trailing_history(table)
     encoding = fit_encoding(fitted)
     features = table_features(table, history, encoding)
+    features[split.fitted, MERCHANT_COLUMN] = cross_fit_merchants(fitted)
     forest = fit_forest(
         features[split.fitted],
         fitted.conversion_rate,

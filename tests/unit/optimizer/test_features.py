@@ -4,16 +4,19 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.optimizer.domain.features import (
+    CROSS_FITTED_FOLDS,
     FEATURE_NAMES,
     HISTORY_DAYS,
     UNKNOWN_OFFER,
     DailyRow,
     Encoding,
     Situation,
+    cross_fit_merchants,
     daily_table,
     fit_encoding,
     situation_features,
@@ -134,7 +137,8 @@ def test_serving_builds_the_row_that_training_built() -> None:
         np.testing.assert_array_equal(served[0], trained[place])
 
 
-def test_merchants_are_ranked_by_their_rate_and_strangers_stand_in_the_middle() -> None:
+def test_merchants_are_coded_by_their_rate_and_strangers_stand_in_the_middle() -> None:
+    """One row each, so that what varies within merchants is what chance alone would have."""
     table = daily_table(
         [
             row("a", DAY, conversions=40, merchant=7),
@@ -143,10 +147,40 @@ def test_merchants_are_ranked_by_their_rate_and_strangers_stand_in_the_middle() 
             row("d", DAY, conversions=20, merchant=None),
         ]
     )
+    rates = {2: 0.1, 5: 0.2, 0: 0.4, 7: 0.8}  # of 50 views each
+    mean, chance = 0.375, 0.375 * 0.625
+    between = sum(50 * (rate - mean) ** 2 for rate in rates.values()) / (200 - 4 * 50**2 / 200)
+    between -= 3 * chance / (200 - 4 * 50**2 / 200)
+    kept = between / (between + chance / 50)
     encoding = fit_encoding(table)
-    assert encoding.merchant_codes == {2: 1.0, 5: 2.0, 0: 3.0, 7: 4.0}
-    assert encoding.merchant(999) == 2.5  # between rates 0.2 and 0.4, where the average 0.375 lies
-    assert encoding.merchant(7) == 4.0
+    assert encoding.merchant_codes == pytest.approx(
+        {merchant: mean + kept * (rate - mean) for merchant, rate in rates.items()}
+    )
+    assert encoding.merchant(999) == pytest.approx(mean)
+
+
+def test_a_merchants_code_is_as_far_from_the_mean_as_its_views_can_tell() -> None:
+    """Merchant 1 has one view that converted; that says little, though its rate is the highest of all."""
+    many = [(f"m{each}", DAY, 5_000_000, 400, 400, 40 + each % 80, 1, 2 + each) for each in range(100)]
+    encoding = fit_encoding(daily_table([("a", DAY, 5_000_000, 1, 1, 1, 1, 1), *many]))
+    assert encoding.merchant(1) - encoding.unknown_merchant_code < 0.05
+    assert encoding.merchant(81) == pytest.approx(119 / 400, abs=0.02)
+
+
+def test_no_rows_code_knows_an_outcome_of_its_own_day() -> None:
+    table = build_world(campaigns=12, days=30).table
+    day = int(np.median(table.day))
+    own = table.day == day
+    spoiled = replace(table, conversions=np.where(own, table.views, table.conversions))
+    codes, after = cross_fit_merchants(table), cross_fit_merchants(spoiled)
+    np.testing.assert_array_equal(codes[own], after[own])
+    others = table.day % CROSS_FITTED_FOLDS != day % CROSS_FITTED_FOLDS
+    assert (codes[others] != after[others]).all()
+
+
+def test_rows_of_a_single_day_have_no_others_to_learn_from() -> None:
+    codes = cross_fit_merchants(daily_table([row("a", DAY, merchant=1), row("b", DAY, merchant=2)]))
+    assert codes[0] == codes[1]
 
 
 def test_rows_without_a_known_offer_or_a_view_teach_nothing() -> None:
