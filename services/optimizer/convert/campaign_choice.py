@@ -30,7 +30,7 @@ def choices_to_proto(user_id: str, found: Choices) -> pb.RecommendCampaignsRespo
 
 
 def _choice_to_proto(rank: int, choice: Choice) -> pb.CampaignRecommendation:
-    campaign, affinity = choice.candidate.campaign, choice.candidate.affinity
+    campaign, affinity = choice.candidate.campaign, choice.affinity
     worth = affinity.score_range
     return pb.CampaignRecommendation(
         rank=rank,

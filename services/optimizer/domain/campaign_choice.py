@@ -7,13 +7,13 @@ does not count again, or the most expensive offers would come first.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from services.optimizer.domain.affinity_answer import MerchantAffinity
+from services.optimizer.domain.affinity_answer import MerchantAffinity, UserScores
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.features import FEATURE_NAMES, MICROS_PER_UNIT, Float32Array, FloatArray
 from services.optimizer.domain.offer_answer import ExpectedRate, Interval, rate_at
@@ -64,10 +64,10 @@ class ActiveCampaign:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An active campaign that can be compared, and the user's affinity to its merchant."""
+    """An active campaign that can be compared, and the user's affinity to its merchant as a score."""
 
     campaign: ActiveCampaign
-    affinity: MerchantAffinity
+    affinity: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,7 @@ class Choice:
     """A campaign to show; `expected_value` is affinity x rate, `score` that over the best one's."""
 
     candidate: Candidate
+    affinity: MerchantAffinity
     conversion_rate: float
     rate_interval: Interval | None
     expected_value: float
@@ -82,17 +83,29 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def choose_candidates(
-    campaigns: Sequence[ActiveCampaign], affinities: Sequence[MerchantAffinity]
-) -> list[Candidate]:
+def nearest_merchants(counts: Mapping[int | None, int], scores: Mapping[int, float]) -> list[int]:
+    """Return the merchants whose campaigns are worth a look, the nearest first.
+
+    They are as many as have `MOST_CANDIDATES` campaigns together; `counts` are active campaigns by merchant.
+    """
+    nearest: list[int] = []
+    campaigns = 0
+    for merchant_id in sorted(scores, key=lambda merchant_id: (-scores[merchant_id], merchant_id)):
+        if campaigns >= MOST_CANDIDATES:
+            break
+        nearest.append(merchant_id)
+        campaigns += counts[merchant_id]
+    return nearest
+
+
+def choose_candidates(campaigns: Sequence[ActiveCampaign], scores: Mapping[int, float]) -> list[Candidate]:
     """Return the campaigns that can be compared, those of the nearest merchants first."""
-    by_merchant = {affinity.merchant_id: affinity for affinity in affinities}
     candidates = [
-        Candidate(campaign=campaign, affinity=by_merchant[campaign.merchant_id])
+        Candidate(campaign=campaign, affinity=scores[campaign.merchant_id])
         for campaign in campaigns
-        if campaign.is_comparable and campaign.merchant_id in by_merchant
+        if campaign.is_comparable and campaign.merchant_id in scores
     ]
-    candidates.sort(key=lambda candidate: (-candidate.affinity.score, candidate.campaign.campaign_id))
+    candidates.sort(key=lambda candidate: (-candidate.affinity, candidate.campaign.campaign_id))
     return candidates[:MOST_CANDIDATES]
 
 
@@ -127,35 +140,44 @@ def expect_rates(
 
 
 def rank_choices(
-    candidates: Sequence[Candidate], rates: Sequence[ExpectedRate], *, limit: int
+    candidates: Sequence[Candidate], rates: Sequence[ExpectedRate], scores: UserScores, *, limit: int
 ) -> list[Choice]:
-    """Return the best campaigns by affinity x conversion rate, ties by campaign_id."""
+    """Return the best campaigns by affinity x conversion rate, ties by campaign_id, and explain only them."""
     if not candidates:
         return []
-    affinities = np.array([candidate.affinity.score for candidate in candidates])
+    affinities = np.array([candidate.affinity for candidate in candidates])
     expected = np.array([rate.rate for rate in rates])
     values = affinities * expected
     best = float(values.max())
     order = sorted(
         range(len(candidates)), key=lambda index: (-values[index], candidates[index].campaign.campaign_id)
-    )
+    )[:limit]
+    merchants = _explain([candidates[index].campaign for index in order], scores)
     middles = (float(np.median(affinities)), float(np.median(expected)))
     return [
         Choice(
             candidate=candidates[index],
+            affinity=merchants[candidates[index].campaign.merchant_id],
             conversion_rate=rates[index].rate,
             rate_interval=rates[index].interval,
             expected_value=float(values[index]),
             score=float(values[index]) / best if best > 0.0 else 0.0,
             reasons=_reasons(
-                candidates[index],
+                candidates[index].campaign,
+                merchants[candidates[index].campaign.merchant_id].reasons,
                 nearness=_weight(float(affinities[index]), middles[0]),
                 response=_weight(float(expected[index]), middles[1]),
                 rate=rates[index].rate,
             ),
         )
-        for index in order[:limit]
+        for index in order
     ]
+
+
+def _explain(campaigns: Sequence[ActiveCampaign], scores: UserScores) -> dict[int | None, MerchantAffinity]:
+    """Return the campaigns' merchants with what says why, by merchant_id."""
+    wanted = {campaign.merchant_id for campaign in campaigns if campaign.merchant_id is not None}
+    return {merchant.merchant_id: merchant for merchant in scores.explain(sorted(wanted))}
 
 
 def _weight(factor: float, middle: float) -> float:
@@ -165,11 +187,16 @@ def _weight(factor: float, middle: float) -> float:
     return math.log(factor / middle) if middle > 0.0 else math.inf
 
 
-def _reasons(candidate: Candidate, *, nearness: float, response: float, rate: float) -> tuple[str, ...]:
+def _reasons(
+    campaign: ActiveCampaign,
+    of_merchant: tuple[str, ...],
+    *,
+    nearness: float,
+    response: float,
+    rate: float,
+) -> tuple[str, ...]:
     """Return why: the merchant's reasons and the campaign's rate, the weightier first; then its offer."""
-    campaign = candidate.campaign
     currency = f" {campaign.currency_code}" if campaign.currency_code else ""
-    of_merchant = candidate.affinity.reasons
     of_rate = (f"{rate:.1%} of those who view it convert, {_beside(response)} your campaigns' middle",)
     first, second = (of_merchant, of_rate) if nearness >= response else (of_rate, of_merchant)
     return (*first, *second, f"offers {campaign.offer:.2f}{currency}")

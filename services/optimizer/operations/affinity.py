@@ -78,18 +78,6 @@ class AffinityOperations:
         # Thousands of merchants take long enough to hold others up.
         return await asyncio.to_thread(score_user, model, evidence, merchant_ids)
 
-    async def affinity_of(self, user_id: str, merchant_ids: Sequence[int]) -> Affinity:
-        """Return what `scores_of` does, with the reasons of all."""
-        found = await self.scores_of(user_id, merchant_ids)
-        merchants = found.explain(list(found.scores))
-        return Affinity(
-            user_id=user_id,
-            source=AffinitySource.LIVE,
-            computed_at=self._now(),
-            model_version=self._model.version if self._model else 0,
-            merchants=merchants,
-        )
-
     def _reading(self) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction with one view of everything: a fit may be replaced while its parts are read."""
         return self._database.transaction(isolation="repeatable_read", readonly=True)

@@ -8,12 +8,14 @@ from typing import Protocol
 import numpy as np
 
 from services.common.database import Database
-from services.optimizer.domain.affinity_answer import Affinity
+from services.optimizer.domain.affinity_answer import UserScores
 from services.optimizer.domain.campaign_choice import (
+    MOST_CANDIDATES,
     Choice,
     choice_features,
     choose_candidates,
     expect_rates,
+    nearest_merchants,
     rank_choices,
     within_batch,
 )
@@ -29,8 +31,8 @@ from services.optimizer.store import campaigns
 class Affinities(Protocol):
     """What tells how near users are to merchants."""
 
-    async def affinity_of(self, user_id: str, merchant_ids: Sequence[int]) -> Affinity:
-        """Return a user's affinity to those of the merchants that are known of."""
+    async def scores_of(self, user_id: str, merchant_ids: Sequence[int]) -> UserScores:
+        """Return a user's scores of those of the merchants that are known of."""
         ...
 
 
@@ -73,13 +75,17 @@ class CampaignChoiceOperations:
         async with self._database.transaction(readonly=True) as connection:
             model = await self._live.require(connection)
             days = Days(today=await fetch_reporting_day(connection, now))
-            active = await campaigns.list_active_campaigns(connection, now, *days.history)
-        merchants = sorted({campaign.merchant_id for campaign in active if campaign.merchant_id is not None})
-        affinity = await self._affinities.affinity_of(user_id, merchants)
-        candidates = choose_candidates(active, affinity.merchants)
-        if not candidates:
-            return Choices(choices=(), left_out=len(active), model_version=None)
+            counts = await campaigns.count_active_campaigns(connection, now)
+        merchants = sorted(merchant_id for merchant_id in counts if merchant_id is not None)
+        scores = await self._affinities.scores_of(user_id, merchants)
+        nearest = nearest_merchants(counts, scores.scores)
         async with self._database.transaction(readonly=True) as connection:
+            active = await campaigns.list_active_campaigns(
+                connection, now, *days.history, merchant_ids=nearest, most=MOST_CANDIDATES
+            )
+            candidates = choose_candidates(active, scores.scores)
+            if not candidates:
+                return Choices(choices=(), left_out=sum(counts.values()), model_version=None)
             known = [candidate.campaign.in_catalog for candidate in candidates]
             cases = await load_cases(connection, known, model.parameters, days.today)
         most = within_batch(cases)
@@ -90,7 +96,7 @@ class CampaignChoiceOperations:
             predicted = await self._models.infer(CONVERSION_MODEL, model.version, features)
         rates = expect_rates(candidates, cases, predicted, model.parameters)
         return Choices(
-            choices=rank_choices(candidates, rates, limit=limit),
-            left_out=len(active) - len(candidates),
+            choices=rank_choices(candidates, rates, scores, limit=limit),
+            left_out=max(sum(counts.values()) - len(candidates), 0),
             model_version=model.version,
         )

@@ -22,7 +22,7 @@ from services.common.database import Database
 from services.common.errors import NotFoundError
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import Service, build_server
-from services.optimizer.domain.affinity_answer import Affinity, AffinitySource, MerchantAffinity, ScoreRange
+from services.optimizer.domain.affinity_answer import MerchantAffinity, ScoreRange, UserScores
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
 from services.optimizer.operations.lookup import LiveModel
@@ -46,28 +46,26 @@ NEAREST, OTHER = 3, 7
 class Affinities:
     """A user's affinities to the merchants asked about: 0.6 to one, 0.2 to all others; 9 is not known."""
 
-    async def affinity_of(self, user_id: str, merchant_ids: Sequence[int]) -> Affinity:
+    async def scores_of(self, user_id: str, merchant_ids: Sequence[int]) -> UserScores:
         if user_id == "nobody":
             raise NotFoundError("no user 'nobody'", reason="USER_UNKNOWN")
-        return Affinity(
-            user_id=user_id,
-            source=AffinitySource.LIVE,
-            computed_at=NOON,
-            model_version=1,
-            merchants=tuple(
+        known = {merchant: 0.6 if merchant == NEAREST else 0.2 for merchant in merchant_ids if merchant != 9}
+
+        def explain(chosen: Sequence[int]) -> tuple[MerchantAffinity, ...]:
+            return tuple(
                 MerchantAffinity(
                     merchant_id=merchant,
                     merchant_name=f"merchant {merchant}",
-                    score=0.6 if merchant == NEAREST else 0.2,
+                    score=known[merchant],
                     score_range=ScoreRange(lower=0.1, upper=0.7),
                     reasons=(f"bought at merchant {merchant} before",),
                     is_returning=True,
                     distance_km=1.0,
                 )
-                for merchant in merchant_ids
-                if merchant != 9
-            ),
-        )
+                for merchant in chosen
+            )
+
+        return UserScores(scores=known, explain=explain)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 # ruff: noqa: ANN401 (fields of a campaign pass through here)
 """Which campaigns to show: order, scores, reasons, rates, and what cannot be compared."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.optimizer.domain.affinity_answer import MerchantAffinity
+from services.optimizer.domain.affinity_answer import MerchantAffinity, UserScores
 from services.optimizer.domain.between_campaigns import Spread
 from services.optimizer.domain.campaign_choice import (
     ActiveCampaign,
@@ -16,6 +17,7 @@ from services.optimizer.domain.campaign_choice import (
     choice_features,
     choose_candidates,
     expect_rates,
+    nearest_merchants,
     rank_choices,
     within_batch,
 )
@@ -51,7 +53,14 @@ def affinity(merchant: int, score: float) -> MerchantAffinity:
 
 def candidate(campaign_id: str, score: float, *, merchant: int = 1, **fields: Any) -> Candidate:
     campaign = replace(CAMPAIGN, campaign_id=campaign_id, merchant_id=merchant, **fields)
-    return Candidate(campaign=campaign, affinity=affinity(merchant, score))
+    return Candidate(campaign=campaign, affinity=score)
+
+
+def scores(*candidates: Candidate) -> UserScores:
+    known = {entry.campaign.merchant_id or 0: entry.affinity for entry in candidates}
+    return UserScores(
+        scores=known, explain=lambda chosen: tuple(affinity(merchant, known[merchant]) for merchant in chosen)
+    )
 
 
 def rates(*values: float) -> list[ExpectedRate]:
@@ -60,18 +69,18 @@ def rates(*values: float) -> list[ExpectedRate]:
 
 def test_the_order_is_by_affinity_and_rate_and_no_offer_buys_a_place() -> None:
     candidates = [candidate("a", 0.5), candidate("b", 0.2), candidate("c", 0.4, offer_micros=20_000_000)]
-    ranked = rank_choices(candidates, rates(0.1, 0.4, 0.1), limit=10)
+    ranked = rank_choices(candidates, rates(0.1, 0.4, 0.1), scores(*candidates), limit=10)
     assert [choice.candidate.campaign.campaign_id for choice in ranked] == ["b", "a", "c"]
     assert [choice.expected_value for choice in ranked] == pytest.approx([0.08, 0.05, 0.04])
     assert [choice.score for choice in ranked] == pytest.approx([1.0, 0.625, 0.5])
-    assert len(rank_choices(candidates, rates(0.1, 0.4, 0.1), limit=2)) == 2
+    assert len(rank_choices(candidates, rates(0.1, 0.4, 0.1), scores(*candidates), limit=2)) == 2
 
 
 def test_the_weightier_reason_comes_first_and_the_offer_last() -> None:
     candidates = [candidate("a", 0.9), candidate("b", 0.3), candidate("c", 0.3, currency_code="")]
     by_id = {
         choice.candidate.campaign.campaign_id: choice.reasons
-        for choice in rank_choices(candidates, rates(0.1, 0.3, 0.1), limit=3)
+        for choice in rank_choices(candidates, rates(0.1, 0.3, 0.1), scores(*candidates), limit=3)
     }
     assert by_id["a"] == (
         "visited m1",
@@ -83,12 +92,13 @@ def test_the_weightier_reason_comes_first_and_the_offer_last() -> None:
 
 
 def test_equal_values_are_ordered_by_id_and_no_value_at_all_scores_zero() -> None:
-    ranked = rank_choices([candidate("b", 0.0), candidate("a", 0.0)], rates(0.1, 0.1), limit=9)
+    candidates = [candidate("b", 0.0), candidate("a", 0.0)]
+    ranked = rank_choices(candidates, rates(0.1, 0.1), scores(*candidates), limit=9)
     assert [(choice.candidate.campaign.campaign_id, choice.score) for choice in ranked] == [
         ("a", 0.0),
         ("b", 0.0),
     ]
-    assert rank_choices([], [], limit=9) == []
+    assert rank_choices([], [], scores(), limit=9) == []
 
 
 def test_what_cannot_be_compared_is_left_out_and_the_nearest_come_first() -> None:
@@ -100,8 +110,31 @@ def test_what_cannot_be_compared_is_left_out_and_the_nearest_come_first() -> Non
         replace(CAMPAIGN, campaign_id="homeless", merchant_id=None),
         replace(CAMPAIGN, campaign_id="unknown", merchant_id=9),
     ]
-    found = choose_candidates(campaigns, [affinity(2, 0.1), affinity(1, 0.6)])
+    found = choose_candidates(campaigns, {2: 0.1, 1: 0.6})
     assert [entry.campaign.campaign_id for entry in found] == ["near", "far"]
+
+
+def test_only_the_merchants_of_the_chosen_are_explained() -> None:
+    asked: list[Sequence[int]] = []
+
+    def explain(chosen: Sequence[int]) -> tuple[MerchantAffinity, ...]:
+        asked.append(chosen)
+        return tuple(affinity(merchant, 0.5) for merchant in chosen)
+
+    candidates = [candidate(f"c{merchant}", 0.5, merchant=merchant) for merchant in (4, 3, 2, 1)]
+    found = rank_choices(
+        candidates, rates(0.1, 0.2, 0.3, 0.4), UserScores(scores={}, explain=explain), limit=2
+    )
+    assert [choice.affinity.merchant_id for choice in found] == [1, 2]
+    assert asked == [[1, 2]]
+
+
+def test_merchants_are_looked_at_until_their_campaigns_are_enough() -> None:
+    near = {merchant: 1.0 / merchant for merchant in (1, 2, 3, 4)}
+    counts = {1: 10, 2: 3_990, 3: 1, 4: 1, None: 50}
+    assert nearest_merchants(counts, near) == [1, 2]
+    assert nearest_merchants({**counts, 2: 3_989}, near) == [1, 2, 3]
+    assert nearest_merchants({None: 50}, {}) == []
 
 
 def case(campaign_type: int, *offers: int, level: Spread | None = None) -> OfferCase:
