@@ -95,13 +95,17 @@ def test_recommended_offers_come_near_the_best_ones(
 
 
 def test_intervals_hold_nine_in_ten_days_to_come_at_the_offers_sent(world: World, outcomes: Outcomes) -> None:
-    """Learned 14 days earlier; a world's coverage scatters by about 1.5 points around its 20 worlds' mean."""
+    """Learned 14 days earlier; a world's coverage scatters by about 1.5 points around its 20 worlds' mean.
+
+    Of views they hold more than of days: an interval is for a day of the usual size, and on larger ones there
+    is less chance in a rate.
+    """
     earlier = END_DAY - timedelta(days=FUTURE_DAYS)
     forecasts = answer_all(world, outcomes, train_before(outcomes, earlier), earlier)
     coverage = observe(outcomes.table, forecasts, earlier)
     assert coverage.days > 1_000
     assert 0.86 <= coverage.by_day <= 0.94
-    assert 0.87 <= coverage.by_view <= 0.95
+    assert 0.90 <= coverage.by_view <= 0.97
     assert coverage.width < 0.55
 
 
