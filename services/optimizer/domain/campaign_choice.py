@@ -103,7 +103,7 @@ def choose_candidates(campaigns: Sequence[ActiveCampaign], scores: Mapping[int, 
     candidates = [
         Candidate(campaign=campaign, affinity=scores[campaign.merchant_id])
         for campaign in campaigns
-        if campaign.is_comparable and campaign.merchant_id in scores
+        if campaign.is_comparable and campaign.merchant_id is not None and campaign.merchant_id in scores
     ]
     candidates.sort(key=lambda candidate: (-candidate.affinity, candidate.campaign.campaign_id))
     return candidates[:MOST_CANDIDATES]
