@@ -106,8 +106,9 @@ class MerchantAffinity(_message.Message):
 
     @_builtins.property
     def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
-        """How often such a score came true in the week held out of the fit, at 95 % confidence with users as units. It does
-        not hold what one week differs from another by. Unset where too few were held out.
+        """How often scores of the band that this one lies in came true in the week held out of the fit, at 95 % confidence
+        with users as units: it is for the band, and not for this user and merchant. It does not hold what one week
+        differs from another by. Unset where too few were held out.
         """
 
     def __init__(
