@@ -80,7 +80,7 @@ MEASURED = FalseSlope(point_estimate=0.01, standard_error=0.004, views=5_000, ca
     [
         (0, None, 1, EvidenceKind.OBSERVATIONAL, "between campaigns and days is taken out; what else"),
         (0, None, 2, EvidenceKind.OBSERVATIONAL, "days and the users' segments is taken out; what else"),
-        (200, MEASURED, 2, EvidenceKind.MIXED, "5000 views of 30 campaigns whose offers were drawn"),
+        (200, MEASURED, 2, EvidenceKind.MIXED, "what 30 campaigns of all types showed, whose offers"),
         (950, MEASURED, 2, EvidenceKind.RANDOMISED, "offers that were drawn at random"),
     ],
 )
