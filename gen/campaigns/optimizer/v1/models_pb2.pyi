@@ -277,27 +277,39 @@ class RollbackModelRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    EXPECTED_LIVE_VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version, one that was live once. Unset: the one that was live last, of those that no rollback to an earlier
-    version took out of service; asked twice, it goes back twice.
+    version took out of service; asked twice, it goes back twice unless expected_live_version says from where.
     """
     actor: _builtins.str
     """Who asks, at most 128 characters; kept as part of the versions' status_reason."""
     comment: _builtins.str
     """Why, at most 500 characters; kept as actor is."""
+    expected_live_version: _builtins.int
+    """The version that must be live, at least 1; where another one is, or none, nothing changes and ABORTED
+    (STATE_CHANGED) names it. So a request that is sent again goes back once. Where `version` is live already, that is
+    answered whatever this says. Unset: any version may be live.
+    """
     def __init__(
         self,
         *,
         version: _builtins.int | None = ...,
         actor: _builtins.str = ...,
         comment: _builtins.str = ...,
+        expected_live_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_live_version", b"_expected_live_version", "_version", b"_version", "expected_live_version", b"expected_live_version", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "actor", b"actor", "comment", b"comment", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_live_version", b"_expected_live_version", "_version", b"_version", "actor", b"actor", "comment", b"comment", "expected_live_version", b"expected_live_version", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_live_version: _TypeAlias = _typing.Literal["expected_live_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_live_version: _TypeAlias = _typing.Literal["_expected_live_version", b"_expected_live_version"]  # noqa: Y015
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_live_version) -> _WhichOneofReturnType__expected_live_version | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
 
 Global___RollbackModelRequest: _TypeAlias = RollbackModelRequest  # noqa: Y015

@@ -31,6 +31,7 @@ class OfferConstraints(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign. Empty: a merchant's constraints."""
     merchant_id: _builtins.int
@@ -47,6 +48,8 @@ class OfferConstraints(_message.Message):
     """Who set them last. Empty: nobody said."""
     comment: _builtins.str
     """Why, by who set them."""
+    etag: _builtins.str
+    """Stands for these constraints as they are, also where nothing is set: SetOfferConstraintsRequest.etag. Opaque."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When they were set last. Unset where nothing is set."""
@@ -62,10 +65,11 @@ class OfferConstraints(_message.Message):
         actor: _builtins.str = ...,
         comment: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "actor", b"actor", "campaign_id", b"campaign_id", "comment", b"comment", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "actor", b"actor", "campaign_id", b"campaign_id", "comment", b"comment", "daily_budget", b"daily_budget", "etag", b"etag", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__daily_budget: _TypeAlias = _typing.Literal["daily_budget"]  # noqa: Y015
     _WhichOneofArgType__daily_budget: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget"]  # noqa: Y015
@@ -99,6 +103,7 @@ class SetOfferConstraintsRequest(_message.Message):
     DAILY_BUDGET_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign, in the catalog."""
     merchant_id: _builtins.int
@@ -113,6 +118,11 @@ class SetOfferConstraintsRequest(_message.Message):
     """Who sets them, at most 128 characters; kept with them."""
     comment: _builtins.str
     """Why, at most 500 characters; kept with them."""
+    etag: _builtins.str
+    """The etag of the constraints that these replace; where others hold by now, nothing changes and ABORTED
+    (STATE_CHANGED) says who set them. What is kept already, with the same actor and comment, is answered as it is, so that
+    a request may be sent again. Empty: whatever holds is replaced.
+    """
     def __init__(
         self,
         *,
@@ -123,10 +133,11 @@ class SetOfferConstraintsRequest(_message.Message):
         daily_budget: _builtins.float | None = ...,
         actor: _builtins.str = ...,
         comment: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "actor", b"actor", "campaign_id", b"campaign_id", "comment", b"comment", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "actor", b"actor", "campaign_id", b"campaign_id", "comment", b"comment", "daily_budget", b"daily_budget", "etag", b"etag", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__daily_budget: _TypeAlias = _typing.Literal["daily_budget"]  # noqa: Y015
     _WhichOneofArgType__daily_budget: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget"]  # noqa: Y015

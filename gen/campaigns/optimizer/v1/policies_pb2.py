@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/policies.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"\xd5\x01\n\x1a\x45valuateOfferPolicyRequest\x12\x14\n\x0c\x63\x61mpaign_ids\x18\x01 \x03(\t\x12\x36\n\x05rules\x18\x02 \x03(\x0b\x32\'.campaigns.optimizer.v1.OfferPolicyRule\x12\x11\n\tobjective\x18\x03 \x01(\t\x12\x12\n\nstart_date\x18\x04 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x05 \x01(\t\x12\x1c\n\x0fminimum_overlap\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x12\n\x10_minimum_overlap\"]\n\x0fOfferPolicyRule\x12\x14\n\x0csegment_name\x18\x01 \x01(\t\x12\x34\n\x07\x63hoices\x18\x02 \x03(\x0b\x32#.campaigns.optimizer.v1.OfferChoice\"c\n\x0bOfferChoice\x12\x19\n\x0coffer_amount\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bprobability\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x0f\n\r_offer_amountB\x0e\n\x0c_probability\"\xc1\x05\n\x1b\x45valuateOfferPolicyResponse\x12\x11\n\tobjective\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x19\n\x11logged_deliveries\x18\x04 \x01(\x03\x12\x15\n\rcovered_share\x18\x05 \x01(\x01\x12\x12\n\ndeliveries\x18\x06 \x01(\x03\x12\r\n\x05users\x18\x07 \x01(\x03\x12\x1d\n\x15\x65\x66\x66\x65\x63tive_sample_size\x18\x08 \x01(\x01\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_users\x18\t \x01(\x01\x12\x13\n\x0bmean_weight\x18\n \x01(\x01\x12\x16\n\x0elargest_weight\x18\x0b \x01(\x01\x12\x36\n\x06logged\x18\x0c \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12\x33\n\x03ips\x18\r \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12\x35\n\x05snips\x18\x0e \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12=\n\rdoubly_robust\x18\x0f \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12;\n\x0bimprovement\x18\x10 \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12\x17\n\nconfidence\x18\x11 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11\x63onfidence_method\x18\x12 \x01(\t\x12:\n\rlogged_offers\x18\x13 \x03(\x0b\x32#.campaigns.optimizer.v1.LoggedOffer\x12\x10\n\x08warnings\x18\x14 \x03(\tB\r\n\x0b_confidence\"\x88\x01\n\x0ePolicyEstimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x1b\n\x0estandard_error\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x37\n\x08interval\x18\x03 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceIntervalB\x11\n\x0f_standard_error\"P\n\x0bLoggedOffer\x12\x14\n\x0coffer_amount\x18\x01 \x01(\x01\x12\x12\n\ndeliveries\x18\x02 \x01(\x03\x12\x17\n\x0fmean_propensity\x18\x03 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/policies.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"\x8b\x02\n\x1a\x45valuateOfferPolicyRequest\x12\x14\n\x0c\x63\x61mpaign_ids\x18\x01 \x03(\t\x12\x36\n\x05rules\x18\x02 \x03(\x0b\x32\'.campaigns.optimizer.v1.OfferPolicyRule\x12\x11\n\tobjective\x18\x03 \x01(\t\x12\x12\n\nstart_date\x18\x04 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x05 \x01(\t\x12\x1c\n\x0fminimum_overlap\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11gross_margin_rate\x18\x07 \x01(\x01H\x01\x88\x01\x01\x42\x12\n\x10_minimum_overlapB\x14\n\x12_gross_margin_rate\"]\n\x0fOfferPolicyRule\x12\x14\n\x0csegment_name\x18\x01 \x01(\t\x12\x34\n\x07\x63hoices\x18\x02 \x03(\x0b\x32#.campaigns.optimizer.v1.OfferChoice\"c\n\x0bOfferChoice\x12\x19\n\x0coffer_amount\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bprobability\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x0f\n\r_offer_amountB\x0e\n\x0c_probability\"\xf8\x05\n\x1b\x45valuateOfferPolicyResponse\x12\x11\n\tobjective\x18\x01 \x01(\t\x12\x12\n\nstart_date\x18\x02 \x01(\t\x12\x10\n\x08\x65nd_date\x18\x03 \x01(\t\x12\x19\n\x11logged_deliveries\x18\x04 \x01(\x03\x12\x15\n\rcovered_share\x18\x05 \x01(\x01\x12\x12\n\ndeliveries\x18\x06 \x01(\x03\x12\r\n\x05users\x18\x07 \x01(\x03\x12\x1d\n\x15\x65\x66\x66\x65\x63tive_sample_size\x18\x08 \x01(\x01\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_users\x18\t \x01(\x01\x12\x13\n\x0bmean_weight\x18\n \x01(\x01\x12\x16\n\x0elargest_weight\x18\x0b \x01(\x01\x12\x36\n\x06logged\x18\x0c \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12\x33\n\x03ips\x18\r \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12\x35\n\x05snips\x18\x0e \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12=\n\rdoubly_robust\x18\x0f \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12;\n\x0bimprovement\x18\x10 \x01(\x0b\x32&.campaigns.optimizer.v1.PolicyEstimate\x12\x17\n\nconfidence\x18\x11 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11\x63onfidence_method\x18\x12 \x01(\t\x12:\n\rlogged_offers\x18\x13 \x03(\x0b\x32#.campaigns.optimizer.v1.LoggedOffer\x12\x10\n\x08warnings\x18\x14 \x03(\t\x12\x35\n\x07margins\x18\x15 \x03(\x0b\x32$.campaigns.optimizer.v1.PolicyMarginB\r\n\x0b_confidence\"N\n\x0cPolicyMargin\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x19\n\x11gross_margin_rate\x18\x02 \x01(\x01\x12\x0e\n\x06source\x18\x03 \x01(\t\"\x88\x01\n\x0ePolicyEstimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x1b\n\x0estandard_error\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x37\n\x08interval\x18\x03 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceIntervalB\x11\n\x0f_standard_error\"P\n\x0bLoggedOffer\x12\x14\n\x0coffer_amount\x18\x01 \x01(\x01\x12\x12\n\ndeliveries\x18\x02 \x01(\x03\x12\x17\n\x0fmean_propensity\x18\x03 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gen.campaigns.optimizer.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVALUATEOFFERPOLICYREQUEST']._serialized_start=97
-  _globals['_EVALUATEOFFERPOLICYREQUEST']._serialized_end=310
-  _globals['_OFFERPOLICYRULE']._serialized_start=312
-  _globals['_OFFERPOLICYRULE']._serialized_end=405
-  _globals['_OFFERCHOICE']._serialized_start=407
-  _globals['_OFFERCHOICE']._serialized_end=506
-  _globals['_EVALUATEOFFERPOLICYRESPONSE']._serialized_start=509
-  _globals['_EVALUATEOFFERPOLICYRESPONSE']._serialized_end=1214
-  _globals['_POLICYESTIMATE']._serialized_start=1217
-  _globals['_POLICYESTIMATE']._serialized_end=1353
-  _globals['_LOGGEDOFFER']._serialized_start=1355
-  _globals['_LOGGEDOFFER']._serialized_end=1435
+  _globals['_EVALUATEOFFERPOLICYREQUEST']._serialized_end=364
+  _globals['_OFFERPOLICYRULE']._serialized_start=366
+  _globals['_OFFERPOLICYRULE']._serialized_end=459
+  _globals['_OFFERCHOICE']._serialized_start=461
+  _globals['_OFFERCHOICE']._serialized_end=560
+  _globals['_EVALUATEOFFERPOLICYRESPONSE']._serialized_start=563
+  _globals['_EVALUATEOFFERPOLICYRESPONSE']._serialized_end=1323
+  _globals['_POLICYMARGIN']._serialized_start=1325
+  _globals['_POLICYMARGIN']._serialized_end=1403
+  _globals['_POLICYESTIMATE']._serialized_start=1406
+  _globals['_POLICYESTIMATE']._serialized_end=1542
+  _globals['_LOGGEDOFFER']._serialized_start=1544
+  _globals['_LOGGEDOFFER']._serialized_end=1624
 # @@protoc_insertion_point(module_scope)

@@ -33,9 +33,10 @@ class EvaluateOfferPolicyRequest(_message.Message):
     START_DATE_FIELD_NUMBER: _builtins.int
     END_DATE_FIELD_NUMBER: _builtins.int
     MINIMUM_OVERLAP_FIELD_NUMBER: _builtins.int
+    GROSS_MARGIN_RATE_FIELD_NUMBER: _builtins.int
     objective: _builtins.str
-    """What counts, per delivery: `profit` (gross_margin_rate x revenue less the offers of conversions; all of the revenue
-    where the catalog has no gross_margin_rate), `revenue` or `conversions`. Empty: `profit`.
+    """What counts, per delivery: `profit` (gross_margin_rate x revenue less the offers of conversions), `revenue` or
+    `conversions`. Empty: `profit`.
     """
     start_date: _builtins.str
     """First day of the deliveries, YYYY-MM-DD in the reporting time zone. Empty: 89 days before the last one."""
@@ -44,6 +45,11 @@ class EvaluateOfferPolicyRequest(_message.Message):
     minimum_overlap: _builtins.float
     """Least share of the deliveries, above 0 to 1, at which every offer of the policy must have been possible. What is
     outside that overlap is left out, and the answer is of what is inside. Unset: 0.9.
+    """
+    gross_margin_rate: _builtins.float
+    """Gross margin rate, 0 to 1, of campaigns that have none in the catalog. Unset: the mean of those of their merchant's
+    campaigns; where none has one, 1: the answer then says so, and confidence takes every margin from 0 to 1 for as
+    likely.
     """
     @_builtins.property
     def campaign_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -64,13 +70,19 @@ class EvaluateOfferPolicyRequest(_message.Message):
         start_date: _builtins.str = ...,
         end_date: _builtins.str = ...,
         minimum_overlap: _builtins.float | None = ...,
+        gross_margin_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_overlap", b"_minimum_overlap", "minimum_overlap", b"minimum_overlap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate", "_minimum_overlap", b"_minimum_overlap", "gross_margin_rate", b"gross_margin_rate", "minimum_overlap", b"minimum_overlap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_overlap", b"_minimum_overlap", "campaign_ids", b"campaign_ids", "end_date", b"end_date", "minimum_overlap", b"minimum_overlap", "objective", b"objective", "rules", b"rules", "start_date", b"start_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate", "_minimum_overlap", b"_minimum_overlap", "campaign_ids", b"campaign_ids", "end_date", b"end_date", "gross_margin_rate", b"gross_margin_rate", "minimum_overlap", b"minimum_overlap", "objective", b"objective", "rules", b"rules", "start_date", b"start_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__gross_margin_rate: _TypeAlias = _typing.Literal["gross_margin_rate"]  # noqa: Y015
+    _WhichOneofArgType__gross_margin_rate: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate"]  # noqa: Y015
     _WhichOneofReturnType__minimum_overlap: _TypeAlias = _typing.Literal["minimum_overlap"]  # noqa: Y015
     _WhichOneofArgType__minimum_overlap: _TypeAlias = _typing.Literal["_minimum_overlap", b"_minimum_overlap"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gross_margin_rate) -> _WhichOneofReturnType__gross_margin_rate | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_overlap) -> _WhichOneofReturnType__minimum_overlap | None: ...
 
 Global___EvaluateOfferPolicyRequest: _TypeAlias = EvaluateOfferPolicyRequest  # noqa: Y015
@@ -162,6 +174,7 @@ class EvaluateOfferPolicyResponse(_message.Message):
     CONFIDENCE_METHOD_FIELD_NUMBER: _builtins.int
     LOGGED_OFFERS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    MARGINS_FIELD_NUMBER: _builtins.int
     objective: _builtins.str
     """What counted."""
     start_date: _builtins.str
@@ -216,6 +229,10 @@ class EvaluateOfferPolicyResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What to know before believing the rest. Empty: nothing."""
 
+    @_builtins.property
+    def margins(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyMargin]:
+        """The gross margins that profit was counted with, in the order of campaign_ids. Empty for other objectives."""
+
     def __init__(
         self,
         *,
@@ -239,16 +256,49 @@ class EvaluateOfferPolicyResponse(_message.Message):
         confidence_method: _builtins.str = ...,
         logged_offers: _abc.Iterable[Global___LoggedOffer] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        margins: _abc.Iterable[Global___PolicyMargin] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "doubly_robust", b"doubly_robust", "improvement", b"improvement", "ips", b"ips", "logged", b"logged", "snips", b"snips"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "confidence_method", b"confidence_method", "covered_share", b"covered_share", "deliveries", b"deliveries", "doubly_robust", b"doubly_robust", "effective_sample_size", b"effective_sample_size", "effective_users", b"effective_users", "end_date", b"end_date", "improvement", b"improvement", "ips", b"ips", "largest_weight", b"largest_weight", "logged", b"logged", "logged_deliveries", b"logged_deliveries", "logged_offers", b"logged_offers", "mean_weight", b"mean_weight", "objective", b"objective", "snips", b"snips", "start_date", b"start_date", "users", b"users", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "confidence_method", b"confidence_method", "covered_share", b"covered_share", "deliveries", b"deliveries", "doubly_robust", b"doubly_robust", "effective_sample_size", b"effective_sample_size", "effective_users", b"effective_users", "end_date", b"end_date", "improvement", b"improvement", "ips", b"ips", "largest_weight", b"largest_weight", "logged", b"logged", "logged_deliveries", b"logged_deliveries", "logged_offers", b"logged_offers", "margins", b"margins", "mean_weight", b"mean_weight", "objective", b"objective", "snips", b"snips", "start_date", b"start_date", "users", b"users", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
 
 Global___EvaluateOfferPolicyResponse: _TypeAlias = EvaluateOfferPolicyResponse  # noqa: Y015
+
+@_typing.final
+class PolicyMargin(_message.Message):
+    """The gross margin that a campaign's profit was counted with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    GROSS_MARGIN_RATE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The campaign."""
+    gross_margin_rate: _builtins.float
+    """The margin, 0 to 1."""
+    source: _builtins.str
+    """Whence: `campaign` (the catalog), `request`, `merchant` (the mean of its campaigns that have one) or `assumed` (nobody
+    knows one, so all revenue is taken for margin).
+    """
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        gross_margin_rate: _builtins.float = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "gross_margin_rate", b"gross_margin_rate", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyMargin: _TypeAlias = PolicyMargin  # noqa: Y015
 
 @_typing.final
 class PolicyEstimate(_message.Message):

@@ -222,6 +222,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Why no timing is recommended: too few users were reached. Example: a campaign that was not sent for 28 days."""
     ERROR_REASON_ALL_HOURS_QUIET: _ErrorReason.ValueType  # 96
     """Why no timing is recommended: no hour is allowed. Example: users whose quiet hours together fill the day."""
+    ERROR_REASON_STATE_CHANGED: _ErrorReason.ValueType  # 97
+    """What the request expects to hold does not hold any more; nothing was changed. Read again, and decide again. Example:
+    `expected_live_version` is 4 while version 3 is live.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -429,4 +433,8 @@ ERROR_REASON_TOO_FEW_REACHED: ErrorReason.ValueType  # 95
 """Why no timing is recommended: too few users were reached. Example: a campaign that was not sent for 28 days."""
 ERROR_REASON_ALL_HOURS_QUIET: ErrorReason.ValueType  # 96
 """Why no timing is recommended: no hour is allowed. Example: users whose quiet hours together fill the day."""
+ERROR_REASON_STATE_CHANGED: ErrorReason.ValueType  # 97
+"""What the request expects to hold does not hold any more; nothing was changed. Read again, and decide again. Example:
+`expected_live_version` is 4 while version 3 is live.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
