@@ -254,6 +254,8 @@ def judge(rpc: Rpc, refused: Refusal | None) -> str:
     """Return what is wrong with how any request whatever is refused; empty where nothing is."""
     if refused is None:
         return ""
+    if (refused.code, refused.reason) == ("ABORTED", "STATE_CHANGED"):  # by what the caller expected
+        return ""
     if refused.code not in CALLERS_FAULT or refused.reason not in REASONS or not refused.message:
         return f"is refused by {refused}"
     if refused.code != "INVALID_ARGUMENT" or refused.reason == "REQUEST_INVALID":

@@ -16,12 +16,13 @@ from services.optimizer.convert.training import (
     calibration_to_proto,
     estimate_to_proto,
     importance_to_proto,
+    note_from_proto,
 )
 from services.optimizer.domain.drift import Drift
 from services.optimizer.domain.model_version import ModelStatus
 from services.optimizer.domain.population import Stability
 from services.optimizer.domain.registry import ModelDetails, ModelSummary
-from services.optimizer.operations.models import Rollback
+from services.optimizer.operations.models import Rollback, RollbackOrder
 
 _STATUSES: Final = {status.value: status for status in ModelStatus}
 _BEYOND: Final = 2**31 - 1
@@ -76,11 +77,14 @@ def version_from_proto(version: int) -> int:
     return version
 
 
-def optional_version_from_proto(request: pb.RollbackModelRequest) -> int | None:
-    """Return the version to go back to, None for the last one."""
-    if request.HasField("version") and request.version < 1:
-        raise invalid_field("version", "must be at least 1 where it is set", "VALUE_OUT_OF_RANGE")
-    return request.version if request.HasField("version") else None
+def rollback_from_proto(request: pb.RollbackModelRequest) -> RollbackOrder:
+    """Return which version to put live, and which one must be."""
+    version = request.version if request.HasField("version") else None
+    expected = request.expected_live_version if request.HasField("expected_live_version") else None
+    for field, number in (("version", version), ("expected_live_version", expected)):
+        if number is not None and number < 1:
+            raise invalid_field(field, "must be at least 1 where it is set", "VALUE_OUT_OF_RANGE")
+    return RollbackOrder(version=version, expected_live=expected, note=note_from_proto(request))
 
 
 def summary_to_proto(model: ModelSummary) -> pb.Model:

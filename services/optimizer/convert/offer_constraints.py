@@ -44,6 +44,11 @@ def kept_limits_from_proto(request: pb.SetOfferConstraintsRequest) -> KeptLimits
     )
 
 
+def etag_from_proto(request: pb.SetOfferConstraintsRequest) -> str:
+    """Return what the constraints to be replaced are known by, empty for any."""
+    return optional_text(request.etag, "etag", longest=LONGEST_ID)
+
+
 def limits_from_proto(
     request: pb.SetOfferConstraintsRequest | offers_pb2.OptimizeOfferRequest,
 ) -> OfferLimits:
@@ -104,6 +109,7 @@ def kept_limits_to_proto(kept: KeptLimits) -> pb.OfferConstraints:
         actor=kept.actor,
         comment=kept.comment,
         update_time=None if kept.updated_at is None else datetime_to_timestamp(kept.updated_at),
+        etag=kept.etag,
     )
 
 

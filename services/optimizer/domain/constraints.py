@@ -1,5 +1,6 @@
 """What an offer must not break: a cap, a least margin, a budget; and which of them decided."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,6 +74,13 @@ class KeptLimits:
     actor: str = ""
     comment: str = ""
     updated_at: datetime | None = None
+
+    @property
+    def etag(self) -> str:
+        """What stands for these limits, and for no others set before or after."""
+        moment = None if self.updated_at is None else self.updated_at.timestamp()
+        content = (self.scope, self.limits, self.actor, self.comment, moment)
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.common.database import Connection, Database
-from services.common.errors import FailedPreconditionError, NotFoundError
+from services.common.errors import AbortedError, FailedPreconditionError, NotFoundError
 from services.optimizer.domain.drift import Drift
 from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.domain.registry import ModelDetails, ModelSummary, choose_removable
@@ -20,6 +20,18 @@ from services.optimizer.store.training import lock_publication, try_lock_trainin
 
 _NEWEST: Final = 2**31 - 1
 _MOST_PRUNED: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackOrder:
+    """A version to put live (None: the last that nobody went back from), and who asks.
+
+    `expected_live` is the version that must be live for anything to change, None for any.
+    """
+
+    version: int | None
+    expected_live: int | None
+    note: Note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +94,13 @@ class ModelOperations:
             )
         return drift
 
-    async def roll_back(self, version: int | None, note: Note) -> Rollback:
-        """Put a version live that was live before; without one, the last that nobody went back from.
+    async def roll_back(self, order: RollbackOrder) -> Rollback:
+        """Put a version live that was live before.
 
-        So each going back without a version goes one further back, and none returns to what was left.
+        Each going back without a version goes one further back, and none returns to what was left.
 
         Raises:
+            AbortedError: STATE_CHANGED; the version expected to be live is not.
             NotFoundError: MODEL_UNKNOWN.
             FailedPreconditionError: MODEL_NOT_RESTORABLE, or the model server refuses the version.
             UnavailableError: the database or the model server does not answer.
@@ -95,11 +108,13 @@ class ModelOperations:
         async with self._database.transaction() as connection:
             await lock_publication(connection)
             live = await store.fetch_live_version(connection)
-            target = version if version is not None else await self._restorable(connection)
+            if order.version is None or order.version != live:
+                _require_live(order.expected_live, live)
+            target = order.version if order.version is not None else await self._restorable(connection)
             details = await _require_details(connection, target)
             if target != live:
                 await asyncio.to_thread(_require_restorable, details.summary, self._repository)
-                moved = f"{_direction(live, target)} version {target}{note}"
+                moved = f"{_direction(live, target)} version {target}{order.note}"
                 await self._publication.put_live(
                     connection,
                     target,
@@ -147,6 +162,18 @@ class ModelOperations:
                 reason="MODEL_NOT_RESTORABLE",
             )
         return version
+
+
+def _require_live(expected: int | None, live: int | None) -> None:
+    if expected is None or expected == live:
+        return
+    raise AbortedError(
+        f"version {expected} is not live any more, {'none' if live is None else f'version {live}'} is;"
+        " nothing was changed",
+        reason="STATE_CHANGED",
+        metadata={"expected_live_version": str(expected)}
+        | ({} if live is None else {"live_version": str(live)}),
+    )
 
 
 def _direction(live: int | None, target: int) -> str:

@@ -5,9 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.common.database import Connection, Database
+from services.common.errors import AbortedError
 from services.optimizer.domain.constraints import NO_LIMITS, ConstraintSource, HeldLimits, KeptLimits, Scope
 from services.optimizer.operations.lookup import require_campaign, require_merchant
-from services.optimizer.store.offer_constraints import fetch_offer_constraints, upsert_offer_constraints
+from services.optimizer.store.offer_constraints import (
+    fetch_offer_constraints,
+    lock_offer_constraints,
+    upsert_offer_constraints,
+)
 
 
 class OfferConstraintOperations:
@@ -17,15 +22,20 @@ class OfferConstraintOperations:
         self._database = database
         self._now = now
 
-    async def set_constraints(self, wanted: KeptLimits) -> KeptLimits:
-        """Keep limits in place of those set before.
+    async def set_constraints(self, wanted: KeptLimits, etag: str = "") -> KeptLimits:
+        """Keep limits in place of those set before; with an `etag`, only in place of those it stands for.
 
         Raises:
             NotFoundError: CAMPAIGN_UNKNOWN, MERCHANT_UNKNOWN.
+            AbortedError: STATE_CHANGED; others were set since the etag was read.
         """
         kept = replace(wanted, updated_at=self._now())
         async with self._database.transaction() as connection:
             await _merchant_of(connection, kept.scope)
+            await lock_offer_constraints(connection, kept.scope)
+            held = await _fetch(connection, kept.scope)
+            if etag and etag != held.etag:
+                return _require_same(held, wanted)
             await upsert_offer_constraints(connection, kept)
         return kept
 
@@ -40,6 +50,23 @@ class OfferConstraintOperations:
             own = await _fetch(connection, scope)
             of_merchant = await _fetch(connection, merchant) if merchant else None
         return HeldLimits(own=own, of_merchant=of_merchant)
+
+
+def _require_same(held: KeptLimits, wanted: KeptLimits) -> KeptLimits:
+    """Return what is held where it is what is wanted: the same request came before."""
+    if held.updated_at is not None and replace(wanted, updated_at=held.updated_at) == held:
+        return held
+    set_by = f" by {held.actor}" if held.actor else ""
+    when = (
+        "none are set"
+        if held.updated_at is None
+        else f"they were set{set_by} at {held.updated_at.isoformat()}"
+    )
+    raise AbortedError(
+        f"other constraints hold by now ({when}); nothing was changed: read them again, and decide again",
+        reason="STATE_CHANGED",
+        metadata={"etag": held.etag},
+    )
 
 
 async def _merchant_of(connection: Connection, scope: Scope) -> Scope | None:

@@ -3,7 +3,6 @@
 from gen.campaigns.optimizer.v1 import models_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceServicer
 from services.optimizer.convert import models as convert
-from services.optimizer.convert.training import note_from_proto
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.servicer.context import Context
 
@@ -29,8 +28,7 @@ class ModelMethods(OptimizerServiceServicer):
         self, request: pb.RollbackModelRequest, context: Context
     ) -> pb.RollbackModelResponse:
         """Put an earlier version live again."""
-        version = convert.optional_version_from_proto(request)
-        return convert.rollback_to_proto(await self.models.roll_back(version, note_from_proto(request)))
+        return convert.rollback_to_proto(await self.models.roll_back(convert.rollback_from_proto(request)))
 
     async def GetModelDrift(
         self, request: pb.GetModelDriftRequest, context: Context

@@ -16,7 +16,8 @@ class OfferConstraintMethods(OptimizerServiceServicer):
         self, request: pb.SetOfferConstraintsRequest, context: Context
     ) -> pb.SetOfferConstraintsResponse:
         """Keep limits of a campaign or a merchant."""
-        kept = await self.offer_constraints.set_constraints(convert.kept_limits_from_proto(request))
+        wanted, etag = convert.kept_limits_from_proto(request), convert.etag_from_proto(request)
+        kept = await self.offer_constraints.set_constraints(wanted, etag)
         return pb.SetOfferConstraintsResponse(constraints=convert.kept_limits_to_proto(kept))
 
     async def GetOfferConstraints(

@@ -22,6 +22,11 @@ async def fetch_offer_constraints(connection: Connection, scope: Scope) -> KeptL
     )
 
 
+async def lock_offer_constraints(connection: Connection, scope: Scope) -> None:
+    """Wait until the limits of a scope are this transaction's to change, also where none are set."""
+    await connection.execute(STATEMENTS["lock_offer_constraints"].sql, f"{scope.kind.value}/{scope.name}")
+
+
 async def upsert_offer_constraints(connection: Connection, kept: KeptLimits) -> None:
     """Set the limits of a scope."""
     await connection.execute(

@@ -136,6 +136,28 @@ async def test_going_back_loses_no_request(
     assert "specific: { versions: [ 1, 3, 4 ] }" in config
 
 
+async def test_a_request_that_is_sent_again_goes_back_once(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    async with registry(database, trained, tmp_path) as stub:
+        once = pb.RollbackModelRequest(expected_live_version=4)
+        both = await asyncio.gather(*(stub.RollbackModel(once) for _ in range(2)), return_exceptions=True)
+        named = pb.RollbackModelRequest(version=4, expected_live_version=3)
+        other = await refused(stub, pb.RollbackModelRequest(version=1, expected_live_version=4))
+        later = [await stub.RollbackModel(named) for _ in range(2)]
+        unmet = await refused(stub, pb.RollbackModelRequest(version=9, expected_live_version=3))
+        zero = await refused(stub, pb.RollbackModelRequest(expected_live_version=0))
+    (done,) = [answer for answer in both if isinstance(answer, pb.RollbackModelResponse)]
+    (late,) = [refusal_of(error) for error in both if isinstance(error, grpc.aio.AioRpcError)]
+    assert (done.model.version, done.previous_version) == (3, 4)
+    assert (late.code, late.reason) == ("ABORTED", "STATE_CHANGED")
+    assert late.message == "version 4 is not live any more, version 3 is; nothing was changed"
+    assert other == late
+    assert [(answer.model.version, answer.previous_version) for answer in later] == [(4, 3), (4, 4)]
+    assert unmet.message == "version 3 is not live any more, version 4 is; nothing was changed"
+    assert (zero.code, zero.fields) == ("INVALID_ARGUMENT", ("expected_live_version",))
+
+
 async def test_what_cannot_be_gone_back_to(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
@@ -172,12 +194,17 @@ async def test_with_nothing_to_go_back_to(
         running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
     ):
         none = await refused(stub, pb.RollbackModelRequest())
+        never = await refused(stub, pb.RollbackModelRequest(expected_live_version=1))
         with pytest.raises(grpc.aio.AioRpcError) as untrained:
             await stub.GetModelDrift(pb.GetModelDriftRequest())
         await trained.publish(database.optimizer, tmp_path)
         with pytest.raises(grpc.aio.AioRpcError) as unmeasured:
             await stub.GetModelDrift(pb.GetModelDriftRequest())
     assert none.reason == "MODEL_NOT_RESTORABLE"
+    assert (never.reason, never.message) == (
+        "STATE_CHANGED",
+        "version 1 is not live any more, none is; nothing was changed",
+    )
     assert refusal_of(untrained.value).reason == "MODEL_NOT_TRAINED"
     assert refusal_of(unmeasured.value).reason == "DRIFT_UNKNOWN"
     assert "check_drift" in refusal_of(unmeasured.value).message

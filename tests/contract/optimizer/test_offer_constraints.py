@@ -1,5 +1,6 @@
 """What offers must keep, set and kept through a real stub; the limit that decides is named."""
 
+import asyncio
 from collections.abc import Awaitable
 
 import grpc
@@ -20,6 +21,15 @@ from tests.unit.optimizer.synthetic import MEAN_REVENUE
 CAMPAIGN = "campaign-1"
 
 
+def without_etag(constraints: OfferConstraints) -> OfferConstraints:
+    """Return constraints without what stands for them, which must stand for something."""
+    assert constraints.etag
+    bare = OfferConstraints()
+    bare.CopyFrom(constraints)
+    bare.etag = ""
+    return bare
+
+
 async def refused(call: Awaitable[object]) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await call
@@ -31,8 +41,8 @@ async def test_limits_are_kept_replaced_and_told_with_the_merchants(
 ) -> None:
     merchant = trained.world.merchant_ids[1]
     nothing = await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))
-    assert nothing.constraints == OfferConstraints(campaign_id=CAMPAIGN)
-    assert nothing.merchant_constraints == OfferConstraints(merchant_id=merchant)
+    assert without_etag(nothing.constraints) == OfferConstraints(campaign_id=CAMPAIGN)
+    assert without_etag(nothing.merchant_constraints) == OfferConstraints(merchant_id=merchant)
 
     first = Set(campaign_id=CAMPAIGN, maximum_offer=12.5, daily_budget=90.0, actor="ann", comment="spring")
     await stub.SetOfferConstraints(first)
@@ -42,7 +52,7 @@ async def test_limits_are_kept_replaced_and_told_with_the_merchants(
     told = await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))
     of_merchant = await stub.GetOfferConstraints(Get(merchant_id=merchant))
 
-    assert kept == OfferConstraints(
+    assert without_etag(kept) == OfferConstraints(
         campaign_id=CAMPAIGN,
         minimum_profit_margin=0.25,
         actor="ben",
@@ -54,6 +64,36 @@ async def test_limits_are_kept_replaced_and_told_with_the_merchants(
     assert not of_merchant.HasField("merchant_constraints")
     rows = await fetch_rows(database.reporting, "select scope, scope_id from offer_constraints order by 1")
     assert [tuple(row) for row in rows] == [("campaign", CAMPAIGN), ("merchant", str(merchant))]
+
+
+async def test_constraints_that_somebody_else_set_are_not_replaced(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    unset = (await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))).constraints.etag
+    rivals = [
+        Set(campaign_id=CAMPAIGN, maximum_offer=limit, actor=actor, etag=unset)
+        for limit, actor in ((12.5, "ann"), (15.0, "ben"))
+    ]
+    both = await asyncio.gather(*map(stub.SetOfferConstraints, rivals), return_exceptions=True)
+    (place,) = [place for place, answer in enumerate(both) if not isinstance(answer, BaseException)]
+    (late,) = [refusal_of(error) for error in both if isinstance(error, grpc.aio.AioRpcError)]
+    winner = rivals[place]
+    assert (late.code, late.reason) == ("ABORTED", "STATE_CHANGED")
+    assert f"they were set by {winner.actor} at {NOON.isoformat()}" in late.message
+
+    again = (await stub.SetOfferConstraints(winner)).constraints
+    held = (await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))).constraints
+    assert again == held
+    assert held.maximum_offer == winner.maximum_offer
+    assert held.etag not in {"", unset}
+    read = Set(campaign_id=CAMPAIGN, maximum_offer=20.0, actor="ben", etag=held.etag)
+    assert (await stub.SetOfferConstraints(read)).constraints.maximum_offer == 20.0
+    unguarded = Set(campaign_id=CAMPAIGN, maximum_offer=21.0)
+    assert (await stub.SetOfferConstraints(unguarded)).constraints.maximum_offer == 21.0
+    other = await refused(stub.SetOfferConstraints(Set(campaign_id="campaign-2", etag=held.etag)))
+    assert "none are set" in other.message
+    rows = await fetch_rows(database.reporting, "select scope_id from offer_constraints")
+    assert [row["scope_id"] for row in rows] == [CAMPAIGN]
 
 
 async def test_the_limit_that_decides_is_named(stub: OptimizerServiceStub, trained: Trained) -> None:

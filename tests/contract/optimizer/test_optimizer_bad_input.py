@@ -73,7 +73,7 @@ FIT: dict[str, Message] = {
     "OptimizerService.ListModels": models_pb2.ListModelsRequest(limit=2, statuses=["live"]),
     "OptimizerService.ListTrainings": training_pb2.ListTrainingsRequest(limit=2),
     "OptimizerService.RollbackModel": models_pb2.RollbackModelRequest(
-        version=1, actor="anna", comment="slow"
+        version=1, actor="anna", comment="slow", expected_live_version=1
     ),
     "OptimizerService.TrainModel": training_pb2.TrainModelRequest(actor="anna", comment="new prices"),
     "OptimizerService.TrainModelWithProgress": training_pb2.TrainModelWithProgressRequest(),

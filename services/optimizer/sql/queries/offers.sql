@@ -44,7 +44,9 @@ delete from campaign_audiences
 where model_name = $1 and model_version = any($2::bigint[]);
 
 -- name: count_campaign_audiences :exec
--- Count who viewed every campaign at times [$1, $2), by offer and segment set, for version $4 of model $3.
+-- Count who viewed every campaign at times [$1, $2), the window's days in the reporting zone, by offer and segment set,
+-- for version $4 of model $3. Both are what the view itself carries, and not the delivery that it answers: these are
+-- looked up by the offers of campaign_offer_daily, which counts views in the same way.
 insert into campaign_audiences (
     model_name, model_version, campaign_id, offer_amount_micros, segment_set_id, views
 )
@@ -55,18 +57,20 @@ where campaign_id is not null and event_at >= $1 and event_at < $2 and event_typ
 group by 3, 4, 5;
 
 -- name: list_campaign_audiences :many
--- Who viewed campaigns $2 at which offer, as counted for the version of model $1 that is live.
+-- Who viewed campaigns $3 at which offer, as counted for version $2 of model $1.
 select campaign_id, offer_amount_micros, segment_set_id, views
 from campaign_audiences
-where campaign_id = any($2::text[]) and (model_name, model_version) = (
-    select model_name, version from ml_models where model_name = $1 and status = 'live'
-);
+where model_name = $1 and model_version = $2 and campaign_id = any($3::text[]);
 
 -- name: fetch_offer_constraints :one
 -- What offers in a scope (campaign or merchant) must keep.
 select maximum_offer_micros, minimum_profit_margin, daily_budget_micros, actor, comment, updated_at
 from offer_constraints
 where scope = $1 and scope_id = $2;
+
+-- name: lock_offer_constraints :exec
+-- Makes what offers in a scope must keep this transaction's to change.
+select pg_advisory_xact_lock(hashtextextended('optimizer.offer_constraints/' || $1::text, 0));
 
 -- name: upsert_offer_constraints :exec
 -- Set what offers in a scope must keep, in place of what was set before.
