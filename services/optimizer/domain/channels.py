@@ -2,27 +2,32 @@
 
 A campaign's channel was chosen by somebody, and campaigns differ for other reasons as well. So the campaign
 is the unit: the mean of conversions per impression of campaigns on one channel against that of those on
-another, as the log of their ratio (variances by the delta method) with Welch's t (Biometrika 34, 1947), where
-both channels have at least `MINIMUM_CAMPAIGNS`. The logs of campaigns' own rates would be biased upwards for
-small campaigns, a mean of rates is not. Of several other channels the best looks better than it is, so its
-interval and probability are Bonferroni's.
+another, as the log of their ratio, where both channels have at least `MINIMUM_CAMPAIGNS`. The logs of
+campaigns' own rates would be biased upwards for small campaigns, a mean of rates is not.
+
+Few campaigns, of very uneven size, may lie close together by chance. So a channel's variance is the
+jackknife's (a campaign left out at a time: Efron & Stein 1981; the CR3 of cluster-robust errors), with
+Satterthwaite's degrees of freedom for campaigns of unequal variance (Bell & McCaffrey 2002), and at least
+what campaigns of all channels together say of how much campaigns differ. Of several other channels the best
+looks better than it is, so its interval and probability are Bonferroni's.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.offer_answer import INTERVAL_LEVEL, Interval
 from services.optimizer.domain.segments import MOST_PROBABILITY
 
 MINIMUM_CAMPAIGNS: Final = 3
 MINIMUM_IMPRESSIONS: Final = 100
 """Impressions below which a campaign on a channel says next to nothing."""
-CHANNEL_METHOD: Final = "welch_log_rate_bonferroni"
+CHANNEL_METHOD: Final = "jackknife_log_rate_bonferroni"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +70,11 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
     enough = {name: of for name, of in by_channel.items() if len(of) >= MINIMUM_CAMPAIGNS}
     if current_channel not in enough or len(enough) == 1:
         return None
-    means = {name: float(np.mean([each.rate for each in of])) for name, of in enough.items()}
-    best = max(sorted(enough.keys() - {current_channel}), key=lambda name: means[name])
-    if min(means[best], means[current_channel]) <= 0.0:
+    levels = {name: level for name, of in enough.items() if (level := _Level.of(of)) is not None}
+    if current_channel not in levels or len(levels) == 1:
         return None
-    difference, error, degrees = _welch(enough[best], enough[current_channel])
+    best = max(sorted(levels.keys() - {current_channel}), key=lambda name: levels[name].log_mean)
+    difference, error, degrees = _compare(levels[best], levels[current_channel], list(levels.values()))
     others = len(enough) - 1
     half = float(stdtrit(degrees, 1.0 - (1.0 - INTERVAL_LEVEL) / 2.0 / others)) * error
     doubt = others * float(stdtr(degrees, -difference / error))
@@ -86,28 +91,68 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
     )
 
 
-def _welch(first: Sequence[ChannelSums], second: Sequence[ChannelSums]) -> tuple[float, float, float]:
-    """Return the log of the ratio of mean rates, its standard error and Welch and Satterthwaite's degrees."""
-    means, variances = zip(*(_mean_and_variance(group) for group in (first, second)), strict=True)
-    total = sum(variances)
-    degrees = total**2 / sum(
-        variance**2 / (len(group) - 1) for variance, group in zip(variances, (first, second), strict=True)
-    )
-    return math.log(means[0] / means[1]), math.sqrt(total), degrees
+@dataclass(frozen=True, kw_only=True)
+class _Level:
+    """A channel's log of the mean rate, with its variance and the variance's degrees of freedom."""
+
+    log_mean: float
+    variance: float
+    degrees: float
+    campaigns: int
+
+    @classmethod
+    def of(cls, group: Sequence[ChannelSums]) -> Self | None:
+        """None where all that converted were of one campaign at most: without it there is no rate.
+
+        The variance is at least what counting alone gives at the group's pooled rate, so that rates alike by
+        chance claim nothing.
+        """
+        rates = np.array([each.rate for each in group])
+        if (rates > 0.0).sum() <= 1:
+            return None
+        impressions = np.array([each.impressions for each in group])
+        count, mean = len(group), float(rates.mean())
+        counting = sum(each.conversions for each in group) / float(impressions.sum()) / impressions
+        without = (mean - rates / count) / (1.0 - 1.0 / count)
+        jackknife = (count - 1) / count * float((np.log(mean / without) ** 2).sum())
+        between = max(float(rates.var(ddof=1)) - float(counting.mean()), 0.0)
+        return cls(
+            log_mean=math.log(mean),
+            variance=max(jackknife, float(counting.mean()) / count / mean**2),
+            degrees=_satterthwaite_degrees(between + counting),
+            campaigns=count,
+        )
 
 
-def _mean_and_variance(group: Sequence[ChannelSums]) -> tuple[float, float]:
-    """Return the mean rate, above 0, and the variance of its log.
+def _satterthwaite_degrees(variances: FloatArray) -> float:
+    """Degrees of freedom of the spread around the mean of values with such variances.
 
-    The variance is at least what counting alone gives at the group's pooled rate, so that rates alike by
-    chance claim nothing.
+    tr(A S)^2 / tr(A S A S) of the centring matrix A and S = diag(variances): n - 1 where all are alike, fewer
+    where a few values make most of the spread.
     """
-    rates = np.array([each.rate for each in group])
-    impressions = np.array([each.impressions for each in group])
-    pooled = sum(each.conversions for each in group) / float(impressions.sum())
-    counting = pooled * float(np.mean(1.0 / impressions))
-    mean = float(rates.mean())
-    return mean, max(float(rates.var(ddof=1)), counting) / len(group) / mean**2
+    count = len(variances)
+    total, squares = float(variances.sum()), float((variances**2).sum())
+    apart = 1.0 - 1.0 / count
+    return (total * apart) ** 2 / (squares * apart**2 + (total**2 - squares) / count**2)
+
+
+def _compare(first: _Level, second: _Level, of_all: Sequence[_Level]) -> tuple[float, float, float]:
+    """Return the difference of log means, its standard error and Satterthwaite's degrees.
+
+    A channel's own variance counts where it is larger than the one pooled over channels.
+    """
+    freedom = sum(level.campaigns - 1 for level in of_all)
+    pooled = sum((level.campaigns - 1) * level.campaigns * level.variance for level in of_all) / freedom
+    degrees_of_all = sum(level.degrees for level in of_all)
+    parts = [
+        (level.variance, level.degrees)
+        if level.variance >= pooled / level.campaigns
+        else (pooled / level.campaigns, degrees_of_all)
+        for level in (first, second)
+    ]
+    total = sum(variance for variance, _ in parts)
+    degrees = total**2 / sum(variance**2 / of_it for variance, of_it in parts)
+    return first.log_mean - second.log_mean, math.sqrt(total), degrees
 
 
 def _cost(group: Sequence[ChannelSums]) -> float:

@@ -201,7 +201,7 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
             reason="CHANNELS_UNKNOWN",
             message=(
                 "Too few campaigns of this type on this campaign's channel and on another to compare them, or"
-                " nobody of theirs converted, or the catalog has no channel for it."
+                " conversions of one of them at most, or the catalog has no channel for it."
             ),
         )
     name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")

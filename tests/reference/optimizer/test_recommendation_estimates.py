@@ -3,6 +3,8 @@ truths.
 """
 
 import math
+import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,12 +37,22 @@ def chosen(sums: list[ChannelSums], current: int = 1) -> ChannelChoice:
     return choice
 
 
+def log_mean_variance(rates: list[float]) -> float:
+    """The jackknife's, a campaign left out at a time."""
+    means = [statistics.mean(rates[:place] + rates[place + 1 :]) for place in range(len(rates))]
+    whole = statistics.mean(rates)
+    return (len(rates) - 1) / len(rates) * sum(math.log(whole / mean) ** 2 for mean in means)
+
+
 def test_two_channels_are_compared_by_hand() -> None:
-    # Means of 40 and 60 in 1000. Rates of the first four vary 3 / 5 of what counting alone gives, and that
-    # counts instead: 40 / 1000^2; those of the other three vary more: 400 / 1000^2.
+    # Means of 40 and 60 in 1000. Rates of the first four vary less than counting alone gives, 40 / 1000^2,
+    # and less than both channels' pooled do, which counts instead, with 3 + 2 degrees.
     choice = chosen([*channel_sums(1, [34, 40, 40, 46]), *channel_sums(2, [40, 60, 80])])
-    first, second = 0.040 / 1000 / 4 / 0.040**2, 400 / 1000**2 / 3 / 0.060**2
-    error, degrees = math.sqrt(first + second), (first + second) ** 2 / (first**2 / 3 + second**2 / 2)
+    own, second = 0.040 / 1000 / 4 / 0.040**2, log_mean_variance([0.04, 0.06, 0.08])
+    assert log_mean_variance([0.034, 0.04, 0.04, 0.046]) < own
+    first = (3 * 4 * own + 2 * 3 * second) / 5 / 4
+    assert first > own
+    error, degrees = math.sqrt(first + second), (first + second) ** 2 / (first**2 / 5 + second**2 / 2)
     assert (choice.channel, choice.current_channel) == (2, 1)
     assert choice.effect == pytest.approx(0.5)
     half = stats.t.ppf(0.95, degrees) * error
@@ -56,7 +68,7 @@ def test_the_best_of_several_channels_pays_for_being_chosen() -> None:
         [*channel_sums(1, [50, 80, 65]), *channel_sums(2, [90, 70, 110]), *channel_sums(3, [60, 61, 62])]
     )
     assert three.effect == two.effect
-    assert 1 - three.confidence == pytest.approx(2 * (1 - two.confidence))
+    assert 1 - three.confidence > 2 * (1 - two.confidence)  # channels pool differently, too
     assert three.interval.lower < two.interval.lower
 
 
@@ -70,44 +82,72 @@ def test_the_best_of_several_channels_pays_for_being_chosen() -> None:
         ([*channel_sums(1, [50, 80, 65]), *channel_sums(2, [90, 70, 110])], 3),
         ([*channel_sums(1, [50, 80, 65]), *channel_sums(2, [0, 0, 0])], 1),
         ([*channel_sums(1, [0, 0, 0]), *channel_sums(2, [90, 70, 110])], 1),
+        ([*channel_sums(1, [50, 80, 65]), *channel_sums(2, [0, 9, 0])], 1),
     ],
 )
 def test_too_few_campaigns_compare_nothing(sums: list[ChannelSums], current: int) -> None:
     assert choose_channel(sums, current) is None
 
 
-def test_channels_that_do_not_differ_are_seldom_recommended() -> None:
-    # Four channels alike, 8 campaigns each with a spread of 0.4 of the log: a tenth at most is recommended.
-    rng = np.random.default_rng(20261)
-    found = []
-    for _ in range(1500):
-        rates = 0.05 * np.exp(rng.normal(0, 0.4, (4, 8)))
-        counts = rng.poisson(1500 * rates)
-        sums = [
-            each
-            for channel in range(4)
-            for each in channel_sums(channel + 1, counts[channel].tolist(), impressions=1500)
-        ]
-        found.append(chosen(sums).confidence >= 0.9)
-    assert 0.05 < np.mean(found) < 0.115
-
-
 @pytest.mark.parametrize(
-    ("rate", "spread", "sizes"),
+    ("campaigns", "sizes", "rate", "spread", "most"),
     [
-        (0.003, 0.2, (5000, 200)),
-        (0.01, 0.2, (120, 5000)),
-        (0.01, 0.2, (5000, 150)),
-        (0.05, 0.3, (2000, 2000)),
+        ((3, 3), (100, 100_000), 0.05, 0.4, 0.115),
+        ((3, 8), (100, 100_000), 0.05, 0.4, 0.115),
+        ((3, 8), (100, 1_000), 0.05, 1.0, 0.13),
+        ((30, 4), (100, 100_000), 0.05, 1.0, 0.115),
+        ((3, 30), (100, 100_000), 0.05, 1.0, 0.15),
+        ((8, 8, 8, 8), (1_500, 1_500), 0.05, 0.4, 0.115),
     ],
 )
-def test_small_campaigns_are_not_favoured(rate: float, spread: float, sizes: tuple[int, int]) -> None:
+def test_channels_that_do_not_differ_are_seldom_recommended(
+    campaigns: tuple[int, ...], sizes: tuple[int, int], rate: float, spread: float, most: float
+) -> None:
+    # Channels alike, campaigns of even log sizes between those given and a spread of the log given: a tenth
+    # of the worlds at most is recommended another, and 90 % of the intervals hold 0. Welch's t on the same
+    # worlds: 0.10, 0.12, 0.17, 0.08, 0.24 recommended. What is asked here leaves room for 1,000 worlds'
+    # chance, and for 0.12 of 20,000 where three campaigns with a spread of 1 stand against thirty.
+    rng = np.random.default_rng(20261)
+    recommended, held = [], []
+    for _ in range(1000):
+        sums = []
+        for channel, count in enumerate(campaigns, start=1):
+            size = np.exp(rng.uniform(math.log(sizes[0]), math.log(sizes[1]), count)).astype(int)
+            counts = rng.poisson(size * rate * np.exp(rng.normal(0, spread, count)))
+            sums += [
+                replace(
+                    channel_sums(channel, [int(counts[place])], int(size[place]))[0], campaign_id=str(place)
+                )
+                for place in range(count)
+            ]
+        choice = choose_channel(sums, 1)
+        recommended.append(choice is not None and choice.confidence >= 0.9)
+        held.append(choice is None or choice.interval.lower <= 0.0 <= choice.interval.upper)
+    assert np.mean(recommended) < most
+    assert np.mean(held) > 0.88
+
+
+def test_a_better_channel_is_found() -> None:
+    # Twice the rate on 12 campaigns against 12, with a spread of 0.4 of the log.
+    rng = np.random.default_rng(20268)
+    found = []
+    for _ in range(300):
+        counts = rng.poisson(1500 * 0.05 * np.exp(rng.normal(0, 0.4, (2, 12))) * np.array([[1.0], [2.0]]))
+        choice = chosen(
+            [each for row in (0, 1) for each in channel_sums(row + 1, counts[row].tolist(), impressions=1500)]
+        )
+        found.append((choice.confidence >= 0.9, choice.interval.lower <= 1.0 <= choice.interval.upper))
+    assert np.mean(found, axis=0) == pytest.approx([0.99, 0.92], abs=0.05)
+
+
+@pytest.mark.parametrize(("rate", "sizes"), [(0.003, (5000, 200)), (0.01, (120, 5000)), (0.01, (5000, 150))])
+def test_small_campaigns_are_not_favoured(rate: float, sizes: tuple[int, int]) -> None:
     # Two channels alike, 30 campaigns each, of the sizes given: a tenth at most is recommended, and 90 % of
     # the intervals hold 0.
     rng = np.random.default_rng(20266)
     recommended, held = [], []
     for _ in range(1000):
-        rates = rate * np.exp(rng.normal(0, spread, (2, 30)))
+        rates = rate * np.exp(rng.normal(0, 0.2, (2, 30)))
         sums = [
             each
             for channel, size in enumerate(sizes)
@@ -118,7 +158,7 @@ def test_small_campaigns_are_not_favoured(rate: float, spread: float, sizes: tup
         choice = chosen(sums)
         recommended.append(choice.confidence >= 0.9)
         held.append(choice.interval.lower <= 0.0 <= choice.interval.upper)
-    assert np.mean(recommended) < 0.125
+    assert np.mean(recommended) < 0.115
     assert np.mean(held) > 0.875
 
 
