@@ -1,20 +1,11 @@
-"""Simulates in a process of its own, so that the serving one keeps its latency.
+"""Simulates in a process of its own, so that the serving one keeps its latency."""
 
-The child ends when its standard input closes, so that it never outlives this process.
-"""
-
-import asyncio
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from services.abtest.domain.simulation import SimulationDesign
 from services.abtest.domain.simulation_summary import SimulationSummary
 from services.abtest.simulating.codec import design_to_json, summary_from_json
-from services.common.errors import DeadlineExceededError, InternalError
-
-_ROOT = Path(__file__).resolve().parents[2]
+from services.common.child_process import ChildProcess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,52 +15,12 @@ class SimulatingProcess:
     timeout_seconds: float
 
     async def run(self, design: SimulationDesign) -> SimulationSummary:
-        """Return what simulated tests of a design show.
-
-        Cancelling this kills the process and waits for its end.
-
-        Raises:
-            DeadlineExceededError: it took too long, and was killed.
-            InternalError: it failed or was killed; its standard error (this process's) has the traceback.
-        """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.abtest.simulating",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=_environment(),
+        """Return what simulated tests of a design show; cancelling and errors are as `ChildProcess.run`'s."""
+        process = ChildProcess(
+            module="services.abtest.simulating",
+            subject="the simulation",
+            timeout_seconds=self.timeout_seconds,
+            timeout_reason="SIMULATION_TOO_LARGE",
+            remedy="ask for fewer simulations, looks or planned looks",
         )
-        try:
-            async with asyncio.timeout(self.timeout_seconds):
-                output = await _ask(process, design)
-                status = await process.wait()
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"the simulation took longer than {self.timeout_seconds:g} seconds and was stopped; ask for "
-                "fewer simulations, looks or planned looks",
-                reason="SIMULATION_TOO_LARGE",
-            ) from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if status or not output:
-            raise InternalError("the simulation broke off", reason="INTERNAL")
-        return summary_from_json(output)
-
-
-async def _ask(process: asyncio.subprocess.Process, design: SimulationDesign) -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(design_to_json(design) + b"\n")
-    return await process.stdout.read()
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        "OPENBLAS_NUM_THREADS": "1",  # nothing here gains from more
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
+        return summary_from_json(await process.run(told=design_to_json(design)))

@@ -6,8 +6,8 @@ it into a `google.rpc.Status`; nothing else does.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,3 +150,25 @@ def invalid_fields(violations: Sequence[FieldViolation]) -> InvalidArgumentError
         return invalid_field(only.field, only.description, only.reason or "INVALID_FIELD")
     message = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
     return InvalidArgumentError(message, reason="INVALID_FIELD", violations=violations)
+
+
+def error_to_json(error: DomainError) -> dict[str, Any]:
+    """Return an error in parts that JSON holds, for another process."""
+    return {
+        "code": error.code,
+        "reason": error.reason,
+        "message": error.message,
+        "metadata": error.metadata,
+        "violations": [asdict(violation) for violation in error.violations],
+    }
+
+
+def error_from_json(parts: Mapping[str, Any]) -> DomainError:
+    """Return the error that `error_to_json` took apart; an InternalError where its code is none of these."""
+    kinds = {kind.code: kind for kind in DomainError.__subclasses__()}
+    return kinds.get(parts["code"], InternalError)(
+        parts["message"],
+        reason=parts["reason"],
+        metadata=parts["metadata"],
+        violations=[FieldViolation(**violation) for violation in parts["violations"]],
+    )

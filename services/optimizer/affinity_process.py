@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from services.optimizer.job_process import JobProcess
+from services.common.child_process import ChildProcess
 
 Work = Literal["fit", "refresh"]
 
@@ -18,13 +18,14 @@ class AffinityProcess:
     async def run(self, work: Work) -> str:
         """Fit a model and score everybody, or score the users of late; return what was done, in one line.
 
-        Cancelling and errors are as `JobProcess.run`'s.
+        Cancelling and errors are as `ChildProcess.run`'s.
         """
-        process = JobProcess(
+        process = ChildProcess(
             module="services.optimizer.affinity_training",
-            database_url=self.database_url,
-            timeout_seconds=self.timeout_seconds,
             subject="users' merchants",
-            reason="AFFINITY_NOT_FITTED",
+            what_stays="what was kept before stays",
+            environment={"OPTIMIZER_DATABASE_URL": self.database_url},
+            timeout_seconds=self.timeout_seconds,
+            timeout_reason="AFFINITY_NOT_FITTED",
         )
-        return await process.run(work)
+        return str(await process.run(work))

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from services.common.child_process import ChildProcess
 from services.optimizer.domain.send_time import QuietHours
-from services.optimizer.job_process import JobProcess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,17 +18,19 @@ class SendTimeProcess:
     async def run(self) -> str:
         """Compute the send times that are due; return what was done, in one line.
 
-        Cancelling and errors are as `JobProcess.run`'s.
+        Cancelling and errors are as `ChildProcess.run`'s.
         """
-        process = JobProcess(
+        process = ChildProcess(
             module="services.optimizer.send_timing",
-            database_url=self.database_url,
-            timeout_seconds=self.timeout_seconds,
             subject="users' send times",
-            reason="PEER_DEADLINE_EXCEEDED",
+            what_stays="what was kept before stays",
+            environment={"OPTIMIZER_DATABASE_URL": self.database_url},
+            timeout_seconds=self.timeout_seconds,
+            timeout_reason="PEER_DEADLINE_EXCEEDED",
         )
-        return await process.run(
+        done = await process.run(
             f"--quiet-start-hour={self.quiet.start}",
             f"--quiet-end-hour={self.quiet.end}",
             f"--profile-hours={self.profile_hours}",
         )
+        return str(done)

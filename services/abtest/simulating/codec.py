@@ -1,5 +1,7 @@
 """Designs and summaries of simulations as JSON, between two processes of the same version."""
 
+from typing import Any
+
 from pydantic import TypeAdapter
 
 from services.abtest.domain.simulation import SimulationDesign
@@ -19,11 +21,12 @@ def design_from_json(text: str | bytes) -> SimulationDesign:
     return _DESIGN.validate_json(text)
 
 
-def summary_to_json(summary: SimulationSummary) -> bytes:
-    """Return a summary as one line."""
-    return _SUMMARY.dump_json(summary)
+def summary_to_json(summary: SimulationSummary) -> dict[str, Any]:
+    """Return a summary in parts that JSON holds."""
+    parts: dict[str, Any] = _SUMMARY.dump_python(summary, mode="json")
+    return parts
 
 
-def summary_from_json(text: str | bytes) -> SimulationSummary:
-    """Return the summary that `summary_to_json` wrote."""
-    return _SUMMARY.validate_json(text)
+def summary_from_json(parts: object) -> SimulationSummary:
+    """Return the summary that `summary_to_json` took apart."""
+    return _SUMMARY.validate_python(parts)

@@ -1,8 +1,7 @@
 """`python -m services.optimizer.affinity_training fit` (or `refresh`): keep users' merchants up to date.
 
-Run by the serving process (`affinity_process.py`), or by hand with OPTIMIZER_DATABASE_URL set. Writes lines
-of JSON to standard output: `{"stage", "fraction"}` while it works, and last `{"summary"}`, or `{"refused":
-{code, reason, message, metadata}}` with exit status 3.
+Run by the serving process (`affinity_process.py`), or by hand with OPTIMIZER_DATABASE_URL set. Its result is
+what was done, in one line.
 """
 
 import argparse
@@ -10,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from services.common.child_work import run_child, say_progress
 from services.common.database import Database
 from services.common.settings import load_settings
 from services.optimizer.affinity_training.run import require_contacts, run_refresh
-from services.optimizer.job_child import run_child, say
 from services.optimizer.settings import OptimizerSettings
 
 _STATEMENT_SECONDS = 600.0
@@ -25,10 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m services.optimizer.affinity_training", description=__doc__
     )
     parser.add_argument("work", choices=["fit", "refresh"], help="a new model, or the users of late")
-    parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
     parsed = parser.parse_args(arguments)
     settings = load_settings(OptimizerSettings)
-    return run_child(lambda: _work(settings, is_fit=parsed.work == "fit"), keep_on=parsed.keep_on)
+    return run_child(lambda: _work(settings, is_fit=parsed.work == "fit"))
 
 
 async def _work(settings: OptimizerSettings, *, is_fit: bool) -> str:
@@ -44,13 +42,9 @@ async def _work(settings: OptimizerSettings, *, is_fit: bool) -> str:
         await require_contacts(database, datetime.now(UTC))
         from services.optimizer.affinity_training.run_fit import run_fit  # noqa: PLC0415 (seconds of imports)
 
-        return await run_fit(database, now=lambda: datetime.now(UTC), on_progress=_say_progress)
+        return await run_fit(database, now=lambda: datetime.now(UTC), on_progress=say_progress)
     finally:
         await database.close()
-
-
-def _say_progress(stage: str, fraction: float) -> None:
-    say({"stage": stage, "fraction": round(fraction, 3)})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """`python -m services.optimizer.send_timing`: keep users' send times up to date.
 
-Run by the serving process (`send_time_process.py`), or by hand with OPTIMIZER_DATABASE_URL set and --keep-on.
-Writes a line of JSON to standard output: `{"summary"}`, or `{"refused": {code, reason, message, metadata}}`
-with exit status 3.
+Run by the serving process (`send_time_process.py`), or by hand with OPTIMIZER_DATABASE_URL set. Its result is
+what was done, in one line.
 """
 
 import argparse
@@ -10,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from services.common.child_work import run_child
 from services.common.database import Database
 from services.common.settings import load_settings
 from services.optimizer.domain.send_time import QuietHours
-from services.optimizer.job_child import run_child
 from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.settings import OptimizerSettings
 
@@ -27,15 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quiet-start-hour", type=int, default=settings.quiet_start_hour)
     parser.add_argument("--quiet-end-hour", type=int, default=settings.quiet_end_hour)
     parser.add_argument("--profile-hours", type=float, default=settings.send_time_profile_hours)
-    parser.add_argument("--keep-on", action="store_true", help="do not end when standard input closes")
     parsed = parser.parse_args(arguments)
     return run_child(
         lambda: _refresh(
             settings.database_url,
             QuietHours(start=parsed.quiet_start_hour, end=parsed.quiet_end_hour),
             timedelta(hours=parsed.profile_hours),
-        ),
-        keep_on=parsed.keep_on,
+        )
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -162,25 +161,6 @@ async def test_a_process_of_its_own_says_what_this_one_would() -> None:
 async def test_a_simulation_that_takes_too_long_is_stopped() -> None:
     with pytest.raises(DeadlineExceededError, match=r"took longer than 0\.001 seconds"):
         await SimulatingProcess(timeout_seconds=0.001).run(a_design())
-
-
-async def test_whoever_stops_waiting_stops_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
-    start = asyncio.create_subprocess_exec
-
-    async def start_and_tell(*command: str, **options: Any) -> asyncio.subprocess.Process:  # noqa: ANN401
-        process = await start(*command, **options)
-        started.set_result(process)
-        return process
-
-    monkeypatch.setattr("asyncio.create_subprocess_exec", start_and_tell)
-    design = a_design(simulations=20_000, looks=28, target=200_000)
-    simulation = asyncio.create_task(SimulatingProcess(timeout_seconds=60).run(design))
-    process = await started
-    simulation.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await simulation
-    assert process.returncode == -signal.SIGKILL
 
 
 async def test_a_simulation_that_breaks_off_says_nothing_of_the_inside(

@@ -1,6 +1,5 @@
 """A run of attribution against a real database: what it finds changed, what it leaves, and its process."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -312,26 +311,6 @@ async def test_the_process_says_why_it_could_not(
     broken = AttributingProcess(database_url=database.analytics, reporting_time_zone="UTC", lookback_days=-1)
     with pytest.raises(InternalError, match="broke off"):
         await broken.run()
-
-
-async def test_a_run_that_is_cancelled_ends_its_process(database: DatabaseAddresses) -> None:
-    process = AttributingProcess(database_url=database.analytics, reporting_time_zone="UTC", lookback_days=30)
-    started: list[asyncio.subprocess.Process] = []
-    create = asyncio.create_subprocess_exec
-
-    async def remember(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:  # noqa: ANN401
-        started.append(await create(*arguments, **options))
-        return started[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asyncio, "create_subprocess_exec", remember)
-        task = asyncio.create_task(process.run())
-        while not started:
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert started[0].returncode is not None
 
 
 @pytest.mark.parametrize(

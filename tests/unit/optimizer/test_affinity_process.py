@@ -1,24 +1,16 @@
-"""Following the process that keeps users' merchants (a small program stands in for it), and its jobs."""
+"""The process that keeps users' merchants, and its jobs."""
 
-import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import pytest
 
-from services.common.errors import (
-    DeadlineExceededError,
-    DomainError,
-    FailedPreconditionError,
-    InternalError,
-)
+from services.common.errors import FailedPreconditionError
 from services.common.jobs import JobContext, NotYetError
-from services.optimizer import job_process
 from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.operations.affinity_jobs import build_affinity_jobs
@@ -26,87 +18,22 @@ from services.optimizer.operations.affinity_jobs import build_affinity_jobs
 SETTINGS = {"OPTIMIZER_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
 
 
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return what makes a program the process, in a package root of its own."""
-    package = tmp_path / "services/optimizer/affinity_training"
-    package.mkdir(parents=True)
-    for folder in (package, package.parent, package.parent.parent):
-        (folder / "__init__.py").touch()
-    monkeypatch.setattr(job_process, "_ROOT", tmp_path)
-    monkeypatch.chdir(tmp_path)
-
-    def become(program: str) -> None:
-        (package / "__main__.py").write_text(program)
-
-    return become
-
-
-def process(seconds: float = 30.0) -> AffinityProcess:
-    return AffinityProcess(database_url="postgresql://x", timeout_seconds=seconds)
-
-
-async def failure(seconds: float = 30.0) -> DomainError:
-    with pytest.raises(DomainError) as failed:
-        await process(seconds).run("fit")
-    return failed.value
-
-
-async def test_what_was_done_is_returned(stand_in: Callable[[str], None]) -> None:
+async def test_what_was_done_is_returned(stand_in: Callable[[str, str], None]) -> None:
     stand_in(
+        "affinity_training",
         "import json, os, sys\n"
         "print(json.dumps({'stage': 'fit', 'fraction': 0.2}))\n"
-        "print(json.dumps({'summary': ' '.join([*sys.argv[1:], os.environ['OPTIMIZER_DATABASE_URL']])}))\n"
+        "print(json.dumps({'result': ' '.join([*sys.argv[1:], os.environ['OPTIMIZER_DATABASE_URL']])}))\n",
     )
-    assert await process().run("refresh") == "refresh postgresql://x"
-
-
-async def test_a_refusal_is_raised_in_its_own_words(stand_in: Callable[[str], None]) -> None:
-    stand_in(
-        "import json, sys\n"
-        "print(json.dumps({'refused': {'code': 'FAILED_PRECONDITION', 'reason': 'DATA_INSUFFICIENT',"
-        " 'message': 'too little', 'metadata': {'days': '3'}}}))\n"
-        "sys.exit(3)\n"
-    )
-    error = await failure()
-    assert isinstance(error, FailedPreconditionError)
-    assert (error.reason, error.message, error.metadata) == ("DATA_INSUFFICIENT", "too little", {"days": "3"})
-
-
-async def test_a_crash_is_an_internal_error(stand_in: Callable[[str], None]) -> None:
-    stand_in("import os\nos._exit(1)\n")
-    error = await failure()
-    assert isinstance(error, InternalError)
-    assert "what was kept before stays" in error.message
-
-
-async def test_what_takes_too_long_is_killed(stand_in: Callable[[str], None]) -> None:
-    stand_in("import sys\nsys.stdin.read()\n")
-    error = await failure(seconds=0.3)
-    assert isinstance(error, DeadlineExceededError)
-    assert "longer than 0.3 seconds" in error.message
-
-
-async def test_a_cancelled_run_leaves_no_process(stand_in: Callable[[str], None], tmp_path: Path) -> None:
-    stand_in(
-        "import os, pathlib, sys\n"
-        "pathlib.Path('started').write_text(str(os.getpid()))\n"
-        "os.rename('started', 'pid')\n"
-        "sys.stdin.read()\n"
-    )
-    running = asyncio.create_task(process().run("fit"))
-    while not (tmp_path / "pid").exists():
-        await asyncio.sleep(0.02)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    process = AffinityProcess(database_url="postgresql://x", timeout_seconds=300.0)
+    assert await process.run("refresh") == "refresh postgresql://x"
 
 
 def test_the_process_says_what_it_cannot_do() -> None:
     """Without a database: refused as unavailable, in a line that the parent understands."""
     ended = subprocess.run(
-        [sys.executable, "-m", "services.optimizer.affinity_training", "refresh", "--keep-on"],
+        [sys.executable, "-m", "services.optimizer.affinity_training", "refresh"],
+        stdin=subprocess.DEVNULL,
         env={**os.environ, **SETTINGS},
         capture_output=True,
         text=True,

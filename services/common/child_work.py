@@ -1,0 +1,74 @@
+"""What a process does that `child_process.py` runs: its work, in the words that the parent understands."""
+
+import asyncio
+import json
+import os
+import stat
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from services.common.errors import DomainError, error_to_json
+
+NICENESS = 10
+_REFUSED = 3
+_ORPHANED = 4
+
+
+def run_child(
+    work: Callable[[], Coroutine[Any, Any, object]],
+    *,
+    niceness: int = NICENESS,
+    only_idle: bool = False,
+) -> int:
+    """Do the work and say its result, which JSON must hold; requests go first.
+
+    The process ends, with status 4, when standard input closes; not where that is a terminal or /dev/null:
+    then it was started by hand, and has no parent to follow.
+
+    Args:
+        work: what to do.
+        niceness: how much other processes go before.
+        only_idle: never wait for this process's turn (where Linux can).
+
+    Returns:
+        0 when it is done, 1 after a failure, 3 after a refusal.
+    """
+    _yield_to_requests(niceness, only_idle=only_idle)
+    if not stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        result = asyncio.run(work())
+    except DomainError as error:
+        _say({"refused": error_to_json(error)})
+        return _REFUSED
+    except Exception:  # noqa: BLE001 (the process boundary: the parent is told by the exit status)
+        traceback.print_exc()
+        return 1
+    _say({"result": result})
+    return 0
+
+
+def say_progress(stage: str, fraction: float) -> None:
+    """Tell the parent how far the work is."""
+    _say({"stage": stage, "fraction": round(fraction, 3)})
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _yield_to_requests(niceness: int, *, only_idle: bool) -> None:
+    os.nice(niceness)
+    if only_idle and hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which comes with the end of the parent, and end."""
+    while os.read(sys.stdin.fileno(), 1):  # not buffered: a buffer's lock would outlive the interpreter
+        pass
+    os._exit(_ORPHANED)
