@@ -41,6 +41,7 @@ from services.optimizer.operations.prediction import PredictionOperations
 from services.optimizer.operations.publication import Publication
 from services.optimizer.operations.recommendation_sources import RecommendationSources
 from services.optimizer.operations.recommendations import RecommendationOperations
+from services.optimizer.operations.retention import RecordKeeper
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.operations.send_time_jobs import build_send_time_job
 from services.optimizer.operations.send_times import SendTimeOperations
@@ -191,6 +192,9 @@ def _build_jobs(around: Surroundings, database: Database) -> Sequence[Job]:
             database=database,
             training=_training_operations(around, database),
             models=_model_operations(around, database),
+            records=RecordKeeper(
+                database, kept=timedelta(days=settings.record_retention_days), now=around.now
+            ),
             meter=around.meter,
             now=around.now,
             hour=settings.retraining_hour,

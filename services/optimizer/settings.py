@@ -73,6 +73,13 @@ class OptimizerSettings(ServiceSettings):
     model_retention_days: float = Field(
         30.0, ge=1, le=3650, description="days for which the files of rejected and retired versions are kept"
     )
+    record_retention_days: float = Field(
+        400.0,
+        ge=60,
+        le=36_500,
+        description="days for which closed recommendations with their decisions, ended trainings and measures"
+        " of drift are kept; outcomes stay",
+    )
     quiet_start_hour: int = Field(
         22,
         ge=0,

@@ -12,11 +12,11 @@ from services.optimizer.domain.campaigns import (
     mean_daily_views,
 )
 from services.optimizer.domain.features import HISTORY_DAYS, Situation
+from services.optimizer.domain.model_version import ModelVersion
 from services.optimizer.domain.objectives import Economics, Objective
 from services.optimizer.domain.offer_case import OfferCase, days_to_come, sent_anchor
 from services.optimizer.domain.offer_cells import CampaignAudience
 from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.serving_parameters import ServingParameters
 from services.optimizer.domain.support import Support
 from services.optimizer.domain.unseen_campaigns import like_others
 from services.optimizer.operations.days import Days
@@ -24,15 +24,17 @@ from services.optimizer.store import audiences, outcomes
 
 
 async def load_cases(
-    connection: Connection, campaigns: Sequence[Campaign], parameters: ServingParameters, today: date
+    connection: Connection, campaigns: Sequence[Campaign], model: ModelVersion, today: date
 ) -> list[OfferCase]:
-    """Return what is known of campaigns whose type is, in their order.
+    """Return what is known of campaigns whose type is, in their order, for an answer by `model`.
 
-    Each asks for the conversion rate; what conversions bring is not loaded.
+    Each asks for the conversion rate; what conversions bring is not loaded. Audiences are those counted for
+    the same version, whichever is live by now.
     """
+    parameters = model.parameters
     days, names = Days(today=today), [campaign.campaign_id for campaign in campaigns]
     sent = await outcomes.list_campaign_offers(connection, names, history=days.history, window=days.window)
-    viewers = await audiences.list_campaign_audiences(connection, names)
+    viewers = await audiences.list_campaign_audiences(connection, model.version, names)
     typical: dict[int, TypicalHistory] = {}
     cases = []
     for campaign in campaigns:

@@ -87,7 +87,7 @@ class CampaignChoiceOperations:
             if not candidates:
                 return Choices(choices=(), left_out=sum(counts.values()), model_version=None)
             known = [candidate.campaign.in_catalog for candidate in candidates]
-            cases = await load_cases(connection, known, model.parameters, days.today)
+            cases = await load_cases(connection, known, model, days.today)
         most = within_batch(cases)
         candidates, cases = candidates[:most], cases[:most]
         features = choice_features(cases, model.parameters)

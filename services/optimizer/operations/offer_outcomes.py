@@ -100,10 +100,11 @@ class OutcomeKeeper:
         async with self._database.transaction() as connection:
             zone = await fetch_reporting_zone(connection)
             applied = await store.list_unmeasured(connection, AT_ONCE)
-            for recommendation, applied_at in applied:
-                outcome = await _measure(connection, recommendation, applied_at, now, zone)
+            outcomes = [await _measure(connection, kept, since, now, zone) for kept, since in applied]
+            for outcome in outcomes:
                 await store.upsert_outcome(connection, outcome)
-        return len(applied)
+            await store.note_measured(connection, outcomes, now)
+        return len(outcomes)
 
     async def _keep_tests(self) -> int:
         now = self._now()

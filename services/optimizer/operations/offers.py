@@ -120,7 +120,7 @@ async def _campaign_case(
             "the catalog does not say what type the campaign is of; upsert it with its campaign_type",
             reason="OFFER_UNSUPPORTED",
         )
-    (case,) = await load_cases(connection, [campaign], model.parameters, today)
+    (case,) = await load_cases(connection, [campaign], model, today)
     days = Days(today=today)
     revenue = await outcomes.fetch_campaign_revenue(connection, campaign.campaign_id, *days.window)
     margin, terms = campaign.gross_margin_rate, UNKNOWN_TERMS

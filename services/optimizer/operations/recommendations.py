@@ -2,11 +2,9 @@
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Final
 from uuid import uuid4
 
 from services.common.database import Connection, Database
@@ -29,11 +27,9 @@ from services.optimizer.domain.recommendations import (
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.operations.recommendation_sources import Asked, RecommendationSources
-from services.optimizer.store import campaign_context, models, offer_constraints
+from services.optimizer.store import campaign_context, models, offer_constraints, verdicts
 from services.optimizer.store import recommendations as store
 
-MOST_VERDICTS: Final = 10_000
-"""Campaigns' types that this process remembers to have found nothing better for."""
 Drafts = Mapping[RecommendationType, Draft | Withheld]
 
 
@@ -65,7 +61,6 @@ class RecommendationOperations:
         self._database = database
         self._sources = sources
         self._now = now
-        self._verdicts: OrderedDict[tuple[str, RecommendationType], tuple[str, Withheld]] = OrderedDict()
 
     async def recommend(self, campaign_id: str) -> Advice:
         """Return what to change in a campaign, made anew where it no longer stands.
@@ -80,30 +75,22 @@ class RecommendationOperations:
             asked = Asked(campaign=campaign, today=now.astimezone(zone).date(), zone=zone)
             inputs_key = await _describe_inputs(connection, campaign, asked.today)
             current = await store.list_current(connection, campaign_id)
+            known = await verdicts.list_verdicts(connection, campaign_id, inputs_key)
         kinds = [
             kind
             for kind in RecommendationType
             if kind not in current or not current[kind].stands(inputs_key, now)
         ]
-        made = await asyncio.gather(*(self._draft(kind, asked, inputs_key) for kind in kinds))
-        drafts = dict(zip(kinds, made, strict=True))
+        asking = [kind for kind in kinds if kind not in known]
+        made = await asyncio.gather(*(self._sources.draft(kind, asked) for kind in asking))
+        new = dict(zip(asking, made, strict=True))
+        drafts = {kind: known[kind] if kind in known else new[kind] for kind in kinds}
         async with self._database.transaction() as connection:
             await store.lock_recommendations(connection, campaign_id)
+            for draft in new.values():
+                if isinstance(draft, Withheld) and draft.is_verdict:
+                    await verdicts.upsert_verdict(connection, campaign_id, inputs_key, draft, now)
             return await _settle(connection, campaign_id, drafts, inputs_key, now)
-
-    async def _draft(self, kind: RecommendationType, asked: Asked, inputs_key: str) -> Draft | Withheld:
-        """Make a draft, or return what the data said of the same inputs before."""
-        key = asked.campaign.campaign_id, kind
-        known = self._verdicts.get(key)
-        if known is not None and known[0] == inputs_key:
-            return known[1]
-        made = await self._sources.draft(kind, asked)
-        if isinstance(made, Withheld) and made.is_verdict:
-            self._verdicts[key] = inputs_key, made
-            self._verdicts.move_to_end(key)
-            if len(self._verdicts) > MOST_VERDICTS:
-                self._verdicts.popitem(last=False)
-        return made
 
     async def decide(self, recommendation_id: str, verdict: Verdict) -> Recommendation:
         """Keep a decision; the same once more changes nothing.

@@ -31,6 +31,8 @@ SAMPLE_USERS: Final = 2_000
 USERS_AT_ONCE: Final = 250
 AGED: Final = timedelta(days=7)
 """Send times this old are computed anew after the next fit."""
+GONE: Final = timedelta(days=400)
+"""Users of whom nothing came in for so long are not kept; a question for one is answered from events."""
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -178,6 +180,10 @@ class SendTimeOperations:
         async with self._database.transaction() as connection:
             profile = await self._load_profile(connection) or SendTimeProfile.unlearned()
             await store.take_queued_users(connection, user_ids)
+            gone = await store.forget_gone_users(connection, user_ids, GONE)
+            user_ids = [user_id for user_id in user_ids if user_id not in gone]
+            if not user_ids:
+                return
             people = await self._find(connection, user_ids)
             counts = await self._count(connection, people)
             found = await asyncio.to_thread(

@@ -1,4 +1,4 @@
-"""What the optimizer does by itself for its model: trains again, measures drift, removes old files."""
+"""What the optimizer does by itself for its model: trains again, measures drift, removes what is old."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
@@ -12,6 +12,7 @@ from services.optimizer.domain.model_version import ModelStatus
 from services.optimizer.domain.trainings import Note, TrainingCause, TrainingOrder
 from services.optimizer.operations.days import fetch_reporting_day
 from services.optimizer.operations.models import ModelOperations
+from services.optimizer.operations.retention import RecordKeeper
 from services.optimizer.operations.training import TrainingOperations
 
 RETRAIN, CHECK_DRIFT, PRUNE = "retrain_model", "check_drift", "prune_models"
@@ -32,12 +33,13 @@ def build_training_jobs(
     database: Database,
     training: TrainingOperations,
     models: ModelOperations,
+    records: RecordKeeper,
     meter: DriftMeter,
     now: Callable[[], datetime],
     hour: int,
     retention: timedelta,
 ) -> Sequence[Job]:
-    """Return the jobs of the model, daily: training at `hour` (UTC), drift an hour before, old files after.
+    """Return the jobs of the model, daily: training at `hour` (UTC), drift an hour before, what is old after.
 
     The operations given here work on the jobs' own connections.
     """
@@ -53,7 +55,8 @@ def build_training_jobs(
         return await _check_drift(end_day, training, models, meter)
 
     async def prune(_: JobContext) -> str:
-        return await models.prune(retention)
+        forgotten = await records.forget()
+        return f"{await models.prune(retention)}; {forgotten}"
 
     return [
         Job(name=CHECK_DRIFT, schedule=_daily(hour - 1), run=check),

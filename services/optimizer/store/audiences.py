@@ -35,10 +35,12 @@ async def delete_audiences(connection: Connection, versions: Sequence[int]) -> N
 
 
 async def list_campaign_audiences(
-    connection: Connection, campaign_ids: Sequence[str]
+    connection: Connection, version: int, campaign_ids: Sequence[str]
 ) -> dict[str, CampaignAudience]:
-    """Return who viewed campaigns, as counted for the live version; one without known viewers is missing."""
-    rows = await connection.fetch(STATEMENTS["list_campaign_audiences"].sql, CONVERSION_MODEL, campaign_ids)
+    """Return who viewed campaigns, as counted for a version; one without known viewers is missing."""
+    rows = await connection.fetch(
+        STATEMENTS["list_campaign_audiences"].sql, CONVERSION_MODEL, version, campaign_ids
+    )
     views: dict[str, dict[tuple[int, int], int]] = {}
     for row in rows:
         of_campaign = views.setdefault(row["campaign_id"], {})

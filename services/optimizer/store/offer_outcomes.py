@@ -32,6 +32,16 @@ async def list_unmeasured(connection: Connection, limit: int) -> Sequence[tuple[
     return [(recommendation_from_row(row), row["applied_at"]) for row in rows]
 
 
+async def note_measured(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """Keep that recommendations' outcomes were counted, and which are final: those are not listed again."""
+    await connection.execute(
+        STATEMENTS["note_measured_optimizations"].sql,
+        [outcome.source_id for outcome in outcomes],
+        now,
+        [outcome.is_final for outcome in outcomes],
+    )
+
+
 async def list_campaign_days(
     connection: Connection, campaign_id: str, first_day: date, end_day: date, offer_micros: int | None = None
 ) -> Sequence[DayCounts]:

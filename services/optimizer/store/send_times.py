@@ -107,6 +107,17 @@ async def take_queued_users(connection: Connection, user_ids: Sequence[str]) -> 
     await connection.execute(STATEMENTS["take_queued_users"].sql, list(user_ids))
 
 
+async def forget_gone_users(
+    connection: Connection, user_ids: Sequence[str], after: timedelta
+) -> frozenset[str]:
+    """Forget what is kept of those users of whom nothing came in for some time; return them."""
+    rows = await connection.fetch(STATEMENTS["list_gone_users"].sql, list(user_ids), after)
+    gone = frozenset(str(row["user_id"]) for row in rows)
+    if gone:
+        await connection.execute(STATEMENTS["delete_send_times"].sql, sorted(gone))
+    return gone
+
+
 async def postpone_queued_users(connection: Connection, user_ids: Sequence[str], wait: timedelta) -> None:
     """Put users behind the others, each to be tried again by itself after some time."""
     await connection.execute(STATEMENTS["postpone_queued_users"].sql, list(user_ids), wait)

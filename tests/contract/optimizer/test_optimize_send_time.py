@@ -429,6 +429,27 @@ class TestUsersMadeByHand:
             answer = await ask("daily")
         assert max(day.probability for day in answer.top_days) < 0.25, "no day is better than another"
 
+    async def test_who_is_long_gone_is_kept_no_more_and_answered_all_the_same(
+        self, database: DatabaseAddresses, tmp_path: Path
+    ) -> None:
+        days = [datetime(2026, 10, day, 9, 30, tzinfo=UTC) for day in range(1, 20)]
+        for user in ("anna", "gone"):
+            await insert_acts(database.admin, user, days)
+        assert await run_job(database.optimizer) == "2 users, profile of 2 users fitted"
+        for user, ago in (("anna", "399 days"), ("gone", "401 days")):
+            await execute(
+                database.admin,
+                f"update analytics.events set received_at = now() - interval '{ago}' where user_id = $1",
+                user,
+            )
+        later = NOW + timedelta(days=8)  # what is kept is old, and computed anew after the next fit
+        assert await run_job(database.optimizer, later) == "2 users, profile of 2 users fitted"
+        rows = await fetch_rows(database.admin, "select user_id from optimizer.user_optimal_send_times")
+        assert [row["user_id"] for row in rows] == ["anna"]
+        async with self.asking(database, tmp_path) as ask:
+            answer = await ask("gone")
+        assert (answer.optimal_hour, answer.source, answer.observed_events) == (9, "user", 19)
+
     async def test_what_machines_open_is_not_the_users_hour(
         self, database: DatabaseAddresses, tmp_path: Path
     ) -> None:

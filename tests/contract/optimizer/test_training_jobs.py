@@ -26,6 +26,7 @@ from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.publication import Publication
+from services.optimizer.operations.retention import RecordKeeper
 from services.optimizer.operations.training import Trainer, TrainingOperations
 from services.optimizer.operations.training_jobs import build_training_jobs
 from services.optimizer.settings import OptimizerSettings
@@ -104,6 +105,7 @@ async def stand(
                     models=ModelOperations(
                         pool, publication=publication, repository=folder, now=lambda: times[0]
                     ),
+                    records=RecordKeeper(pool, kept=timedelta(days=400), now=lambda: times[0]),
                     meter=LoopMeter(settings=settings),
                     now=lambda: times[0],
                     hour=3,
@@ -289,10 +291,15 @@ async def test_old_files_are_removed_and_what_going_back_needs_is_kept(
         again = await jobs.run("prune_models")
         listed = await jobs.stub.ListModels(models_pb2.ListModelsRequest())
         back = await jobs.stub.RollbackModel(models_pb2.RollbackModelRequest())
-    assert nothing == "nothing to remove"
-    assert busy == "nothing removed: a training runs"
-    assert done == "the files of 2 versions of conversion removed"
-    assert again == "nothing to remove"
+    assert nothing == "nothing to remove; nothing to forget"
+    assert busy == "nothing removed: a training runs; nothing to forget"
+    assert done == "the files of 2 versions of conversion removed; nothing to forget"
+    assert again == "nothing to remove; nothing to forget"
+    kept = await fetch_rows(
+        database.reporting,
+        "select version from ml_models where serving_parameters <> '{}' and reference is not null",
+    )
+    assert {row["version"] for row in kept} == {3, 4, 5}
     assert {model.version: model.has_file for model in listed.models} == {
         1: False,
         2: False,

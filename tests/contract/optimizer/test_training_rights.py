@@ -295,5 +295,7 @@ async def status_of(connection: Connection, version: int) -> ModelStatus | None:
 
 
 async def viewers_of(connection: Connection, campaign_id: str) -> int:
-    known = await audiences.list_campaign_audiences(connection, [campaign_id])
+    live = await models.fetch_live_version(connection)
+    assert live is not None
+    known = await audiences.list_campaign_audiences(connection, live, [campaign_id])
     return sum(known[campaign_id].views.values()) if campaign_id in known else 0

@@ -32,7 +32,16 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
         ("lock_current_optimizations", ["'c'"], "campaign_optimizations_current_key"),
         ("lock_optimization", [ID], "campaign_optimizations_pkey"),
         ("list_optimization_decisions", [ID], "campaign_optimization_decisions_pkey"),
-        ("list_unmeasured_optimizations", ["10"], "campaign_optimizations_applied_idx"),
+        ("list_unmeasured_optimizations", ["10"], "campaign_optimizations_unmeasured_idx"),
+        (
+            "note_measured_optimizations",
+            [f"array[{ID}]", "now()", "array[true]"],
+            "campaign_optimizations_pkey",
+        ),
+        ("delete_closed_optimizations", ["now()", "now()", "10"], "campaign_optimizations_closed_idx"),
+        ("delete_outdated_verdicts", ["now()", "10"], "campaign_optimization_verdicts_judged_idx"),
+        ("list_verdicts", ["'c'", "'k'"], "campaign_optimization_verdicts_pkey"),
+        ("delete_ended_trainings", ["now()", "10"], "trainings_started_idx"),
         ("list_offer_outcomes", ["now()", ID, "10"], "offer_optimization_history_applied_idx"),
         (
             "list_campaign_offer_outcomes",

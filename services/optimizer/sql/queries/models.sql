@@ -67,9 +67,9 @@ order by status_changed_at desc, version desc
 limit 1;
 
 -- name: note_removed_files :exec
--- Keep that the files of some versions are gone.
+-- Keep that the files of some versions are gone, and with them what serving and drift needed: they never serve again.
 update ml_models
-set files_removed_at = $3
+set files_removed_at = $3, serving_parameters = '{}', reference = null
 where model_name = $1 and version = any ($2::bigint[]);
 
 -- name: upsert_model_drift :exec

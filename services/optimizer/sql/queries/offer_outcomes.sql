@@ -3,13 +3,19 @@
 -- name: list_unmeasured_optimizations :many
 -- At most $1 applied recommendations whose outcome is not final, those measured longest ago first.
 select
-    o.optimization_id, o.campaign_id, o.optimization_type, o.status, o.recommendation, o.inputs_key, o.created_at,
-    o.expires_at, o.decided_at, o.applied_at
-from campaign_optimizations o
-left join offer_optimization_history h on h.source = 'recommendation' and h.source_id = o.optimization_id::text
-where o.status = 'applied' and (h.history_id is null or not h.is_final)
-order by h.measured_at nulls first, o.applied_at
+    optimization_id, campaign_id, optimization_type, status, recommendation, inputs_key, created_at, expires_at,
+    decided_at, applied_at
+from campaign_optimizations
+where status = 'applied' and not is_outcome_final
+order by outcome_measured_at nulls first, applied_at
 limit $1;
+
+-- name: note_measured_optimizations :exec
+-- Keep that the outcomes of $1 were counted at $2, and which of them ($3) are final.
+update campaign_optimizations o
+set outcome_measured_at = $2, is_outcome_final = m.is_final
+from unnest($1::uuid[], $3::boolean[]) as m (optimization_id, is_final)
+where o.optimization_id = m.optimization_id;
 
 -- name: list_campaign_days :many
 -- Impressions, views and conversions of a campaign by day in [$2, $3), at the offer $4 as sent (null: at any).

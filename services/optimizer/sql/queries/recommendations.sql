@@ -89,3 +89,19 @@ where status in ('open', 'accepted') and expires_at <= $1
 order by expires_at
 limit $2
 for update skip locked;
+
+-- name: list_verdicts :many
+-- What the data spoke against in the campaign $1, where it was asked from the inputs $2.
+select optimization_type, reason, message
+from campaign_optimization_verdicts
+where campaign_id = $1 and inputs_key = $2;
+
+-- name: upsert_verdict :exec
+-- Keeps what the data spoke against, in place of what it said of earlier inputs.
+insert into campaign_optimization_verdicts (campaign_id, optimization_type, inputs_key, reason, message, judged_at)
+values ($1, $2, $3, $4, $5, $6)
+on conflict on constraint campaign_optimization_verdicts_pkey do update set
+    inputs_key = excluded.inputs_key,
+    reason = excluded.reason,
+    message = excluded.message,
+    judged_at = excluded.judged_at;

@@ -161,6 +161,23 @@ limit $1;
 delete from send_time_queue
 where user_id = any($1::text[]);
 
+-- name: list_gone_users :many
+-- Those of the users $1 of whom nothing that send times are made from came in for $2.
+select person.user_id
+from unnest($1::text[]) as person (user_id)
+where not exists (
+    select 1
+    from analytics_v1.user_events e
+    where
+        e.user_id = person.user_id and e.event_type in (1, 2, 3, 4, 9)
+        and e.received_at >= now() - $2::interval
+);
+
+-- name: delete_send_times :exec
+-- Forget what is kept of the users $1.
+delete from user_optimal_send_times
+where user_id = any($1::text[]);
+
 -- name: postpone_queued_users :exec
 -- Put the users $1 behind the others, to be tried again $2 from now on.
 update send_time_queue

@@ -1,6 +1,7 @@
 -- What was recommended for a campaign, on what evidence, and what was decided about it. A recommendation is kept
 -- while what it was made from (inputs_key) stands, and made again otherwise: in place where it still says the same
--- (choice), else a new one takes its place and it is superseded.
+-- (choice), else a new one takes its place and it is superseded. The outcome of what was applied is counted until it is
+-- final (outcome_measured_at: last). Closed ones are forgotten after a while, with their decisions; outcomes stay.
 create table optimizer.campaign_optimizations (
     optimization_id uuid not null,
     campaign_id text not null,
@@ -19,6 +20,8 @@ create table optimizer.campaign_optimizations (
     choice text not null default '',
     refreshed_at timestamptz,
     applied_at timestamptz,
+    outcome_measured_at timestamptz,
+    is_outcome_final boolean not null default false,
     constraint campaign_optimizations_pkey primary key (optimization_id),
     constraint campaign_optimizations_type_known check (
         optimization_type in ('offer_amount', 'timing', 'segment', 'channel')
@@ -27,6 +30,7 @@ create table optimizer.campaign_optimizations (
         status in ('open', 'accepted', 'dismissed', 'applied', 'expired', 'superseded')
     ),
     constraint campaign_optimizations_applied_has_time check (status <> 'applied' or applied_at is not null),
+    constraint campaign_optimizations_final_was_applied check (not is_outcome_final or status = 'applied'),
     constraint campaign_optimizations_confidence_is_probability check (confidence between 0 and 1),
     constraint campaign_optimizations_expires_later check (expires_at > created_at),
     constraint campaign_optimizations_model_fkey foreign key (model_name, model_version)
@@ -46,11 +50,16 @@ create unique index campaign_optimizations_current_key on optimizer.campaign_opt
     (campaign_id, optimization_type)
     where status in ('open', 'accepted');
 
--- For list_unmeasured_optimizations: what was applied, the latest first.
-create index campaign_optimizations_applied_idx on optimizer.campaign_optimizations (applied_at)
-    where status = 'applied';
+-- For list_unmeasured_optimizations: what was applied and is not measured to its end, counted longest ago first.
+create index campaign_optimizations_unmeasured_idx on optimizer.campaign_optimizations
+    (outcome_measured_at nulls first, applied_at)
+    where status = 'applied' and not is_outcome_final;
 
--- Who did what with a recommendation, and when. Written only by insert.
+-- For delete_closed_optimizations.
+create index campaign_optimizations_closed_idx on optimizer.campaign_optimizations (decided_at)
+    where status in ('dismissed', 'applied', 'expired', 'superseded');
+
+-- Who did what with a recommendation, and when. Written only by insert; goes with its recommendation.
 create table optimizer.campaign_optimization_decisions (
     optimization_id uuid not null,
     decision_number integer not null,
@@ -60,7 +69,7 @@ create table optimizer.campaign_optimization_decisions (
     decided_at timestamptz not null,
     constraint campaign_optimization_decisions_pkey primary key (optimization_id, decision_number),
     constraint campaign_optimization_decisions_optimization_fkey foreign key (optimization_id)
-        references optimizer.campaign_optimizations (optimization_id),
+        references optimizer.campaign_optimizations (optimization_id) on delete cascade,
     constraint campaign_optimization_decisions_action_known check (
         action in ('create', 'accept', 'dismiss', 'apply', 'expire', 'supersede')
     )
@@ -69,8 +78,29 @@ create table optimizer.campaign_optimization_decisions (
 grant select, insert on optimizer.campaign_optimization_decisions to optimizer;
 grant select on optimizer.campaign_optimization_decisions to reporting;
 
+-- What the data spoke against, and from which inputs (inputs_key): while these stand it is not asked again.
+create table optimizer.campaign_optimization_verdicts (
+    campaign_id text not null,
+    optimization_type text not null,
+    inputs_key text not null,
+    reason text not null,
+    message text not null,
+    judged_at timestamptz not null,
+    constraint campaign_optimization_verdicts_pkey primary key (campaign_id, optimization_type),
+    constraint campaign_optimization_verdicts_type_known check (
+        optimization_type in ('offer_amount', 'timing', 'segment', 'channel')
+    )
+);
+
+-- For delete_outdated_verdicts.
+create index campaign_optimization_verdicts_judged_idx on optimizer.campaign_optimization_verdicts (judged_at);
+
+grant select, insert, update, delete on optimizer.campaign_optimization_verdicts to optimizer;
+grant select on optimizer.campaign_optimization_verdicts to reporting;
+
 -- What any applied recommendation did, and every ended A/B test: predicted beside observed, and what was before.
--- offer_micros is null where the recommendation was not of an offer, or nobody knows the offer.
+-- offer_micros is null where the recommendation was not of an offer, or nobody knows the offer; optimization_id where
+-- the recommendation is forgotten.
 create table optimizer.offer_optimization_history (
     history_id uuid not null,
     campaign_id text not null,
@@ -100,7 +130,7 @@ create table optimizer.offer_optimization_history (
     observed_upper double precision,
     constraint offer_optimization_history_pkey primary key (history_id),
     constraint offer_optimization_history_optimization_fkey foreign key (optimization_id)
-        references optimizer.campaign_optimizations (optimization_id),
+        references optimizer.campaign_optimizations (optimization_id) on delete set null,
     constraint offer_optimization_history_source_key unique (source, source_id),
     constraint offer_optimization_history_source_known check (source in ('recommendation', 'ab_test')),
     constraint offer_optimization_history_offers_not_negative check (
@@ -123,6 +153,10 @@ create index offer_optimization_history_campaign_idx on optimizer.offer_optimiza
     (campaign_id, applied_at desc, history_id desc);
 create index offer_optimization_history_applied_idx on optimizer.offer_optimization_history
     (applied_at desc, history_id desc);
+
+-- For the key above: whose outcome loses its recommendation.
+create index offer_optimization_history_optimization_idx on optimizer.offer_optimization_history (optimization_id)
+    where optimization_id is not null;
 
 -- How likely a user is to visit a merchant, with the reasons in words. All events of the user that came in before
 -- received_until (the database's clock) are held; null: nobody knows.
