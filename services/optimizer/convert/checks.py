@@ -27,6 +27,13 @@ def optional_text(text: str, field: str, *, longest: int) -> str:
     return text
 
 
+def optional_share(value: float | None, field: str) -> float | None:
+    """Return a share from 0 to 1, None where none is set."""
+    if value is not None and not 0.0 <= value <= 1.0:
+        raise invalid_field(field, "must be from 0 to 1", "VALUE_OUT_OF_RANGE")
+    return value
+
+
 def optional_date(text: str, field: str) -> date | None:
     """Return the calendar date of a text, None for the empty one.
 

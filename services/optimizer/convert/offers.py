@@ -6,6 +6,7 @@ from gen.campaigns.optimizer.v1 import offers_pb2 as pb
 from gen.campaigns.type.v1 import campaign_pb2, range_pb2
 from services.common.errors import FieldViolation, InvalidArgumentError, invalid_field, invalid_fields
 from services.common.wire import micros_to_money, money_to_micros
+from services.optimizer.convert.checks import optional_share
 from services.optimizer.convert.offer_constraints import check_to_proto
 from services.optimizer.convert.ranges import interval_to_proto
 from services.optimizer.domain.campaigns import PlannedCampaign
@@ -128,11 +129,8 @@ def _current_views(request: pb.OptimizeOfferRequest) -> int | None:
 
 
 def _gross_margin(request: pb.OptimizeOfferRequest) -> float | None:
-    if not request.HasField("gross_margin_rate"):
-        return None
-    if not 0.0 <= request.gross_margin_rate <= 1.0:
-        raise invalid_field("gross_margin_rate", "must be from 0 to 1", "VALUE_OUT_OF_RANGE")
-    return request.gross_margin_rate
+    rate = request.gross_margin_rate if request.HasField("gross_margin_rate") else None
+    return optional_share(rate, "gross_margin_rate")
 
 
 def _views_per_day(request: pb.OptimizeOfferRequest) -> float | None:

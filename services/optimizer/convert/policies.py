@@ -8,7 +8,13 @@ from gen.campaigns.optimizer.v1 import policies_pb2 as pb
 from gen.campaigns.type.v1 import range_pb2
 from services.common.errors import invalid_field
 from services.common.wire import micros_to_money, money_to_micros
-from services.optimizer.convert.checks import LONGEST_ID, optional_date, optional_text, required_id
+from services.optimizer.convert.checks import (
+    LONGEST_ID,
+    optional_date,
+    optional_share,
+    optional_text,
+    required_id,
+)
 from services.optimizer.domain.off_policy import CONFIDENCE_METHOD, PolicyEstimate
 from services.optimizer.domain.offer_policy import OfferChoice, OfferPolicy, PolicyObjective, PolicyRule
 from services.optimizer.operations.policies import PolicyAnswer, PolicyQuestion
@@ -32,7 +38,13 @@ def question_from_proto(request: pb.EvaluateOfferPolicyRequest) -> PolicyQuestio
         first_day=optional_date(request.start_date, "start_date"),
         last_day=optional_date(request.end_date, "end_date"),
         minimum_overlap=overlap,
+        gross_margin_rate=_gross_margin(request),
     )
+
+
+def _gross_margin(request: pb.EvaluateOfferPolicyRequest) -> float | None:
+    rate = request.gross_margin_rate if request.HasField("gross_margin_rate") else None
+    return optional_share(rate, "gross_margin_rate")
 
 
 def _campaign_ids(names: Sequence[str]) -> tuple[str, ...]:
@@ -138,6 +150,12 @@ def answer_to_proto(answer: PolicyAnswer) -> pb.EvaluateOfferPolicyResponse:
             for offer in evaluation.logged_offers
         ],
         warnings=evaluation.warnings,
+        margins=[
+            pb.PolicyMargin(
+                campaign_id=each.campaign_id, gross_margin_rate=each.rate, source=each.source.value
+            )
+            for each in answer.margins
+        ],
     )
 
 

@@ -70,6 +70,16 @@ class LoggedRewards:
     predicted: FloatArray
     predicted_for_policy: FloatArray
 
+    @property
+    def doubly_robust(self) -> FloatArray:
+        """What each decision adds to the doubly robust mean."""
+        return self.predicted_for_policy + self.weight * (self.reward - self.predicted)
+
+    @property
+    def gains(self) -> FloatArray:
+        """The same less what was earned: their mean is the improvement."""
+        return self.doubly_robust - self.reward
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyValue:
@@ -114,8 +124,7 @@ def evaluate_policy(logged: LoggedRewards) -> PolicyValue:
     per_user_weight = np.asarray(np.bincount(user, weights=weight), dtype=np.float64)
     effective_users = effective_sample_size(per_user_weight)
     users = int(np.count_nonzero(np.bincount(user)))
-    corrected = logged.predicted_for_policy + weight * (reward - logged.predicted)
-    improvement = estimate_mean(corrected - reward, user, effective_users)
+    improvement = estimate_mean(logged.gains, user, effective_users)
     weights = estimate_mean(weight, user, float(users))
     return PolicyValue(
         decisions=len(reward),
@@ -128,7 +137,7 @@ def evaluate_policy(logged: LoggedRewards) -> PolicyValue:
         logged=estimate_mean(reward, user, float(users)),
         ips=estimate_mean(weight * reward, user, effective_users),
         snips=_estimate_ratio(weight * reward, weight, user, effective_users),
-        doubly_robust=estimate_mean(corrected, user, effective_users),
+        doubly_robust=estimate_mean(logged.doubly_robust, user, effective_users),
         improvement=improvement,
         confidence=probability_above_zero(improvement, effective_users),
     )

@@ -6,7 +6,7 @@ delivery is the unit and not the view, since whether somebody looks may itself d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
-from services.optimizer.domain.direct_model import cross_fit
-from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray
+from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
 from services.optimizer.domain.off_policy import (
     LoggedRewards,
     PolicyValue,
@@ -24,6 +23,8 @@ from services.optimizer.domain.off_policy import (
     evaluate_policy,
 )
 from services.optimizer.domain.offer_overlap import find_covered
+from services.optimizer.domain.policy_margins import confidence_over_margins
+from services.optimizer.domain.policy_rewards import weigh
 
 IntArray = NDArray[np.intp]
 
@@ -46,8 +47,6 @@ LARGEST_DRIFT_ERRORS: Final = 3.0
 """The mean weight must be 1 within this much, or within this many of its standard errors."""
 UNTOLD_SHARE: Final = 0.1
 """Share of deliveries without overlap that weights should show; where they cannot, the answer says so."""
-HOURS: Final = 24
-WEEKDAYS: Final = 7
 
 
 class PolicyObjective(StrEnum):
@@ -128,6 +127,7 @@ def evaluate_offer_policy(
     objective: PolicyObjective,
     margins: FloatArray,
     minimum_overlap: float,
+    is_margin_assumed: BoolArray | None = None,
 ) -> PolicyEvaluation:
     """Return what a policy would have earned per delivery.
 
@@ -138,6 +138,7 @@ def evaluate_offer_policy(
         objective: what counts.
         margins: the share of revenue that is earned, by campaign number (for the objective profit).
         minimum_overlap: the least share of decisions at which every offer of the policy was possible.
+        is_margin_assumed: the campaigns whose margin nobody knows: confidence takes any for as likely.
 
     Raises:
         FailedPreconditionError: OVERLAP_MISSING, where the logged offers cannot tell; DATA_INSUFFICIENT, with
@@ -156,11 +157,23 @@ def evaluate_offer_policy(
             f" minimum_overlap asks for {minimum_overlap:.1%}; logged are {_say_offers(logged)}"
         )
     kept, kept_rule = table.take(covered), rule[covered]
-    rewards = _to_rewards(policy, kept, kept_rule, segments, objective, margins)
+    probabilities = _probabilities(policy, kept_rule)
+
+    def rewards_at(margins: FloatArray) -> LoggedRewards:
+        return weigh(kept, _rewards(kept, objective, margins), segments, probabilities)
+
+    rewards = rewards_at(margins)
+    if not rewards.weight.any():
+        raise _no_overlap("none of its offers was ever drawn")
     value = evaluate_policy(rewards)
     _require_effective(value)
     _require_unit_weights(value)
     conversions = _count_conversions(rewards, kept, value)
+    if objective is PolicyObjective.PROFIT and is_margin_assumed is not None and is_margin_assumed.any():
+        none = rewards_at(np.where(is_margin_assumed, 0.0, margins))
+        whole = rewards_at(np.where(is_margin_assumed, 1.0, margins))
+        confidence = confidence_over_margins(none, whole, value.effective_users)
+        value = replace(value, confidence=confidence)
     return PolicyEvaluation(
         value=value,
         decisions=len(table),
@@ -181,37 +194,15 @@ def list_logged_offers(table: DecisionTable) -> tuple[LoggedOffer, ...]:
     )
 
 
-def _to_rewards(  # noqa: PLR0917 (what an evaluation is made of)
-    policy: OfferPolicy,
-    table: DecisionTable,
-    rule: IntArray,
-    segments: Mapping[int, Sequence[str]],
-    objective: PolicyObjective,
-    margins: FloatArray,
-) -> LoggedRewards:
-    reward = _rewards(table, objective, margins)
-    offers = table.offer_micros / MICROS_PER_UNIT
-    model = cross_fit(reward, offers, _context(table, segments), table.user)
-    weight, expected = np.zeros(len(table)), np.zeros(len(table))
-    for offer in sorted({choice.offer_micros for each in policy.rules for choice in each.choices}):
-        by_rule = np.array(
-            [
-                sum(choice.probability for choice in each.choices if choice.offer_micros == offer)
-                for each in policy.rules
-            ]
-        )
-        probability = by_rule[rule]
-        weight += np.where(table.offer_micros == offer, probability / table.propensity, 0.0)
-        expected += probability * model.predict(np.full(len(table), offer / MICROS_PER_UNIT))
-    if not weight.any():
-        raise _no_overlap("none of its offers was ever drawn")
-    return LoggedRewards(
-        user=np.unique(table.user, return_inverse=True)[1],
-        weight=weight,
-        reward=reward,
-        predicted=model.predict(offers),
-        predicted_for_policy=expected,
-    )
+def _probabilities(policy: OfferPolicy, rule: IntArray) -> dict[int, FloatArray]:
+    """Return by offer, in micros, the probability that the policy makes it at each decision."""
+    by_offer = {
+        choice.offer_micros: np.zeros(len(policy.rules)) for each in policy.rules for choice in each.choices
+    }
+    for place, each in enumerate(policy.rules):
+        for choice in each.choices:
+            by_offer[choice.offer_micros][place] = choice.probability
+    return {offer: by_offer[offer][rule] for offer in sorted(by_offer)}
 
 
 def _rewards(table: DecisionTable, objective: PolicyObjective, margins: FloatArray) -> FloatArray:
@@ -229,25 +220,6 @@ def _rewards(table: DecisionTable, objective: PolicyObjective, margins: FloatArr
         return np.asarray(revenue)
     paid = table.conversions * (table.offer_micros / MICROS_PER_UNIT)
     return np.asarray(margins[table.campaign] * revenue - paid)
-
-
-def _context(table: DecisionTable, segments: Mapping[int, Sequence[str]]) -> FloatArray:
-    """Return what is known before the offer is drawn: campaign, weekday, time of day, segments (n, k)."""
-    angle = 2.0 * np.pi * table.hour / HOURS
-    names = sorted({name for of_set in segments.values() for name in of_set})
-    has = {number: [name in of_set for name in names] for number, of_set in segments.items()}
-    has[NO_SEGMENTS] = [False] * len(names)
-    by_segment = np.array([has[number] for number in table.segment_set.tolist()], dtype=np.float64)
-    campaigns = np.arange(1, int(table.campaign.max()) + 1)
-    return np.column_stack(
-        (
-            np.sin(angle),
-            np.cos(angle),
-            table.weekday[:, np.newaxis] == np.arange(1, WEEKDAYS),
-            table.campaign[:, np.newaxis] == campaigns,
-            by_segment.reshape(len(table), len(names)),
-        )
-    ).astype(np.float64)
 
 
 def _require_effective(value: PolicyValue) -> None:

@@ -7,9 +7,12 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
 from services.common.waiting_room import WaitingRoom
+from services.optimizer.domain.campaigns import UNKNOWN_TERMS
 from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable, as_column
 from services.optimizer.domain.offer_policy import (
     OUTCOME_HOURS,
@@ -18,16 +21,26 @@ from services.optimizer.domain.offer_policy import (
     PolicyObjective,
     evaluate_offer_policy,
 )
+from services.optimizer.domain.policy_margins import (
+    MarginSource,
+    PolicyMargin,
+    choose_margin,
+    warn_of_margins,
+)
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.store import decisions
+from services.optimizer.store.catalog import fetch_merchant_terms
 
 WINDOW_DAYS: Final = 90
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyQuestion:
-    """A policy, where it is judged, and by what; days are None where the caller left them open."""
+    """A policy, where it is judged, and by what; days are None where the caller left them open.
+
+    `gross_margin_rate` is that of campaigns without one in the catalog, None where the caller does not say.
+    """
 
     campaign_ids: tuple[str, ...]
     policy: OfferPolicy
@@ -35,16 +48,18 @@ class PolicyQuestion:
     first_day: date | None
     last_day: date | None
     minimum_overlap: float
+    gross_margin_rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyAnswer:
-    """The evaluation, over the days [first_day, last_day]."""
+    """The evaluation, over the days [first_day, last_day]; `margins` are empty but for profit."""
 
     question: PolicyQuestion
     first_day: date
     last_day: date
     evaluation: PolicyEvaluation
+    margins: tuple[PolicyMargin, ...] = ()
 
 
 class PolicyOperations:
@@ -69,7 +84,7 @@ class PolicyOperations:
             async with self._database.transaction(readonly=True) as connection:
                 zone = await fetch_reporting_zone(connection)
                 first_day, last_day = _resolve_days(question, self._now(), zone)
-                margins = await _fetch_margins(connection, question.campaign_ids)
+                margins = await _choose_margins(connection, question)
                 if question.objective is not PolicyObjective.CONVERSIONS:
                     await _require_one_currency(connection, question.campaign_ids)
                 await _require_segments(connection, question.policy)
@@ -90,15 +105,19 @@ class PolicyOperations:
                 table,
                 segments,
                 objective=question.objective,
-                margins=as_column(margins),
+                margins=as_column([each.rate for each in margins]),
                 minimum_overlap=question.minimum_overlap,
+                is_margin_assumed=np.array([each.source is MarginSource.ASSUMED for each in margins]),
             )
-        warnings += _warn_of_unmet(question.policy, segments)
+        if question.objective is not PolicyObjective.PROFIT:
+            margins = ()
+        warnings += [*warn_of_margins(margins), *_warn_of_unmet(question.policy, segments)]
         return PolicyAnswer(
             question=question,
             first_day=first_day,
             last_day=last_day,
             evaluation=replace(evaluation, warnings=(*warnings, *evaluation.warnings)),
+            margins=margins,
         )
 
 
@@ -119,9 +138,16 @@ def _resolve_days(question: PolicyQuestion, now: datetime, zone: ZoneInfo) -> tu
     return first_day, last_day
 
 
-async def _fetch_margins(connection: Connection, campaign_ids: Sequence[str]) -> list[float]:
-    campaigns = [await require_campaign(connection, campaign_id) for campaign_id in campaign_ids]
-    return [1.0 if each.gross_margin_rate is None else each.gross_margin_rate for each in campaigns]
+async def _choose_margins(connection: Connection, question: PolicyQuestion) -> tuple[PolicyMargin, ...]:
+    return tuple([await _choose_margin(connection, each, question) for each in question.campaign_ids])
+
+
+async def _choose_margin(connection: Connection, campaign_id: str, question: PolicyQuestion) -> PolicyMargin:
+    campaign = await require_campaign(connection, campaign_id)
+    own, asked, terms = campaign.gross_margin_rate, question.gross_margin_rate, UNKNOWN_TERMS
+    if own is None and asked is None and campaign.merchant_id is not None:
+        terms = await fetch_merchant_terms(connection, campaign.merchant_id)
+    return choose_margin(campaign_id, own=own, asked=asked, terms=terms)
 
 
 async def _require_one_currency(connection: Connection, campaign_ids: Sequence[str]) -> None:

@@ -23,7 +23,13 @@ from tests.contract.optimizer.event_log import (
     insert_events,
     insert_segment_sets,
 )
-from tests.contract.optimizer.harness import NOON, optimizer_settings, refusal_of, running_optimizer
+from tests.contract.optimizer.harness import (
+    NOON,
+    fetch_rows,
+    optimizer_settings,
+    refusal_of,
+    running_optimizer,
+)
 
 FIRST = datetime(2026, 11, 1, 9, tzinfo=UTC)
 ALWAYS_20 = {"rules": [{"choices": [{"offer_amount": 20}]}]}
@@ -103,6 +109,42 @@ async def test_a_policy_is_worth_what_its_own_deliveries_brought(
     assert conversions.improvement.interval.lower < conversions.improvement.value
     assert 0.01 <= answer.confidence <= 0.99
     assert answer.confidence_method == "doubly_robust_student"
+
+
+async def test_a_margin_that_the_catalog_lacks_is_the_merchants_the_callers_or_said_to_be_assumed(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    await keep_log(database.admin)
+
+    async def forget(campaigns: list[str]) -> pb.EvaluateOfferPolicyResponse:
+        forgetting = "update analytics.campaigns set gross_margin_rate = null where campaign_id = any ($1)"
+        await fetch_rows(database.admin, forgetting, campaigns)
+        return await evaluate(stub)
+
+    def margins(answer: pb.EvaluateOfferPolicyResponse) -> list[tuple[str, float, str]]:
+        return [(each.campaign_id, each.gross_margin_rate, each.source) for each in answer.margins]
+
+    known = await evaluate(stub)
+    of_merchant = await forget(["c1"])
+    asked = await evaluate(stub, gross_margin_rate=0.5)
+    assumed = await forget(["c2", "euro"])
+    revenue = await evaluate(stub, objective="revenue")
+
+    assert margins(known) == [("c1", 0.5, "campaign")]
+    assert margins(of_merchant) == [("c1", 0.5, "merchant")]
+    assert of_merchant.warnings[0] == (
+        "No gross margin is known for c1; the mean of the merchant's 2 campaigns with one is taken: 0.500"
+        " (0.500 to 0.500)."
+    )
+    assert margins(asked) == [("c1", 0.5, "request")]
+    assert not [warning for warning in asked.warnings if "margin" in warning]
+    assert known.improvement == of_merchant.improvement == asked.improvement
+    assert margins(assumed) == [("c1", 1.0, "assumed")]
+    assert "all revenue is taken for margin" in assumed.warnings[0]
+    assert assumed.doubly_robust.value > known.doubly_robust.value
+    assert known.confidence < assumed.confidence < 0.95
+    assert list(revenue.margins) == []
+    assert not [warning for warning in revenue.warnings if "margin" in warning]
 
 
 async def test_a_policy_by_segment_is_judged_within_them(
@@ -240,6 +282,8 @@ HALF = {"offer_amount": 5, "probability": 0.5}
         ({"campaign_ids": ["c1", "c1"]}, "campaign_ids", "FIELDS_CONFLICT"),
         ({"campaign_ids": ["c1", "euro"]}, "campaign_ids", "CURRENCY_REQUIRED"),
         ({"objective": "clicks"}, "objective", "VALUE_UNKNOWN"),
+        ({"gross_margin_rate": 1.01}, "gross_margin_rate", "VALUE_OUT_OF_RANGE"),
+        ({"gross_margin_rate": float("nan")}, "gross_margin_rate", "VALUE_OUT_OF_RANGE"),
         ({"minimum_overlap": 0}, "minimum_overlap", "VALUE_OUT_OF_RANGE"),
         ({"minimum_overlap": float("nan")}, "minimum_overlap", "VALUE_OUT_OF_RANGE"),
         ({"end_date": "0001-01-20"}, "end_date", "VALUE_OUT_OF_RANGE"),

@@ -109,6 +109,7 @@ FIT: dict[str, Message] = {
         start_date="2026-10-01",
         end_date="2026-10-31",
         minimum_overlap=0.5,
+        gross_margin_rate=0.6,
     ),
     "OptimizerOperationsService.ListJobs": operations_service_pb2.ListJobsRequest(),
     "OptimizerOperationsService.RunJob": operations_service_pb2.RunJobRequest(job_name="retrain_model"),

@@ -22,6 +22,7 @@ from services.optimizer.domain.offer_policy import (
     PolicyRule,
     evaluate_offer_policy,
 )
+from services.optimizer.domain.policy_margins import LIKELY_MARGINS
 
 DOLLAR = 1_000_000
 SEGMENTS = {1: ("loyal",), 2: ("lapsed", "city")}
@@ -73,6 +74,32 @@ def evaluate(
         margins=np.array([margin]),
         minimum_overlap=minimum_overlap,
     )
+
+
+def test_a_margin_that_nobody_knows_makes_no_confidence() -> None:
+    """Two of the three offers lie near the break-even of some margin: all of them must speak."""
+    table = log(np.random.default_rng(11), days=8)
+    table = replace(table, campaign=(np.arange(len(table)) % 2).astype(np.intp))
+    policy = OfferPolicy(rules=(always(15),))
+
+    def judge(margin: float, *, assumed: bool) -> PolicyEvaluation:
+        return evaluate_offer_policy(
+            policy,
+            table,
+            SEGMENTS,
+            objective=PolicyObjective.PROFIT,
+            margins=np.array([0.5, margin]),
+            minimum_overlap=0.5,
+            is_margin_assumed=np.array([False, assumed]),
+        )
+
+    by_margin = [judge(margin, assumed=False).value.confidence for margin in LIKELY_MARGINS.tolist()]
+    assumed, known = judge(1.0, assumed=True), judge(1.0, assumed=False)
+    assert assumed.value.confidence == pytest.approx(np.mean([each for each in by_margin if each]), abs=1e-9)
+    assert known.value.confidence is not None
+    assert assumed.value.confidence is not None
+    assert assumed.value.confidence < known.value.confidence - 0.1
+    assert replace(assumed.value, confidence=None) == replace(known.value, confidence=None)
 
 
 def test_the_first_rule_that_fits_holds() -> None:
