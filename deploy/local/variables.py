@@ -7,7 +7,7 @@ standard library is at hand: the settings are read out of the source of the clas
 import ast
 import difflib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,13 +34,14 @@ def main(names: Sequence[str]) -> int:
 
 def known_variables() -> list[str]:
     """Return every variable that make may be given."""
-    common = [name for _, name in _declared(COMMON_SETTINGS)]
-    known = {*OTHERS, *PROXIES, *(name for _, name in _declared(RUN_SETTINGS))}
+    shared: dict[str, list[str]] = {}
+    for node in _classes(COMMON_SETTINGS):
+        shared[node.name] = [*_inherited(node, shared), *_declared(node)]
+    known = {*OTHERS, *PROXIES, *(name for node in _classes(RUN_SETTINGS) for name in _declared(node))}
     for path in sorted((REPOSITORY / "services").glob("*/settings.py")):
-        if path == COMMON_SETTINGS:
-            continue
-        for prefix, name in _declared(path):
-            known |= {name, *(f"{prefix}{shared}" for shared in common if prefix)}
+        if path != COMMON_SETTINGS:
+            for node in _classes(path):
+                known |= {*_declared(node), *(f"{_prefix(node)}{name}" for name in _inherited(node, shared))}
     return sorted(known)
 
 
@@ -48,16 +49,27 @@ def _is_known(name: str, known: Sequence[str]) -> bool:
     return name in known or name.upper() in PROXIES or name.startswith(PREFIXES)
 
 
-def _declared(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield prefix and variable of each setting that a class in `path` declares."""
-    for node in ast.parse(path.read_text()).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        prefix = next((text for text in _keywords(node, "env_prefix")), "")
-        for statement in node.body:
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                alias = next((text for text in _keywords(statement, "validation_alias")), None)
-                yield prefix, alias or f"{prefix}{statement.target.id}".upper()
+def _classes(path: Path) -> Sequence[ast.ClassDef]:
+    return [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+
+
+def _inherited(node: ast.ClassDef, shared: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the settings, without a prefix, of the shared classes that a class is one of."""
+    for base in node.bases:
+        if isinstance(base, ast.Name):
+            yield from shared.get(base.id, ())
+
+
+def _declared(node: ast.ClassDef) -> Iterator[str]:
+    """Yield the variable of each setting that a class declares itself."""
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            alias = next((text for text in _keywords(statement, "validation_alias")), None)
+            yield alias or f"{_prefix(node)}{statement.target.id}".upper()
+
+
+def _prefix(node: ast.ClassDef) -> str:
+    return next((text for text in _keywords(node, "env_prefix")), "")
 
 
 def _keywords(node: ast.AST, name: str) -> Iterator[str]:

@@ -37,14 +37,15 @@ from services.abtest.simulating_process import SimulatingProcess
 from services.common import grpc_server
 from services.common.database import Database
 from services.common.grpc_server import Service
-from services.common.job_operations import JobOperations
-from services.common.jobs import Job, JobRunner
+from services.common.jobs import Job
+from services.common.service_database import open_database, open_jobs_database, running_jobs
 
 SERVICE_NAME = abtest_service_pb2.DESCRIPTOR.services_by_name["ABTestService"].full_name
 EXPORT_SERVICE_NAME = export_service_pb2.DESCRIPTOR.services_by_name["ABTestExportService"].full_name
 OPERATIONS_SERVICE_NAME = operations_service_pb2.DESCRIPTOR.services_by_name[
     "ABTestOperationsService"
 ].full_name
+APPLICATION_NAME = "abtest"
 JOB_STATEMENT_SECONDS = 3600.0
 """A job's analysis of a large test may take longer than a request's."""
 
@@ -58,23 +59,19 @@ async def open_services(
     `now` is the clock that every time kept comes from.
     """
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            _open_database(
+        database = await stack.enter_async_context(open_database(settings, application_name=APPLICATION_NAME))
+        jobs_database = await stack.enter_async_context(
+            open_jobs_database(
                 settings,
-                connections=settings.database_connections,
-                statement_timeout_seconds=settings.statement_timeout_seconds,
+                database,
+                application_name=APPLICATION_NAME,
+                statement_timeout_seconds=JOB_STATEMENT_SECONDS,
             )
         )
-        jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
-        jobs = _build_jobs(settings, jobs_database, now)
-        runner = JobRunner(
-            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
+        jobs = await stack.enter_async_context(
+            running_jobs(settings, database, _build_jobs(settings, jobs_database, now))
         )
-        await runner.register()
-        if settings.jobs_enabled:
-            await stack.enter_async_context(runner.running())
         servicer = _build_servicer(settings, database, now)
-        operator = OperationsServicer(JobOperations(database, jobs, wake=runner.wake))
         yield (
             [
                 Service(
@@ -83,7 +80,7 @@ async def open_services(
                 ),
                 Service(
                     name=OPERATIONS_SERVICE_NAME,
-                    register=partial(add_ABTestOperationsServiceServicer_to_server, operator),
+                    register=partial(add_ABTestOperationsServiceServicer_to_server, OperationsServicer(jobs)),
                 ),
                 Service(
                     name=EXPORT_SERVICE_NAME,
@@ -94,34 +91,6 @@ async def open_services(
             ],
             database,
         )
-
-
-@asynccontextmanager
-async def _open_database(
-    settings: AbtestSettings, *, connections: int, statement_timeout_seconds: float
-) -> AsyncIterator[Database]:
-    database = await Database.open(
-        settings.database_url,
-        application_name="abtest",
-        max_size=connections,
-        statement_timeout_seconds=statement_timeout_seconds,
-    )
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def _open_jobs_database(settings: AbtestSettings, database: Database) -> AsyncIterator[Database]:
-    """Yield the pool that jobs work on: their own, so that they never take a request's connection."""
-    if not settings.jobs_enabled:
-        yield database
-        return
-    async with _open_database(
-        settings, connections=settings.job_connections, statement_timeout_seconds=JOB_STATEMENT_SECONDS
-    ) as own:
-        yield own
 
 
 def _build_jobs(settings: AbtestSettings, database: Database, now: Callable[[], datetime]) -> Sequence[Job]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -56,11 +56,10 @@ from services.analytics.servicer.export import ExportServicer
 from services.analytics.servicer.operations import OperationsServicer
 from services.analytics.settings import AnalyticsSettings
 from services.analytics.store.data_version import MARK_WRITE, fetch_data_version
-from services.common import grpc_server
+from services.common import grpc_server, service_database
 from services.common.answers import Answers
 from services.common.database import Database
-from services.common.job_operations import JobOperations
-from services.common.jobs import Job, JobRunner
+from services.common.jobs import Job
 
 ALERT_SERVICE = "campaigns.analytics.v1.AlertService"
 ANALYTICS_SERVICE = "campaigns.analytics.v1.AnalyticsService"
@@ -68,29 +67,14 @@ CATALOG_SERVICE = "campaigns.analytics.v1.CatalogService"
 OPERATIONS_SERVICE = "campaigns.analytics.v1.OperationsService"
 EXPORT_SERVICE = "campaigns.analytics.v1.ExportService"
 Servicer = TypeVar("Servicer")
+APPLICATION_NAME = "analytics"
 REBUILD_SECONDS = 24 * 3600.0
 """A rebuild or a reconciliation reads everything: it may take longer than any request."""
 
 
-@asynccontextmanager
-async def open_database(
-    settings: AnalyticsSettings,
-    *,
-    connections: int | None = None,
-    statement_timeout_seconds: float | None = None,
-) -> AsyncIterator[Database]:
-    """Yield the service's database, closed afterwards."""
-    database = await Database.open(
-        settings.database_url,
-        application_name="analytics",
-        max_size=connections or settings.database_connections,
-        statement_timeout_seconds=statement_timeout_seconds or settings.statement_timeout_seconds,
-        mark_write=MARK_WRITE,
-    )
-    try:
-        yield database
-    finally:
-        await database.close()
+def open_database(settings: AnalyticsSettings) -> AbstractAsyncContextManager[Database]:
+    """Open the service's database, closed with the block."""
+    return service_database.open_database(settings, application_name=APPLICATION_NAME, mark_write=MARK_WRITE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,19 +112,21 @@ async def open_services(
     changes = Changes(database, hub.hear)
     around = Surroundings(settings=settings, zone=zone, clock=clock, random=random, hub=hub, changes=changes)
     async with AsyncExitStack() as stack:
-        jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
-        jobs = _build_jobs(around, jobs_database)
-        runner = JobRunner(
-            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
+        jobs_database = await stack.enter_async_context(
+            service_database.open_jobs_database(
+                settings,
+                database,
+                application_name=APPLICATION_NAME,
+                statement_timeout_seconds=REBUILD_SECONDS,
+                mark_write=MARK_WRITE,
+            )
         )
-        await runner.register()
         await stack.enter_async_context(changes.running())
         await stack.enter_async_context(hub.running())
-        if settings.jobs_enabled:
-            await stack.enter_async_context(runner.running())
-        operations = OperationsServicer(
-            jobs=JobOperations(database, jobs, wake=runner.wake), recount=RecountOperations(database)
+        jobs = await stack.enter_async_context(
+            service_database.running_jobs(settings, database, _build_jobs(around, jobs_database))
         )
+        operations = OperationsServicer(jobs=jobs, recount=RecountOperations(database))
         yield OpenServices(services=_build_services(around, database, operations), end_streams=hub.end)
 
 
@@ -271,18 +257,6 @@ def _service(
     name: str, add: Callable[[Servicer, grpc.aio.Server], None], servicer: Servicer
 ) -> grpc_server.Service:
     return grpc_server.Service(name=name, register=partial(add, servicer))
-
-
-@asynccontextmanager
-async def _open_jobs_database(settings: AnalyticsSettings, database: Database) -> AsyncIterator[Database]:
-    """Yield the pool that jobs work on: their own, so that they never take a request's connection."""
-    if not settings.jobs_enabled:
-        yield database
-        return
-    async with open_database(
-        settings, connections=settings.job_connections, statement_timeout_seconds=REBUILD_SECONDS
-    ) as own:
-        yield own
 
 
 async def serve(

@@ -3,10 +3,10 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import Port, ServiceSettings
+from services.common.settings import DatabaseSettings, Port
 
 
-class AnalyticsSettings(ServiceSettings):
+class AnalyticsSettings(DatabaseSettings):
     """What the analytics service is told by its environment."""
 
     model_config = SettingsConfigDict(
@@ -15,9 +15,6 @@ class AnalyticsSettings(ServiceSettings):
 
     port: Port = Field(50051, description="gRPC port")
     metrics_port: Port = Field(9101, description="HTTP port of the Prometheus metrics")
-    database_url: str = Field(description="PostgreSQL address of the service's own role")
-    database_connections: int = Field(8, ge=2, le=200, description="most connections held at once")
-    statement_timeout_seconds: float = Field(30.0, gt=0, description="longest time one statement may take")
     reporting_time_zone: str = Field(
         "UTC",
         validation_alias="REPORTING_TIME_ZONE",
@@ -50,16 +47,6 @@ class AnalyticsSettings(ServiceSettings):
         description="memory for kept answers and their requests; the oldest make room for the newest",
     )
     portfolio_slots: int = Field(16, ge=1, le=1000, description="rows among which a portfolio day is split")
-    jobs_enabled: bool = Field(
-        True, description="whether this replica runs jobs; others run them if it does not"
-    )
-    job_connections: int = Field(4, ge=1, le=100, description="most connections that jobs hold at once")
-    job_poll_seconds: float = Field(
-        2.0, gt=0, le=3600, description="how often it is looked for jobs that are due, in seconds"
-    )
-    job_lease_seconds: float = Field(
-        60.0, ge=1, le=3600, description="seconds after which the job of a lost replica goes to another one"
-    )
     max_watchers: int = Field(1000, ge=1, le=100_000, description="streams that may watch at once")
     watch_poll_seconds: float = Field(
         5.0, gt=0, le=3600, description="how often what is watched is read without a change, in seconds"

@@ -42,6 +42,28 @@ class ServiceSettings(BaseSettings):
     )
 
 
+class DatabaseSettings(ServiceSettings):
+    """What every service with a database of its own and jobs is told."""
+
+    database_url: str = Field(
+        description="PostgreSQL address of the service's own role; not the migrator's", repr=False
+    )
+    database_connections: int = Field(8, ge=2, le=200, description="most database connections at once")
+    statement_timeout_seconds: float = Field(
+        30.0, gt=0, le=3600, description="longest one database statement may take"
+    )
+    jobs_enabled: bool = Field(
+        True, description="whether this replica runs jobs; others run them if it does not"
+    )
+    job_connections: int = Field(4, ge=1, le=100, description="most connections that jobs hold at once")
+    job_poll_seconds: float = Field(
+        2.0, gt=0, le=3600, description="how often it is looked for jobs that are due, in seconds"
+    )
+    job_lease_seconds: float = Field(
+        60.0, ge=1, le=3600, description="seconds after which the job of a lost replica goes to another one"
+    )
+
+
 SettingsType = TypeVar("SettingsType", bound=BaseSettings)
 
 

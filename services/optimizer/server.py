@@ -16,8 +16,8 @@ from services.common import grpc_server
 from services.common.database import Database
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import Service
-from services.common.job_operations import JobOperations
-from services.common.jobs import Job, JobRunner
+from services.common.jobs import Job
+from services.common.service_database import open_database, open_jobs_database, running_jobs
 from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.domain.send_time import QuietHours
@@ -57,6 +57,7 @@ SERVICE_NAME = optimizer_service_pb2.DESCRIPTOR.services_by_name["OptimizerServi
 OPERATIONS_SERVICE_NAME = operations_service_pb2.DESCRIPTOR.services_by_name[
     "OptimizerOperationsService"
 ].full_name
+APPLICATION_NAME = "optimizer"
 JOB_STATEMENT_SECONDS = 3600.0
 """A job may read all events; a request may not."""
 
@@ -93,14 +94,15 @@ async def open_services(
     """
     stopping = stopping or asyncio.Event()
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            _open_database(
+        database = await stack.enter_async_context(open_database(settings, application_name=APPLICATION_NAME))
+        jobs_database = await stack.enter_async_context(
+            open_jobs_database(
                 settings,
-                connections=settings.database_connections,
-                statement_timeout_seconds=settings.statement_timeout_seconds,
+                database,
+                application_name=APPLICATION_NAME,
+                statement_timeout_seconds=JOB_STATEMENT_SECONDS,
             )
         )
-        jobs_database = await stack.enter_async_context(_open_jobs_database(settings, database))
         channel = open_channel(settings.model_server_address, max_message_bytes=settings.max_message_bytes)
         stack.push_async_callback(channel.close)
         around = Surroundings(
@@ -117,17 +119,12 @@ async def open_services(
             now=now,
             is_stopping=stopping.is_set,
         )
-        jobs = _build_jobs(around, jobs_database)
-        runner = JobRunner(
-            database, jobs, poll_seconds=settings.job_poll_seconds, lease_seconds=settings.job_lease_seconds
+        jobs = await stack.enter_async_context(
+            running_jobs(settings, database, _build_jobs(around, jobs_database))
         )
-        await runner.register()
-        if settings.jobs_enabled:
-            await stack.enter_async_context(runner.running())
         training = _training_operations(around, database)
         stack.push_async_callback(training.wait_until_cut_off)
         stack.callback(stopping.set)  # the first thing at the end
-        operator = OperationsServicer(JobOperations(database, jobs, wake=runner.wake))
         yield (
             [
                 Service(
@@ -138,39 +135,13 @@ async def open_services(
                 ),
                 Service(
                     name=OPERATIONS_SERVICE_NAME,
-                    register=partial(add_OptimizerOperationsServiceServicer_to_server, operator),
+                    register=partial(
+                        add_OptimizerOperationsServiceServicer_to_server, OperationsServicer(jobs)
+                    ),
                 ),
             ],
             database,
         )
-
-
-@asynccontextmanager
-async def _open_database(
-    settings: OptimizerSettings, *, connections: int, statement_timeout_seconds: float
-) -> AsyncIterator[Database]:
-    database = await Database.open(
-        settings.database_url,
-        application_name="optimizer",
-        max_size=connections,
-        statement_timeout_seconds=statement_timeout_seconds,
-    )
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def _open_jobs_database(settings: OptimizerSettings, database: Database) -> AsyncIterator[Database]:
-    """Yield the pool that jobs work on: their own, so that they never take a request's connection."""
-    if not settings.jobs_enabled:
-        yield database
-        return
-    async with _open_database(
-        settings, connections=settings.job_connections, statement_timeout_seconds=JOB_STATEMENT_SECONDS
-    ) as own:
-        yield own
 
 
 def _training_process(settings: OptimizerSettings) -> TrainingProcess:

@@ -6,33 +6,17 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import Port, ServiceSettings
+from services.common.settings import DatabaseSettings, Port
 
 
-class OptimizerSettings(ServiceSettings):
+class OptimizerSettings(DatabaseSettings):
     """What the optimizer is told beside what every service is."""
 
     model_config = SettingsConfigDict(env_prefix="OPTIMIZER_", validate_by_name=True, validate_by_alias=True)
 
     port: Port = Field(50053, description="gRPC port")
     metrics_port: Port = Field(9103, description="HTTP port of the Prometheus metrics")
-    database_url: str = Field(
-        description="PostgreSQL address of the role optimizer; not the migrator's", repr=False
-    )
-    database_connections: int = Field(8, ge=2, le=200, description="most database connections at once")
-    statement_timeout_seconds: float = Field(
-        30.0, gt=0, le=3600, description="longest one database statement may take"
-    )
-    jobs_enabled: bool = Field(
-        True, description="whether this replica runs jobs; others run them if it does not"
-    )
     job_connections: int = Field(4, ge=2, le=100, description="most connections that jobs hold at once")
-    job_poll_seconds: float = Field(
-        2.0, gt=0, le=3600, description="how often it is looked for jobs that are due, in seconds"
-    )
-    job_lease_seconds: float = Field(
-        60.0, ge=1, le=3600, description="seconds after which the job of a lost replica goes to another one"
-    )
     model_server_address: str = Field(
         "127.0.0.1:8001", description="host:port of the model server (Open Inference Protocol)"
     )

@@ -2,8 +2,8 @@
 
 from gen.campaigns.abtest.v1 import operations_service_pb2 as pb
 from gen.campaigns.abtest.v1.operations_service_pb2_grpc import ABTestOperationsServiceServicer
-from services.abtest.convert import jobs as convert
 from services.abtest.servicer.context import Context
+from services.common.job_messages import job_name_from_proto, job_to_proto
 from services.common.job_operations import JobOperations
 
 
@@ -15,9 +15,9 @@ class OperationsServicer(ABTestOperationsServiceServicer):
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         """List the jobs."""
-        return pb.ListJobsResponse(jobs=[convert.job_to_proto(job) for job in await self._jobs.list_jobs()])
+        return pb.ListJobsResponse(jobs=[job_to_proto(job, pb.Job) for job in await self._jobs.list_jobs()])
 
     async def RunJob(self, request: pb.RunJobRequest, context: Context) -> pb.RunJobResponse:
         """Have a job run now."""
-        job = await self._jobs.run_job(convert.job_name_from_proto(request.job_name))
-        return pb.RunJobResponse(job=convert.job_to_proto(job))
+        job = await self._jobs.run_job(job_name_from_proto(request.job_name))
+        return pb.RunJobResponse(job=job_to_proto(job, pb.Job))

@@ -24,12 +24,15 @@ def test_every_declared_setting_is_known() -> None:
         classes = [
             value
             for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, ServiceSettings) and value is not ServiceSettings
+            if isinstance(value, type)
+            and issubclass(value, ServiceSettings)
+            and value.__module__ == module.__name__
         ]
         assert classes
         for settings in classes:
             names = {environment_name(settings, *item) for item in settings.model_fields.items()}
             assert names <= known
+    assert "MODEL_SERVER_DATABASE_URL" not in known, "the model server has no database"
 
 
 def test_a_mistyped_setting_is_refused_with_the_one_meant() -> None:

@@ -1,18 +1,21 @@
-"""Jobs between the wire and what is kept of them."""
+"""Jobs between the wire and what is kept of them; each service has messages of its own, all alike."""
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Final, TypeVar
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gen.campaigns.analytics.v1 import operations_service_pb2 as pb
 from services.common.errors import invalid_field
 from services.common.job_operations import JobState, JobStatus
 from services.common.wire import datetime_to_timestamp
 
-_STATES: dict[JobState, pb.JobState.ValueType] = {
-    "waiting": pb.JOB_STATE_WAITING,
-    "running": pb.JOB_STATE_RUNNING,
-    "failing": pb.JOB_STATE_FAILING,
+JobMessage = TypeVar("JobMessage", bound=Message)
+_STATES: Final[dict[JobState, str]] = {
+    "waiting": "JOB_STATE_WAITING",
+    "running": "JOB_STATE_RUNNING",
+    "failing": "JOB_STATE_FAILING",
 }
 
 
@@ -23,10 +26,10 @@ def job_name_from_proto(job_name: str) -> str:
     return job_name
 
 
-def job_to_proto(job: JobStatus) -> pb.Job:
-    """Return a job with its last and next run; times before the first of their kind stay unset."""
+def job_to_proto(job: JobStatus, message: Callable[..., JobMessage]) -> JobMessage:
+    """Return a service's message of a job; times before the first of their kind stay unset."""
     record = job.record
-    return pb.Job(
+    return message(
         job_name=record.job_name,
         schedule=record.schedule,
         state=_STATES[job.state],
