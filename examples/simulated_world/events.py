@@ -5,15 +5,15 @@ give the same events whenever they are generated.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from enum import IntEnum
-from typing import Final, Self, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from examples.simulated_world import response
 from examples.simulated_world.campaigns import EMAIL, PUSH
+from examples.simulated_world.columns import HOUR_SECONDS, MICROS, NONE, EventColumns, IntColumn, Kind
 from examples.simulated_world.population import (
     FIRST_WAKING_HOUR,
     LAST_WAKING_HOUR,
@@ -23,12 +23,6 @@ from examples.simulated_world.population import (
 )
 from examples.simulated_world.response import FloatArray
 from examples.simulated_world.world import World
-
-IntColumn: TypeAlias = NDArray[np.int64]
-
-NONE: Final = -1
-MICROS: Final = 1_000_000
-HOUR_SECONDS: Final = 3600
 
 USUAL_HOUR_SHARE: Final = 0.4
 CLICK_WITHOUT_CONVERSION: Final = 0.25
@@ -40,61 +34,6 @@ LIKED_SHARE: Final = 0.5
 BASKET_SPREAD: Final = 0.35
 DELIVERY_COST_MICROS: Final[IntColumn] = np.array([2_000, 1_000, 12_000, 0])
 PROPENSITIES: Final[FloatArray] = np.array([0.25, 0.50, 0.25])
-
-
-class Kind(IntEnum):
-    """What an event is; `events.Kind` to wire enum is in `messages`."""
-
-    DELIVERED = 1
-    VIEWED = 2
-    CLICKED = 3
-    CONVERTED = 4
-    REFUNDED = 5
-    UNSUBSCRIBED = 6
-    GEOFENCE_ENTERED = 7
-    NOTIFICATION_DELIVERED = 8
-    NOTIFICATION_OPENED = 9
-    PURCHASED = 10
-    MACHINE_OPENED = 11
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventColumns:
-    """Events as columns of equal length, ordered by time.
-
-    `at` in seconds since the epoch; money in micros; `campaign` and `user` are positions, `merchant` too;
-    `NONE` (or NaN for `propensity`) where an event has no such thing. `(day, row)` name the delivery, the
-    purchase or the passing-by that the event stems from.
-    """
-
-    kind: IntColumn
-    at: IntColumn
-    day: IntColumn
-    row: IntColumn
-    user: IntColumn
-    campaign: IntColumn
-    merchant: IntColumn
-    channel: IntColumn
-    offer_micros: IntColumn
-    revenue_micros: IntColumn
-    cost_micros: IntColumn
-    propensity: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.kind)
-
-    def take(self, positions: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
-        """The events at the positions (or where the mask holds), in that order."""
-        return type(self)(**{field.name: getattr(self, field.name)[positions] for field in fields(self)})
-
-    @classmethod
-    def concatenate(cls, parts: list[Self]) -> Self:
-        """All parts in order of time, equal times in the order of the parts."""
-        columns = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)
-        }
-        order = np.argsort(columns["at"], kind="stable")
-        return cls(**{name: column[order] for name, column in columns.items()})
 
 
 def generate_days(world: World, *, scale: float = 1.0) -> Iterator[EventColumns]:

@@ -6,7 +6,8 @@ from datetime import date, datetime
 from typing import Self
 
 from examples.ingestion import Ingestion, Totals
-from examples.simulated_world.events import EventColumns, Kind, generate_days
+from examples.simulated_world.columns import EventColumns, Kind
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.messages import (
     campaign_messages,
     event_messages,

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from examples.simulated_world.campaigns import CAMPAIGN_COUNT
-from examples.simulated_world.events import MICROS, NONE, EventColumns, Kind
+from examples.simulated_world.columns import MICROS, NONE, EventColumns, Kind
 from examples.simulated_world.population import CATEGORIES, CITIES, LIFECYCLES, MERCHANT_COUNT, USER_COUNT
 from examples.simulated_world.world import World
 from gen.campaigns.analytics.v1.catalog_service_pb2 import Campaign, Merchant, User

@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from examples.simulated_world.events import MICROS, Kind, generate_days
+from examples.simulated_world.columns import MICROS, Kind
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.population import Users
 from examples.simulated_world.world import World
 from services.common.errors import FailedPreconditionError

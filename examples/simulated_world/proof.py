@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from examples.simulated_world.columns import MICROS
 from examples.simulated_world.evaluate.offers import (
     Claim,
     Duels,
@@ -26,7 +27,6 @@ from examples.simulated_world.evaluate.offers import (
     score_offers,
 )
 from examples.simulated_world.evaluate.rates import trailing_mean_r2
-from examples.simulated_world.events import MICROS
 from examples.simulated_world.offline import add_up, answer_all, train_before
 from examples.simulated_world.response import (
     CAMPAIGN_DAY_NOISE,

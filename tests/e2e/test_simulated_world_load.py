@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy.local.bootstrap import DatabaseAddresses
-from examples.simulated_world.events import MICROS, EventColumns, Kind
+from examples.simulated_world.columns import MICROS, EventColumns, Kind
 from examples.simulated_world.loading import History
 from examples.simulated_world.messages import campaign_id
 from tests.e2e.analytics_gateway import analytics_gateway

@@ -7,6 +7,7 @@ from typing import Final
 import grpc
 import numpy as np
 
+from examples.simulated_world.columns import HOUR_SECONDS, Kind
 from examples.simulated_world.evaluate.asking import (
     CALL_SECONDS,
     Evaluation,
@@ -14,7 +15,7 @@ from examples.simulated_world.evaluate.asking import (
     ask_each,
     print_line,
 )
-from examples.simulated_world.events import HOUR_SECONDS, Kind, generate_days
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.messages import user_id
 from examples.simulated_world.population import HOURS, Users
 from examples.simulated_world.response import WEEKDAY_EFFECT, FloatArray

@@ -8,6 +8,7 @@ from typing import Final
 import grpc
 import numpy as np
 
+from examples.simulated_world.columns import Kind
 from examples.simulated_world.evaluate.asking import (
     CALL_SECONDS,
     Evaluation,
@@ -15,7 +16,7 @@ from examples.simulated_world.evaluate.asking import (
     ask_each,
     print_line,
 )
-from examples.simulated_world.events import Kind, generate_days
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.messages import user_id
 from examples.simulated_world.population import FAVOURITE_COUNT, MERCHANT_COUNT, USER_COUNT, Users
 from examples.simulated_world.response import FloatArray

@@ -5,8 +5,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.simulated_world.columns import Kind
 from examples.simulated_world.evaluate.asking import CALL_SECONDS, Evaluation, print_line
-from examples.simulated_world.events import Kind, generate_days
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.messages import campaign_id
 from examples.simulated_world.world import World
 from gen.campaigns.optimizer.v1.models_pb2 import GetModelRequest

@@ -6,7 +6,8 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.simulated_world.events import NONE, EventColumns, Kind, generate_days
+from examples.simulated_world.columns import NONE, EventColumns, Kind
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.messages import campaign_id, user_id, user_messages
 from examples.simulated_world.population import LIFECYCLES
 from examples.simulated_world.world import World

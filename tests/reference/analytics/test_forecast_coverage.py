@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from examples.simulated_world.events import Kind, generate_days
+from examples.simulated_world.columns import Kind
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.world import World
 from services.analytics.forecasting.forecast import SeriesForecast, forecast
 from services.analytics.forecasting.schedule import Schedule, campaign_schedule

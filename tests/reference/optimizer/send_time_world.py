@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.simulated_world.events import EventColumns, Kind, generate_days
+from examples.simulated_world.columns import EventColumns, Kind
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.world import World
 from services.optimizer.domain.send_time import QuietHours, SendTime, recommend
 from services.optimizer.domain.send_time_counts import (

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from examples.simulated_world import response
-from examples.simulated_world.events import EventColumns, Kind, conversion_probability, generate_days
+from examples.simulated_world.columns import EventColumns, Kind
+from examples.simulated_world.events import conversion_probability, generate_days
 from examples.simulated_world.population import LIFECYCLES
 from examples.simulated_world.world import World
 from services.common.errors import FailedPreconditionError

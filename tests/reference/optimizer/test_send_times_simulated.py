@@ -10,13 +10,9 @@ from datetime import date
 import numpy as np
 import pytest
 
+from examples.simulated_world.columns import EventColumns, Kind
 from examples.simulated_world.evaluate.hours import score_hours
-from examples.simulated_world.events import (
-    EventColumns,
-    Kind,
-    conversion_probability,
-    generate_days,
-)
+from examples.simulated_world.events import conversion_probability, generate_days
 from examples.simulated_world.population import FIRST_WAKING_HOUR, LAST_WAKING_HOUR
 from examples.simulated_world.response import WEEKDAY_EFFECT, view_probability
 from examples.simulated_world.truth import Truth

@@ -7,7 +7,8 @@ import pytest
 
 from examples.simulated_world import response
 from examples.simulated_world.campaigns import CHANNELS, EMAIL
-from examples.simulated_world.events import MICROS, NONE, EventColumns, Kind, generate_days
+from examples.simulated_world.columns import MICROS, NONE, EventColumns, Kind
+from examples.simulated_world.events import generate_days
 from examples.simulated_world.population import CITIES, LIFECYCLES
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World

@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from examples.simulated_world import __main__ as command_line
-from examples.simulated_world.events import Kind
+from examples.simulated_world.columns import Kind
 from examples.simulated_world.loading import History
 from examples.simulated_world.messages import campaign_messages, merchant_messages, user_messages
 from gen.campaigns.analytics.v1.events_pb2 import Event, EventType
