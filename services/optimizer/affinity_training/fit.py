@@ -35,9 +35,10 @@ from services.optimizer.domain.affinity_features import (
     visitor_shares,
 )
 from services.optimizer.domain.affinity_model import HORIZON_DAYS, LogisticTerms
-from services.optimizer.domain.affinity_similarity import similar_taste
+from services.optimizer.domain.affinity_similarity import SimilarTaste, similar_taste
 
 FIT_WEEKS: Final = 4
+"""Whole weeks that a fit learns from at most; one more is held out."""
 _ROWS: Final = 400_000
 """Most rows that one model is fitted on; beyond, rows without a visit are sampled and weighted up."""
 _SCALE_FLOOR: Final = 1e-9
@@ -55,6 +56,8 @@ class Week:
 
     first_day: int
     evidence: Evidence
+    taste: SimilarTaste
+    visitor_share: FloatArray
     pairs: Pairs
     visited: BoolArray
 
@@ -68,7 +71,14 @@ def look_at_week(contacts: Contacts, merchants: Merchants, first_day: int, user_
     keys = keys[evidence.tenure[keys // len(merchants)] > 0]
     pairs = pair_features(evidence, taste, merchants, share, keys)
     came = visited_within(contacts, first_day, HORIZON_DAYS, len(merchants))
-    return Week(first_day=first_day, evidence=evidence, pairs=pairs, visited=np.isin(keys, came))
+    return Week(
+        first_day=first_day,
+        evidence=evidence,
+        taste=taste,
+        visitor_share=share,
+        pairs=pairs,
+        visited=np.isin(keys, came),
+    )
 
 
 def fit_terms(weeks: Sequence[Week], *, returning: bool, rng: np.random.Generator) -> LogisticTerms:

@@ -15,10 +15,12 @@ from services.optimizer.affinity_training.fit import (
     weekly_shares,
 )
 from services.optimizer.affinity_training.report import Report, assess
+from services.optimizer.affinity_training.response_fit import fit_response
 from services.optimizer.affinity_training.similarity_fit import fit_similarities
 from services.optimizer.domain.affinity_contacts import Contact, Contacts, gather
 from services.optimizer.domain.affinity_features import Merchants, visitor_shares
 from services.optimizer.domain.affinity_model import HORIZON_DAYS, AffinityModel
+from services.optimizer.domain.affinity_response import UNKNOWN_RESPONSE, Exposures
 
 LEAST_DAYS: Final = 4 * HORIZON_DAYS
 """Two weeks of history, a week to fit on and a week to measure with."""
@@ -37,11 +39,18 @@ class Fitted:
 
 
 def fit_affinity(
-    contacts: Contacts, merchants: Merchants, *, version: int, today: int, user_count: int
+    contacts: Contacts,
+    merchants: Merchants,
+    *,
+    version: int,
+    today: int,
+    user_count: int,
+    exposures: Exposures | None = None,
 ) -> Fitted:
     """Return the model fitted on the whole weeks before `today` (a proleptic ordinal).
 
-    The last week is held out. Similarities and shares are those of all contacts, today's included.
+    The last week is held out. Similarities and shares are those of all contacts, today's included. Views of
+    campaigns (`exposures`), the last week's too, tell how affinity moves conversions.
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
@@ -64,6 +73,10 @@ def fit_affinity(
     held_out = look_at_week(contacts, merchants, today - HORIZON_DAYS, user_count)
     _require_measurable(int(held_out.visited.sum()))
     report = assess(held_out, returning, first, weekly_share)
+    response = UNKNOWN_RESPONSE
+    if exposures is not None:
+        told = [*seen, held_out]
+        response = fit_response(exposures, told, merchants, returning=returning, first=first)
     evidence = gather(contacts, today + 1, user_count=user_count, merchant_count=len(merchants))
     model = AffinityModel(
         version=version,
@@ -75,6 +88,7 @@ def fit_affinity(
         first=first,
         bands=report.bands,
         redemptions_are_visits=redemptions_are_visits,
+        response=response,
     )
     return Fitted(model=model, report=report)
 

@@ -4,23 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from zlib import crc32
 from zoneinfo import ZoneInfo
-
-import numpy as np
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.affinity_answer import MerchantAffinity, answer_users, gather_for
-from services.optimizer.domain.affinity_contacts import WINDOW_DAYS, Contacts
+from services.optimizer.domain.affinity_contacts import WINDOW_DAYS
 from services.optimizer.domain.affinity_model import AffinityModel
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.store import affinity, affinity_models, catalog
 
 KEPT_MERCHANTS: Final = 20
 """Merchants kept per user; a caller who asks for more is answered live."""
-FIT_USERS: Final = 50_000
-"""Users that a model is fitted on at most; a sample by id beyond."""
 _USERS_AT_ONCE: Final = 500
 _LISTED_AT_ONCE: Final = 10_000
 Progress = Callable[[str, float], None]
@@ -121,21 +116,6 @@ async def _list_due(
         return await affinity.list_changed_users(connection, after, came_in, _LISTED_AT_ONCE)
 
 
-async def read_sample(
-    connection: Connection, merchants: dict[int, int], since: datetime, zone: ZoneInfo
-) -> tuple[Contacts, int]:
-    """Return the contacts of the users to fit on (all, or a sample by id), and how many users they are."""
-    chosen = await _sample_users(connection, since)
-    parts = []
-    for start in range(0, len(chosen), _USERS_AT_ONCE):
-        batch = chosen[start : start + _USERS_AT_ONCE]
-        part = await affinity.list_contacts(connection, batch, merchants, since, zone.key)
-        parts.append(np.column_stack([part.user + start, part.merchant, part.kind, part.day]))
-    rows = np.concatenate(parts) if parts else np.empty((0, 4), dtype=np.int64)
-    contacts = Contacts(user=rows[:, 0], merchant=rows[:, 1], kind=rows[:, 2], day=rows[:, 3])
-    return contacts, len(chosen)
-
-
 async def reporting_zone(connection: Connection) -> ZoneInfo:
     """Return the zone of the reporting days; UTC before analytics first started."""
     return ZoneInfo(await catalog.fetch_reporting_time_zone(connection) or "UTC")
@@ -144,17 +124,6 @@ async def reporting_zone(connection: Connection) -> ZoneInfo:
 def window_start(now: datetime) -> datetime:
     """Return where the window of contacts begins."""
     return now - timedelta(days=WINDOW_DAYS)
-
-
-async def _sample_users(connection: Connection, since: datetime) -> list[str]:
-    users: list[str] = []
-    last = ""
-    while listed := await affinity.list_contact_users(connection, last, since, _LISTED_AT_ONCE):
-        users += listed
-        last = listed[-1]
-    if len(users) <= FIT_USERS:
-        return users
-    return sorted(sorted(users, key=lambda user_id: crc32(user_id.encode()))[:FIT_USERS])
 
 
 def _say_nothing(_stage: str, _fraction: float) -> None:

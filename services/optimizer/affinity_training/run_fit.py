@@ -8,6 +8,7 @@ from services.common.database import Database
 from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_training import run
 from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
+from services.optimizer.affinity_training.sample import read_sample
 from services.optimizer.domain.affinity_tables import places_of
 from services.optimizer.store import affinity_models
 from services.optimizer.store.affinity_models import AffinityFit
@@ -40,10 +41,19 @@ async def run_fit(database: Database, *, now: Callable[[], datetime], on_progres
             if not len(merchants):
                 raise FailedPreconditionError("the catalog has no merchants", reason="DATA_INSUFFICIENT")
             places = places_of(merchants)
-            contacts, users = await run.read_sample(reading, places, run.window_start(started), zone)
+            sample = await read_sample(
+                reading, places, since=run.window_start(started), now=started, zone=zone
+            )
             version = await affinity_models.fetch_newest_version(reading) + 1
         on_progress("fit", 0.2)
-        fitted = fit_affinity(contacts, merchants, version=version, today=today.toordinal(), user_count=users)
+        fitted = fit_affinity(
+            sample.contacts,
+            merchants,
+            version=version,
+            today=today.toordinal(),
+            user_count=sample.users,
+            exposures=sample.exposures,
+        )
         async with database.transaction() as connection:
             await affinity_models.insert_fit(connection, _describe(fitted, started, today))
         if not fitted.report.is_better:

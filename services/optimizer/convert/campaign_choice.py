@@ -21,11 +21,17 @@ def question_from_proto(request: pb.RecommendCampaignsRequest) -> tuple[str, int
 
 def choices_to_proto(user_id: str, found: Choices) -> pb.RecommendCampaignsResponse:
     """Return the campaigns to show, ranked."""
+    response = found.response
+    worth = None if response is None else response.interval
     return pb.RecommendCampaignsResponse(
         user_id=user_id,
         campaigns=[_choice_to_proto(rank, choice) for rank, choice in enumerate(found.choices, start=1)],
         left_out_campaigns=found.left_out,
         model_version=found.model_version,
+        affinity_exponent=None if response is None else response.exponent,
+        affinity_exponent_interval=(
+            None if worth is None else range_pb2.ConfidenceInterval(lower=worth[0], upper=worth[1])
+        ),
     )
 
 

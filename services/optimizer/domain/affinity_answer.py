@@ -17,6 +17,7 @@ from services.optimizer.domain.affinity_model import (
     score_users,
 )
 from services.optimizer.domain.affinity_reasons import Explainer, population_reason
+from services.optimizer.domain.affinity_response import UNKNOWN_RESPONSE, AffinityResponse
 
 
 class AffinitySource(Enum):
@@ -63,11 +64,12 @@ class Affinity:
 class UserScores:
     """A user's score of each of some merchants, by merchant_id; words are made only for those asked about.
 
-    `explain` takes merchants that have a score.
+    `explain` takes merchants that have a score; `response` is how scores move conversions in campaigns.
     """
 
     scores: Mapping[int, float]
     explain: Callable[[Sequence[int]], tuple[MerchantAffinity, ...]]
+    response: AffinityResponse = UNKNOWN_RESPONSE
 
 
 def score_range(model: AffinityModel, score: float) -> ScoreRange | None:
@@ -117,7 +119,11 @@ def score_user(model: AffinityModel, evidence: Evidence, merchant_ids: Sequence[
         rows = np.searchsorted(scored.pairs.key, _known_places(model, chosen))
         return tuple(_describe(model, evidence, scored, rows))
 
-    return UserScores(scores=dict(zip(ids, scored.probability.tolist(), strict=True)), explain=explain)
+    return UserScores(
+        scores=dict(zip(ids, scored.probability.tolist(), strict=True)),
+        explain=explain,
+        response=model.response,
+    )
 
 
 def score_by_population(model: AffinityModel, merchant_ids: Sequence[int]) -> UserScores:
@@ -129,7 +135,9 @@ def score_by_population(model: AffinityModel, merchant_ids: Sequence[int]) -> Us
         return _describe_population(model, _known_places(model, chosen).tolist())
 
     return UserScores(
-        scores=dict(zip(ids, model.weekly_share[wanted].tolist(), strict=True)), explain=explain
+        scores=dict(zip(ids, model.weekly_share[wanted].tolist(), strict=True)),
+        explain=explain,
+        response=model.response,
     )
 
 

@@ -5,16 +5,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.optimizer.domain.affinity_model import AffinityModel, Band, LogisticTerms
+from services.optimizer.domain.affinity_response import AffinityResponse
 
 
 @dataclass(frozen=True, kw_only=True)
 class AffinityParameters:
-    """The fitted terms and what their scores are worth."""
+    """The fitted terms, what their scores are worth, and how they move conversions."""
 
     returning: LogisticTerms
     first: LogisticTerms
     bands: tuple[Band, ...]
     redemptions_are_visits: bool
+    response: AffinityResponse
 
 
 def to_document(model: AffinityModel) -> dict[str, Any]:
@@ -24,16 +26,18 @@ def to_document(model: AffinityModel) -> dict[str, Any]:
         "first": asdict(model.first),
         "bands": [asdict(band) for band in model.bands],
         "redemptions_are_visits": model.redemptions_are_visits,
+        "response": asdict(model.response),
     }
 
 
 def from_document(document: Mapping[str, Any]) -> AffinityParameters:
-    """Return what a document says."""
+    """Return what a document says, written now or before responses were kept."""
     return AffinityParameters(
         returning=_terms(document["returning"]),
         first=_terms(document["first"]),
         bands=tuple(Band(**band) for band in document["bands"]),
         redemptions_are_visits=document["redemptions_are_visits"],
+        response=AffinityResponse(**document.get("response", {})),
     )
 
 

@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from services.optimizer.domain.affinity_contacts import BoolArray, Evidence, FloatArray, IntArray
 from services.optimizer.domain.affinity_features import Merchants, Pairs, candidate_keys, pair_features
+from services.optimizer.domain.affinity_response import UNKNOWN_RESPONSE, AffinityResponse
 from services.optimizer.domain.affinity_similarity import Similarities, similar_taste
 
 HORIZON_DAYS: Final = 7
@@ -79,6 +80,7 @@ class AffinityModel:
 
     `visitor_share` and `weekly_share` (merchants): the share of known users who visited in the window, and
     who visit in an average week. `redemptions_are_visits` where no purchase outside campaigns is known.
+    `response` is how affinities move conversions in campaigns.
     """
 
     version: int
@@ -90,6 +92,7 @@ class AffinityModel:
     first: LogisticTerms
     bands: tuple[Band, ...]
     redemptions_are_visits: bool
+    response: AffinityResponse = UNKNOWN_RESPONSE
 
     @cached_property
     def taste_matrix(self) -> csr_array:

@@ -9,10 +9,13 @@ from services.optimizer.domain.affinity_contacts import Contacts, FloatArray, In
 from services.optimizer.domain.affinity_documents import AffinityParameters
 from services.optimizer.domain.affinity_features import Merchants
 from services.optimizer.domain.affinity_model import AffinityModel
+from services.optimizer.domain.affinity_response import Exposures
 from services.optimizer.domain.affinity_similarity import Similarities
 
 ContactRow = tuple[int, int, int, date]
 """Place of the user in the caller's list, merchant_id, kind, day."""
+ExposureRow = tuple[int, str, int, int, date, int, int]
+"""Place of the user in the caller's list, campaign_id, merchant_id, offer_micros, day, views, conversions."""
 MerchantRow = tuple[int, str, str, float | None, float | None]
 """merchant_id, name and category (empty: unknown), latitude, longitude."""
 SimilarityRow = tuple[int, int, float]
@@ -30,6 +33,24 @@ def contacts_of(rows: Sequence[ContactRow], places: Mapping[int, int]) -> Contac
     ]
     columns = np.array(known, dtype=np.int64).reshape(-1, 4)
     return Contacts(user=columns[:, 0], merchant=columns[:, 1], kind=columns[:, 2], day=columns[:, 3])
+
+
+def exposures_of(rows: Sequence[ExposureRow], places: Mapping[int, int]) -> Exposures:
+    """Return the views of campaigns of merchants that have a place; conversions are at most as many."""
+    strata: dict[tuple[str, int], int] = {}
+    known = [
+        (
+            *(user, places[merchant], strata.setdefault((campaign_id, offer), len(strata))),
+            *(day.toordinal(), views, min(conversions, views)),
+        )
+        for user, campaign_id, merchant, offer, day, views, conversions in rows
+        if merchant in places
+    ]
+    columns = np.array(known, dtype=np.int64).reshape(-1, 6).T
+    user, merchant, stratum, day, views, conversions = columns
+    return Exposures(
+        user=user, merchant=merchant, stratum=stratum, day=day, views=views, conversions=conversions
+    )
 
 
 def merchants_of(rows: Sequence[MerchantRow]) -> Merchants:
@@ -76,6 +97,7 @@ def model_of(
         first=parameters.first,
         bands=parameters.bands,
         redemptions_are_visits=parameters.redemptions_are_visits,
+        response=parameters.response,
     )
 
 

@@ -1,12 +1,11 @@
 """Which active campaigns to show to a user, by affinity and response.
 
-Campaigns are ordered by affinity x conversion rate at their own offer. It is an order and not a forecast: the
-affinity is the probability that the user buys at the merchant within a week, the rate that of all who view
-the campaign, and how the two go together for one user is not estimated. The offer is in the rate; its size
+Campaigns are ordered by the conversion rate at their own offer, its odds moved by the user's affinity to the
+merchant as far as past views say that affinity moves them (`affinity_response`). How readily the user
+converts in whatever campaign is the same for all of them, and left out. The offer is in the rate; its size
 does not count again, or the most expensive offers would come first.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +17,7 @@ from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.features import FEATURE_NAMES, MICROS_PER_UNIT, Float32Array, FloatArray
 from services.optimizer.domain.offer_answer import ExpectedRate, Interval, rate_at
 from services.optimizer.domain.offer_case import OfferCase
+from services.optimizer.domain.response import logit
 from services.optimizer.domain.serving_parameters import ServingParameters
 
 MOST_CANDIDATES: Final = 4000
@@ -25,7 +25,7 @@ MOST_CANDIDATES: Final = 4000
 MOST_ROWS: Final = 4096
 """What the model server takes at once: a row for each offer that a candidate lately sent."""
 _LIKE_OTHERS: Final = 0.05
-"""A factor whose logarithm is this near to that of the user's middling campaign is like it."""
+"""A rate whose logit is this near to that of the user's middling campaign is like it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A campaign to show; `expected_value` is affinity x rate, `score` that over the best one's."""
+    """A campaign to show; `expected_value` is the rate at the user's affinity, `score` is over the best's."""
 
     candidate: Candidate
     affinity: MerchantAffinity
@@ -142,18 +142,23 @@ def expect_rates(
 def rank_choices(
     candidates: Sequence[Candidate], rates: Sequence[ExpectedRate], scores: UserScores, *, limit: int
 ) -> list[Choice]:
-    """Return the best campaigns by affinity x conversion rate, ties by campaign_id, and explain only them."""
+    """Return the campaigns of the highest rates at the user's affinities, and explain only them.
+
+    Ties are ordered by campaign_id.
+    """
     if not candidates:
         return []
     affinities = np.array([candidate.affinity for candidate in candidates])
     expected = np.array([rate.rate for rate in rates])
-    values = affinities * expected
+    values = scores.response.rates(expected, affinities)
+    moved = scores.response.log_odds(affinities)
     best = float(values.max())
     order = sorted(
         range(len(candidates)), key=lambda index: (-values[index], candidates[index].campaign.campaign_id)
     )[:limit]
     merchants = _explain([candidates[index].campaign for index in order], scores)
-    middles = (float(np.median(affinities)), float(np.median(expected)))
+    odds = logit(expected)
+    nearness, response = moved - np.median(moved), odds - np.median(odds)
     return [
         Choice(
             candidate=candidates[index],
@@ -161,12 +166,12 @@ def rank_choices(
             conversion_rate=rates[index].rate,
             rate_interval=rates[index].interval,
             expected_value=float(values[index]),
-            score=float(values[index]) / best if best > 0.0 else 0.0,
+            score=float(values[index]) / best,
             reasons=_reasons(
                 candidates[index].campaign,
                 merchants[candidates[index].campaign.merchant_id].reasons,
-                nearness=_weight(float(affinities[index]), middles[0]),
-                response=_weight(float(expected[index]), middles[1]),
+                nearness=float(nearness[index]),
+                response=float(response[index]),
                 rate=rates[index].rate,
             ),
         )
@@ -180,13 +185,6 @@ def _explain(campaigns: Sequence[ActiveCampaign], scores: UserScores) -> dict[in
     return {merchant.merchant_id: merchant for merchant in scores.explain(sorted(wanted))}
 
 
-def _weight(factor: float, middle: float) -> float:
-    """Return how far a factor lies above a middling one, as a logarithm."""
-    if factor <= 0.0:
-        return -math.inf
-    return math.log(factor / middle) if middle > 0.0 else math.inf
-
-
 def _reasons(
     campaign: ActiveCampaign,
     of_merchant: tuple[str, ...],
@@ -195,7 +193,10 @@ def _reasons(
     response: float,
     rate: float,
 ) -> tuple[str, ...]:
-    """Return why: the merchant's reasons and the campaign's rate, the weightier first; then its offer."""
+    """Return why: the merchant's reasons and the campaign's rate, the weightier first; then its offer.
+
+    `nearness` and `response` are by how much affinity and rate lift the logit above the user's middling one.
+    """
     currency = f" {campaign.currency_code}" if campaign.currency_code else ""
     of_rate = (f"{rate:.1%} of those who view it convert, {_beside(response)} your campaigns' middle",)
     first, second = (of_merchant, of_rate) if nearness >= response else (of_rate, of_merchant)

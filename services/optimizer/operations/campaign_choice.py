@@ -9,6 +9,7 @@ import numpy as np
 
 from services.common.database import Database
 from services.optimizer.domain.affinity_answer import UserScores
+from services.optimizer.domain.affinity_response import AffinityResponse
 from services.optimizer.domain.campaign_choice import (
     MOST_CANDIDATES,
     Choice,
@@ -38,11 +39,15 @@ class Affinities(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """The campaigns to show, how many active ones cannot be compared, and which version predicted."""
+    """The campaigns to show, how many active ones cannot be compared, and which version predicted.
+
+    `response` is how affinities moved the order; None where nothing was compared.
+    """
 
     choices: Sequence[Choice]
     left_out: int
     model_version: int | None
+    response: AffinityResponse | None = None
 
 
 class CampaignChoiceOperations:
@@ -99,4 +104,5 @@ class CampaignChoiceOperations:
             choices=rank_choices(candidates, rates, scores, limit=limit),
             left_out=max(sum(counts.values()) - len(candidates), 0),
             model_version=model.version,
+            response=scores.response,
         )

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.optimizer.domain.affinity_answer import MerchantAffinity
 from services.optimizer.domain.affinity_contacts import Contacts
-from services.optimizer.domain.affinity_tables import contacts_of
+from services.optimizer.domain.affinity_tables import ExposureRow, contacts_of
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.store.statements import STATEMENTS, Connection, fetch_required
 
@@ -75,6 +75,21 @@ async def list_contacts(
     return contacts_of(
         [(places[row["user_id"]], row["merchant_id"], row["kind"], row["day"]) for row in rows], merchants
     )
+
+
+async def list_exposures(
+    connection: Connection, user_ids: Sequence[str], since: datetime, zone: str
+) -> list[ExposureRow]:
+    """Return users' views of campaigns since a time, and conversions in them."""
+    places = {user_id: place for place, user_id in enumerate(user_ids)}
+    rows = await connection.fetch(STATEMENTS["list_exposures"].sql, list(user_ids), since, zone)
+    return [
+        (
+            *(places[row["user_id"]], row["campaign_id"], row["merchant_id"], row["offer_micros"]),
+            *(row["day"], row["views"], row["conversions"]),
+        )
+        for row in rows
+    ]
 
 
 async def fetch_kept_affinity(

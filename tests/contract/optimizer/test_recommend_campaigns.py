@@ -1,5 +1,6 @@
 """RecommendCampaigns through a real stub, database and model server; affinities are what the test says."""
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,7 @@ from services.common.errors import NotFoundError
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import Service, build_server
 from services.optimizer.domain.affinity_answer import MerchantAffinity, ScoreRange, UserScores
+from services.optimizer.domain.affinity_response import AffinityResponse
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
 from services.optimizer.operations.lookup import LiveModel
@@ -41,6 +43,14 @@ from tests.unit.optimizer.synthetic import SyntheticWorld, build_world
 
 NEAREST, OTHER = 3, 7
 """Merchants that the user is near to, and less so."""
+TOLD = AffinityResponse(
+    exponent=0.5,
+    standard_error=0.1,
+    usual_log_score=math.log(0.3),
+    least_score=0.1,
+    views=9_000,
+    conversions=900,
+)
 
 
 class Affinities:
@@ -65,7 +75,7 @@ class Affinities:
                 for merchant in chosen
             )
 
-        return UserScores(scores=known, explain=explain)
+        return UserScores(scores=known, explain=explain, response=TOLD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +134,16 @@ async def test_active_campaigns_are_ranked_by_affinity_and_response(stand: Stand
     }
     assert answer.left_out_campaigns == sum(merchant == 9 for merchant in merchants)
     assert answer.model_version == 1
+    assert answer.affinity_exponent == TOLD.exponent
+    interval = answer.affinity_exponent_interval
+    assert (interval.lower, interval.upper) == pytest.approx((0.336, 0.664), abs=1e-3)
     assert [campaign.rank for campaign in answer.campaigns] == list(range(1, len(answer.campaigns) + 1))
     best = answer.campaigns[0]
     assert best.score == 1.0
     for campaign in answer.campaigns:
-        value = campaign.affinity_score * campaign.predicted_conversion_rate
+        rate = campaign.predicted_conversion_rate
+        odds = rate / (1.0 - rate) * math.sqrt(campaign.affinity_score / 0.3)
+        value = odds / (1.0 + odds)
         assert campaign.expected_value == pytest.approx(value)
         assert campaign.score == pytest.approx(value / best.expected_value)
         interval = campaign.predicted_conversion_rate_interval
@@ -232,6 +247,7 @@ async def test_without_an_active_campaign_nothing_is_shown(stand: Stand) -> None
     assert list(answer.campaigns) == []
     assert answer.left_out_campaigns == 0
     assert not answer.HasField("model_version")
+    assert not answer.HasField("affinity_exponent")
 
 
 @pytest.mark.parametrize(

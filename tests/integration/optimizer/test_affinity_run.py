@@ -64,6 +64,54 @@ async def test_a_fit_and_a_refresh(database: DatabaseAddresses) -> None:
     assert 0.7 < rows[0]["most"] < 1
 
 
+async def insert_views(url: str, *, users: int = 60) -> tuple[int, int]:
+    """Every user views a campaign of merchant 1 at two offers, and every fourth view converts within it.
+
+    A view of a campaign without a merchant, and one of six weeks ago, tell nothing. Returns how many tell.
+    """
+    await fetch_rows(
+        url,
+        "insert into analytics.campaigns (campaign_id, merchant_id, campaign_type, currency_code)"
+        " values ('c', 1, 1, 'USD'), ('elsewhere', null, 1, 'USD')",
+    )
+    now, rows = datetime.now(UTC), list[tuple[int, str, int, int, datetime]]()
+    for number in range(users * 4):
+        offer, at = (5 + number % 2) * 1_000_000, now - timedelta(days=9 + number % 20)
+        rows.append((number % users, "c", 2, offer, at))
+        if number % 4 == 0:
+            rows.append((number % users, "c", 4, offer, at + timedelta(seconds=9)))
+    rows += [
+        (0, "elsewhere", 2, 5_000_000, now - timedelta(days=9)),
+        (0, "c", 2, 5_000_000, now - timedelta(42)),
+    ]
+    await fetch_rows(
+        url,
+        "insert into analytics.events (user_id, event_id, event_type, event_at, counted_at, merchant_id,"
+        " campaign_id, offer_amount_micros, stamped_fields, is_machine_open, currency_code)"
+        " select 'user-' || u, 'seen-' || n, t, at, at, 1, c, o, 0, false, 'USD'"
+        " from unnest($1::int[], $2::text[], $3::int[], $4::bigint[], $5::timestamptz[])"
+        " with ordinality as v (u, c, t, o, at, n)",
+        *(list(column) for column in zip(*rows, strict=True)),
+    )
+    return users * 4, users
+
+
+async def test_views_of_campaigns_tell_how_affinity_moves_conversions(database: DatabaseAddresses) -> None:
+    await insert_market(database.admin)
+    views, conversions = await insert_views(database.admin)
+    own = await Database.open(database.optimizer, application_name="test", max_size=2)
+    try:
+        await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+        async with own.transaction() as connection:
+            response = (await affinity_models.fetch_model(connection, 1)).response
+    finally:
+        await own.close()
+    assert (response.views, response.conversions) == (views, conversions)
+    assert response.interval is not None
+    # One merchant's campaign alone: nothing differs within a user but the day.
+    assert response.standard_error > 0.1
+
+
 class CutOff(Exception):
     """What ends a scoring in its midst."""
 

@@ -40,6 +40,7 @@ from services.optimizer.domain.affinity_features import (
 )
 from services.optimizer.domain.affinity_model import AffinityModel, Band, LogisticTerms
 from services.optimizer.domain.affinity_reasons import Explainer
+from services.optimizer.domain.affinity_response import UNKNOWN_RESPONSE, AffinityResponse
 from services.optimizer.domain.affinity_similarity import look_up, similar_taste
 
 TODAY = 700_000
@@ -314,7 +315,12 @@ def test_one_user_is_answered_as_in_a_batch() -> None:
 
 def test_the_document_keeps_what_was_fitted() -> None:
     band = Band(lower_score=0.0, mean_score=0.1, visited_share=0.1, lower=0.05, upper=0.2, pairs=9, users=8)
-    model = model_of(evidence_of(*HISTORY), (band,))
-    kept = from_document(json.loads(json.dumps(to_document(model))))
+    told = AffinityResponse(exponent=0.2, standard_error=0.01, usual_log_score=-2.0, views=9, conversions=3)
+    model = replace(model_of(evidence_of(*HISTORY), (band,)), response=told)
+    document = json.loads(json.dumps(to_document(model)))
+    kept = from_document(document)
     assert (kept.returning, kept.first, kept.bands) == (model.returning, model.first, model.bands)
     assert kept.redemptions_are_visits is False
+    assert kept.response == told
+    del document["response"]
+    assert from_document(document).response == UNKNOWN_RESPONSE

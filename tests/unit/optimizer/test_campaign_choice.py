@@ -1,6 +1,7 @@
 # ruff: noqa: ANN401 (fields of a campaign pass through here)
 """Which campaigns to show: order, scores, reasons, rates, and what cannot be compared."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.affinity_answer import MerchantAffinity, UserScores
+from services.optimizer.domain.affinity_response import UNKNOWN_RESPONSE
 from services.optimizer.domain.between_campaigns import Spread
 from services.optimizer.domain.campaign_choice import (
     ActiveCampaign,
@@ -56,10 +58,12 @@ def candidate(campaign_id: str, score: float, *, merchant: int = 1, **fields: An
     return Candidate(campaign=campaign, affinity=score)
 
 
-def scores(*candidates: Candidate) -> UserScores:
+def scores(*candidates: Candidate, exponent: float = 1.0) -> UserScores:
     known = {entry.campaign.merchant_id or 0: entry.affinity for entry in candidates}
     return UserScores(
-        scores=known, explain=lambda chosen: tuple(affinity(merchant, known[merchant]) for merchant in chosen)
+        scores=known,
+        explain=lambda chosen: tuple(affinity(merchant, known[merchant]) for merchant in chosen),
+        response=replace(UNKNOWN_RESPONSE, exponent=exponent, usual_log_score=math.log(0.4)),
     )
 
 
@@ -68,12 +72,24 @@ def rates(*values: float) -> list[ExpectedRate]:
 
 
 def test_the_order_is_by_affinity_and_rate_and_no_offer_buys_a_place() -> None:
+    """Odds of 1/9 and 2/3, moved by affinities of 0.5, 0.2 and 0.4 over the usual 0.4."""
     candidates = [candidate("a", 0.5), candidate("b", 0.2), candidate("c", 0.4, offer_micros=20_000_000)]
     ranked = rank_choices(candidates, rates(0.1, 0.4, 0.1), scores(*candidates), limit=10)
     assert [choice.candidate.campaign.campaign_id for choice in ranked] == ["b", "a", "c"]
-    assert [choice.expected_value for choice in ranked] == pytest.approx([0.08, 0.05, 0.04])
-    assert [choice.score for choice in ranked] == pytest.approx([1.0, 0.625, 0.5])
+    assert [choice.expected_value for choice in ranked] == pytest.approx([1 / 4, 5 / 41, 1 / 10])
+    assert [choice.score for choice in ranked] == pytest.approx([1.0, 20 / 41, 2 / 5])
     assert len(rank_choices(candidates, rates(0.1, 0.4, 0.1), scores(*candidates), limit=2)) == 2
+
+
+def test_affinity_counts_as_much_as_views_told_and_no_more() -> None:
+    candidates = [candidate("near", 0.8), candidate("good", 0.2)]
+    first = {
+        exponent: rank_choices(candidates, rates(0.1, 0.2), scores(*candidates, exponent=exponent), limit=1)
+        for exponent in (0.0, 0.2, 1.0)
+    }
+    names = {exponent: choice[0].candidate.campaign.campaign_id for exponent, choice in first.items()}
+    assert names == {0.0: "good", 0.2: "good", 1.0: "near"}
+    assert first[0.0][0].expected_value == pytest.approx(0.2)
 
 
 def test_the_weightier_reason_comes_first_and_the_offer_last() -> None:
@@ -91,12 +107,12 @@ def test_the_weightier_reason_comes_first_and_the_offer_last() -> None:
     assert by_id["c"][-1] == "offers 10.00"
 
 
-def test_equal_values_are_ordered_by_id_and_no_value_at_all_scores_zero() -> None:
+def test_equal_values_are_ordered_by_id() -> None:
     candidates = [candidate("b", 0.0), candidate("a", 0.0)]
     ranked = rank_choices(candidates, rates(0.1, 0.1), scores(*candidates), limit=9)
     assert [(choice.candidate.campaign.campaign_id, choice.score) for choice in ranked] == [
-        ("a", 0.0),
-        ("b", 0.0),
+        ("a", 1.0),
+        ("b", 1.0),
     ]
     assert rank_choices([], [], scores(), limit=9) == []
 

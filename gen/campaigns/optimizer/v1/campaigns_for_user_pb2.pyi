@@ -87,8 +87,9 @@ class CampaignRecommendation(_message.Message):
     currency_code: _builtins.str
     """The campaign's currency, ISO 4217."""
     expected_value: _builtins.float
-    """affinity_score x predicted_conversion_rate, 0 to 1: what orders campaigns. No money and no probability: how the two go
-    together for one user is not estimated, and the offer is in the rate already.
+    """What orders campaigns, 0 to 1: predicted_conversion_rate with its odds moved by the user's affinity, as far as past
+    views of campaigns show that affinity moves them. No money: the offer is in the rate already. No forecast for this
+    user either: how readily the user converts in whatever campaign is the same for all of them, and left out.
     """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -139,15 +140,26 @@ class RecommendCampaignsResponse(_message.Message):
     CAMPAIGNS_FIELD_NUMBER: _builtins.int
     LEFT_OUT_CAMPAIGNS_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    AFFINITY_EXPONENT_FIELD_NUMBER: _builtins.int
+    AFFINITY_EXPONENT_INTERVAL_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user."""
     left_out_campaigns: _builtins.int
     """Active campaigns that cannot be compared: without a merchant that affinities are known of, a type or an offer."""
     model_version: _builtins.int
     """The version of the model that predicted conversion rates. Unset where nothing was predicted."""
+    affinity_exponent: _builtins.float
+    """With which power of the affinity the odds of a conversion go: 0 where affinity moves nothing, 1 where twice the
+    affinity doubles the odds. Fitted on views of campaigns by the job affinity_model; a judgement (0.5) without any.
+    Unset where no campaign was compared.
+    """
     @_builtins.property
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignRecommendation]:
         """By score, the highest first; ties by campaign_id. Empty: no campaign is active."""
+
+    @_builtins.property
+    def affinity_exponent_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of the exponent. Unset where no views told of it."""
 
     def __init__(
         self,
@@ -156,13 +168,20 @@ class RecommendCampaignsResponse(_message.Message):
         campaigns: _abc.Iterable[Global___CampaignRecommendation] | None = ...,
         left_out_campaigns: _builtins.int = ...,
         model_version: _builtins.int | None = ...,
+        affinity_exponent: _builtins.float | None = ...,
+        affinity_exponent_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_version", b"_model_version", "model_version", b"model_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_affinity_exponent", b"_affinity_exponent", "_model_version", b"_model_version", "affinity_exponent", b"affinity_exponent", "affinity_exponent_interval", b"affinity_exponent_interval", "model_version", b"model_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version", b"_model_version", "campaigns", b"campaigns", "left_out_campaigns", b"left_out_campaigns", "model_version", b"model_version", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_affinity_exponent", b"_affinity_exponent", "_model_version", b"_model_version", "affinity_exponent", b"affinity_exponent", "affinity_exponent_interval", b"affinity_exponent_interval", "campaigns", b"campaigns", "left_out_campaigns", b"left_out_campaigns", "model_version", b"model_version", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__affinity_exponent: _TypeAlias = _typing.Literal["affinity_exponent"]  # noqa: Y015
+    _WhichOneofArgType__affinity_exponent: _TypeAlias = _typing.Literal["_affinity_exponent", b"_affinity_exponent"]  # noqa: Y015
     _WhichOneofReturnType__model_version: _TypeAlias = _typing.Literal["model_version"]  # noqa: Y015
     _WhichOneofArgType__model_version: _TypeAlias = _typing.Literal["_model_version", b"_model_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__affinity_exponent) -> _WhichOneofReturnType__affinity_exponent | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version) -> _WhichOneofReturnType__model_version | None: ...
 
 Global___RecommendCampaignsResponse: _TypeAlias = RecommendCampaignsResponse  # noqa: Y015

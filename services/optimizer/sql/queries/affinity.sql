@@ -31,6 +31,19 @@ from analytics_v1.user_events
 where user_id = any($1::text[]) and event_at >= $2 and event_type in (4, 7) and merchant_id is not null
 group by 1, 2, 3, 4;
 
+-- name: list_exposures :many
+-- The views of campaigns since a time, and conversions in them, by user, campaign, offer and day of the zone $3; the
+-- merchant is the campaign's own.
+select e.user_id, e.campaign_id, c.merchant_id, coalesce(e.offer_amount_micros, -1) as offer_micros,
+    (e.event_at at time zone $3)::date as day,
+    count(*) filter (where e.event_type = 2) as views,
+    count(*) filter (where e.event_type = 4) as conversions
+from analytics_v1.user_events e
+join analytics_v1.campaigns c using (campaign_id)
+where e.user_id = any($1::text[]) and e.event_at >= $2 and e.event_type in (2, 4) and c.merchant_id is not null
+group by 1, 2, 3, 4, 5
+having count(*) filter (where e.event_type = 2) > 0;
+
 -- name: list_changed_users :many
 -- The next users after one who met a merchant by events that came in since a time, by id.
 select distinct user_id
