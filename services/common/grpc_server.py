@@ -5,15 +5,16 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import start_http_server
 
 from services.common.answers import Answers
 from services.common.errors import DomainError, FailedPreconditionError
-from services.common.interceptors import RequestInterceptor
+from services.common.interceptors import InterceptedServer
 from services.common.settings import ServiceSettings
 from services.common.telemetry import get_logger
 
@@ -37,14 +38,13 @@ class Service:
 
 
 def build_server(*, settings: ServiceSettings, services: Sequence[Service]) -> grpc.aio.Server:
-    """Return a server with the interceptor and `services`; not bound, not started."""
+    """Return a server of `services`, health and reflection not among them; not bound, not started."""
     answers = {
         f"/{service.name}/{method}": keeper
         for service in services
         for method, keeper in service.answers.items()
     }
     server = grpc.aio.server(
-        interceptors=[RequestInterceptor(services[0].name, answers)],
         options=[
             ("grpc.so_reuseport", 0),  # otherwise a second process shares a taken port without a word
             ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -55,9 +55,17 @@ def build_server(*, settings: ServiceSettings, services: Sequence[Service]) -> g
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
         ],
     )
+    intercepted = _intercept(server, services, answers)
     for service in services:
-        service.register(server)
+        service.register(intercepted)
     return server
+
+
+def _intercept(
+    server: grpc.aio.Server, services: Sequence[Service], answers: Mapping[str, Answers] | None = None
+) -> grpc.aio.Server:
+    """Return what generated code takes for the server, and adds servicers to."""
+    return cast("grpc.aio.Server", InterceptedServer(server, services[0].name, answers))
 
 
 async def serve(
@@ -89,10 +97,13 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = build_server(settings=settings, services=services)
+    intercepted = _intercept(server, services)
     health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, intercepted)
     names = [service.name for service in services]
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    told = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server  # untyped
+    add_reflection(reflection.aio.ReflectionServicer(told), intercepted)
     for name in ["", *names]:  # until the first look at readiness
         await health_servicer.set(name, _NOT_SERVING)
     port = _bind(server, settings)

@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from services.common import answers as answers_module
 from services.common.answers import Answers
 from services.common.errors import UnavailableError
-from services.common.interceptors import RequestInterceptor
+from services.common.interceptors import InterceptedServer
 
 KEY = ("/a.B/C", b"request")
 
@@ -267,14 +267,21 @@ async def test_a_failed_call_lets_go_of_its_request() -> None:
         async def abort(self, *_status: object, **_more: object) -> None:
             raise grpc.aio.AbortError
 
+    class Adding:
+        handlers: Sequence[Any] = ()
+
+        def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+            self.handlers = handlers
+
     async def fail(_message: bytes, _context: object) -> bytes:
         raise UnavailableError("gone", reason="GONE")
 
     handler: Any = grpc.unary_unary_rpc_method_handler(fail, bytes, bytes)
-    answering: Any = await RequestInterceptor("a", {"/a.B/C": keeping(Data())}).intercept_service(
-        lambda _details: asyncio.sleep(0, handler),
-        SimpleNamespace(method="/a.B/C"),
+    server: Any = Adding()
+    InterceptedServer(server, "a", {"/a.B/C": keeping(Data())}).add_registered_method_handlers(
+        "a.B", {"C": handler}
     )
+    answering = server.handlers[0].service(SimpleNamespace(method="/a.B/C"))
     with pytest.raises(grpc.aio.AbortError) as ended:
         await answering.unary_unary(b"a large request", Refusing())
     frames = [frame for frame, _ in traceback.walk_tb(ended.value.__traceback__)]

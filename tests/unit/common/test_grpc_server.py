@@ -88,7 +88,7 @@ class Sample:
             "Collect": grpc.stream_unary_rpc_method_handler(self.collect),
             "Echo": grpc.stream_stream_rpc_method_handler(self.echo),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+        server.add_registered_method_handlers(NAME, handlers)
 
 
 @dataclass
