@@ -75,8 +75,10 @@ class OptimizerServiceStub:
     GetOfferConstraints: _aio.UnaryUnaryMultiCallable[_offer_constraints_pb2.GetOfferConstraintsRequest, _offer_constraints_pb2.GetOfferConstraintsResponse]
     """Returns what the offers of a campaign or a merchant must keep. NOT_FOUND for an unknown campaign or merchant."""
     PredictCampaign: _aio.UnaryUnaryMultiCallable[_prediction_pb2.PredictCampaignRequest, _prediction_pb2.PredictCampaignResponse]
-    """Returns what a planned campaign is expected to do. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION where the
-    data has no campaigns of the type with offers near this one.
+    """Returns what a planned campaign is expected to do: by the response fitted with the live model's training, at the level
+    of campaigns of its type and merchant. The forest is not asked, whose guess at the level of a campaign without days
+    misses by more; so this answers without the model server. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION
+    where the data has no campaigns of the type with offers near this one.
     """
     OptimizeSendTime: _aio.UnaryUnaryMultiCallable[_send_time_pb2.OptimizeSendTimeRequest, _send_time_pb2.OptimizeSendTimeResponse]
     """Returns when to send to a user, in the user's own time zone. A user without history of their own is answered
@@ -228,8 +230,10 @@ class OptimizerServiceServicer:
         request: _prediction_pb2.PredictCampaignRequest,
         context: _aio.ServicerContext[_prediction_pb2.PredictCampaignRequest, _abc.Awaitable[_prediction_pb2.PredictCampaignResponse]],
     ) -> _abc.Awaitable[_prediction_pb2.PredictCampaignResponse]:
-        """Returns what a planned campaign is expected to do. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION where the
-        data has no campaigns of the type with offers near this one.
+        """Returns what a planned campaign is expected to do: by the response fitted with the live model's training, at the level
+        of campaigns of its type and merchant. The forest is not asked, whose guess at the level of a campaign without days
+        misses by more; so this answers without the model server. NOT_FOUND for an unknown merchant; FAILED_PRECONDITION
+        where the data has no campaigns of the type with offers near this one.
         """
 
     def OptimizeSendTime(

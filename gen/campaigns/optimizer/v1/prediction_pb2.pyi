@@ -91,7 +91,7 @@ class PredictCampaignResponse(_message.Message):
     what their conversions bring or how campaigns differ in it; `warnings` has why.
     """
     model_version: _builtins.int
-    """The version of the model that answered."""
+    """The version of the live model, by whose fitted response this is answered."""
     predicted_views: _builtins.float
     """Views expected of the impressions. Unset without impressions."""
     compared_campaigns: _builtins.int
