@@ -12,8 +12,9 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -26,7 +27,14 @@ from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.campaigns import RevenueSpread, RevenueTotals, TypicalHistory
-from services.optimizer.domain.features import HISTORY_DAYS, DailyTable, FloatArray, IntArray, Situation
+from services.optimizer.domain.features import (
+    HISTORY_DAYS,
+    BoolArray,
+    DailyTable,
+    FloatArray,
+    IntArray,
+    Situation,
+)
 from services.optimizer.domain.objectives import Economics, Objective
 from services.optimizer.domain.offer_answer import Interval, rate_at
 from services.optimizer.domain.offer_case import OfferCase, days_to_come
@@ -69,6 +77,10 @@ class Orders:
     offer_micros: IntArray
     conversions: IntArray
     revenue_micros: IntArray
+
+    def select(self, chosen: BoolArray) -> "Orders":
+        """Return the entries where `chosen` holds."""
+        return Orders(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def read_orders(world: World) -> Orders:
@@ -206,23 +218,30 @@ class Plans:
             daily_views=float(recent.views.sum()) / days if days else None,
         )
 
+    @cached_property
+    def known_orders(self) -> Orders:
+        """What conversions of the known campaigns brought."""
+        return self.orders.select(np.isin(self.orders.campaign, np.unique(self.known.campaign)))
+
+    @cached_property
+    def campaign_totals(self) -> list[CampaignTotals]:
+        """The same by campaign."""
+        orders, merchants = self.known_orders, self.world.campaigns.merchant + 1
+        return [
+            CampaignTotals(
+                merchant_id=int(merchants[campaign]),
+                conversions=int(orders.conversions[orders.campaign == campaign].sum()),
+                revenue_micros=int(orders.revenue_micros[orders.campaign == campaign].sum()),
+            )
+            for campaign in np.unique(orders.campaign)
+        ]
+
     def revenue_of(self, merchant_id: int) -> CampaignRevenue | None:
         """Return what conversions of a merchant's known campaigns bring, as the service reads it."""
-        orders, merchants = self.orders, self.world.campaigns.merchant + 1
-        is_known = np.isin(orders.campaign, np.unique(self.known.campaign))
-        totals = []
-        for campaign in np.unique(orders.campaign[is_known]):
-            own = orders.campaign == campaign
-            totals.append(
-                CampaignTotals(
-                    merchant_id=int(merchants[campaign]),
-                    conversions=int(orders.conversions[own].sum()),
-                    revenue_micros=int(orders.revenue_micros[own].sum()),
-                )
-            )
-        of_merchant = is_known & (merchants[orders.campaign] == merchant_id)
-        conversions = np.bincount(orders.day[of_merchant], weights=orders.conversions[of_merchant])
-        revenue = np.bincount(orders.day[of_merchant], weights=orders.revenue_micros[of_merchant])
+        merchants = self.world.campaigns.merchant[self.known_orders.campaign] + 1
+        own = self.known_orders.select(merchants == merchant_id)
+        conversions = np.bincount(own.day, weights=own.conversions)
+        revenue = np.bincount(own.day, weights=own.revenue_micros)
         spread = RevenueSpread(
             days=int(np.sum(conversions > 0)),
             conversions_conversions=float(np.sum(conversions**2)),
@@ -233,7 +252,9 @@ class Plans:
             conversions=int(conversions.sum()), revenue_micros=int(revenue.sum()), spread=spread
         )
         error = together.economics(None).revenue_relative_error
-        return survey_revenue(merchant_id, totals, order_variation=error * math.sqrt(together.conversions))
+        return survey_revenue(
+            merchant_id, self.campaign_totals, order_variation=error * math.sqrt(together.conversions)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
