@@ -7,11 +7,10 @@ rounds.
 
 import argparse
 import asyncio
-import os
 import statistics
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -24,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from benchmarks.common import Mark, free_port, print_table, report, running_database, say
+from benchmarks.common import Mark, free_port, print_table, report, running_database, running_server, say
 from deploy.local.bootstrap import DatabaseAddresses
 from examples.simulated_world.campaigns import CAMPAIGN_COUNT
 from examples.simulated_world.loading import History
@@ -46,7 +45,6 @@ from services.common.database import Database
 BATCH_EVENTS = 10_000
 IN_FLIGHT = 3
 PASS_MARK = 0.10
-START_SECONDS = 30
 EVEN_DAYS = 3
 SPARSE_YEARS = 5
 HISTORY_BATCHES = 20
@@ -175,12 +173,10 @@ def to_rows(batch: Batch) -> list[Row]:
     ]
 
 
-@asynccontextmanager
-async def running_analytics(database: DatabaseAddresses) -> AsyncIterator[str]:
-    """Yield the address of a server of its own process, without jobs, stopped afterwards."""
+def running_analytics(database: DatabaseAddresses) -> AbstractAsyncContextManager[str]:
+    """Run a server without jobs; the block has its address."""
     port = free_port()
     environment = {
-        **os.environ,
         "ANALYTICS_DATABASE_URL": database.analytics,
         "ANALYTICS_PORT": str(port),
         "ANALYTICS_METRICS_PORT": "0",
@@ -188,18 +184,8 @@ async def running_analytics(database: DatabaseAddresses) -> AsyncIterator[str]:
         "ANALYTICS_LOG_LEVEL": "WARNING",
         "REPORTING_TIME_ZONE": "America/New_York",
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.analytics", env=environment
-    )
-    try:
-        address = f"127.0.0.1:{port}"
-        async with grpc.aio.insecure_channel(address) as channel:
-            await asyncio.wait_for(channel.channel_ready(), START_SECONDS)
-        yield address
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    command = [sys.executable, "-m", "services.analytics"]
+    return running_server(command, port=port, environment=environment)
 
 
 async def add_catalog(channel: grpc.aio.Channel, history: History) -> None:

@@ -8,11 +8,11 @@ calls are given a kept one. What a call costs that makes its answer is measured 
 
 import asyncio
 import itertools
-import os
 import statistics
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -21,7 +21,7 @@ import asyncpg
 import grpc
 from google.protobuf.message import Message
 
-from benchmarks.common import Mark, free_port, running_database, say
+from benchmarks.common import Mark, free_port, running_database, running_server, say
 from benchmarks.echo_server import PREFIX
 from examples.ingestion import Ingestion
 from examples.simulated_world.loading import History, load
@@ -44,7 +44,7 @@ PASS_MARK, AIM = 0.45, 0.6
 SCALE = 0.1
 """How much of the demo's events are loaded."""
 DIFFERENT_REQUESTS = 64
-_START_SECONDS, _JOB_SECONDS = 60.0, 300.0
+_JOB_SECONDS = 300.0
 Call = Callable[[bytes], Awaitable[bytes]]
 
 
@@ -139,22 +139,23 @@ async def measure_rpcs(*, concurrency: int, seconds: float, turns: int) -> list[
     history = History.build(seed=1, as_of=datetime.now(UTC), scale=SCALE)
     async with running_database({"fsync": "off"}) as addresses:
         environment = {"ANALYTICS_DATABASE_URL": addresses.analytics}
-        async with _running_analytics(environment) as port:
-            await _load(history, port)
-            await _run_jobs(port)
-            await _run_jobs(port)  # the forecasts' job looks twice whether history stands still
+        async with _running_analytics(environment) as address:
+            await _load(history, address)
+            await _run_jobs(address)
+            await _run_jobs(address)  # the forecasts' job looks twice whether history stands still
         await _vacuum(addresses.admin)
         # The last of ingestion's garbage goes, and no job interferes with the measurement.
         environment["ANALYTICS_JOBS_ENABLED"] = "false"
         forgetful = {**environment, "ANALYTICS_KEPT_ANSWER_SECONDS": "0"}
+        echo_port = free_port()
         pace = Pace(concurrency=concurrency, seconds=seconds, turns=turns)
         async with (
-            _running_analytics(environment) as port,
-            _running_analytics(forgetful) as forgetful_port,
-            _running("benchmarks.echo_server", {}, free_port()) as echo_port,
-            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
-            grpc.aio.insecure_channel(f"127.0.0.1:{forgetful_port}") as forgetful_channel,
-            grpc.aio.insecure_channel(f"127.0.0.1:{echo_port}") as echo,
+            _running_analytics(environment) as address,
+            _running_analytics(forgetful) as forgetful_at,
+            _running("benchmarks.echo_server", str(echo_port), port=echo_port, environment={}) as echo_at,
+            grpc.aio.insecure_channel(address) as channel,
+            grpc.aio.insecure_channel(forgetful_at) as forgetful_channel,
+            grpc.aio.insecure_channel(echo_at) as echo,
         ):
             reads = build_reads(history)
             marks = [await _compare(read, channel, echo, pace, limit=PASS_MARK) for read in reads]
@@ -164,8 +165,8 @@ async def measure_rpcs(*, concurrency: int, seconds: float, turns: int) -> list[
     return [mark for mark in marks if mark is not None]
 
 
-async def _load(history: History, port: int) -> None:
-    async with Ingestion.open(f"127.0.0.1:{port}", batch_size=10_000, in_flight=3) as ingestion:
+async def _load(history: History, address: str) -> None:
+    async with Ingestion.open(address, batch_size=10_000, in_flight=3) as ingestion:
         say(f"loaded: {await load(history, ingestion)}")
 
 
@@ -178,9 +179,9 @@ async def _vacuum(admin_url: str) -> None:
         await connection.close()
 
 
-async def _run_jobs(port: int) -> None:
+async def _run_jobs(address: str) -> None:
     """Run every job once, so that what jobs prepare is there to be read."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(address) as channel:
         stub = OperationsServiceStub(channel)
         jobs = (await stub.ListJobs(operations_service_pb2.ListJobsRequest())).jobs
         for job in jobs:
@@ -243,35 +244,19 @@ async def _calls_per_second(call: Call, payloads: Sequence[bytes], pace: Pace) -
     return finished / (perf_counter() - started)
 
 
-@asynccontextmanager
-async def _running_analytics(environment: Mapping[str, str]) -> AsyncIterator[int]:
+def _running_analytics(environment: Mapping[str, str]) -> AbstractAsyncContextManager[str]:
     port = free_port()
-    ports = {
+    settings = {
         "ANALYTICS_PORT": str(port),
         "ANALYTICS_METRICS_PORT": str(free_port()),
         "ANALYTICS_DRAIN_SECONDS": "0",
         "ANALYTICS_LOG_LEVEL": "INFO",
     }
-    async with _running("services.analytics", {**ports, **environment}, port):
-        yield port
+    return _running("services.analytics", port=port, environment={**settings, **environment})
 
 
-@asynccontextmanager
-async def _running(module: str, environment: Mapping[str, str], port: int) -> AsyncIterator[int]:
-    """Run a module's server until the end of the block; it listens on `port` when the block begins."""
-    arguments = [] if environment else [str(port)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *arguments,
-        env={**os.environ, **environment},
-        stderr=asyncio.subprocess.DEVNULL,
+def _running(*command: str, port: int, environment: Mapping[str, str]) -> AbstractAsyncContextManager[str]:
+    """Run a module's server until the end of the block, which has its address."""
+    return running_server(
+        [sys.executable, "-m", *command], port=port, environment=environment, output=subprocess.DEVNULL
     )
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await asyncio.wait_for(channel.channel_ready(), _START_SECONDS)
-        yield port
-    finally:
-        process.terminate()
-        await process.wait()

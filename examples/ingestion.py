@@ -280,11 +280,17 @@ def add_ingestion_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_loader(load: Callable[[], Awaitable[None]]) -> int:
-    """Run a loader to its end and return its exit status: 1, after a clear line, if it could not finish."""
+def run_loader(options: argparse.Namespace, load: Callable[[Ingestion], Awaitable[Totals]]) -> int:
+    """Run a loader to its end and return its exit status: 1, after a clear line, if it could not finish.
+
+    `options` has what `add_ingestion_arguments` adds; the total is printed.
+    """
 
     async def run() -> None:
-        await load()
+        async with Ingestion.open(
+            options.target, batch_size=options.batch_size, in_flight=options.in_flight
+        ) as ingestion:
+            print(f"total: {await load(ingestion)}")
 
     try:
         asyncio.run(run())

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from examples.complete_journey.loading import Journey, load
 from examples.complete_journey.mapping import TIME_ZONE
 from examples.complete_journey.source import PACKAGE, Source, SourceError
-from examples.ingestion import Ingestion, add_ingestion_arguments, run_loader
+from examples.ingestion import add_ingestion_arguments, run_loader
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,14 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "summary":
         _summarize(journey)
         return 0
-
-    async def run() -> None:
-        async with Ingestion.open(
-            options.target, batch_size=options.batch_size, in_flight=options.in_flight
-        ) as ingestion:
-            print(f"total: {await load(journey, ingestion)}")
-
-    return run_loader(run)
+    return run_loader(options, partial(load, journey))
 
 
 if __name__ == "__main__":

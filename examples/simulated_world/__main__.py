@@ -4,8 +4,9 @@ import argparse
 import sys
 import time
 from datetime import UTC, date, datetime
+from functools import partial
 
-from examples.ingestion import Ingestion, add_ingestion_arguments, run_loader
+from examples.ingestion import add_ingestion_arguments, run_loader
 from examples.simulated_world.loading import History, load
 
 
@@ -73,14 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "summary":
         _summarize(history)
         return 0
-
-    async def run() -> None:
-        async with Ingestion.open(
-            options.target, batch_size=options.batch_size, in_flight=options.in_flight
-        ) as ingestion:
-            print(f"total: {await load(history, ingestion)}")
-
-    return run_loader(run)
+    return run_loader(options, partial(load, history))
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def smallest_contributors(strata: Sequence[Stratum[Sample]], variant: int) -> fl
     together = MeanSample()
     users = [0, 0]
     for stratum in strata:
-        pair = [_amounts(stratum.groups[index]) for index in (0, variant)]
+        pair = [amounts_of(stratum.groups[index]) for index in (0, variant)]
         if all(sample.users for sample in pair):
             together = together + pair[0] + pair[1]
             users = [count + sample.users for count, sample in zip(users, pair, strict=True)]
@@ -195,10 +195,10 @@ def estimate_strata(
 
 
 def _estimate(sample: Sample) -> GroupEstimate:
-    return estimate_ratio(sample) if isinstance(sample, RatioSample) else estimate_mean(_amounts(sample))
+    return estimate_ratio(sample) if isinstance(sample, RatioSample) else estimate_mean(amounts_of(sample))
 
 
-def _amounts(sample: Sample) -> MeanSample:
+def amounts_of(sample: Sample) -> MeanSample:
     """Return what the users of a group contributed, whatever is put beside it."""
     match sample:
         case GroupCounts():

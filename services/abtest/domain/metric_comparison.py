@@ -10,6 +10,7 @@ from services.abtest.domain.comparisons import Comparison, GroupValue, MetricRes
 from services.abtest.domain.contrasts import (
     MetricContrast,
     Sample,
+    amounts_of,
     contrast_metric,
     estimate_strata,
     smallest_contributors,
@@ -20,7 +21,7 @@ from services.abtest.domain.estimates import Effect, GroupEstimate
 from services.abtest.domain.means import estimate_mean
 from services.abtest.domain.metrics import Metric, MetricKind
 from services.abtest.domain.model import GroupCounts, TestDesign
-from services.abtest.domain.outcomes import MetricOutcome, amounts_of
+from services.abtest.domain.outcomes import MetricOutcome
 from services.abtest.domain.poststratification import compare_strata
 from services.abtest.domain.power import power_of_comparison
 from services.abtest.domain.proportions import (

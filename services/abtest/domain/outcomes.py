@@ -89,17 +89,5 @@ def merge_samples(samples: Sequence[Sample]) -> Sample:
     return _sum(samples, MeanSample)
 
 
-def amounts_of(sample: Sample) -> MeanSample:
-    """Return what the users of a group contributed, whatever is put beside it."""
-    match sample:
-        case GroupCounts():
-            return MeanSample.from_counts(sample)
-        case CovariateSample():
-            return sample.outcome
-        case RatioSample():
-            return sample.numerator
-    return sample
-
-
 def _sum(samples: Iterable[Sample], kind: type[SampleT]) -> SampleT:
     return reduce(lambda one, other: one + other, (each for each in samples if isinstance(each, kind)))

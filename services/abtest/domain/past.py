@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from services.abtest.domain.contrasts import Sample
+from services.abtest.domain.contrasts import Sample, amounts_of
 from services.abtest.domain.metrics import MetricKind
 from services.abtest.domain.model import TestDesign
-from services.abtest.domain.outcomes import MetricOutcome, Outcomes, amounts_of
+from services.abtest.domain.outcomes import MetricOutcome, Outcomes
 from services.abtest.domain.pre_exposure import PastSample, PreExposureCheck, check_pre_exposure
 from services.abtest.domain.samples import CovariateSample, MeanSample, Stratum
 from services.abtest.domain.segments import gather_segment, is_in_segment, segment_names

@@ -1,6 +1,5 @@
 """GetCampaignSegments through a real server and a real stub."""
 
-import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
@@ -19,6 +18,7 @@ from tests.analytics_factories import (
     settings_for,
 )
 from tests.audience_factories import AudienceJobs
+from tests.plans import explain
 
 
 async def add_users(stubs: Stubs, **segments: list[str]) -> None:
@@ -226,15 +226,7 @@ async def test_a_campaign_without_events_has_no_segments(database: DatabaseAddre
 async def test_segment_statements_keep_to_their_indexes(
     database: DatabaseAddresses, statement: str, arguments: str, expected: set[str]
 ) -> None:
-    connection = await asyncpg.connect(database.analytics)
-    try:
-        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
-        parameters = (await connection.prepare(STATEMENTS[statement].sql)).get_parameters()
-        types = ", ".join(parameter.name for parameter in parameters)
-        await connection.execute(f"prepare checked ({types}) as {STATEMENTS[statement].sql}")
-        plan = "\n".join(row[0] for row in await connection.fetch(f"explain execute checked ({arguments})"))
-    finally:
-        await connection.close()
+    plan = await explain(database.analytics, STATEMENTS[statement].sql, arguments)
     for index in expected:
         assert index in plan, plan
 

@@ -8,6 +8,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from deploy.local.postgres import Cluster
 from services.common.statements import load_statements
+from tests.plans import explain
 from tests.schema_files import dump_schema_file, dump_schemas
 
 SQL = Path(__file__).resolve().parents[3] / "services/abtest/sql"
@@ -78,15 +79,7 @@ async def test_every_statement_is_valid_for_the_services_role(database: Database
 async def test_hot_statements_use_their_index(
     database: DatabaseAddresses, name: str, arguments: str, index: str
 ) -> None:
-    connection = await asyncpg.connect(database.admin)
-    try:
-        await connection.execute("set search_path = abtest")
-        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
-        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
-        plan = await connection.fetch(f"explain execute checked ({arguments})")
-    finally:
-        await connection.close()
-    assert index in "\n".join(row[0] for row in plan)
+    assert index in await explain(database.abtest, STATEMENTS[name].sql, arguments)
 
 
 async def test_a_test_keeps_one_final_result(database: DatabaseAddresses) -> None:

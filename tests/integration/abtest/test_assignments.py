@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import assignments_pb2, history_pb2, progress_pb2, results_pb2, tests_pb2
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from services.abtest.domain.hashing import hash_bucket
-from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_campaigns, running_server
+from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, running_server
 
 ASSIGNER = """
 import asyncio, sys
@@ -33,14 +33,6 @@ async def main(url, test_id, slot, users):
 
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
 """
-
-
-@pytest.fixture
-async def admin(database: DatabaseAddresses) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    await add_campaigns(database.admin)
-    connection = await asyncpg.connect(database.admin)
-    yield connection
-    await connection.close()
 
 
 async def create(stub: ABTestServiceStub, *, seed: str | None = None, coverage: float = 1.0) -> str:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import grpc
-import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1 import assignments_pb2, exposures_pb2, tests_pb2
@@ -17,22 +16,6 @@ from services.abtest.domain.exposures import Exposure
 from services.abtest.operations.exposures import ExposureOperations
 from services.common.database import Database
 from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_campaigns, running_server
-
-
-@pytest.fixture
-async def admin(database: DatabaseAddresses) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    await add_campaigns(database.admin)
-    connection = await asyncpg.connect(database.admin)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-async def abtest(
-    admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
-) -> AsyncIterator[ABTestServiceStub]:
-    async with running_server(database.abtest) as stub:
-        yield stub
 
 
 def a_test(

@@ -1,10 +1,10 @@
 """The statements of enrolment use their indexes, so that an assignment costs the same at any size."""
 
-import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.statements import load_statements
+from tests.plans import explain
 
 STATEMENTS = load_statements("services.abtest")
 
@@ -28,13 +28,6 @@ STATEMENTS = load_statements("services.abtest")
 async def test_statements_of_enrolment_use_their_index(
     database: DatabaseAddresses, name: str, arguments: str, index: str
 ) -> None:
-    connection = await asyncpg.connect(database.admin)
-    try:
-        await connection.execute("set search_path = abtest")
-        await connection.execute("set enable_seqscan = off")
-        # A plan of its own: the lengths of the lists are known, as they are in the service.
-        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
-        plan = await connection.fetch(f"explain execute checked ({arguments})")
-    finally:
-        await connection.close()
-    assert index in "\n".join(row[0] for row in plan)
+    # A plan of its own: the lengths of the lists are known, as they are in the service.
+    own_plan = "set enable_seqscan = off"
+    assert index in await explain(database.abtest, STATEMENTS[name].sql, arguments, settings=own_plan)

@@ -1,10 +1,10 @@
 """Statements of bandits, overlaps and durations use their indexes."""
 
-import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.statements import load_statements
+from tests.plans import explain
 
 STATEMENTS = load_statements("services.abtest")
 DAYS = "'2026-03-01', '2026-03-29'"
@@ -26,12 +26,4 @@ DAYS = "'2026-03-01', '2026-03-29'"
 async def test_a_statement_uses_its_index(
     module_database: DatabaseAddresses, name: str, arguments: str, index: str
 ) -> None:
-    connection = await asyncpg.connect(module_database.admin)
-    try:
-        await connection.execute("set search_path = abtest")
-        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
-        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
-        plan = await connection.fetch(f"explain execute checked ({arguments})")
-    finally:
-        await connection.close()
-    assert index in "\n".join(row[0] for row in plan)
+    assert index in await explain(module_database.abtest, STATEMENTS[name].sql, arguments)

@@ -1,7 +1,7 @@
 """Assignments that were decided by what a test was, and written when it is something else already."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from services.abtest.operations.assignment import AssignmentOperations, Assignme
 from services.abtest.store import assignments
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError
-from tests.abtest_factories import a_test, add_campaigns, running_server
+from tests.abtest_factories import a_test
 
 LOCK = "select pg_advisory_xact_lock(hashtextextended('abtest.ab_tests/' || $1::text, 0))"
 WAITING = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
@@ -28,22 +28,6 @@ CHANGES = {
         "insert into abtest.ab_test_weight_epochs values ($1, 2, '{0.1, 0.9}', 1, now())",
     ],
 }
-
-
-@pytest.fixture
-async def admin(database: DatabaseAddresses) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    await add_campaigns(database.admin)
-    connection = await asyncpg.connect(database.admin)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-async def abtest(
-    admin: "asyncpg.Connection[asyncpg.Record]", database: DatabaseAddresses
-) -> AsyncIterator[ABTestServiceStub]:
-    async with running_server(database.abtest) as stub:
-        yield stub
 
 
 async def somebody_waits(database: DatabaseAddresses) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,19 +28,11 @@ from services.common.database import Database
 from services.common.errors import ConstraintViolation
 from services.common.statements import load_statements
 from services.common.wire import datetime_to_timestamp
-from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, a_test, add_campaigns, running_server
+from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, a_test, running_server
 
 MIGRATIONS = Path(__file__).resolve().parents[3] / "services/abtest/sql/migrations"
 STATEMENTS = load_statements("services.abtest")
 WAITING = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-
-
-@pytest.fixture
-async def admin(database: DatabaseAddresses) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    await add_campaigns(database.admin)
-    connection = await asyncpg.connect(database.admin)
-    yield connection
-    await connection.close()
 
 
 async def migrate(admin: "asyncpg.Connection[asyncpg.Record]", *, down_to: str) -> None:

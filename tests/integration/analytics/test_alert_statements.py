@@ -5,6 +5,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.statements import load_statements
+from tests.plans import NO_SCANS, explain
 
 STATEMENTS = load_statements("services.analytics")
 
@@ -39,21 +40,10 @@ STATEMENTS = load_statements("services.analytics")
 async def test_statements_of_alerts_keep_to_their_indexes(
     database: DatabaseAddresses, name: str, arguments: str, expected: set[str]
 ) -> None:
-    connection = await asyncpg.connect(database.analytics)
-    try:
-        # Tables are empty here: the question is whether the index can answer, not whether it pays.
-        await connection.execute(
-            "set enable_seqscan = off; set enable_sort = off; set plan_cache_mode = force_generic_plan"
-        )
-        parameters = (await connection.prepare(STATEMENTS[name].sql)).get_parameters()
-        types = ", ".join(parameter.name for parameter in parameters)
-        await connection.execute(f"prepare checked{f' ({types})' if types else ''} as {STATEMENTS[name].sql}")
-        plan = await connection.fetch(f"explain execute checked{f' ({arguments})' if arguments else ''}")
-    finally:
-        await connection.close()
-    text = "\n".join(row[0] for row in plan)
+    no_scans = f"{NO_SCANS}; set enable_sort = off"
+    plan = await explain(database.analytics, STATEMENTS[name].sql, arguments, settings=no_scans)
     for words in expected:
-        assert words in text, text
+        assert words in plan, plan
 
 
 async def test_a_rule_has_at_most_one_open_alert(database: DatabaseAddresses) -> None:

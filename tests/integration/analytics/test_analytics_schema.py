@@ -8,6 +8,7 @@ from deploy.local.postgres import Cluster
 from services.analytics.store.recount import ROLLUPS
 from services.common.statements import load_statements
 from tests.analytics_factories import add_catalog, event, ingest, running_server
+from tests.plans import NO_SCANS, explain
 from tests.schema_files import dump_schema_file, dump_schemas
 
 STATEMENTS = load_statements("services.analytics")
@@ -226,33 +227,20 @@ async def test_the_performance_views_read_well(database: DatabaseAddresses) -> N
 async def test_hot_statements_keep_to_their_indexes(
     database: DatabaseAddresses, name: str, arguments: str, expected: set[str]
 ) -> None:
-    connection = await asyncpg.connect(database.analytics)
-    try:
-        # Tables are empty here: the question is whether the index can answer, not whether it pays.
-        await connection.execute(
-            "set enable_seqscan = off; set enable_sort = off; set plan_cache_mode = force_generic_plan"
-        )
-        if name in {
-            "fetch_range_user_moments",
-            "list_campaign_costs",
-            "list_campaign_days",
-            "list_costs",
-            "rank_campaigns_by_users",
-        }:
-            await connection.execute("set enable_bitmapscan = off")
-        if name in {"list_portfolio_sides", "count_portfolio_campaigns"}:
-            await connection.execute(
-                "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_sort = on"
-            )
-        parameters = (await connection.prepare(STATEMENTS[name].sql)).get_parameters()
-        types = ", ".join(f"{p.name.strip('_')}[]" if p.kind == "array" else p.name for p in parameters)
-        await connection.execute(f"prepare checked ({types}) as {STATEMENTS[name].sql}")
-        plan = await connection.fetch(f"explain execute checked ({arguments})")
-    finally:
-        await connection.close()
-    text = "\n".join(row[0] for row in plan)
+    settings = f"{NO_SCANS}; set enable_sort = off"
+    if name in {
+        "fetch_range_user_moments",
+        "list_campaign_costs",
+        "list_campaign_days",
+        "list_costs",
+        "rank_campaigns_by_users",
+    }:
+        settings += "; set enable_bitmapscan = off"
+    if name in {"list_portfolio_sides", "count_portfolio_campaigns"}:
+        settings += "; set enable_indexscan = off; set enable_indexonlyscan = off; set enable_sort = on"
+    plan = await explain(database.analytics, STATEMENTS[name].sql, arguments, settings=settings)
     for words in expected:
-        assert words in text, text
+        assert words in plan, plan
 
 
 async def test_the_batch_statement_scans_no_rollup(database: DatabaseAddresses) -> None:

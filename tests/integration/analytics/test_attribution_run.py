@@ -32,6 +32,7 @@ from tests.analytics_factories import (
     running_server,
     settings_for,
 )
+from tests.plans import NO_SCANS, explain
 
 Run = Callable[[], Coroutine[Any, Any, int]]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -348,18 +349,8 @@ async def test_the_process_says_why_it_could_not(
 async def test_statements_keep_to_their_indexes(
     database: DatabaseAddresses, name: str, arguments: str, expected: str
 ) -> None:
-    connection = await asyncpg.connect(database.analytics)
-    try:
-        await connection.execute(STATEMENTS["open_attribution"].sql)
-        # Tables are empty here: the question is whether the index can answer, not whether it pays.
-        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
-        if expected != "events_received_idx":
-            await connection.execute("set enable_bitmapscan = off")
-        parameters = (await connection.prepare(STATEMENTS[name].sql)).get_parameters()
-        types = ", ".join(f"{p.name.strip('_')}[]" if p.kind == "array" else p.name for p in parameters)
-        await connection.execute(f"prepare checked ({types}) as {STATEMENTS[name].sql}")
-        plan = await connection.fetch(f"explain execute checked ({arguments})")
-    finally:
-        await connection.close()
-    text = "\n".join(row[0] for row in plan)
-    assert expected in text, text
+    settings = NO_SCANS if expected == "events_received_idx" else f"{NO_SCANS}; set enable_bitmapscan = off"
+    before = [STATEMENTS["open_attribution"].sql]
+    sql = STATEMENTS[name].sql
+    plan = await explain(database.analytics, sql, arguments, before=before, settings=settings)
+    assert expected in plan, plan

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
@@ -14,6 +13,7 @@ from services.analytics.store.statements import STATEMENTS
 from services.common.jobs import Every, JobContext
 from tests.analytics_factories import add_catalog, event, ingest, running_server, settings_for
 from tests.audience_factories import AudienceJobs
+from tests.plans import explain
 
 
 async def test_the_jobs_count_and_say_what_came_out(database: DatabaseAddresses) -> None:
@@ -74,16 +74,6 @@ async def test_the_jobs_count_and_say_what_came_out(database: DatabaseAddresses)
 async def test_audience_statements_keep_to_their_indexes(
     database: DatabaseAddresses, statement: str, arguments: str, expected: set[str]
 ) -> None:
-    connection = await asyncpg.connect(database.analytics)
-    try:
-        # Tables are empty here: the question is whether the index can answer, not whether it pays.
-        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
-        parameters = (await connection.prepare(STATEMENTS[statement].sql)).get_parameters()
-        types = f"({', '.join(parameter.name for parameter in parameters)})" if parameters else ""
-        await connection.execute(f"prepare checked {types} as {STATEMENTS[statement].sql}")
-        call = f"checked ({arguments})" if arguments else "checked"
-        plan = "\n".join(row[0] for row in await connection.fetch(f"explain execute {call}"))
-    finally:
-        await connection.close()
+    plan = await explain(database.analytics, STATEMENTS[statement].sql, arguments)
     for index in expected:
         assert index in plan, plan

@@ -6,6 +6,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from deploy.local.postgres import Cluster
 from services.common.statements import load_statements
+from tests.plans import explain
 from tests.schema_files import dump_schema_file, dump_schemas
 
 STATEMENTS = load_statements("services.optimizer")
@@ -41,16 +42,7 @@ async def test_every_statement_is_valid_for_the_services_role(database: Database
     ],
 )
 async def test_hot_statements_use_their_index(database: DatabaseAddresses, name: str, index: str) -> None:
-    connection = await asyncpg.connect(database.optimizer)
-    try:
-        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
-        count = len((await connection.prepare(STATEMENTS[name].sql)).get_parameters())
-        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
-        values = ", ".join(["null"] * count)
-        plan = await connection.fetch(f"explain execute checked ({values})")
-    finally:
-        await connection.close()
-    assert index in "\n".join(row[0] for row in plan)
+    assert index in await explain(database.optimizer, STATEMENTS[name].sql)
 
 
 async def test_two_versions_are_never_live(database: DatabaseAddresses) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.statements import load_statements
+from tests.plans import explain
 
 STATEMENTS = load_statements("services.optimizer")
 ID = "'7d1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d'::uuid"
@@ -65,14 +66,7 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
 async def test_statements_use_their_index(
     database: DatabaseAddresses, name: str, arguments: list[str], index: str
 ) -> None:
-    connection = await asyncpg.connect(database.optimizer)
-    try:
-        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
-        await connection.execute(f"prepare checked as {STATEMENTS[name].sql}")
-        plan = await connection.fetch(f"explain execute checked ({', '.join(arguments)})")
-    finally:
-        await connection.close()
-    assert index in "\n".join(row[0] for row in plan)
+    assert index in await explain(database.optimizer, STATEMENTS[name].sql, ", ".join(arguments))
 
 
 async def test_no_campaign_has_two_of_a_type_that_wait(database: DatabaseAddresses) -> None:

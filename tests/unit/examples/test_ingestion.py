@@ -1,6 +1,7 @@
 """The ingestion client against a small server that fails on purpose."""
 
 import asyncio
+from argparse import ArgumentParser
 from collections.abc import AsyncIterator, Awaitable
 
 import grpc
@@ -170,10 +171,12 @@ def test_a_parent_that_draws_the_bar_gives_its_width(
 
 
 def test_a_loader_that_cannot_finish_says_why_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    async def fail() -> None:
+    async def fail(_ingestion: ingestion.Ingestion) -> ingestion.Totals:
         raise EventsRejectedError("1 of 2 events")
 
-    assert ingestion.run_loader(fail) == 1
+    parser = ArgumentParser()
+    ingestion.add_ingestion_arguments(parser)
+    assert ingestion.run_loader(parser.parse_args([]), fail) == 1
     assert capsys.readouterr().err == "stopped: 1 of 2 events\n"
 
 
