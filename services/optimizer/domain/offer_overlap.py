@@ -7,7 +7,7 @@ propensities that add up to 1 leave room for nothing else.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,20 @@ WHOLE: Final = 1e-6
 """Propensities that add up to 1 within this are all that there are."""
 NEVER_BY_CHANCE: Final = 0.01
 """A campaign that never drew an offer could not, where chance would have had it so less often than this."""
+
+
+class Drawn(Protocol):
+    """Offers that were drawn, as aligned arrays: of decisions, or of groups of equal ones."""
+
+    @property
+    def offer_micros(self) -> NDArray[np.int64]:
+        """The offers."""
+        ...
+
+    @property
+    def propensity(self) -> FloatArray:
+        """How likely each was."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +92,7 @@ def _groups(table: DecisionTable) -> list[IntArray]:
     ]
 
 
-def find_regimes(strata: IntArray, within: IntArray, table: DecisionTable) -> IntArray:
+def find_regimes(strata: IntArray, within: IntArray, table: Drawn) -> IntArray:
     """Return strata joined where they drew the same offer with the same propensity, each named by a number.
 
     Only strata of the same number in `within` are joined. Connected components of strata and what they drew:
@@ -105,7 +119,7 @@ def number_rows(*columns: NDArray[np.int64] | IntArray) -> IntArray:
     return np.asarray(number.ravel(), dtype=np.intp)
 
 
-def find_draws(group: IntArray, table: DecisionTable) -> Draws:
+def find_draws(group: IntArray, table: Drawn) -> Draws:
     """Return what each group of decisions, numbered from 0, drew."""
     made, place = np.unique(np.column_stack((group, table.offer_micros)), axis=0, return_inverse=True)
     lowest, highest = np.full(len(made), np.inf), np.zeros(len(made))

@@ -6,19 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from services.optimizer.domain.decision_table import DecisionTable
-from services.optimizer.domain.features import BoolArray, FloatArray
 from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.offer_overlap import (
-    NEVER_BY_CHANCE,
-    Draws,
-    find_draws,
-    find_regimes,
-    number_rows,
-)
 from services.optimizer.domain.segments import QUANTILE
 
 MINIMUM_USERS: Final = 50
@@ -106,76 +94,62 @@ def _variance(users: int, converting: int) -> float:
     return share * (1.0 - share) / (users + 2.0)
 
 
-def uplift_by_offers(table: DecisionTable, segments: Mapping[int, Sequence[str]]) -> dict[str, Uplift]:
+@dataclass(frozen=True, kw_only=True)
+class OfferMoments:
+    """A segment's users at the highest and at the lowest offers drawn: sums and products over users.
+
+    x are a user's deliveries on a side, y the conversions that followed them, both by 1 / propensity. The
+    products `cross_…` are of the high side by the low one; `high_users` and `low_users` have deliveries
+    there.
+    """
+
+    segment_name: str
+    high_users: int
+    low_users: int
+    high_x: float
+    high_y: float
+    low_x: float
+    low_y: float
+    high_xx: float
+    high_xy: float
+    high_yy: float
+    low_xx: float
+    low_xy: float
+    low_yy: float
+    cross_xx: float
+    cross_xy: float
+    cross_yx: float
+    cross_yy: float
+
+
+def uplift_by_offers(moments: Iterable[OfferMoments]) -> dict[str, Uplift]:
     """Return by segment the conversions per delivery that the highest offer drawn adds to the lowest.
 
-    Deliveries of a campaign's days whose offers and propensities are all known (`_extremes`) weigh
-    1 / propensity, each side's mean is self-normalised (Hajek), and variances add up a user's deviations
-    first.
+    Deliveries weigh 1 / propensity, and each side's mean is self-normalised (Hajek): m = sum(y) / sum(x) over
+    users. Variances add up a user's deviations first (linearisation of a ratio over users, Cochran 1977,
+    eq. 6.13): d_u = (y_u - m x_u) / sum(x) on the high side less the same on the low one, and the variance of
+    the difference is the sum of d_u^2, here multiplied out so that sums over users are enough. Where nobody
+    converted on a side, users' deviations show no error there, and no uplift is given.
     """
-    high, low = _extremes(table)
-    names = sorted({name for of_set in segments.values() for name in of_set})
-    found = {}
-    for name in names:
-        numbers = [number for number, of_set in segments.items() if name in of_set]
-        uplift = _contrast(table, np.isin(table.segment_set, numbers), high, low)
-        if uplift is not None:
-            found[name] = uplift
-    return found
+    found = ((each.segment_name, _contrast(each)) for each in moments)
+    return {name: uplift for name, uplift in found if uplift is not None}
 
 
-def _extremes(table: DecisionTable) -> tuple[BoolArray, BoolArray]:
-    """Return where the highest, and the lowest, of the offers possible was made (n each).
-
-    A day counts whether or not its draws happened to bring every offer: days chosen by that would over-count
-    the deliveries at a rare offer where days are small. So offers are taken from all days that drew alike
-    (`find_regimes`), and else from the day, if it has so many deliveries that one is hardly ever missing.
-    """
-    policies = number_rows(table.campaign, table.version)
-    days = number_rows(policies, table.day)
-    regimes, single = find_draws(find_regimes(days, policies, table), table), find_draws(days, table)
-    missing = np.bincount(single.owner, weights=(1.0 - single.propensity) ** np.bincount(days)[single.owner])
-    high, low = _ends(single, single.is_complete & (missing < NEVER_BY_CHANCE), table)
-    whole_high, whole_low = _ends(regimes, regimes.is_complete, table)
-    is_whole = regimes.is_complete[regimes.group]
-    return np.where(is_whole, whole_high, high), np.where(is_whole, whole_low, low)
-
-
-def _ends(draws: Draws, usable: BoolArray, table: DecisionTable) -> tuple[BoolArray, BoolArray]:
-    """Return where the highest, and the lowest, offer of usable groups of several was made (n each)."""
-    highest = np.full(len(usable), np.iinfo(np.int64).min)
-    lowest = np.full(len(usable), np.iinfo(np.int64).max)
-    np.maximum.at(highest, draws.owner, draws.offer)
-    np.minimum.at(lowest, draws.owner, draws.offer)
-    differs = (usable & (highest > lowest))[draws.group]
-    high, low = (differs & (table.offer_micros == end[draws.group]) for end in (highest, lowest))
-    return np.asarray(high), np.asarray(low)
-
-
-def _contrast(table: DecisionTable, of_segment: BoolArray, high: BoolArray, low: BoolArray) -> Uplift | None:
-    sides = [of_segment & side for side in (high, low)]
-    users = [len(np.unique(table.user[side])) for side in sides]
-    if min(users) < MINIMUM_USERS:
+def _contrast(of: OfferMoments) -> Uplift | None:
+    if min(of.high_users, of.low_users) < MINIMUM_USERS or min(of.high_y, of.low_y) <= 0.0:
         return None
-    means, deviations = zip(*(_weighted_mean(table, side) for side in sides), strict=True)
-    value = means[0] - means[1]
-    half = QUANTILE * math.sqrt(float(np.sum((deviations[0] - deviations[1]) ** 2)))
+    high, low = of.high_y / of.high_x, of.low_y / of.low_x
+    of_high = (of.high_yy - 2.0 * high * of.high_xy + high**2 * of.high_xx) / of.high_x**2
+    of_low = (of.low_yy - 2.0 * low * of.low_xy + low**2 * of.low_xx) / of.low_x**2
+    shared = of.cross_yy - low * of.cross_yx - high * of.cross_xy + high * low * of.cross_xx
+    variance = of_high + of_low - 2.0 * shared / (of.high_x * of.low_x)
     return Uplift(
         basis=UpliftBasis.RANDOMISED_OFFERS,
-        value=value,
-        interval=_interval(value, half),
-        treated_users=users[0],
-        control_users=users[1],
+        value=high - low,
+        interval=_interval(high - low, QUANTILE * math.sqrt(max(variance, 0.0))),
+        treated_users=of.high_users,
+        control_users=of.low_users,
     )
-
-
-def _weighted_mean(table: DecisionTable, side: NDArray[np.bool_]) -> tuple[float, FloatArray]:
-    """Return the weighted mean of conversions, and each user's share of its error."""
-    weight = np.where(side, 1.0 / table.propensity, 0.0)
-    total = float(weight.sum())
-    mean = float(weight @ table.conversions) / total
-    shares = np.bincount(table.user, weights=weight * (table.conversions - mean)) / total
-    return mean, np.asarray(shares, dtype=np.float64)
 
 
 def _interval(value: float, half: float) -> Interval:

@@ -1,15 +1,16 @@
 """Which segments to send a campaign to."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, time, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
-from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
+from services.optimizer.domain.drawn_offers import find_sides, latest_days
 from services.optimizer.domain.offer_policy import OUTCOME_HOURS
 from services.optimizer.domain.segment_ranking import SegmentRanking, rank_segments
 from services.optimizer.domain.segment_uplift import Uplift, uplift_by_offers, uplift_by_test
@@ -18,6 +19,10 @@ from services.optimizer.domain.training_window import WINDOW_DAYS
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.store import decisions, segments
+from services.optimizer.store.segments import DrawnWindow
+
+OUTCOME: Final = timedelta(hours=OUTCOME_HOURS)
+"""What a user does in the campaign for so long after a delivery, until the next one, is its outcome."""
 
 
 class SegmentOperations:
@@ -36,7 +41,10 @@ class SegmentOperations:
             FailedPreconditionError: SEGMENTS_UNKNOWN.
             ResourceExhaustedError: TOO_MANY_WAITING.
         """
-        async with self._room.turn(), self._database.transaction(readonly=True) as connection:
+        async with (
+            self._room.turn(),
+            self._database.transaction(isolation="repeatable_read", readonly=True) as connection,
+        ):
             campaign = await require_campaign(connection, campaign_id)
             rates = await rate_type_segments(connection, campaign)
             # Uplifts of one kind, so that they can be ranked: tests' where there are any.
@@ -56,12 +64,21 @@ async def _by_tests(connection: Connection, campaign: Campaign) -> Mapping[str, 
 async def _by_drawn_offers(
     connection: Connection, campaign_id: str, now: datetime, zone: ZoneInfo
 ) -> Mapping[str, Uplift]:
-    table = await _load_drawn(connection, campaign_id, now, zone)
-    if table is None:
+    """Return what drawn offers tell, of the latest deliveries whose outcomes are complete."""
+    today = datetime.combine(now.astimezone(zone).date(), time(), tzinfo=zone)
+    window = DrawnWindow(
+        campaign_id=campaign_id,
+        start=today - timedelta(days=WINDOW_DAYS),
+        end=now - OUTCOME,
+        time_zone=zone.key,
+    )
+    cells = latest_days(await segments.list_drawn_cells(connection, window))
+    sides = find_sides(cells)
+    if not sides:
         return {}
-    numbers = set(table.segment_set.tolist()) - {NO_SEGMENTS}
-    names = await decisions.list_segment_sets(connection, sorted(numbers))
-    return await asyncio.to_thread(uplift_by_offers, table, names)
+    first = datetime.combine(min(cell.day for cell in cells), time(), tzinfo=zone)
+    window = replace(window, start=max(window.start, first))
+    return uplift_by_offers(await segments.list_offer_moments(connection, window, OUTCOME, sides))
 
 
 async def rate_type_segments(connection: Connection, campaign: Campaign) -> Sequence[SegmentRate]:
@@ -79,18 +96,3 @@ async def rate_type_segments(connection: Connection, campaign: Campaign) -> Sequ
             reason="SEGMENTS_UNKNOWN",
         )
     return rates
-
-
-async def _load_drawn(
-    connection: Connection, campaign_id: str, now: datetime, zone: ZoneInfo
-) -> DecisionTable | None:
-    """Return the campaign's deliveries with a propensity whose outcomes are complete."""
-    today = datetime.combine(now.astimezone(zone).date(), time(), tzinfo=zone)
-    return await decisions.list_logged_decisions(
-        connection,
-        [campaign_id],
-        today - timedelta(days=WINDOW_DAYS),
-        now - timedelta(hours=OUTCOME_HOURS),
-        timedelta(hours=OUTCOME_HOURS),
-        zone.key,
-    )

@@ -1,13 +1,27 @@
-"""Statements of segments: of campaigns, and of the users of tests."""
+"""Statements of segments: of campaigns, of the users of tests, and of those whose offers were drawn."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
-from services.optimizer.domain.segment_uplift import SegmentCell
+from services.optimizer.domain.drawn_offers import DrawnCell, OfferSide
+from services.optimizer.domain.segment_uplift import OfferMoments, SegmentCell
 from services.optimizer.domain.segments import SegmentSums
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 MOST_TESTS: Final = 20
 """Variants of tests that one ranking looks at: the campaign's own, then those begun last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnWindow:
+    """A campaign's deliveries at times [start, end), told by days of a time zone."""
+
+    campaign_id: str
+    start: datetime
+    end: datetime
+    time_zone: str
 
 
 async def list_segment_sums(connection: Connection, campaign_type: int) -> list[SegmentSums]:
@@ -30,3 +44,43 @@ async def list_test_cells(connection: Connection, campaign_id: str, campaign_typ
         )
         for row in rows
     ]
+
+
+async def list_drawn_cells(connection: Connection, window: DrawnWindow) -> list[DrawnCell]:
+    """Return what was drawn with a known propensity."""
+    rows = await connection.fetch(
+        STATEMENTS["list_drawn_cells"].sql,
+        window.campaign_id,
+        window.start,
+        window.end,
+        window.time_zone,
+    )
+    return [
+        DrawnCell(
+            policy_version=row["policy_version"],
+            day=row["day"],
+            offer_micros=row["offer_amount_micros"],
+            propensity=row["propensity"],
+            deliveries=row["deliveries"],
+        )
+        for row in rows
+    ]
+
+
+async def list_offer_moments(
+    connection: Connection, window: DrawnWindow, outcome: timedelta, sides: Sequence[OfferSide]
+) -> list[OfferMoments]:
+    """Return by segment what its users did on either side; an outcome ends after `outcome`, or sooner."""
+    rows = await connection.fetch(
+        STATEMENTS["list_offer_moments"].sql,
+        window.campaign_id,
+        window.start,
+        window.end,
+        outcome,
+        window.time_zone,
+        [side.policy_version for side in sides],
+        [side.day for side in sides],
+        [side.offer_micros for side in sides],
+        [side.is_high for side in sides],
+    )
+    return [OfferMoments(**dict(row)) for row in rows]

@@ -61,6 +61,15 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
             "events_campaign_time_idx",
         ),
         ("list_test_cells", ["'c'", "1", "20"], "ab_test_assignments_pkey"),
+        ("list_drawn_cells", ["'c'", "now()", "now()", "'UTC'"], "events_campaign_time_idx"),
+        (
+            "list_offer_moments",
+            [
+                *("'c'", "now()", "now()", "interval '1 day'", "'UTC'", "array['v']"),
+                *("array['2026-01-01'::date]", "array[5000000]", "array[true]"),
+            ],
+            "events_campaign_time_idx",
+        ),
     ],
 )
 async def test_statements_use_their_index(

@@ -1,13 +1,21 @@
 """Segments' ratios and uplifts against numbers worked by hand, and against simulated truths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from services.optimizer.domain.decision_table import DecisionTable
 from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.segment_uplift import SegmentCell, uplift_by_offers, uplift_by_test
+from services.optimizer.domain.segment_uplift import (
+    OfferMoments,
+    SegmentCell,
+    uplift_by_offers,
+    uplift_by_test,
+)
 from services.optimizer.domain.segments import SegmentSums, rate_segments
+from tests.unit.optimizer.drawn_log import uplifts
 
 
 def covers(interval: Interval | None, truth: float) -> bool:
@@ -105,6 +113,36 @@ def test_uplift_of_tests_covers_its_truth_nine_times_in_ten() -> None:
     assert hits / 2000 == pytest.approx(0.9, abs=0.025)
 
 
+def test_the_error_of_a_contrast_is_that_of_users_deviations() -> None:
+    # By hand: each user's d is (y - m x) / sum(x) on the high side less the same on the low one.
+    rng = np.random.default_rng(5)
+    high_x, low_x = rng.integers(0, 4, 200).astype(float), 2.0 * rng.integers(0, 3, 200)
+    high_y, low_y = (
+        rng.binomial(high_x.astype(int), 0.4) * 1.0,
+        2.0 * rng.binomial((low_x / 2).astype(int), 0.2),
+    )
+    high, low = high_y.sum() / high_x.sum(), low_y.sum() / low_x.sum()
+    deviations = (high_y - high * high_x) / high_x.sum() - (low_y - low * low_x) / low_x.sum()
+    sums = {
+        f"{side}_{name}": float(value.sum())
+        for side, x, y in (("high", high_x, high_y), ("low", low_x, low_y))
+        for name, value in (("x", x), ("y", y), ("xx", x * x), ("xy", x * y), ("yy", y * y))
+    }
+    crossed = {
+        f"cross_{name}": float(a @ b)
+        for name, a, b in (
+            *(("xx", high_x, low_x), ("xy", high_x, low_y)),
+            *(("yx", high_y, low_x), ("yy", high_y, low_y)),
+        )
+    }
+    moments = OfferMoments(segment_name="loyal", high_users=150, low_users=120, **sums, **crossed)
+    uplift = uplift_by_offers([moments])["loyal"]
+    assert uplift.value == pytest.approx(high - low)
+    half = 1.6448536 * np.sqrt(np.sum(deviations**2))
+    assert uplift.interval.upper - uplift.value == pytest.approx(half, rel=1e-6)
+    assert (uplift.treated_users, uplift.control_users) == (150, 120)
+
+
 def drawn(rng: np.random.Generator, users: int) -> DecisionTable:
     """Three deliveries a user; 5, 10 or 20 drawn by 1/2, 1/4, 1/4; 20 adds 0.2 for loyal users, else .05."""
     count = users * 3
@@ -131,7 +169,7 @@ def drawn(rng: np.random.Generator, users: int) -> DecisionTable:
 def test_uplift_of_drawn_offers_covers_its_truth_nine_times_in_ten() -> None:
     rng = np.random.default_rng(20263)
     segments = {1: ("loyal",), 2: ("lapsed",)}
-    found = [uplift_by_offers(drawn(rng, 600), segments) for _ in range(400)]
+    found = [uplifts(drawn(rng, 600), segments) for _ in range(400)]
     hits = [[covers(each["loyal"].interval, 0.2), covers(each["lapsed"].interval, 0.05)] for each in found]
     assert np.mean(hits, axis=0) == pytest.approx([0.9, 0.9], abs=0.045)
     assert np.mean([each["loyal"].value for each in found]) == pytest.approx(0.2, abs=0.01)
@@ -171,7 +209,7 @@ def test_small_days_make_no_uplift(chances: list[float], steps: int) -> None:
     # steps the days' offers move by turns, so that those with even chances are not told apart by a day.
     rng = np.random.default_rng(20265)
     found = [
-        uplift_by_offers(drawn_on_small_days(rng, chances, np.arange(160) % steps), {1: ("loyal",)})["loyal"]
+        uplifts(drawn_on_small_days(rng, chances, np.arange(160) % steps), {1: ("loyal",)})["loyal"]
         for _ in range(300)
     ]
     assert np.mean([each.value for each in found]) == pytest.approx(0.0, abs=0.01)
@@ -179,6 +217,15 @@ def test_small_days_make_no_uplift(chances: list[float], steps: int) -> None:
     assert np.mean([covers(each.interval, 0.0) for each in found]) == pytest.approx(0.9, abs=0.045)
 
 
+def test_a_side_on_which_nobody_converted_gives_no_uplift() -> None:
+    log = drawn(np.random.default_rng(1), 600)
+    lowest = log.offer_micros == log.offer_micros.min()
+    silent = replace(log, conversions=np.where(lowest, 0, log.conversions))
+    segments = {1: ("loyal",), 2: ("lapsed",)}
+    assert set(uplifts(log, segments)) == {"loyal", "lapsed"}
+    assert uplifts(silent, segments) == {}
+
+
 def test_too_few_users_give_no_uplift() -> None:
     segments = {1: ("loyal",), 2: ("lapsed",)}
-    assert uplift_by_offers(drawn(np.random.default_rng(1), 60), segments) == {}
+    assert uplifts(drawn(np.random.default_rng(1), 60), segments) == {}
