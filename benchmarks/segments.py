@@ -81,7 +81,8 @@ insert into analytics.events (
     policy_version, segment_set_id, stamped_fields, is_machine_open, currency_code
 )
 select
-    'user-' || u, kind || '-' || d, 'drawn', at, at, kind, 5000000 * (1 + (d * 7 + u) % 5),
+    'user-' || u, kind || '-' || d, 'drawn', at, at, kind,
+    5000000 * (1 + (hashtext(u || 'o' || d) & 1023) % 5),
     case kind when 1 then 0.2 end, case kind when 1 then 'even' end,
     (select min(segment_set_id) from analytics.segment_sets) + u % 12, 0, false, 'USD'
 from

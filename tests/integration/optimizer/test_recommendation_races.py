@@ -21,6 +21,7 @@ from services.optimizer.domain.recommendations import (
     Status,
     Withheld,
 )
+from services.optimizer.operations import offer_outcomes
 from services.optimizer.operations.offer_outcomes import OutcomeKeeper
 from services.optimizer.operations.recommendation_sources import Asked, RecommendationSources
 from services.optimizer.operations.recommendations import Advice, RecommendationOperations, Verdict
@@ -254,3 +255,27 @@ async def test_what_the_data_said_is_asked_once_a_day_by_all_replicas(stand: Sta
     stand.sources.asked.clear()
     await stand.recommend("12.00")
     assert sorted(stand.sources.asked) == sorted(RecommendationType)
+
+
+async def test_every_application_is_measured_in_its_turn_until_its_outcome_is_final(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offer_outcomes, "AT_ONCE", 1)
+    for choice in ("12.00", "14.00"):
+        await stand.decide((await stand.recommend(choice)).recommendations[0], Action.APPLY)
+        stand.now += DAY
+    keeper = OutcomeKeeper(stand.database, now=lambda: stand.now)
+    runs = []
+    for days in (0, 1, 40, 1, 1):
+        stand.now += days * DAY
+        measured = (await keeper.reckon()).measured
+        async with stand.database.acquire() as connection:
+            rows = await connection.fetch("select choice, is_final from offer_optimization_history")
+        runs.append((measured, {row["choice"]: row["is_final"] for row in rows}))
+    assert runs == [
+        (1, {"12.00": False}),
+        (1, {"12.00": False, "14.00": False}),
+        (1, {"12.00": True, "14.00": False}),
+        (1, {"12.00": True, "14.00": True}),
+        (0, {"12.00": True, "14.00": True}),
+    ]
