@@ -33,6 +33,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
+from tests.contract.optimizer.trainers import EndlessTrainer
 from tests.unit.optimizer.synthetic import END_DAY
 
 ROW = np.array([[10.0, 3.0, 11.0, 2.0, 1.0, 500.0, 40.0]], dtype=np.float32)
@@ -44,27 +45,6 @@ INSERT_TRAINING = (
     "insert into trainings (training_id, state, cause, actor, comment, end_day, stage, progress, started_at,"
     " heartbeat_at) values ($1, 'running', 'daily', '', '', '2026-11-20', 'start', 0, now(), now())"
 )
-
-
-class Endless:
-    """A training that ends by being stopped only."""
-
-    def __init__(self) -> None:
-        self.begun, self.stopped = asyncio.Event(), asyncio.Event()
-
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
-        self.begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.stopped.set()
-        raise AssertionError
 
 
 class Successor:
@@ -95,7 +75,7 @@ async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_versio
         return asyncio.ensure_future(publishing)
 
     await insert_world(database.admin, trained.world.rows)
-    first = Endless()
+    first = EndlessTrainer()
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
         async with (
