@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.gateway_stand import Backends, Gateway, running_gateway
+from tests.e2e.gateway_backends import Backends
+from tests.e2e.gateway_stand import Gateway, running_gateway
 
 
 @pytest.fixture(scope="session")

@@ -2,121 +2,31 @@
 
 import asyncio
 import http.client
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
-from deploy.envoy.bootstrap import envoy_binary, render_bootstrap
 from deploy.local.bootstrap import DatabaseAddresses
 from tests.abtest_factories import CONTROL_CAMPAIGN, VARIANT_CAMPAIGN, add_campaigns
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-DESCRIPTOR = REPOSITORY / "gen" / "descriptors" / "api.binpb"
-START_SECONDS = 60.0
-Answer = tuple[int, dict[str, Any]]
-
-
-class Client:
-    """Speaks JSON with the gateway."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    def ask(self, verb: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        try:
-            content = None if body is None else json.dumps(body).encode()
-            connection.request(verb, f"/api/ab-tests{path}", content, {"content-type": "application/json"})
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
-
-    def get(self, path: str, **query: Any) -> dict[str, Any]:  # noqa: ANN401 (a query's fields)
-        """Return the answer of a GET that must succeed."""
-        return self._succeed("GET", f"{path}?{urlencode(query, doseq=True)}" if query else path)
-
-    def post(self, path: str, **body: Any) -> dict[str, Any]:  # noqa: ANN401 (a body's fields)
-        """Return the answer of a POST that must succeed."""
-        return self._succeed("POST", path, body)
-
-    def _succeed(self, verb: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        status, answer = self.ask(verb, path, body)
-        assert status == http.client.OK, f"{verb} {path}: {status} {answer}"
-        return answer
-
-    def answers(self) -> bool:
-        try:
-            return self.ask("GET", "/history")[0] == http.client.OK
-        except (OSError, http.client.HTTPException, ValueError):
-            return False
+from tests.e2e.real_gateway import RestClient, running_gateway, wait_for
 
 
 @pytest.fixture(scope="module")
 def client(
     module_database: DatabaseAddresses, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[Client]:
+) -> Iterator[RestClient]:
     """A client of a gateway that has nothing but abtest behind it."""
     asyncio.run(add_campaigns(module_database.admin))
+    running = RestClient(free_port(), prefix="/api/ab-tests", probe="/history")
+    environment = {"ABTEST_DATABASE_URL": module_database.abtest, "ABTEST_JOB_POLL_SECONDS": "0.2"}
     folder = tmp_path_factory.mktemp("abtest_gateway")
-    gateway_port, abtest_port = free_port(), free_port()
-    configuration = folder / "envoy.yaml"
-    configuration.write_text(
-        render_bootstrap(
-            gateway_port=gateway_port,
-            admin_port=free_port(),
-            analytics_port=free_port(),
-            abtest_port=abtest_port,
-            optimizer_port=free_port(),
-            model_server_port=free_port(),
-            descriptor_path=DESCRIPTOR,
-        )
-    )
-    environment = {
-        **os.environ,
-        "ABTEST_DATABASE_URL": module_database.abtest,
-        "ABTEST_PORT": str(abtest_port),
-        "ABTEST_METRICS_PORT": str(free_port()),
-        "ABTEST_DRAIN_SECONDS": "0",
-        "ABTEST_JOB_POLL_SECONDS": "0.2",
-    }
-    commands = {
-        "abtest": [sys.executable, "-m", "services.abtest"],
-        "envoy": [str(envoy_binary()), "--config-path", str(configuration), "--disable-hot-restart"],
-    }
-    client = Client(gateway_port)
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for name, command in commands.items():
-            with (folder / f"{name}.log").open("wb") as log:
-                processes.append(
-                    subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
-                )
-        wait_for(client.answers, lambda: "\n".join(log.read_text()[-3000:] for log in folder.glob("*.log")))
-        yield client
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-        for process in processes:
-            process.wait(timeout=30)
+    services = {"abtest": free_port()}
+    with running_gateway(running, folder, free_port, services=services, environment=environment):
+        yield running
 
 
-def wait_for(holds: Callable[[], bool], tell: Callable[[], str]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, tell()
-        time.sleep(0.05)
-
-
-def create(client: Client, **fields: Any) -> str:  # noqa: ANN401 (a body's fields)
+def create(client: RestClient, **fields: Any) -> str:  # noqa: ANN401 (a body's fields)
     body = {
         "test_name": "five against ten",
         "control_campaign_id": CONTROL_CAMPAIGN,
@@ -126,7 +36,7 @@ def create(client: Client, **fields: Any) -> str:  # noqa: ANN401 (a body's fiel
     return str(client.post("/create", **(body | fields))["test_id"])
 
 
-def test_a_test_lives_over_rest(client: Client) -> None:
+def test_a_test_lives_over_rest(client: RestClient) -> None:
     test = create(
         client,
         is_draft=True,
@@ -179,7 +89,7 @@ def test_a_test_lives_over_rest(client: Client) -> None:
     assert client.get("/history", statuses=["archived", "ended"], limit=5)["tests"][0]["test_id"] == test
 
 
-def test_jobs_run_by_themselves_and_can_be_run(client: Client) -> None:
+def test_jobs_run_by_themselves_and_can_be_run(client: RestClient) -> None:
     def has_run(job: dict[str, Any]) -> bool:
         return "last_succeeded_time" in job and not job["last_error"]
 
@@ -196,7 +106,7 @@ def test_jobs_run_by_themselves_and_can_be_run(client: Client) -> None:
     assert status == http.client.NOT_FOUND
 
 
-def test_what_surrounds_tests_has_its_paths(client: Client) -> None:
+def test_what_surrounds_tests_has_its_paths(client: RestClient) -> None:
     assert client.post("/holdouts", holdout_id="h", share=0.1)["holdout"]["share"] == 0.1
     assert client.post("/holdouts/h/end")["holdout"]["end_time"]
     assert [holdout["holdout_id"] for holdout in client.get("/holdouts")["holdouts"]] == ["h"]
@@ -227,7 +137,7 @@ def test_what_surrounds_tests_has_its_paths(client: Client) -> None:
     ],
 )
 def test_errors_have_their_shape(
-    client: Client, asked: tuple[str, str, dict[str, Any] | None], status: int, reason: str, field: str
+    client: RestClient, asked: tuple[str, str, dict[str, Any] | None], status: int, reason: str, field: str
 ) -> None:
     found, answer = client.ask(*asked)
     assert found == status, answer
@@ -237,7 +147,7 @@ def test_errors_have_their_shape(
     assert field in {violation["field"] for violation in violations}
 
 
-def test_an_illegal_step_is_refused_with_its_status(client: Client) -> None:
+def test_an_illegal_step_is_refused_with_its_status(client: RestClient) -> None:
     test = create(client)
     status, answer = client.ask("POST", f"/{test}/resume", {})
     assert status == 400

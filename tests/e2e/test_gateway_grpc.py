@@ -22,7 +22,8 @@ from gen.campaigns.analytics.v1 import (
 )
 from gen.campaigns.optimizer.v1 import offers_pb2, optimizer_service_pb2_grpc
 from gen.inference import grpc_service_pb2, grpc_service_pb2_grpc
-from tests.e2e.gateway_stand import DESCRIPTORS, UNARY_TIMEOUT_SECONDS, Answer, Gateway
+from tests.e2e.gateway_backends import UNARY_TIMEOUT_SECONDS
+from tests.e2e.gateway_stand import DESCRIPTORS, Answer, Gateway
 from tools.generate import tool_script
 
 GET_METRICS = "/campaigns.analytics.v1.AnalyticsService/GetCampaignMetrics"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.e2e.gateway_stand import SERVICES, Gateway
+from tests.e2e.gateway_backends import SERVICES
+from tests.e2e.gateway_stand import Gateway
 
 
 @pytest.mark.parametrize("name", SERVICES)
