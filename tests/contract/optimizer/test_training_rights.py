@@ -194,9 +194,12 @@ async def test_each_version_is_answered_by_the_audiences_of_its_own_days(
         found.append(await viewers_of(connection, "campaign-1"))
         await stub.RollbackModel(models_pb2.RollbackModelRequest())
         found.append(await viewers_of(connection, "campaign-1"))
+        # An answer by the version that was live when it was begun has that version's audience.
+        begun = await audiences.list_campaign_audiences(connection, 2, ["campaign-1"])
         await audiences.delete_audiences(connection, [1])
         found.append(await viewers_of(connection, "campaign-1"))
     assert found == [3, 1, 0]
+    assert sum(begun["campaign-1"].views.values()) == 3
 
 
 class Slow(ModelClient):
