@@ -8,9 +8,10 @@ its last 14, whose observed daily rates then tell how many the intervals hold, a
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from typing import Final
 
@@ -44,20 +45,51 @@ from services.optimizer.training.pipeline import TrainedModel
 FUTURE_DAYS: Final = 14
 DAYS_OF_WEEK: Final = 7
 _DRAWN_DAYS: Final = 400
+VIEW_BANDS: Final = ((1, 5), (5, 10), (10, 20), (20, 30), (30, 50), (50, 80), (80, math.inf))
 CLAIM_BANDS: Final = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.98), (0.98, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Share of observed days (each campaign, day and offer sent) whose rate a 90 % interval held.
+    """Observed days (each campaign, day and offer sent), and whether a 90 % interval held their rates.
 
-    `by_view` counts every view once; `width` is the intervals' mean width, `days` the number of days.
+    Parallel arrays: the days' views, the views that an interval was made for, and the interval's width.
     """
 
-    by_day: float
-    by_view: float
-    width: float
-    days: int
+    held: FloatArray
+    views: FloatArray
+    usual_views: FloatArray
+    widths: FloatArray
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return len(self.held)
+
+    @property
+    def by_day(self) -> float:
+        """The share of days held."""
+        return float(self.held.mean())
+
+    @property
+    def by_view(self) -> float:
+        """The same, every view counting once."""
+        return float(np.average(self.held, weights=self.views))
+
+    @property
+    def width(self) -> float:
+        """The intervals' mean width."""
+        return float(self.widths.mean())
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Coverage"]) -> "Coverage":
+        """Return the days of all parts."""
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,25 +148,20 @@ def explained_by_trailing_mean(table: DailyTable, model: TrainedModel) -> float:
 def observe(table: DailyTable, answers: Sequence[OfferAnswer | None], first_day: date) -> Coverage:
     """Return how many of the observed rates from `first_day` on the answers' intervals held."""
     rows = np.flatnonzero((table.day >= first_day.toordinal()) & (table.views > 0))
-    held, widths, views = [], [], []
+    seen = []
     for row in rows:
         answer = answers[table.campaign[row]]
         offer = int(table.offer_micros[row])
         if answer is None or offer not in CURVE_OFFERS_MICROS:
             continue
         interval = answer.curve_intervals[CURVE_OFFERS_MICROS.index(offer)]
-        if interval is None:
+        if interval is None or answer.case.daily_views is None:
             continue
-        held.append(interval.lower <= table.conversion_rate[row] <= interval.upper)
-        widths.append(interval.upper - interval.lower)
-        views.append(table.views[row])
-    hits = np.array(held, dtype=np.float64)
-    return Coverage(
-        by_day=float(hits.mean()),
-        by_view=float(np.average(hits, weights=views)),
-        width=float(np.mean(widths)),
-        days=len(hits),
-    )
+        held = interval.lower <= table.conversion_rate[row] <= interval.upper
+        width = interval.upper - interval.lower
+        seen.append((held, table.views[row], answer.case.daily_views, width))
+    hits, views, usual, widths = np.array(seen, dtype=np.float64).T
+    return Coverage(held=hits, views=views, usual_views=usual, widths=widths)
 
 
 def drawn_coverage(
@@ -209,6 +236,7 @@ def print_summary(scores: Sequence[WorldScore]) -> None:
         f" (worlds {coverage.min():.1%} to {coverage.max():.1%}),"
         f" {np.mean([score.paused_coverage for score in scores]):.1%} of days drawn for paused campaigns"
     )
+    print_coverage(Coverage.concatenate([score.coverage for score in scores]))
     claimed = np.concatenate([score.duels.claimed for score in scores])
     better = np.concatenate([score.duels.better for score in scores])
     held = np.concatenate([score.duels.gain_held for score in scores])
@@ -221,6 +249,22 @@ def print_summary(scores: Sequence[WorldScore]) -> None:
                 f"  claimed {least:.2f} to {most:.2f}: {int(inside.sum()):5} offers,"
                 f" {claimed[inside].mean():.3f} claimed, {better[inside].mean():.3f} better"
             )
+
+
+def print_coverage(coverage: Coverage) -> None:
+    """Print the share of days held by their size: as they turned out, and as they usually are."""
+    for title, sizes in (
+        ("views that a day had", coverage.views),
+        ("views that a day usually has", coverage.usual_views),
+    ):
+        print(f"days held, by {title}:")
+        for least, most in VIEW_BANDS:
+            inside = (sizes >= least) & (sizes < most)
+            if inside.any():
+                held, width = coverage.held[inside].mean(), coverage.widths[inside].mean()
+                print(
+                    f"  {least:3.0f} to {most:3.0f}: {int(inside.sum()):6} days, {held:.1%}, {width:.3f} wide"
+                )
 
 
 def main(arguments: list[str] | None = None) -> int:

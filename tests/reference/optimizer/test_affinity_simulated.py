@@ -102,7 +102,7 @@ def test_merchants_never_visited_are_told_apart(market: AffinityWorld, scores: F
 def test_campaigns_shown_convert_more_than_by_rate_or_affinity(
     market: AffinityWorld, fitted: Fitted, scores: FloatArray
 ) -> None:
-    """Over eight worlds with fitted rates: 90 and 92 % of what is possible (README.md of the optimizer)."""
+    """With rates that are fitted too, less is reached (README.md of the optimizer)."""
     world, told, users = market.world, fitted.model.response, range(market.user_count)
     truth, campaigns = Truth.of(world), range(len(world.campaigns.names))
     rates = np.array(

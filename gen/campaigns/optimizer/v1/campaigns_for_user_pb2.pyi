@@ -97,7 +97,9 @@ class CampaignRecommendation(_message.Message):
 
     @_builtins.property
     def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
-        """What scores like this one turned out to be worth, with 95 % confidence. Unset where it cannot be said."""
+        """How often scores of the same band came true, with 95 % confidence, as GetMerchantAffinity has it: for the band, and
+        not for this user and merchant. Unset where it cannot be said.
+        """
 
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
