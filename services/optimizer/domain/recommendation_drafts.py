@@ -29,6 +29,7 @@ from services.optimizer.domain.timing import (
     ReachedUsers,
     TimingChoice,
 )
+from services.optimizer.domain.timing_gain import LEAST_CONVERSIONS
 from services.optimizer.domain.training_window import WINDOW_DAYS
 
 CHANNEL_NAMES: Final[Mapping[int, str]] = {
@@ -123,10 +124,19 @@ def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
                 " needed; the job send_times computes them."
             ),
         )
+    if reached is not None and bool(reached.is_quiet.all()):
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="ALL_HOURS_QUIET",
+            message="Every hour is a quiet one for some of the users lately reached.",
+        )
     return Withheld(
         type=RecommendationType.TIMING,
-        reason="ALL_HOURS_QUIET",
-        message="Every hour is a quiet one for some of the users lately reached.",
+        reason="TIMING_GAIN_UNKNOWN",
+        message=(
+            f"What another hour gains is not known: fewer than {LEAST_CONVERSIONS} deliveries to users whose"
+            " hours are known led to a conversion, or the job send_times has not fitted its profile since."
+        ),
     )
 
 
@@ -148,15 +158,15 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
         choice=OWN_HOUR if choice.hour is None else str(choice.hour),
         text=f"Send at {wording}, in the user's own time zone.",
         effect=choice.effect,
-        interval=None,
+        interval=choice.interval,
         effect_metric="conversions_per_impression",
         confidence=choice.confidence,
         confidence_method=TIMING_METHOD,
         evidence=(
             f"What deliveries bring {choice.users} users lately reached, by local hour, against the hours"
-            f" this campaign is sent at. {best if choice.hour is None else own} Hours were not drawn by"
-            " chance, and how far the profile that users share is off is not known: the gain has no interval,"
-            " and the confidence is over users."
+            f" this campaign is sent at, as {choice.conversions} conversions of deliveries that were left out"
+            f" of the fit say. {best if choice.hour is None else own} Hours were not drawn by chance: the"
+            " interval and the confidence cover noise, and no other reason for which hours do well."
         ),
         evidence_kind=OBSERVATIONAL,
     )

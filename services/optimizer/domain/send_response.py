@@ -228,16 +228,19 @@ def _fit_quasi_likelihood(
     variance = design.variance.copy()
     coefficients = centre.copy()
     covariance: FloatArray = np.diag(variance)
+    used = np.flatnonzero(design.is_used)
     for _ in range(_STEPS):
         gradient, curvature = design.derivatives(coefficients, n, y)
         gradient -= (coefficients - centre) / variance
-        covariance = np.asarray(np.linalg.inv(curvature + np.diag(1.0 / variance)), dtype=np.float64)
+        covariance = np.diag(variance)  # of what no row has, nothing is learned
+        block = np.ix_(used, used)
+        covariance[block] = np.linalg.inv(curvature[block] + np.diag(1.0 / variance[used]))
         step = covariance @ gradient
         coefficients = coefficients + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         spread = coefficients**2 + np.diag(covariance)
-        for block in (design.cells, design.type_cells):
-            tried = block[design.is_used[block]]
-            variance[block] = max(float(spread[tried].mean()), LEAST_VARIANCE)
+        for effects in (design.cells, design.type_cells):
+            tried = np.intersect1d(effects, used)
+            variance[effects] = max(float(spread[tried].mean()), LEAST_VARIANCE)
         if np.abs(step).max() < _TOLERANCE:
             break
     return coefficients, covariance

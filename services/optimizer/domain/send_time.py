@@ -127,13 +127,15 @@ class SendTime:
 class KeptSendTime:
     """A user's send time as it was computed, in the time zone that was the user's then.
 
-    `is_interim`: before anybody's hours were learned, by the user's own history alone.
+    `is_interim`: before anybody's hours were learned, by the user's own history alone. Where the user's zone
+    is not known (`is_zone_known`), `time_zone` is the reporting one.
     """
 
     send_time: SendTime
     time_zone: str
     computed_at: datetime
     is_interim: bool = False
+    is_zone_known: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +174,20 @@ def recommend(
         users = np.arange(start, min(start + USERS_AT_ONCE, len(history.user_ids)))
         segments = segment_set_ids[start : start + USERS_AT_ONCE]
         found += _recommend_some(profile, history.take(users), segments, campaign_type, quiet)
+    return found
+
+
+def hour_values(
+    profile: SendTimeProfile, history: History, segment_set_ids: Sequence[int | None]
+) -> FloatArray:
+    """What users' hours are ranked by (users, 24), as `recommend` has it for any type of campaign."""
+    found = np.empty((len(history.user_ids), HOURS))
+    for start in range(0, len(found), USERS_AT_ONCE):
+        users = np.arange(start, min(start + USERS_AT_ONCE, len(found)))
+        some = history.take(users)
+        known = profile.hours.posterior_of(some.hours, segment_set_ids[start : start + USERS_AT_ONCE])
+        rates = _rates(profile.hours, known, profile.type_share, 0, _levels(profile.hours, some, known))
+        found[users] = rates.values.mean(axis=1)
     return found
 
 
@@ -223,6 +239,19 @@ class _Rates:
     views: FloatArray | None
     conversion_logits: FloatArray | None
     level_variance: FloatArray
+
+    @property
+    def conversions(self) -> FloatArray | None:
+        """Conversions per view, drawn."""
+        return None if self.conversion_logits is None else expit(self.conversion_logits)
+
+    @property
+    def values(self) -> FloatArray:
+        """What cells are ranked by, as CellScores has it, drawn."""
+        if self.views is None:
+            return np.asarray(self.relative / self.relative.shape[-1], dtype=np.float64)
+        conversions = self.conversions
+        return self.views if conversions is None else self.views * conversions
 
 
 def _levels(profile: CycleProfile, history: History, known: Posterior) -> _Levels:
@@ -276,8 +305,7 @@ def _shared_error(response: Response, campaign_type: int, normals: FloatArray) -
 
 def _score(rates: _Rates, allowed: NDArray[np.bool_]) -> _Scores:
     """Average what cells are worth over the draws, and count how often each is the best allowed."""
-    conversions = None if rates.conversion_logits is None else expit(rates.conversion_logits)
-    values = _values(rates.relative, rates.views, conversions)
+    values, conversions = rates.values, rates.conversions
     best = np.where(allowed, values, -np.inf).argmax(axis=2)
     deviations = None
     if rates.conversion_logits is not None:
@@ -296,13 +324,6 @@ def _probabilities(best: NDArray[np.intp], allowed: NDArray[np.bool_]) -> FloatA
     times = (best[:, :, np.newaxis] == np.arange(len(allowed))).sum(axis=1)
     unseen = _UNSEEN * allowed / allowed.sum()
     return np.asarray((times + unseen) / (DRAWS + _UNSEEN), dtype=np.float64)
-
-
-def _values(relative: FloatArray, views: FloatArray | None, conversions: FloatArray | None) -> FloatArray:
-    """What cells are ranked by, as CellScores has it."""
-    if views is None:
-        return np.asarray(relative / relative.shape[-1], dtype=np.float64)
-    return views if conversions is None else views * conversions
 
 
 def _interval(scores: _Scores, user: int, hour: int) -> Interval | None:

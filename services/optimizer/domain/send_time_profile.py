@@ -34,6 +34,7 @@ from services.optimizer.domain.send_time_counts import (
     IntArray,
     Sendings,
 )
+from services.optimizer.domain.timing_gain import GainCalibration, gain_from_document
 
 HOUR_CONCENTRATION: Final = 8.0
 """Neighbouring hours of the circular prior correlate by 0.69, hours three apart by 0.09."""
@@ -81,13 +82,15 @@ class CycleProfile:
 class SendTimeProfile:
     """What everybody's hours and days are, learned from `users` users.
 
-    `type_share` (types) is each type's share of deliveries.
+    `type_share` (types) is each type's share of deliveries. `gain` is what hours' values are worth in
+    conversions; None where too few deliveries converted to say, or it was not learned.
     """
 
     users: int
     hours: CycleProfile
     days: CycleProfile
     type_share: FloatArray
+    gain: GainCalibration | None = None
 
     @classmethod
     def unlearned(cls) -> Self:
@@ -117,6 +120,17 @@ def fit_profile(
     )
 
 
+def refit_answers(
+    profile: SendTimeProfile, history: History, sendings: Sendings, segment_set_ids: Sequence[int | None]
+) -> SendTimeProfile:
+    """Return the profile with what hours do to answers learned anew, from other deliveries."""
+    hours = profile.hours
+    return replace(
+        profile,
+        hours=_fit_answers(hours, history.hours, sendings, sendings.hour, segment_set_ids),
+    )
+
+
 def offset_of(response: Response, campaign_type: int, type_share: FloatArray) -> FloatArray:
     """The logit of the rate at activity 0 (cells) for a type; 0 is any type, as they are sent."""
     if campaign_type:
@@ -135,17 +149,30 @@ def _fit_cycle(
     segment_set_ids: Sequence[int | None],
     prior: FloatArray,
 ) -> CycleProfile:
-    """Learn a cycle; `cell` is the sendings' cell of it.
+    """Learn a cycle; `cell` is the sendings' cell of it."""
+    acts = counts.acts
+    has_acts = acts.sum(axis=1) > 0
+    exposure = None if counts.exposure is None else counts.exposure[has_acts]
+    mean, covariance = fit_population(acts[has_acts], prior, exposure)
+    activity = CycleProfile(mean=mean, covariance=covariance)
+    return _fit_answers(activity, counts, sendings, cell, segment_set_ids)
+
+
+def _fit_answers(
+    activity_profile: CycleProfile,
+    counts: CycleCounts,
+    sendings: Sendings,
+    cell: IntArray,
+    segment_set_ids: Sequence[int | None],
+) -> CycleProfile:
+    """Learn what activity does to answers, users' activity being known as the profile says.
 
     Activity comes from acts alone, then how it shows in views, so that no view counts twice; how it shows in
     conversions of what was viewed comes from acts and views together.
     """
     acts, cells = counts.acts, counts.acts.shape[1]
-    has_acts = acts.sum(axis=1) > 0
-    exposure = None if counts.exposure is None else counts.exposure[has_acts]
-    mean, covariance = fit_population(acts[has_acts], prior, exposure)
-    covariance = with_level(covariance, LEVEL_VARIANCE)
-    profile = CycleProfile(mean=mean, covariance=covariance)
+    mean = activity_profile.mean
+    profile = CycleProfile(mean=mean, covariance=with_level(activity_profile.covariance, LEVEL_VARIANCE))
     activity = profile.posterior_of(counts, segment_set_ids).relative_activity
     viewed = _outcomes(sendings, cell, activity, sendings.deliveries, sendings.views)
     profile = replace(profile, views=fit_response(viewed, cells))
@@ -237,6 +264,7 @@ def profile_to_document(profile: SendTimeProfile) -> dict[str, Any]:
         "hours": _cycle_to_document(profile.hours),
         "days": _cycle_to_document(profile.days),
         "type_share": _to_list(profile.type_share),
+        "gain": None if profile.gain is None else profile.gain.to_document(),
     }
 
 
@@ -247,6 +275,7 @@ def profile_from_document(document: Mapping[str, Any]) -> SendTimeProfile:
         hours=_cycle_from_document(document["hours"]),
         days=_cycle_from_document(document["days"]),
         type_share=np.array(document["type_share"]),
+        gain=gain_from_document(document.get("gain")),
     )
 
 

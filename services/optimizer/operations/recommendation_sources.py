@@ -30,7 +30,7 @@ from services.optimizer.domain.timing import REACHED_DAYS, choose_timing
 from services.optimizer.operations.days import Days
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.segments import SegmentOperations
-from services.optimizer.store import campaign_context
+from services.optimizer.store import campaign_context, send_times
 
 LONGEST_SECONDS: Final = 10.0
 """What making one type may take, so that the others reach the caller before a gateway gives up on all."""
@@ -105,7 +105,10 @@ class RecommendationSources:
                 today - timedelta(days=REACHED_DAYS),
                 today,
             )
-        choice = None if reached is None else await asyncio.to_thread(choose_timing, reached)
+            gain = await send_times.fetch_timing_gain(connection)
+        if reached is None or gain is None:
+            return withhold_timing(sent_users, reached)
+        choice = await asyncio.to_thread(choose_timing, reached, gain)
         return withhold_timing(sent_users, reached) if choice is None else draft_timing(choice)
 
     async def _draft_channel(self, asked: Asked) -> Draft | Withheld:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,6 +11,7 @@ from services.common.database import Connection, Database
 from services.common.errors import DeadlineExceededError, FailedPreconditionError
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.domain.send_time import KeptSendTime, QuietHours, SendTime, Source, recommend
+from services.optimizer.domain.send_time_calibration import calibrate_gains
 from services.optimizer.domain.send_time_counts import CellCount, History, list_sendings
 from services.optimizer.domain.send_time_profile import SendTimeProfile, fit_profile
 from services.optimizer.operations.days import fetch_reporting_zone
@@ -42,6 +43,7 @@ class _People:
 
     user_ids: Sequence[str]
     time_zones: list[str]
+    are_zones_known: list[bool]
     segment_set_ids: list[int | None]
 
 
@@ -76,7 +78,7 @@ class SendTimeOperations:
             people = await self._find(connection, [user_id])
             kept = await store.fetch_send_time(connection, user_id)
             if kept is not None and _answers(kept, people.time_zones[0], campaign_type, quiet):
-                return kept
+                return replace(kept, is_zone_known=people.are_zones_known[0])
             profile = await self._load_profile(connection)
             counts = await self._count(connection, people)
         found = recommend(
@@ -97,6 +99,7 @@ class SendTimeOperations:
             time_zone=people.time_zones[0],
             computed_at=self._now(),
             is_interim=profile is None,
+            is_zone_known=people.are_zones_known[0],
         )
 
     async def is_anything_due(self) -> bool:
@@ -207,6 +210,7 @@ class SendTimeOperations:
         return _People(
             user_ids=user_ids,
             time_zones=[self._known_zone(place, reporting) for place in places],
+            are_zones_known=[place.time_zone in self._zone_names for place in places],
             segment_set_ids=[place.segment_set_id for place in places],
         )
 
@@ -242,7 +246,9 @@ def _fit(
     user_ids: Sequence[str], counts: Sequence[CellCount], segment_set_ids: Sequence[int | None]
 ) -> SendTimeProfile:
     history = History.of(user_ids, counts)
-    return fit_profile(history, list_sendings(user_ids, counts), segment_set_ids)
+    sendings = list_sendings(user_ids, counts)
+    profile = fit_profile(history, sendings, segment_set_ids)
+    return replace(profile, gain=calibrate_gains(profile, history, sendings, segment_set_ids))
 
 
 def _recommend(

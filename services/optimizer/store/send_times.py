@@ -19,6 +19,7 @@ from services.optimizer.domain.send_time_profile import (
     profile_from_document,
     profile_to_document,
 )
+from services.optimizer.domain.timing_gain import GainCalibration, gain_from_document
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 
@@ -133,6 +134,12 @@ async def fetch_profile(connection: Connection) -> tuple[datetime, SendTimeProfi
     """Return the profile, which is known to be there, and when it was fitted."""
     row = await fetch_required(connection, "fetch_send_time_profile")
     return row["fitted_at"], profile_from_document(json.loads(row["document"]))
+
+
+async def fetch_timing_gain(connection: Connection) -> GainCalibration | None:
+    """Return what hours' values are worth in conversions, None where it was not learned."""
+    gain: str | None = await connection.fetchval(STATEMENTS["fetch_timing_gain"].sql)
+    return None if gain is None else gain_from_document(json.loads(gain))
 
 
 async def upsert_profile(connection: Connection, profile: SendTimeProfile, fitted_at: datetime) -> None:

@@ -1,12 +1,16 @@
 """Recommendations of every type through a real server: what is said, kept, withheld and made anew."""
 
 import asyncio
+import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
+from services.optimizer.domain.send_time_profile import SendTimeProfile, profile_to_document
+from services.optimizer.domain.timing_gain import GainCalibration
 from tests.contract.optimizer.event_log import DELIVERED, Event, insert_events
 from tests.contract.optimizer.harness import (
     NOON,
@@ -186,6 +190,19 @@ async def insert_send_times(closed: Closed, *, peaks: tuple[int, ...]) -> None:
             Event(user_id=f"u{place}", event_id="d", event_type=DELIVERED, at=at, campaign_id=CAMPAIGN)
         )
     await insert_events(closed.addresses.admin, events)
+    gain = GainCalibration(
+        coefficients=(1.0, 0.0, 0.0, 0.0),
+        covariance=((0.01, 0.0, 0.0, 0.0), *((0.0,) * 4 for _ in range(3))),
+        campaign_variance=0.0,
+        user_variance=0.0,
+        hour_variance=0.0,
+        conversions=900,
+    )
+    profile = replace(SendTimeProfile.unlearned(), gain=gain)
+    await closed.execute(
+        "insert into optimizer.send_time_profiles values ('everybody', now(), 60, $1)",
+        json.dumps(profile_to_document(profile)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,8 +215,19 @@ async def test_better_hours_are_recommended(
     timing = by_type(await closed.recommend())["timing"]
     assert (timing.choice, timing.effect_metric) == (choice, "conversions_per_impression")
     assert timing.expected_effect == pytest.approx(gain)
-    assert not timing.HasField("expected_effect_interval")
+    interval = timing.expected_effect_interval
+    assert -1 < interval.lower < gain < interval.upper
+    assert (1 + interval.lower) * (1 + interval.upper) == pytest.approx((1 + gain) ** 2)
     assert "60 users lately reached" in timing.evidence
+    assert "900 conversions" in timing.evidence
+
+
+async def test_what_an_hour_gains_may_be_unknown(closed: Closed) -> None:
+    await insert_send_times(closed, peaks=(19,))
+    await closed.execute("update optimizer.send_time_profiles set document = document - 'gain'")
+    assert reasons(await closed.recommend())["timing"] == "TIMING_GAIN_UNKNOWN"
+    await closed.execute("delete from optimizer.send_time_profiles")
+    assert reasons(await closed.recommend())["timing"] == "TIMING_GAIN_UNKNOWN"
 
 
 async def test_users_without_send_times_are_counted(closed: Closed) -> None:

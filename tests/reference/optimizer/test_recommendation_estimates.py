@@ -13,7 +13,8 @@ from scipy import stats
 from services.optimizer.domain.channels import ChannelChoice, ChannelSums, choose_channel
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.outcomes import DayCounts, OutcomeCounts, compare_counts, count_days
-from services.optimizer.domain.timing import ReachedUsers, choose_timing
+from services.optimizer.domain.timing import ReachedUsers, TimingChoice, choose_timing
+from services.optimizer.domain.timing_gain import GainCalibration
 
 NOBODY_QUIET = np.zeros(24, dtype=np.bool_)
 
@@ -162,73 +163,98 @@ def test_small_campaigns_are_not_favoured(rate: float, sizes: tuple[int, int]) -
     assert np.mean(held) > 0.875
 
 
-def reached(values: FloatArray, sent: FloatArray) -> ReachedUsers:
-    return ReachedUsers(
-        hour_values=values, current=np.asarray((values * sent).sum(axis=1)), is_quiet=NOBODY_QUIET
-    )
+AT_ITS_WORD = GainCalibration(
+    coefficients=(1.0, 0.0, 0.0, 0.0),
+    covariance=tuple((0.0,) * 4 for _ in range(4)),
+    campaign_variance=0.0,
+    user_variance=0.0,
+    hour_variance=0.0,
+    conversions=500,
+)
+"""Values are what they say, and nothing is left to chance."""
 
 
-def profiles(rng: np.random.Generator, users: int, shift: float) -> FloatArray:
-    """Users whose hours are alike but for chance, and `shift` more at 19:00."""
-    values = rng.gamma(2000.0, 1.0, (users, 24))
-    values[:, 19] *= 1.0 + shift
+def reached(values: FloatArray, *sent_at: int) -> ReachedUsers:
+    sent = np.tile(np.bincount(sent_at, minlength=24), (len(values), 1)).astype(np.float64)
+    return ReachedUsers(hour_values=values, sent=sent, is_quiet=NOBODY_QUIET)
+
+
+def timed(users: ReachedUsers, calibration: GainCalibration = AT_ITS_WORD) -> TimingChoice:
+    choice = choose_timing(users, calibration)
+    assert choice is not None
+    return choice
+
+
+def evenings(users: int = 40) -> FloatArray:
+    values = np.full((users, 24), 1.0)
+    values[:, 19] = 3.0
     return values
 
 
 def test_one_hour_for_all_by_hand() -> None:
-    values = np.full((40, 24), 1.0)
-    values[:, 19] = 3.0
-    sent = np.zeros(24)
-    sent[[9, 19]] = 0.75, 0.25
-    choice = choose_timing(reached(values, sent))
-    assert choice is not None
+    choice = timed(reached(evenings(), 9, 9, 9, 19))
     assert (choice.hour, choice.best_single_hour, choice.users) == (19, 19, 40)
     assert choice.effect == pytest.approx(3.0 / 1.5 - 1.0)
     assert choice.confidence == 0.99
+    assert choice.interval.lower == pytest.approx(choice.effect)
+    nothing = timed(reached(np.ones((40, 24)), 9))
+    assert (nothing.effect, nothing.confidence) == (0.0, pytest.approx(0.01))
+
+
+def test_each_users_own_hour_by_hand() -> None:
+    # Half are best at 9:00, where all are sent to. Deliveries count: the others get two each.
+    values = np.full((40, 24), 1.0)
+    values[:20, 9], values[20:, 19] = 3.0, 3.0
+    sent = np.zeros((40, 24))
+    sent[:20, 9], sent[20:, 9] = 1.0, 2.0
+    choice = timed(ReachedUsers(hour_values=values, sent=sent, is_quiet=NOBODY_QUIET))
+    assert (choice.hour, choice.best_single_hour) == (None, 19)
+    assert choice.effect == pytest.approx(9.0 / 5.0 - 1.0)
+    assert choice.own_hour_effect == choice.effect
+
+
+def test_a_gain_is_calibrated_and_its_variances_add_up_by_hand() -> None:
+    # All are sent at 9:00 (r = log of 1 over the mean, 26 / 24) and best at 19:00 (log of 3 over it).
+    early, late = math.log(24 / 26), math.log(72 / 26)
+    calibration = GainCalibration(
+        coefficients=(0.8, 0.3, 0.1, 0.05),
+        covariance=(
+            (0.02, 0.0, 0.0, 0.0),
+            (0.0, 0.03, 0.0, 0.0),
+            (0.0, 0.0, 0.04, 0.001),
+            (0.0, 0.0, 0.001, 0.05),
+        ),
+        campaign_variance=0.06,
+        user_variance=0.07,
+        hour_variance=0.08,
+        conversions=500,
+    )
+    choice = timed(reached(evenings(), 9), calibration)
+    gain = 0.8 * (late - early) + 0.3 * late + 0.1 + 0.05
+    assert choice.effect == pytest.approx(math.expm1(gain))
+    of_terms = 0.02 * (late - early) ** 2 + 0.03 * late**2 + 0.04 + 0.05 + 2 * 0.001
+    of_groups = (0.06 + 0.07 / 40) * gain**2 + 0.08 * 2
+    error = math.sqrt(of_terms + of_groups)
+    half = stats.norm.ppf(0.95) * error
+    assert choice.interval.lower == pytest.approx(math.expm1(gain - half))
+    assert choice.interval.upper == pytest.approx(math.expm1(gain + half))
+    assert choice.confidence == pytest.approx(stats.norm.cdf(gain / error))
 
 
 def test_quiet_hours_are_not_recommended() -> None:
-    values = np.full((40, 24), 1.0)
-    values[:, 23], values[:, 18] = 9.0, 2.0
+    values = evenings()
+    values[:, 18] = 2.0
     quiet = NOBODY_QUIET.copy()
-    quiet[22:] = True
-    users = ReachedUsers(hour_values=values, current=np.ones(40), is_quiet=quiet)
-    choice = choose_timing(users)
-    assert choice is not None
+    quiet[19:] = True
+    users = replace(reached(values, 9), is_quiet=quiet)
+    choice = timed(users)
     assert choice.hour == 18
     assert choice.effect == pytest.approx(1.0)
-    assert (
-        choose_timing(ReachedUsers(hour_values=values, current=np.ones(40), is_quiet=~NOBODY_QUIET)) is None
-    )
+    assert choose_timing(replace(users, is_quiet=~NOBODY_QUIET), AT_ITS_WORD) is None
 
 
 def test_too_few_users_say_nothing_of_hours() -> None:
-    assert choose_timing(reached(np.ones((29, 24)), np.full(24, 1 / 24))) is None
-
-
-def test_hours_that_do_not_differ_are_seldom_recommended() -> None:
-    # In the service values are posterior means; here nothing is shrunk, and chance stays below the margin of
-    # own hours. At 0.9 at most a tenth of worlds without a best hour is recommended one.
-    rng = np.random.default_rng(20262)
-    sent = np.full(24, 1 / 24)
-    single = []
-    for _ in range(600):
-        values = rng.gamma(2000.0, 1.0, (60, 24))
-        choice = choose_timing(reached(values, sent))
-        assert choice is not None
-        single.append(choice.hour is not None and choice.confidence >= 0.9)
-    assert np.mean(single) < 0.115
-
-
-def test_the_gain_of_an_hour_is_found() -> None:
-    rng = np.random.default_rng(20263)
-    sent = np.zeros(24)
-    sent[9] = 1.0
-    for _ in range(50):
-        choice = choose_timing(reached(profiles(rng, 80, 0.3), sent))
-        assert choice is not None
-        assert (choice.hour, choice.confidence) == (19, 0.99)
-        assert choice.effect == pytest.approx(0.3, abs=0.03)
+    assert choose_timing(reached(np.ones((29, 24)), 9), AT_ITS_WORD) is None
 
 
 def days(views: list[int], conversions: list[int]) -> list[DayCounts]:

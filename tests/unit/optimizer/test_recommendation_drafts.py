@@ -190,8 +190,10 @@ def timing(*, hour: int = 0, confidence: float = 0.97, effect: float = 0.3) -> T
         best_single_hour=0,
         effect=effect,
         confidence=confidence,
+        interval=Interval(lower=0.1, upper=0.5),
         own_hour_effect=0.32,
         users=50,
+        conversions=600,
     )
 
 
@@ -202,16 +204,18 @@ def test_hours_are_told_as_people_say_them() -> None:
     assert "+32%" in recommended(draft_timing(timing(hour=19))).evidence
     assert withheld(draft_timing(timing(confidence=0.89))).reason == "NO_BETTER_CHOICE"
     assert "+9.0%" in withheld(draft_timing(timing(effect=0.09))).message
-    assert recommended(draft_timing(timing())).interval is None
+    assert recommended(draft_timing(timing())).interval == Interval(lower=0.1, upper=0.5)
+    assert "600 conversions" in recommended(draft_timing(timing())).evidence
 
 
 def test_why_no_hour_is_chosen() -> None:
     values = np.ones((40, 24))
-    reached = ReachedUsers(hour_values=values, current=np.ones(40), is_quiet=np.ones(24, dtype=np.bool_))
-    few = replace(reached, current=np.where(np.arange(40) < 12, 1.0, 0.0))
+    reached = ReachedUsers(hour_values=values, sent=values, is_quiet=np.ones(24, dtype=np.bool_))
+    few = replace(reached, sent=np.where(np.arange(40) < 12, 1.0, 0.0)[:, np.newaxis] * values)
+    awake = replace(reached, is_quiet=np.zeros(24, dtype=np.bool_))
     told = {
         (sent, kept is None): withhold_timing(sent, kept)
-        for sent, kept in ((0, None), (29, few), (40, None), (41, few), (42, reached))
+        for sent, kept in ((0, None), (29, few), (40, None), (41, few), (42, reached), (43, awake))
     }
     assert [each.reason for each in told.values()] == [
         "TOO_FEW_REACHED",
@@ -219,6 +223,7 @@ def test_why_no_hour_is_chosen() -> None:
         "SEND_TIMES_UNKNOWN",
         "SEND_TIMES_UNKNOWN",
         "ALL_HOURS_QUIET",
+        "TIMING_GAIN_UNKNOWN",
     ]
     assert "delivered to none" in told[0, True].message
     assert "Of 40 users lately reached 0 have" in told[40, True].message

@@ -431,7 +431,7 @@ class GetModelDriftResponse(_message.Message):
     start_date: _builtins.str
     """The first day looked at, of the reporting time zone."""
     end_date: _builtins.str
-    """The last day looked at."""
+    """The last day looked at. Empty where no day is over since training."""
     days: _builtins.int
     """Days with rows."""
     samples: _builtins.int

@@ -102,7 +102,7 @@ class OptimizationRecommendation(_message.Message):
     """The version of the model behind it. Unset where none is."""
     @_builtins.property
     def expected_effect_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of expected_effect. Unset where it is, and for `timing`: how far what users share is off is not known."""
+        """90 % interval of expected_effect. Unset where it is, or where one that holds cannot be given."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -226,6 +226,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What the request expects to hold does not hold any more; nothing was changed. Read again, and decide again. Example:
     `expected_live_version` is 4 while version 3 is live.
     """
+    ERROR_REASON_TIMING_GAIN_UNKNOWN: _ErrorReason.ValueType  # 98
+    """Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries led to a
+    conversion.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -436,5 +440,9 @@ ERROR_REASON_ALL_HOURS_QUIET: ErrorReason.ValueType  # 96
 ERROR_REASON_STATE_CHANGED: ErrorReason.ValueType  # 97
 """What the request expects to hold does not hold any more; nothing was changed. Read again, and decide again. Example:
 `expected_live_version` is 4 while version 3 is live.
+"""
+ERROR_REASON_TIMING_GAIN_UNKNOWN: ErrorReason.ValueType  # 98
+"""Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries led to a
+conversion.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

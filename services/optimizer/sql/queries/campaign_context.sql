@@ -19,8 +19,8 @@ order by d.campaign_id, d.channel;
 
 -- name: list_reached_users :many
 -- At most $5 users that the campaign $1 was delivered to in [$3, $4), and of those whose send times are kept (for the
--- campaign type $2 if they are, else for any) values by local hour, and their mean over the hours of the deliveries;
--- nulls for the others.
+-- campaign type $2 if they are, else for any) values by local hour, and the local hours of the deliveries; nulls for
+-- the others.
 with sent as (
     select user_id, array_agg(event_at) as times
     from analytics_v1.user_events
@@ -29,7 +29,7 @@ with sent as (
     order by max(event_at) desc, user_id
     limit $5::bigint
 )
-select t.hour_values, t.quiet_start_hour, t.quiet_end_hour, c.current_value
+select t.hour_values, t.quiet_start_hour, t.quiet_end_hour, c.sent_at
 from sent s
 left join lateral (
     select time_zone, hour_values, quiet_start_hour, quiet_end_hour
@@ -39,6 +39,6 @@ left join lateral (
     limit 1
 ) t on true
 cross join lateral (
-    select avg(t.hour_values[extract(hour from at at time zone t.time_zone)::integer + 1]) as current_value
+    select array_agg(extract(hour from at at time zone t.time_zone)::integer) as sent_at
     from unnest(s.times) as at
 ) c;

@@ -196,6 +196,12 @@ select fitted_at, document
 from send_time_profiles
 where profile_name = 'everybody';
 
+-- name: fetch_timing_gain :one
+-- What hours' values are worth in conversions; null where it was not learned.
+select document -> 'gain' as gain
+from send_time_profiles
+where profile_name = 'everybody';
+
 -- name: upsert_send_time_profile :exec
 -- Keep the profile of everybody.
 insert into send_time_profiles (profile_name, fitted_at, users, document)
