@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from gen.campaigns.abtest.v1 import abtest_service_pb2_grpc as pb_grpc
 from services.abtest.domain.model import Assignment
-from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.assignment import AssignmentOperations, AssignmentOutcome, place
 from services.abtest.server import SERVICE_NAME
 from services.abtest.servicer.assignment import AssignmentMethods
@@ -19,17 +18,18 @@ from services.abtest.settings import AbtestSettings
 from services.abtest.store.assignments import AssignmentKey
 from services.abtest.store.enrolment import list_enrolments
 from services.common import grpc_server
+from services.common.batching import Batcher
 from services.common.cli import run_service_command
 from services.common.database import Database
 from services.common.grpc_server import Service
 
 
-class AtOnce(GroupCommit[AssignmentKey, AssignmentOutcome]):
+class AtOnce(Batcher[AssignmentKey, AssignmentOutcome]):
     """Does not wait for others: every request is a batch of its own."""
 
     async def submit(self, request: AssignmentKey) -> AssignmentOutcome:
         """Return the outcome of `request` alone."""
-        [outcome] = await self._commit([request])
+        [outcome] = await self._work([request])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -52,7 +52,10 @@ async def serve(settings: AbtestSettings, way: str) -> None:
     methods = AssignmentMethods()
     methods.assignment = operations
     methods.group_commit = AtOnce(
-        hash_only if way == "hash" else operations.assign_users, batch_size=1, most_waiting=10_000
+        "assignments",
+        hash_only if way == "hash" else operations.assign_users,
+        batch_size=1,
+        most_waiting=10_000,
     )
     service = Service(
         name=SERVICE_NAME,

@@ -14,7 +14,6 @@ from gen.campaigns.abtest.v1.export_service_pb2_grpc import add_ABTestExportServ
 from gen.campaigns.abtest.v1.operations_service_pb2_grpc import (
     add_ABTestOperationsServiceServicer_to_server,
 )
-from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.assignment import COUNTER_SLOTS, AssignmentOperations
 from services.abtest.operations.bandit import BanditOperations
@@ -35,6 +34,7 @@ from services.abtest.servicer.operations import OperationsServicer
 from services.abtest.settings import AbtestSettings
 from services.abtest.simulating_process import SimulatingProcess
 from services.common import grpc_server
+from services.common.batching import Batcher
 from services.common.database import Database
 from services.common.grpc_server import Service
 from services.common.jobs import Job
@@ -113,7 +113,8 @@ def _build_servicer(
     return ABTestServicer(
         analysis=analysis,
         assignment=assignment,
-        group_commit=GroupCommit(
+        group_commit=Batcher(
+            "assignments",
             assignment.assign_users,
             batch_size=settings.assignment_batch_size,
             most_waiting=settings.waiting_assignments,

@@ -1,7 +1,7 @@
 """A model's config.pbtxt: parsed as the protocol's ModelConfig, completed from the model, checked against it.
 
 What the protocol's config can say and this server does not do is refused by name, never passed over, unless
-it is a hint that changes no answer (`dynamic_batching`, `instance_group` counts, `optimization`).
+it is a hint that changes no answer (`instance_group` counts, `optimization`, how long batches are gathered).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,11 +25,13 @@ class ModelSpec:
     """What requests to a model are checked against.
 
     `max_batch_size` is 0 for a model whose config knows no batch; otherwise the first dimension of every
-    input and output is the batch, already part of the shapes here (as -1).
+    input and output is the batch, already part of the shapes here (as -1). Where `batches_requests`, the rows
+    of several requests may be computed together.
     """
 
     name: str
     max_batch_size: int
+    batches_requests: bool
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
@@ -128,6 +130,7 @@ def agree(
     spec = ModelSpec(
         name=config.name,
         max_batch_size=config.max_batch_size,
+        batches_requests=batched and config.HasField("dynamic_batching"),
         inputs=_agree("input", config.input, inputs, batched=batched),
         outputs=_agree("output", config.output, outputs, batched=batched),
     )

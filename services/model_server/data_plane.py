@@ -1,6 +1,7 @@
 """Inference without a transport: find the version, check the tensors against it, run it, count it.
 
-What is cheap is checked first (names, datatypes, shapes, rows); tensors are decoded where the model runs.
+What is cheap is checked first (names, datatypes, shapes, rows); what takes long to decode is decoded where
+the model runs.
 """
 
 import math
@@ -15,13 +16,14 @@ from services.common.errors import (
     ResourceExhaustedError,
     invalid_field,
 )
+from services.model_server.batches import Batches, BatchRequest
 from services.model_server.config import ModelSpec
 from services.model_server.loading import LoadedVersion
 from services.model_server.repository import Repository
 from services.model_server.runner import Runner
 from services.model_server.session import Session
 from services.model_server.statistics import Phases
-from services.model_server.tensors import InputTensor, Tensor, TensorSpec, fits, shown
+from services.model_server.tensors import Array, InputTensor, Tensor, TensorSpec, fits, shown
 
 
 class InferenceRequest(NamedTuple):
@@ -58,6 +60,7 @@ class DataPlane:
         self._repository = repository
         self._runner = runner
         self._max_batch_size = max_batch_size
+        self._batches = Batches(runner)
 
     async def infer(self, request: InferenceRequest) -> InferenceAnswer:
         """Return the model's answer.
@@ -80,18 +83,49 @@ class DataPlane:
         check_inputs(request.inputs, version.spec)
         rows = self._count_rows(request.inputs, version.spec)
         outputs = choose_outputs(request.outputs, version.spec)
-        input_ns = time.perf_counter_ns() - request.received_ns
+        size = sum([math.prod(tensor.shape) for tensor in request.inputs])
+        if version.spec.batches_requests and self._runner.is_short(version.costs, size):
+            arrays, phases = await self._compute_batched(version, request, rows, outputs)
+        else:
+            arrays, phases = await self._compute_alone(version, request, rows, outputs, size)
+        version.statistics.record_success(rows, phases)
+        tensors = [
+            Tensor(tensor.name, tensor.datatype, array) for tensor, array in zip(outputs, arrays, strict=True)
+        ]
+        return InferenceAnswer(model=version.model, version=version.version, outputs=tensors)
+
+    async def _compute_batched(
+        self, version: LoadedVersion, request: InferenceRequest, rows: int, outputs: Sequence[TensorSpec]
+    ) -> tuple[Sequence[Array], Phases]:
+        """Return the outputs, computed together with those of other requests."""
+        inputs = {tensor.name: tensor.decode() for tensor in request.inputs}
+        decoded_ns = time.perf_counter_ns()
+        input_ns = decoded_ns - request.received_ns
+        names = tuple([tensor.name for tensor in outputs])
+        answer = await self._batches.compute(BatchRequest(version, inputs, rows, names, input_ns))
+        return answer.outputs, Phases(input_ns, answer.begun_ns - decoded_ns, answer.compute_ns)
+
+    async def _compute_alone(
+        self,
+        version: LoadedVersion,
+        request: InferenceRequest,
+        rows: int,
+        outputs: Sequence[TensorSpec],
+        size: int,
+    ) -> tuple[Sequence[Array], Phases]:
+        """Return the outputs, computed for this request alone, and decoded where they are computed."""
+        asked_ns = time.perf_counter_ns()
         timed = await self._runner.run(
-            lambda: _compute(version.session, request.inputs, outputs),
-            costs=version.costs,
-            size=sum([math.prod(tensor.shape) for tensor in request.inputs]),
+            lambda: _compute(version.session, request.inputs, outputs), costs=version.costs, size=size
         )
         decode_ns = timed.result.decode_ns
         phases = Phases(
-            input_ns=input_ns + decode_ns, queue_ns=timed.queue_ns, infer_ns=timed.compute_ns - decode_ns
+            input_ns=asked_ns - request.received_ns + decode_ns,
+            queue_ns=timed.begun_ns - asked_ns,
+            infer_ns=timed.compute_ns - decode_ns,
         )
-        version.statistics.record_success(rows, phases)
-        return InferenceAnswer(model=version.model, version=version.version, outputs=timed.result.outputs)
+        version.statistics.record_execution(rows, input_ns=phases.input_ns, infer_ns=phases.infer_ns)
+        return timed.result.outputs, phases
 
     def _count_rows(self, inputs: Sequence[InputTensor], spec: ModelSpec) -> int:
         """Return the rows of a request, 1 for a model without a batch; refuse too many."""
@@ -117,19 +151,15 @@ class DataPlane:
 
 
 class _Computed(NamedTuple):
-    outputs: Sequence[Tensor]
+    outputs: Sequence[Array]
     decode_ns: int
 
 
 def _compute(session: Session, inputs: Sequence[InputTensor], outputs: Sequence[TensorSpec]) -> _Computed:
-    started_ns = time.perf_counter_ns()
+    begun_ns = time.perf_counter_ns()
     arrays = {tensor.name: tensor.decode() for tensor in inputs}
     decoded_ns = time.perf_counter_ns()
-    answer = session.run(arrays, [tensor.name for tensor in outputs])
-    tensors = [
-        Tensor(tensor.name, tensor.datatype, array) for tensor, array in zip(outputs, answer, strict=True)
-    ]
-    return _Computed(tensors, decoded_ns - started_ns)
+    return _Computed(session.run(arrays, [tensor.name for tensor in outputs]), decoded_ns - begun_ns)
 
 
 def check_inputs(inputs: Sequence[InputTensor], spec: ModelSpec) -> None:

@@ -32,9 +32,9 @@ _MAXIMUM_WARMUP_RUNS = 1000
 _MAXIMUM_WARMUP_ELEMENTS = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedVersion:
-    """One version, ready to answer."""
+    """One version, ready to answer; loaded again, it is another."""
 
     model: str
     version: str

@@ -19,10 +19,10 @@ _NANOSECONDS_PER_MILLISECOND = 1_000_000
 
 
 class Timed(NamedTuple, Generic[Result]):
-    """A result, and the nanoseconds it waited for a worker and then took."""
+    """A result, when its computing began (`time.perf_counter_ns`), and the nanoseconds it took."""
 
     result: Result
-    queue_ns: int
+    begun_ns: int
     compute_ns: int
 
 
@@ -73,15 +73,17 @@ class Runner:
         Raises:
             ResourceExhaustedError: too many wait already.
         """
-        expected, asked_ns = costs.expected_ns(size), time.perf_counter_ns()
-        if expected is not None and expected <= self._inline_ns:
-            return _measure(work, costs, size, asked_ns)
+        if self.is_short(costs, size):
+            return _measure(work, costs, size)
         async with self._room.turn():
             return await _to_its_end(
-                asyncio.get_running_loop().run_in_executor(
-                    self._executor, _measure, work, costs, size, asked_ns
-                )
+                asyncio.get_running_loop().run_in_executor(self._executor, _measure, work, costs, size)
             )
+
+    def is_short(self, costs: CostBook, size: int) -> bool:
+        """Tell whether a request of `size` elements is known to be computed on the event loop."""
+        expected = costs.expected_ns(size)
+        return expected is not None and expected <= self._inline_ns
 
     def close(self) -> None:
         """Wait for what runs and end the threads; what still waits is dropped."""
@@ -100,10 +102,8 @@ async def _to_its_end(computing: asyncio.Future[Result]) -> Result:
         raise
 
 
-def _measure(work: Callable[[], Result], costs: CostBook, size: int, asked_ns: int) -> Timed[Result]:
-    started_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+def _measure(work: Callable[[], Result], costs: CostBook, size: int) -> Timed[Result]:
+    begun_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
     result = work()
     costs.record(size, time.thread_time_ns() - cpu_ns)
-    return Timed(
-        result=result, queue_ns=started_ns - asked_ns, compute_ns=time.perf_counter_ns() - started_ns
-    )
+    return Timed(result=result, begun_ns=begun_ns, compute_ns=time.perf_counter_ns() - begun_ns)

@@ -12,13 +12,13 @@ INFERENCES = Counter(
 ROWS = Counter("model_server_rows_total", "Rows inferred.", ["model", "version"])
 COMPUTE_SECONDS = Histogram(
     "model_server_compute_seconds",
-    "Seconds a model computed for a request.",
+    "Seconds a model computed, for one request or for a batch of them.",
     ["model", "version"],
     buckets=(0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
 )
 QUEUE_SECONDS = Histogram(
     "model_server_queue_seconds",
-    "Seconds a request waited for a worker.",
+    "Seconds a request waited for others to be computed with, or for a worker.",
     ["model", "version"],
     buckets=(0.000_1, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
@@ -43,7 +43,8 @@ class Duration:
 class Phases(NamedTuple):
     """The nanoseconds of one inference.
 
-    `input_ns`: checking and decoding the request. `queue_ns`: waiting for a worker. `infer_ns`: the model.
+    `input_ns`: checking and decoding the request. `queue_ns`: waiting for others to be computed with, or for
+    a worker. `infer_ns`: the model, for all that was computed together.
     """
 
     input_ns: int
@@ -53,7 +54,7 @@ class Phases(NamedTuple):
 
 @dataclass(kw_only=True)
 class BatchStatistics:
-    """What requests of one batch size took."""
+    """What executions of one number of rows took."""
 
     compute_input: Duration = field(default_factory=Duration)
     compute_infer: Duration = field(default_factory=Duration)
@@ -63,12 +64,13 @@ class VersionStatistics:
     """Counts since a version was loaded. Only the event loop's thread may record.
 
     `last_inference_ms` is milliseconds since the epoch, 0 before the first. `inference_count` counts rows,
-    `execution_count` requests that were computed.
+    `execution_count` how often the model ran, which is once for all requests of a batch.
     """
 
     def __init__(self, model: str, version: str) -> None:
         self.last_inference_ms = 0
         self.inference_count = 0
+        self.execution_count = 0
         self.success = Duration()
         self.fail = Duration()
         self.queue = Duration()
@@ -81,25 +83,24 @@ class VersionStatistics:
         self._compute_seconds = COMPUTE_SECONDS.labels(model, version)
         self._queue_seconds = QUEUE_SECONDS.labels(model, version)
 
-    @property
-    def execution_count(self) -> int:
-        """Return how many requests were computed."""
-        return self.success.count
+    def record_execution(self, rows: int, *, input_ns: int, infer_ns: int) -> None:
+        """Count that the model ran for `rows` rows; `input_ns` of all requests among them."""
+        self.execution_count += 1
+        batch = self.by_batch_size.setdefault(rows, BatchStatistics())
+        batch.compute_input.add(input_ns)
+        batch.compute_infer.add(infer_ns)
+        self._compute_seconds.observe(infer_ns * _NANOSECONDS)
 
     def record_success(self, rows: int, phases: Phases) -> None:
-        """Count a computed request of `rows` rows."""
+        """Count an answered request of `rows` rows."""
         self.last_inference_ms = time.time_ns() // 1_000_000
         self.inference_count += rows
         self.success.add(phases.input_ns + phases.queue_ns + phases.infer_ns)
         self.queue.add(phases.queue_ns)
         self.compute_input.add(phases.input_ns)
         self.compute_infer.add(phases.infer_ns)
-        batch = self.by_batch_size.setdefault(rows, BatchStatistics())
-        batch.compute_input.add(phases.input_ns)
-        batch.compute_infer.add(phases.infer_ns)
         self._succeeded.inc()
         self._rows.inc(rows)
-        self._compute_seconds.observe(phases.infer_ns * _NANOSECONDS)
         self._queue_seconds.observe(phases.queue_ns * _NANOSECONDS)
 
     def record_failure(self, nanoseconds: int) -> None:

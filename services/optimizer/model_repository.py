@@ -88,6 +88,7 @@ def render_config(model: str, versions: Sequence[int]) -> str:
 name: "{model}"
 backend: "onnxruntime"
 max_batch_size: {MAX_BATCH_SIZE}
+dynamic_batching {{ }}
 input [ {{ name: "{INPUT_NAME}" data_type: TYPE_FP32 dims: [ {len(FEATURE_NAMES)} ] }} ]
 output [ {{ name: "{OUTPUT_NAME}" data_type: TYPE_FP32 dims: [ 1 ] }} ]
 version_policy: {{ specific: {{ versions: [ {", ".join(str(version) for version in versions)} ] }} }}

@@ -1,6 +1,5 @@
 """ABTestService as a whole: its methods by subject. What is in none of them answers UNIMPLEMENTED."""
 
-from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.analysis import AnalysisOperations
 from services.abtest.operations.assignment import AssignmentOperations, AssignmentOutcome
 from services.abtest.operations.bandit import BanditOperations
@@ -27,6 +26,7 @@ from services.abtest.servicer.overlaps import OverlapMethods
 from services.abtest.servicer.planning import PlanningMethods
 from services.abtest.servicer.progress import ProgressMethods
 from services.abtest.servicer.simulation import SimulationMethods
+from services.common.batching import Batcher
 
 
 class ABTestServicer(
@@ -51,7 +51,7 @@ class ABTestServicer(
         *,
         analysis: AnalysisOperations,
         assignment: AssignmentOperations,
-        group_commit: GroupCommit[tuple[str, str], AssignmentOutcome],
+        group_commit: Batcher[tuple[str, str], AssignmentOutcome],
         bandit: BanditOperations,
         changes: ChangeOperations,
         creation: CreationOperations,

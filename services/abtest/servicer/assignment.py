@@ -3,16 +3,16 @@
 from gen.campaigns.abtest.v1 import assignments_pb2 as pb
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceServicer
 from services.abtest.convert import assignment as convert
-from services.abtest.group_commit import GroupCommit
 from services.abtest.operations.assignment import AssignmentOperations, AssignmentOutcome
 from services.abtest.servicer.context import Context
+from services.common.batching import Batcher
 
 
 class AssignmentMethods(ABTestServiceServicer):
     """Who gets which group; `group_commit` commits concurrent assignments together."""
 
     assignment: AssignmentOperations
-    group_commit: GroupCommit[tuple[str, str], AssignmentOutcome]
+    group_commit: Batcher[tuple[str, str], AssignmentOutcome]
 
     async def AssignUser(self, request: pb.AssignUserRequest, context: Context) -> pb.AssignUserResponse:
         """Return a user's group, assigning it at the first call."""

@@ -79,6 +79,16 @@ def reshape_model() -> bytes:
     )
 
 
+def first_row_model() -> bytes:
+    """y = the first row of x, however many there are."""
+    return build_model(
+        [helper.make_node("Compress", ["x", "first"], ["y"], axis=0)],
+        [value("x", TensorProto.FLOAT, [None, 2])],
+        [value("y", TensorProto.FLOAT, [None, 2])],
+        [helper.make_tensor("first", TensorProto.BOOL, [1], [True])],
+    )
+
+
 def broken_model() -> bytes:
     """Loads, and fails on every input: reshaped to one row and one column more than it has."""
     return build_model(

@@ -1,5 +1,4 @@
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,57 +11,12 @@ from services.common.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
-from services.model_server.data_plane import DataPlane, InferenceAnswer, InferenceRequest
-from services.model_server.layout import Layout
-from services.model_server.loading import Loader
-from services.model_server.repository import Repository
-from services.model_server.runner import Runner
+from services.model_server.data_plane import InferenceRequest
 from services.model_server.tensors import BY_ONNX_NAME, DATATYPES, Array, InputTensor
 from tests.unit.model_server import models
+from tests.unit.model_server.plane import input_tensor, ones, open_plane
 
 BATCHED = "max_batch_size: 4"
-
-
-class Plane:
-    """A data plane over one model, and what a test asks of it."""
-
-    def __init__(self, repository: Repository) -> None:
-        self.repository = repository
-        runner = Runner(workers=1, inline_milliseconds=1.0, max_waiting=1)
-        self.plane = DataPlane(repository, runner, max_batch_size=100)
-
-    async def infer(self, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> InferenceAnswer:
-        tensors = [input_tensor(name, array) for name, array in inputs.items()]
-        request = InferenceRequest(model="m", version="", inputs=tensors, outputs=outputs, received_ns=0)
-        return await self.plane.infer(request)
-
-    async def refusal(self, inputs: Mapping[str, Array]) -> DomainError:
-        with pytest.raises(DomainError) as refusal:
-            await self.infer(inputs)
-        return refusal.value
-
-
-def input_tensor(name: str, array: Array) -> InputTensor:
-    datatypes = {"float32": "FP32", "float64": "FP64", "int64": "INT64"}
-    return InputTensor(
-        name=name,
-        datatype=DATATYPES[datatypes[array.dtype.name]],
-        shape=array.shape,
-        decode=lambda: array,
-    )
-
-
-async def open_plane(root: Path, content: bytes, config: str = "") -> Plane:
-    models.write_version(root, "m", 1, content)
-    models.write_config(root, "m", config)
-    layout = Layout(root=root)
-    repository = Repository(layout, Loader(layout, threads=1))
-    await repository.load("m")
-    return Plane(repository)
-
-
-def ones(*shape: int) -> Array:
-    return np.ones(shape, np.float32)
 
 
 async def test_the_answer_names_the_version_and_gives_all_outputs(tmp_path: Path) -> None:

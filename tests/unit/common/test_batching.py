@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.abtest.group_commit import GroupCommit
+from services.common.batching import Batcher
 from services.common.errors import ResourceExhaustedError
 
 
@@ -24,7 +24,7 @@ class Committer:
 
 async def test_what_waits_during_a_batch_becomes_the_next_one() -> None:
     committer = Committer()
-    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=3, most_waiting=1_000_000)
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=3, most_waiting=1_000_000)
     first = asyncio.create_task(group.submit(1))
     await committer.began.wait()
     others = [asyncio.create_task(group.submit(number)) for number in range(2, 7)]
@@ -38,7 +38,7 @@ async def test_what_waits_during_a_batch_becomes_the_next_one() -> None:
 async def test_requests_of_neighbouring_turns_of_the_loop_are_one_batch() -> None:
     committer = Committer()
     committer.go.set()
-    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=100, most_waiting=1_000_000)
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=100, most_waiting=1_000_000)
     tasks: list[asyncio.Task[int]] = []
     for number in range(20):
         tasks.append(asyncio.create_task(group.submit(number)))
@@ -50,7 +50,7 @@ async def test_requests_of_neighbouring_turns_of_the_loop_are_one_batch() -> Non
 async def test_endless_arrivals_do_not_hold_up_a_batch() -> None:
     committer = Committer()
     committer.go.set()
-    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=1_000_000, most_waiting=1_000_000)
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=1_000_000, most_waiting=1_000_000)
     first = asyncio.create_task(group.submit(0))
     others: list[asyncio.Task[int]] = []
     while not first.done():  # every turn of the loop brings one more
@@ -65,7 +65,7 @@ async def test_endless_arrivals_do_not_hold_up_a_batch() -> None:
 async def test_an_outcome_that_is_an_error_reaches_its_own_caller_only() -> None:
     committer = Committer()
     committer.go.set()
-    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=10, most_waiting=1_000_000)
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=10, most_waiting=1_000_000)
     results = await asyncio.gather(group.submit(1), group.submit(-1), return_exceptions=True)
     assert results[0] == 2
     assert isinstance(results[1], ValueError)
@@ -81,7 +81,7 @@ async def test_a_failed_batch_fails_all_of_it_and_the_next_one_runs() -> None:
             raise OSError("gone")
         return list(batch)
 
-    group: GroupCommit[int, int] = GroupCommit(commit, batch_size=10, most_waiting=1_000_000)
+    group: Batcher[int, int] = Batcher("numbers", commit, batch_size=10, most_waiting=1_000_000)
     failed = await asyncio.gather(group.submit(1), group.submit(2), return_exceptions=True)
     assert [type(error) for error in failed] == [OSError, OSError]
     assert await group.submit(3) == 3
@@ -89,7 +89,7 @@ async def test_a_failed_batch_fails_all_of_it_and_the_next_one_runs() -> None:
 
 async def test_a_cancelled_caller_does_not_disturb_the_others() -> None:
     committer = Committer()
-    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=10, most_waiting=1_000_000)
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=10, most_waiting=1_000_000)
     one, two = asyncio.create_task(group.submit(1)), asyncio.create_task(group.submit(2))
     await asyncio.sleep(0)
     one.cancel()
@@ -101,7 +101,7 @@ async def test_a_cancelled_caller_does_not_disturb_the_others() -> None:
 
 async def test_too_many_that_wait_are_refused_and_the_others_are_answered() -> None:
     committer = Committer()
-    group: GroupCommit[int, int] = GroupCommit(committer, batch_size=1, most_waiting=2)
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=1, most_waiting=2)
     first = asyncio.create_task(group.submit(1))
     await committer.began.wait()
     others = [asyncio.create_task(group.submit(number)) for number in (2, 3)]
