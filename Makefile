@@ -38,7 +38,7 @@ run-help: variables environment-run ## list the settings of make run with their 
 
 .PHONY: test
 test: environment-test ## run all tests; fails under 90 % branch coverage of services/
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --durations=15 --cov=services --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=15 --cov=services --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 .PHONY: lint
 lint: environment-test ## check style, types, import rules and protos

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import asyncpg
+import hypothesis
 import pytest
 
 from deploy.local import bootstrap
@@ -26,7 +27,28 @@ FREE_PORTS = range(12_000, 32_000)
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders made in it are closed to others
 MEMORY_BYTES = 6 << 30
 
+# Files of the whole run's longest tests, longest first: begun late, one of them alone would hold up its end.
+LONGEST = (
+    "e2e/test_run.py",
+    "e2e/test_complete_journey.py",
+    "e2e/test_run_demo.py",
+    "e2e/test_run_commands.py",
+    "e2e/test_run_database_url.py",
+)
+
+# Examples take as long as the machine lets them.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
+
 T = TypeVar("T")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; workers take files in this order (--no-loadscope-reorder)."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
+    if missing := [str(path) for path in ranks if not path.is_file()]:
+        raise pytest.UsageError(f"named among the longest, but not there: {', '.join(missing)}")
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 def run_in_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -17,12 +17,13 @@ class InstallError(Exception):
 def make_environment(folder: Path, lock: Path) -> Path:
     """Make the environment `folder` with what `lock` names and nothing else; returns its interpreter."""
     python = folder / "bin" / "python"
-    _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+    _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
     uv = Path(sys.executable).parent / "uv"
     options = ["--require-hashes", "-r", str(lock)]
     try:
         _run([str(uv), "pip", "install", "--system-certs", "--python", str(python), *options])
     except (InstallError, OSError):  # no uv, or an index that only pip's own settings name
+        _run([str(python), "-m", "ensurepip"])
         _run([str(python), "-m", "pip", "install", "--quiet", *options])
     return python
 

@@ -138,40 +138,36 @@ def test_a_second_run_on_the_same_data_is_refused(running: LocalRun) -> None:
     running.until_health(lambda status: status == 200)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_leaves_nothing_and_its_data_starts_again(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_whatever_ends_a_run_nothing_outlives_it_and_its_data_starts_again(tmp_path: Path) -> None:
     ports = free_ports()
     with LocalRun(tmp_path, **ports) as first:
-        children = set(first.until_ready().children())
-        assert len(children) >= 6
-        assert first.stop(number) == 0
+        assert_stops_whole(first, signal.SIGTERM)
+        assert "created a PostgreSQL cluster" in first.output
+
+    with LocalRun(tmp_path, **ports) as killed:
+        children = set(killed.until_ready().children())
+        assert "created a PostgreSQL cluster" not in killed.output
+        assert killed.health() == 200
+        assert (tmp_path / "logs" / "run.log.1").read_text() != (tmp_path / "logs" / "run.log").read_text()
+        killed.process.kill()
+        killed.wait()
     assert until_ended(children) == set()
-    assert not any(listens(int(port)) for port in ports.values())
-    assert not (tmp_path / "run.lock").exists()
-    assert not (tmp_path / "postgres" / "postmaster.pid").exists()
-    stops = [line.split()[2] for line in first.lines if re.fullmatch(r"run +\| [a-z-]+ stopped", line)]
+
+    with LocalRun(tmp_path, **ports) as again:
+        assert_stops_whole(again, signal.SIGINT)
+
+
+def assert_stops_whole(run: LocalRun, number: signal.Signals) -> None:
+    """Stop a run once it is ready: in order, and with nothing left of it."""
+    children = set(run.until_ready().children())
+    assert len(children) >= 6
+    assert run.stop(number) == 0
+    assert until_ended(children) == set()
+    assert not any(listens(int(port)) for name, port in run.settings.items() if name.endswith("_PORT"))
+    assert not (data_dir(run) / "run.lock").exists()
+    assert not (data_dir(run) / "postgres" / "postmaster.pid").exists()
+    stops = [line.split()[2] for line in run.lines if re.fullmatch(r"run +\| [a-z-]+ stopped", line)]
     assert (stops[0], *stops[-2:]) == ("gateway", "model-server", "postgres")
-    if number == signal.SIGTERM:
-        with LocalRun(tmp_path, **ports) as second:
-            second.until_ready()
-            assert "created a PostgreSQL cluster" in first.output
-            assert "created a PostgreSQL cluster" not in second.output
-            assert second.health() == 200
-            assert (tmp_path / "logs" / "run.log.1").read_text() != (
-                tmp_path / "logs" / "run.log"
-            ).read_text()
-
-
-def test_nothing_outlives_a_killed_run(tmp_path: Path) -> None:
-    with LocalRun(tmp_path) as run:
-        children = set(run.until_ready().children())
-        run.process.kill()
-        run.wait()
-    assert until_ended(children) == set()
-    with LocalRun(tmp_path, **{name: run.settings[name] for name in free_ports()}) as again:
-        again.until_ready()
 
 
 def test_an_orphan_on_a_port_is_named_before_anything_starts(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """`make psql`, `reconcile` and `rebuild` on the data of a run, while it runs and after it."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from deploy.local.settings import RunSettings
-from tests.e2e.local_run import REPOSITORY, LocalRun, free_ports
+from tests.e2e.local_run import REPOSITORY, LocalRun, free_ports, untraced_environment
 
 BERLIN = "Europe/Berlin"
 
@@ -14,7 +13,7 @@ BERLIN = "Europe/Berlin"
 def make(target: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Do what the recipe of `target` does, with the settings make would hand on."""
     unset = {name.upper() for name in RunSettings.model_fields}
-    inherited = {name: value for name, value in os.environ.items() if name not in unset}
+    inherited = {name: value for name, value in untraced_environment().items() if name not in unset}
     return subprocess.run(
         [sys.executable, "-m", "deploy.local.with_database", target],
         cwd=REPOSITORY,
