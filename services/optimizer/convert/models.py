@@ -140,7 +140,7 @@ def drift_to_proto(drift: Drift) -> pb.GetModelDriftResponse:
         triggers_training=drift.verdict.calls_for_training,
         measure_time=datetime_to_timestamp(drift.measured_at),
         start_date=drift.first_day.isoformat(),
-        end_date=(drift.end_day - _ONE_DAY).isoformat(),
+        end_date=(drift.end_day - _ONE_DAY).isoformat() if drift.end_day > drift.first_day else "",
         days=drift.days,
         samples=drift.rows,
         features=[_stability_to_proto(each) for each in drift.stability],

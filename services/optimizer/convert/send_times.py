@@ -1,5 +1,6 @@
 """Send times between the wire and the domain."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -83,8 +84,18 @@ def answer_to_proto(kept: KeptSendTime) -> pb.OptimizeSendTimeResponse:
         observed_events=best.evidence,
         computed_time=computed_time,
         is_interim=kept.is_interim,
-        warnings=[INTERIM] if kept.is_interim else [],
+        warnings=list(_warn(kept)),
     )
+
+
+def _warn(kept: KeptSendTime) -> Iterator[str]:
+    if not kept.is_zone_known:
+        yield (
+            "The user's time zone is not known (upsert the user with time_zone): hours and quiet hours are those"
+            f" of {kept.time_zone}, the reporting zone, and may be night where the user is."
+        )
+    if kept.is_interim:
+        yield INTERIM
 
 
 def window_text(hour: int) -> str:

@@ -168,7 +168,7 @@ def _require_live(expected: int | None, live: int | None) -> None:
     if expected is None or expected == live:
         return
     raise AbortedError(
-        f"version {expected} is not live any more, {'none' if live is None else f'version {live}'} is;"
+        f"version {expected} is not live, {'none' if live is None else f'version {live}'} is;"
         " nothing was changed",
         reason="STATE_CHANGED",
         metadata={"expected_live_version": str(expected)}

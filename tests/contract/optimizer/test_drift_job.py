@@ -47,6 +47,7 @@ async def test_a_world_that_stays_is_stable(
         kept = await jobs.trainings()
     assert "version 1 is insufficient: only 0 of 3 days and 0 of 100 rows" in too_early
     assert (early.verdict, early.days, len(early.features)) == ("insufficient", 0, 0)
+    assert (early.start_date, early.end_date) == (END_DAY.isoformat(), "")
     assert not early.HasField("live_squared_error")
     assert not early.HasField("squared_error_growth")
 

@@ -151,10 +151,10 @@ async def test_a_request_that_is_sent_again_goes_back_once(
     (late,) = [refusal_of(error) for error in both if isinstance(error, grpc.aio.AioRpcError)]
     assert (done.model.version, done.previous_version) == (3, 4)
     assert (late.code, late.reason) == ("ABORTED", "STATE_CHANGED")
-    assert late.message == "version 4 is not live any more, version 3 is; nothing was changed"
+    assert late.message == "version 4 is not live, version 3 is; nothing was changed"
     assert other == late
     assert [(answer.model.version, answer.previous_version) for answer in later] == [(4, 3), (4, 4)]
-    assert unmet.message == "version 3 is not live any more, version 4 is; nothing was changed"
+    assert unmet.message == "version 3 is not live, version 4 is; nothing was changed"
     assert (zero.code, zero.fields) == ("INVALID_ARGUMENT", ("expected_live_version",))
 
 
@@ -203,7 +203,7 @@ async def test_with_nothing_to_go_back_to(
     assert none.reason == "MODEL_NOT_RESTORABLE"
     assert (never.reason, never.message) == (
         "STATE_CHANGED",
-        "version 1 is not live any more, none is; nothing was changed",
+        "version 1 is not live, none is; nothing was changed",
     )
     assert refusal_of(untrained.value).reason == "MODEL_NOT_TRAINED"
     assert refusal_of(unmeasured.value).reason == "DRIFT_UNKNOWN"
