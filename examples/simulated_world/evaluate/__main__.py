@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 
 from examples.ingestion import DEFAULT_TARGET
-from examples.simulated_world.evaluate import choices, hours, merchants, offers, policies, rates
+from examples.simulated_world.evaluate import advice, choices, hours, merchants, offers, policies, rates
 from examples.simulated_world.evaluate.asking import Evaluation
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
@@ -30,7 +30,7 @@ async def evaluate(target: str, world: World, *, user_count: int) -> None:
         evaluation = Evaluation(
             optimizer=OptimizerServiceStub(channel), world=world, truth=Truth.of(world), users=users
         )
-        for subject in (rates, offers, hours, merchants, choices, policies):
+        for subject in (rates, offers, hours, merchants, choices, advice, policies):
             await subject.report(evaluation)
 
 
