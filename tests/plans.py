@@ -1,7 +1,7 @@
 """How the database would answer a statement: whether an index can, not whether it pays (tables are empty)."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import asyncpg
 
@@ -27,3 +27,19 @@ async def explain(
         return "\n".join(row[0] for row in plan)
     finally:
         await connection.close()
+
+
+def walk_plan(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a node of a plan in JSON, and all below it."""
+    yield node
+    for below in node.get("Plans", []):
+        yield from walk_plan(below)
+
+
+def rows_thrown_away(root: dict[str, Any]) -> int:
+    """Return the most rows that one node of an analyzed plan reads or joins to throw them away."""
+    return max(
+        round(node["Actual Loops"] * node.get(f"Rows Removed by {kind}", 0))
+        for node in walk_plan(root)
+        for kind in ("Filter", "Join Filter")
+    )

@@ -70,7 +70,11 @@ async def list_drawn_cells(connection: Connection, window: DrawnWindow) -> list[
 async def list_offer_moments(
     connection: Connection, window: DrawnWindow, outcome: timedelta, sides: Sequence[OfferSide]
 ) -> list[OfferMoments]:
-    """Return by segment what its users did on either side; an outcome ends after `outcome`, or sooner."""
+    """Return by segment what its users did on either side; an outcome ends after `outcome`, or sooner.
+
+    What else this transaction asks is planned for long lists too.
+    """
+    await connection.execute(STATEMENTS["join_by_hashes"].sql)
     rows = await connection.fetch(
         STATEMENTS["list_offer_moments"].sql,
         window.campaign_id,

@@ -1,5 +1,6 @@
 """What SQL adds up of drawn deliveries, against the same added up one by one."""
 
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
@@ -13,12 +14,15 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Connection, Database
+from services.common.statements import load_statements
 from services.optimizer.domain.drawn_offers import DrawnCell, OfferSide, find_sides, latest_days
 from services.optimizer.domain.segment_uplift import OfferMoments
 from services.optimizer.store.segments import DrawnWindow, list_drawn_cells, list_offer_moments
 from tests.contract.optimizer.event_log import insert_campaigns, insert_segment_sets
+from tests.plans import rows_thrown_away, walk_plan
 from tests.unit.optimizer.drawn_log import moments_of
 
+STATEMENTS = load_statements("services.optimizer")
 NEW_YORK = ZoneInfo("America/New_York")
 START = datetime(2026, 3, 2, 5, tzinfo=UTC)
 DAYS = 6
@@ -165,3 +169,42 @@ def test_no_more_than_the_latest_days_are_looked_at() -> None:
     assert latest_days(cells) == cells
     assert latest_days([]) == []
     assert find_sides([]) == []
+
+
+@pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never-analyzed"])
+async def test_what_is_thrown_away_grows_with_the_rows(database: DatabaseAddresses, analyzed: bool) -> None:
+    """No list is compared with another pair by pair, whatever the planner knows."""
+    users = 4000
+    numbers = await insert_segment_sets(database.admin, SETS)
+    await insert_campaigns(database.admin, ["c1"])
+    connection = await asyncpg.connect(database.admin)
+    try:
+        await connection.execute(
+            "insert into analytics.events (user_id, event_id, campaign_id, event_type, event_at, counted_at,"
+            " offer_amount_micros, propensity, segment_set_id, stamped_fields, is_machine_open,"
+            " currency_code) select 'u' || u, kind || '-' || d, 'c1', kind, at, at,"
+            " 5000000 * (1 + (u + d) % 2), case kind when 1 then 0.5 end, $1, 0, false, 'USD'"
+            " from generate_series(1, $2::integer) u, generate_series(1, 3) d, unnest(array[1, 4]) kind,"
+            " lateral (select now() - (10 + d) * interval '1 day' + kind * interval '1 hour') as moment (at)",
+            numbers[0],
+            users,
+        )
+        await connection.execute("analyze")
+        if not analyzed:
+            await connection.execute("delete from pg_statistic")
+        await connection.execute("set search_path = optimizer; set plan_cache_mode = force_generic_plan")
+        await connection.execute(f"prepare moments as {STATEMENTS['list_offer_moments'].sql}")
+        async with connection.transaction():
+            await connection.execute(STATEMENTS["join_by_hashes"].sql)
+            plan = await connection.fetchval(
+                "explain (analyze, format json) execute moments ('c1', now() - interval '20 days',"
+                " now() - interval '3 days', interval '3 days', 'UTC', array['', ''],"
+                " array[(now() - interval '12 days')::date, (now() - interval '12 days')::date],"
+                " array[5000000, 10000000], array[false, true])"
+            )
+    finally:
+        await connection.close()
+    root = json.loads(plan)[0]["Plan"]
+    assert root["Actual Rows"] == 1
+    assert rows_thrown_away(root) <= 10 * users
+    assert max(node["Actual Loops"] * node["Actual Rows"] for node in walk_plan(root)) <= 10 * users

@@ -1,8 +1,6 @@
 """Users of tests by segment: what a statement over many users reads, and how often."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import asyncpg
 import pytest
@@ -11,6 +9,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
 from services.common.statements import load_statements
 from services.optimizer.store.segments import MOST_TESTS, list_test_cells
+from tests.plans import rows_thrown_away, walk_plan
 
 STATEMENTS = load_statements("services.optimizer")
 TESTS, USERS = 3, 400
@@ -56,12 +55,6 @@ async def load(admin: str) -> None:
         await connection.close()
 
 
-def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for below in node.get("Plans", []):
-        yield from walk(below)
-
-
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never-analyzed"])
 async def test_events_are_read_once_a_campaign_however_many_users(
     database: DatabaseAddresses, analyzed: bool
@@ -76,17 +69,12 @@ async def test_events_are_read_once_a_campaign_however_many_users(
         plan = await connection.fetchval("explain (analyze, format json) execute cells ('c1', 1, 20)")
     finally:
         await connection.close()
-    nodes = list(walk(json.loads(plan)[0]["Plan"]))
-    events = [node for node in nodes if node.get("Relation Name") == "events"]
+    root = json.loads(plan)[0]["Plan"]
+    events = [node for node in walk_plan(root) if node.get("Relation Name") == "events"]
     assert events
     assert all(node["Actual Loops"] <= 2 for node in events)
     # Nothing is compared pair by pair: what conditions throw away grows with the rows, not their product.
-    thrown = [
-        node["Actual Loops"] * node.get(f"Rows Removed by {kind}", 0)
-        for node in nodes
-        for kind in ("Filter", "Join Filter")
-    ]
-    assert max(thrown) <= 2 * TESTS * USERS
+    assert rows_thrown_away(root) <= 2 * TESTS * USERS
 
 
 async def test_only_what_came_after_the_assignment_is_a_conversion(database: DatabaseAddresses) -> None:

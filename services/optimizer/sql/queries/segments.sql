@@ -105,6 +105,11 @@ where
     and offer_amount_micros is not null
 group by 1, 2, 3, 4;
 
+-- name: join_by_hashes :exec
+-- Has the statements of this transaction join lists by hashes: of events that were never analyzed the planner takes a few
+-- rows to come, and compares millions with each other pair by pair.
+set local enable_nestloop = off;
+
 -- name: list_offer_moments :many
 -- Of each segment: its users on either side, and sums and products over its users, of the deliveries of the campaign $1
 -- in [$2, $3) that were drawn under the policies $6 on the days $7 (of the time zone $5) at the offers $8, which are high
