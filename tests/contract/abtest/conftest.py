@@ -5,6 +5,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
 from tests.abtest_factories import add_campaigns, running_server
+from tests.contract.abtest.lifecycle_stand import Clock
 
 
 @pytest.fixture
@@ -12,4 +13,17 @@ async def abtest(database: DatabaseAddresses) -> AsyncIterator[ABTestServiceStub
     """A stub of a server over a fresh database whose catalog has two campaigns."""
     await add_campaigns(database.admin)
     async with running_server(database.abtest) as stub:
+        yield stub
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def stub(database: DatabaseAddresses, clock: Clock) -> AsyncIterator[ABTestServiceStub]:
+    """The same, and its clock stands until a test moves it."""
+    await add_campaigns(database.admin)
+    async with running_server(database.abtest, now=clock) as stub:
         yield stub

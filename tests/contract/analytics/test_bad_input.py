@@ -36,7 +36,8 @@ from tests.analytics_factories import (
 )
 from tests.audience_factories import AudienceJobs
 from tests.bad_input import INSIDE, REASONS, ask, broken_bytes, hostile_requests, judge, list_rpcs, refuse
-from tests.bad_input_rows import ROWS, Refused
+from tests.bad_input_rows import ROWS
+from tests.bad_requests import Refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
