@@ -39,7 +39,7 @@ def walk_plan(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def rows_thrown_away(root: dict[str, Any]) -> int:
     """Return the most rows that one node of an analyzed plan reads or joins to throw them away."""
     return max(
-        round(node["Actual Loops"] * node.get(f"Rows Removed by {kind}", 0))
+        int(node["Actual Loops"]) * int(node.get(f"Rows Removed by {kind}", 0))
         for node in walk_plan(root)
         for kind in ("Filter", "Join Filter")
     )

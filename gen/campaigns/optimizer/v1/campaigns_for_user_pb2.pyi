@@ -147,7 +147,10 @@ class RecommendCampaignsResponse(_message.Message):
     user_id: _builtins.str
     """The user."""
     left_out_campaigns: _builtins.int
-    """Active campaigns that cannot be compared: without a merchant that affinities are known of, a type or an offer."""
+    """Active campaigns that are not compared: without a merchant that affinities are known of, a type or an offer; and where
+    very many run, all but the 4,000 of the merchants that the user is nearest to, or fewer where these lately sent more
+    than 4,096 offers together.
+    """
     model_version: _builtins.int
     """The version of the model that predicted conversion rates. Unset where nothing was predicted."""
     affinity_exponent: _builtins.float

@@ -198,7 +198,8 @@ class OptimizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTrainings(self, request, context):
-        """Lists every attempt to train, by whatever asked for it and however it ended.
+        """Lists attempts to train, by whatever asked for them and however they ended: all since OPTIMIZER_RECORD_RETENTION_DAYS
+        (400) ago, and the last one that learned something.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,9 @@ class OptimizerServiceStub:
     is. NOT_FOUND for an unknown training.
     """
     ListTrainings: _aio.UnaryUnaryMultiCallable[_training_pb2.ListTrainingsRequest, _training_pb2.ListTrainingsResponse]
-    """Lists every attempt to train, by whatever asked for it and however it ended."""
+    """Lists attempts to train, by whatever asked for them and however they ended: all since OPTIMIZER_RECORD_RETENTION_DAYS
+    (400) ago, and the last one that learned something.
+    """
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
     """Lists the versions of the conversion model."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
@@ -161,7 +163,9 @@ class OptimizerServiceServicer:
         request: _training_pb2.ListTrainingsRequest,
         context: _aio.ServicerContext[_training_pb2.ListTrainingsRequest, _abc.Awaitable[_training_pb2.ListTrainingsResponse]],
     ) -> _abc.Awaitable[_training_pb2.ListTrainingsResponse]:
-        """Lists every attempt to train, by whatever asked for it and however it ended."""
+        """Lists attempts to train, by whatever asked for them and however they ended: all since OPTIMIZER_RECORD_RETENTION_DAYS
+        (400) ago, and the last one that learned something.
+        """
 
     def ListModels(
         self,
