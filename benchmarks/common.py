@@ -61,11 +61,16 @@ class Mark:
 
 
 async def time_in_turns(
-    candidates: Mapping[str, Work], *, rounds: int = 30, calls: int = 20, warm_up: int = 20
+    candidates: Mapping[str, Work],
+    *,
+    rounds: int = 30,
+    calls: int | Mapping[str, int] = 20,
+    warm_up: int = 20,
 ) -> Mapping[str, Timing]:
     """Time candidates in turns: in every round each is called `calls` times, the first in line changing.
 
-    A round's figure is the median of its calls, so that one interruption does not stand for all.
+    A round's figure is the median of its calls, so that one interruption does not stand for all. `calls` may
+    be by name: who is much faster needs more of them, or most find the caches as the other left them.
     """
     for work in candidates.values():
         for _ in range(warm_up):
@@ -77,7 +82,7 @@ async def time_in_turns(
         for name in [*names[turn:], *names[:turn]]:
             work = candidates[name]
             single = []
-            for _ in range(calls):
+            for _ in range(calls if isinstance(calls, int) else calls[name]):
                 started = perf_counter()
                 await work()
                 single.append(perf_counter() - started)

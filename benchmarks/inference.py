@@ -115,7 +115,7 @@ async def compare(
     timings = await time_in_turns(
         candidates(forest, session, cut_batches(rows, case.rows)),
         rounds=rounds,
-        calls=3 if case.rows == MANY else 2 * BATCHES,
+        calls=3 if case.rows == MANY else {"onnx": 16 * BATCHES, "sklearn": BATCHES},
         warm_up=5,
     )
     ours, theirs = timings["onnx"], timings["sklearn"]
