@@ -91,8 +91,8 @@ def answer_to_proto(kept: KeptSendTime) -> pb.OptimizeSendTimeResponse:
 def _warn(kept: KeptSendTime) -> Iterator[str]:
     if not kept.is_zone_known:
         yield (
-            "The user's time zone is not known (upsert the user with time_zone): hours and quiet hours are those"
-            f" of {kept.time_zone}, the reporting zone, and may be night where the user is."
+            "The user's time zone is not known (upsert the user with time_zone): hours and quiet hours are"
+            f" those of {kept.time_zone}, the reporting zone, and may be night where the user is."
         )
     if kept.is_interim:
         yield INTERIM

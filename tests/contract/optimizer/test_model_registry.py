@@ -108,6 +108,8 @@ async def test_going_back_loses_no_request(
 
     async with registry(database, trained, tmp_path) as stub:
         asking = asyncio.gather(*(keep_asking(stub) for _ in range(4)))
+        while 4 not in served and not asking.done():
+            await asyncio.sleep(0.01)
         back = await stub.RollbackModel(pb.RollbackModelRequest(actor="anna", comment="odd offers"))
         again = await stub.RollbackModel(pb.RollbackModelRequest())
         with pytest.raises(grpc.aio.AioRpcError) as none_left:
@@ -116,6 +118,8 @@ async def test_going_back_loses_no_request(
         same = await stub.RollbackModel(pb.RollbackModelRequest(version=4))
         first = await stub.RollbackModel(pb.RollbackModelRequest())
         last = await stub.OptimizeOffer(OptimizeOfferRequest(campaign_id="campaign-1"))
+        while served[-1] != 1 and not asking.done():
+            await asyncio.sleep(0.01)
         stopping.set()
         await asking
     assert (back.model.version, back.previous_version) == (3, 4)
