@@ -1,108 +1,27 @@
 """What users did after their assignment, through the service: metrics, breakdowns, kept analyses, files."""
 
-import asyncio
-import csv
-import io
-import json
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-import asyncpg
 import grpc
 import pytest
 
-from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.abtest.v1 import export_service_pb2, metrics_pb2, results_pb2
-from gen.campaigns.abtest.v1.abtest_service_pb2_grpc import ABTestServiceStub
-from gen.campaigns.abtest.v1.export_service_pb2_grpc import ABTestExportServiceStub
-from services.common.paging import encode_page_token
+from gen.campaigns.abtest.v1 import metrics_pb2, results_pb2
 from tests.abtest_factories import (
     CONTROL_CAMPAIGN,
     VARIANT_CAMPAIGN,
-    a_test,
-    add_campaigns,
     refusal,
-    running_channel,
+)
+from tests.contract.abtest.outcomes_stand import (
+    BEGIN,
+    CLICKED,
+    CONVERTED,
+    DELIVERED,
+    REVENUE,
+    USERS,
+    Service,
+    event,
 )
 from tests.outcome_world import REFUNDED
-
-USERS = 400
-BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
-DELIVERED, CLICKED, CONVERTED = 1, 3, 4
-
-
-@dataclass
-class Service:
-    """A server whose clock stands until it is moved, and the database behind it."""
-
-    stub: ABTestServiceStub
-    export: ABTestExportServiceStub
-    admin_url: str
-    now: datetime = BEGIN
-
-    async def execute(self, sql: str, *arguments: object) -> None:
-        connection = await asyncpg.connect(self.admin_url)
-        try:
-            await connection.execute(sql, *arguments)
-        finally:
-            await connection.close()
-
-    async def add(self, *rows: tuple[object, ...]) -> None:
-        """Add events: user, event_id, campaign, type, event time, counted time, micros."""
-        connection = await asyncpg.connect(self.admin_url)
-        try:
-            await connection.executemany(
-                "insert into analytics.events (user_id, event_id, campaign_id, event_type, event_at,"
-                " counted_at, revenue_micros, stamped_fields, is_machine_open, currency_code)"
-                " values ($1, $2, $3, $4, $5, $6, $7, 0, false, 'USD')",
-                rows,
-            )
-        finally:
-            await connection.close()
-
-    async def start(self, users: int = USERS, **fields: Any) -> tuple[str, list[str], list[str]]:  # noqa: ANN401
-        """Return a test with its users, even numbers in control; they were assigned an hour apart."""
-        created = await self.stub.CreateTest(a_test(target_sample_size=max(2, users // 2), **fields))
-        await self.execute(
-            "insert into abtest.ab_test_assignments (user_id, test_id, assigned_at, propensity, epoch,"
-            " group_index) select 'u' || i, $1, $2::timestamptz + i * interval '1 hour', 0.5, 1, i % 2"
-            " from generate_series(0, $3::integer - 1) as n (i)",
-            created.test_id,
-            self.now,
-            users,
-        )
-        await self.execute(
-            "insert into abtest.ab_test_group_counters (test_id, epoch, group_index, slot, users)"
-            " select test_id, epoch, group_index, 0, count(*) from abtest.ab_test_assignments"
-            " where test_id = $1 group by 1, 2, 3",
-            created.test_id,
-        )
-        names = [f"u{number}" for number in range(users)]
-        return created.test_id, names[::2], names[1::2]
-
-    async def analyze(self, test_id: str, **fields: Any) -> results_pb2.AnalyzeTestResponse:  # noqa: ANN401
-        return await self.stub.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_id, **fields))
-
-
-@pytest.fixture
-async def service(database: DatabaseAddresses) -> AsyncIterator[Service]:
-    await add_campaigns(database.admin)
-    kept: list[Service] = []
-    async with running_channel(database.abtest, now=lambda: kept[0].now) as channel:
-        made = Service(ABTestServiceStub(channel), ABTestExportServiceStub(channel), database.admin)
-        kept.append(made)
-        yield made
-
-
-def event(
-    user: str, kind: int, *, after: timedelta = timedelta(hours=1), micros: int | None = None
-) -> tuple[object, ...]:
-    number = int(user[1:])
-    campaign = CONTROL_CAMPAIGN if number % 2 == 0 else VARIANT_CAMPAIGN
-    at = BEGIN + timedelta(hours=number) + after
-    return user, f"{kind}-{after}", campaign, kind, at, at, micros
 
 
 def refund(user: str, *, after: timedelta, micros: int) -> tuple[object, ...]:
@@ -111,7 +30,6 @@ def refund(user: str, *, after: timedelta, micros: int) -> tuple[object, ...]:
     return (*counted[:4], BEGIN + timedelta(days=60), counted[5], micros)
 
 
-REVENUE = metrics_pb2.Metric(metric_type="revenue_per_user", winsorize_quantile=0.99)
 CTR = metrics_pb2.Metric(metric_type="ratio", numerator="clicks", denominator="impressions")
 
 
@@ -292,147 +210,6 @@ async def test_an_unknown_breakdown_is_named(service: Service) -> None:
     code, _, fields = await refusal(service.analyze(test_id, breakdowns=["segment", "moon"]))
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert fields == {"breakdowns[1]": "must be one of segment, days_since_exposure"}
-
-
-async def many_analyses(service: Service, count: int) -> str:
-    test_id, control, _ = await service.start(test_name="=1+1", secondary_metrics=[REVENUE])
-    for user in control[:count]:
-        await service.add(event(user, CONVERTED, micros=1_000_000))
-        await service.analyze(test_id)
-    return test_id
-
-
-async def test_kept_analyses_come_in_pages_the_newest_first(service: Service) -> None:
-    test_id = await many_analyses(service, 5)
-    request = results_pb2.ListTestResultsRequest(test_id=test_id, page_size=2)
-    seen: list[tuple[int, int]] = []
-    while True:
-        page = await service.stub.ListTestResults(request)
-        seen += [(each.result_number, each.groups[0].conversions) for each in page.results]
-        if not page.next_page_token:
-            break
-        request.page_token = page.next_page_token
-    assert seen == [(5, 5), (4, 4), (3, 3), (2, 2), (1, 1)]
-    other, _, _ = await service.start(users=0)
-    foreign = results_pb2.ListTestResultsRequest(test_id=other, page_token=request.page_token)
-    code, reason, _ = await refusal(service.stub.ListTestResults(foreign))
-    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
-
-
-async def read_file(service: Service, **fields: Any) -> tuple[str, str, str]:  # noqa: ANN401
-    """Return a file's name, type and text."""
-    call = service.export.ExportTestResults(export_service_pb2.ExportTestResultsRequest(**fields))
-    parts = [part async for part in call]
-    metadata = dict(await call.initial_metadata())
-    (content_type,) = {part.content_type for part in parts}
-    return str(metadata["content-disposition"]), content_type, b"".join(part.data for part in parts).decode()
-
-
-async def test_analyses_are_sent_as_files(service: Service) -> None:
-    test_id = await many_analyses(service, 3)
-    name, content_type, text = await read_file(service, test_id=test_id)
-    assert (name, content_type) == (
-        f'attachment; filename="test-results-{test_id}.csv"',
-        "text/csv; charset=utf-8; header=present",
-    )
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert len(rows) == 3 * 2 * 2  # analyses, metrics, groups
-    assert {row["test_name"] for row in rows} == {"'=1+1"}
-    assert [row["result_number"] for row in rows[::4]] == ["3", "2", "1"]
-    assert (rows[0]["group"], rows[0]["metric_name"], rows[0]["total"]) == (
-        "control",
-        "conversion_rate",
-        "3.0",
-    )
-    assert (rows[0]["p_value"], rows[0]["is_final"]) == ("", "false")
-    assert float(rows[1]["relative_lift"]) == -1.0
-    _, content_type, text = await read_file(service, test_id=test_id, format="jsonl", newest_only=True)
-    lines: Sequence[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-    assert content_type == "application/jsonl; charset=utf-8"
-    assert [(line["result_number"], line["group"]) for line in lines] == [(3, "control"), (3, "variant")] * 2
-    assert lines[0]["p_value"] is None
-    assert lines[0]["test_name"] == "=1+1"
-
-
-async def test_a_file_of_nothing_is_refused_or_empty(service: Service) -> None:
-    test_id, _, _ = await service.start(users=0)
-    _, _, text = await read_file(service, test_id=test_id)
-    assert text.startswith("test_id,test_name,result_number,")
-    assert text.count("\r\n") == 1
-    for fields, code in (
-        ({"test_id": "no such"}, grpc.StatusCode.NOT_FOUND),
-        ({"test_id": test_id, "format": "xlsx"}, grpc.StatusCode.INVALID_ARGUMENT),
-    ):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await read_file(service, **fields)
-        assert caught.value.code() == code
-
-
-KEPT_IN_COLUMNS = (
-    "verdict",
-    "winner",
-    "p_value",
-    "anytime_p_value",
-    "power",
-    "relative_lift_interval",
-    "anytime_relative_lift_interval",
-    "groups",
-    "sample_ratio_p_value",
-    "result_number",
-    "warnings",
-    "reasons",
-    "compared_group",
-)
-
-
-async def test_a_result_from_before_analyses_were_kept_whole_is_still_told(service: Service) -> None:
-    test_id, control, variant = await service.start(minimum_detectable_effect=0.5)
-    await service.add(*(event(user, CONVERTED) for user in [*control[:12], *variant[:60]]))
-    ended = await service.stub.EndTest(results_pb2.EndTestRequest(test_id=test_id))
-    await service.execute("update abtest.ab_test_results set document = null")
-    early = await service.analyze(test_id)
-    for field in KEPT_IN_COLUMNS:
-        assert getattr(early, field) == getattr(ended, field)
-
-
-async def test_analyses_at_once_take_a_look_together(service: Service) -> None:
-    test_id, control, variant = await service.start(decision_method="group_sequential", planned_looks=4)
-    await service.add(*(event(user, CONVERTED) for user in [*control[:30], *variant[:80]]))
-    answers = await asyncio.gather(*(service.analyze(test_id) for _ in range(6)))
-    assert {(each.result_number, each.look_number, each.verdict) for each in answers} == {(1, 1, "ship")}
-    ends = await asyncio.gather(
-        *(service.stub.EndTest(results_pb2.EndTestRequest(test_id=test_id)) for _ in range(4))
-    )
-    assert {(each.result_number, each.look_number, each.winner) for each in ends} == {(2, 1, "variant")}
-
-
-async def test_no_analysis_kept_can_be_changed(service: Service, database: DatabaseAddresses) -> None:
-    test_id, _, _ = await service.start()
-    await service.analyze(test_id)
-    connection = await asyncpg.connect(database.abtest)
-    try:
-        for change in ("update ab_test_results set verdict = 1", "delete from ab_test_looks"):
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(change)
-    finally:
-        await connection.close()
-
-
-async def test_a_long_history_is_sent_page_by_page(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.abtest.servicer.export._PAGE", 2)
-    test_id = await many_analyses(service, 5)
-    _, _, text = await read_file(service, test_id=test_id, format="jsonl")
-    numbers = [json.loads(line)["result_number"] for line in text.splitlines()]
-    assert numbers == sorted([1, 2, 3, 4, 5] * 4, reverse=True)
-
-
-@pytest.mark.parametrize("before", [0, 2**31, "5"])
-async def test_a_page_token_that_was_tampered_with_is_refused(service: Service, before: int | str) -> None:
-    test_id, _, _ = await service.start(users=0)
-    token = encode_page_token({"before": before, "test_id": test_id})
-    request = results_pb2.ListTestResultsRequest(test_id=test_id, page_token=token)
-    code, reason, _ = await refusal(service.stub.ListTestResults(request))
-    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
 
 
 async def test_money_of_two_currencies_decides_nothing(service: Service) -> None:

@@ -1,9 +1,7 @@
 """GetMerchantAffinity through a real server: simulated users whose merchants are known, others by hand."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import UTC, date, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -20,12 +18,17 @@ from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
 from gen.campaigns.optimizer.v1 import affinity_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
-from services.common.database import Database
-from services.common.errors import FailedPreconditionError
-from services.optimizer.affinity_training.run import KEPT_MERCHANTS, require_contacts, run_refresh
-from services.optimizer.affinity_training.run_fit import run_fit
+from services.optimizer.affinity_training.run import KEPT_MERCHANTS
 from services.optimizer.operations.affinity import AffinityOperations
-from services.optimizer.store import affinity_models
+from tests.contract.optimizer.affinity_stand import (
+    GEOFENCE_ENTERED,
+    NOW,
+    ask,
+    fit,
+    insert_visits,
+    opened,
+    refresh,
+)
 from tests.contract.optimizer.harness import (
     fetch_rows,
     optimizer_settings,
@@ -35,31 +38,15 @@ from tests.contract.optimizer.harness import (
 from tests.contract.optimizer.world_events import insert_simulated_users
 
 END = date(2026, 11, 19)
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
 SEED = 5_151
+
+
 USERS = np.arange(0, 5_000, 10)
-CONVERTED, GEOFENCE_ENTERED = 4, 7
+
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    database = await Database.open(url, application_name="test", max_size=2)
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-async def fit(url: str, now: datetime = NOW) -> str:
-    async with opened(url) as database:
-        return await run_fit(database, now=lambda: now, on_progress=lambda _stage, _share: None)
-
-
-async def refresh(url: str, now: datetime) -> str:
-    async with opened(url) as database:
-        return await run_refresh(database, now=lambda: now)
 
 
 async def insert_merchants(url: str, world: World) -> None:
@@ -71,34 +58,6 @@ async def insert_merchants(url: str, world: World) -> None:
             [
                 (each.merchant_id, each.merchant_name, each.category, each.latitude, each.longitude)
                 for each in merchant_messages(world)
-            ],
-        )
-    finally:
-        await connection.close()
-
-
-async def insert_visits(
-    url: str,
-    user: str,
-    merchants: Sequence[int],
-    *,
-    until: datetime = NOW,
-    kind: int = CONVERTED,
-) -> None:
-    """Keep an event of a user at each merchant, the last an hour before `until`, one a day."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.executemany(
-            "insert into analytics.events (user_id, event_id, event_type, event_at, counted_at, merchant_id,"
-            " stamped_fields, is_machine_open, currency_code)"
-            " values ($1, $2, $3, $4, $4, $5, 0, false, 'USD')",
-            [
-                (
-                    *(user, f"{kind}.{until.isoformat()}.{place}", kind),
-                    until - timedelta(days=len(merchants) - 1 - place, hours=1),
-                    merchant,
-                )
-                for place, merchant in enumerate(merchants)
             ],
         )
     finally:
@@ -128,12 +87,6 @@ async def optimizer(
     settings = optimizer_settings(module_database.optimizer, tmp_path_factory.mktemp("models"), 1)
     async with running_optimizer(settings, clock=lambda: NOW) as stub:
         yield stub
-
-
-async def ask(
-    optimizer: OptimizerServiceStub, user: str, limit: int | None = None
-) -> pb.GetMerchantAffinityResponse:
-    return await optimizer.GetMerchantAffinity(pb.GetMerchantAffinityRequest(user_id=user, limit=limit))
 
 
 async def test_preferred_merchants_are_among_the_first_three(
@@ -344,48 +297,6 @@ async def test_what_cannot_be_answered_is_said(
         await optimizer.GetMerchantAffinity(request_)
     refusal = refusal_of(caught.value)
     assert (refusal.code, refusal.reason) == (code, reason)
-
-
-async def test_before_anything_is_learned_the_remedy_is_named(
-    database: DatabaseAddresses, tmp_path: Path
-) -> None:
-    async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, 1)) as stub:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await ask(stub, "anybody")
-    refusal = refusal_of(caught.value)
-    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "AFFINITY_NOT_FITTED")
-    assert "POST /api/optimize/jobs/affinity_model/run" in refusal.message
-
-
-async def test_too_little_data_is_refused_with_what_is_missing(database: DatabaseAddresses) -> None:
-    with pytest.raises(FailedPreconditionError, match="the catalog has no merchants"):
-        await fit(database.optimizer)
-    async with opened(database.optimizer) as own:
-        with pytest.raises(FailedPreconditionError, match="send purchases or geofence entries"):
-            await require_contacts(own, NOW)
-        assert not await AffinityOperations(own, now=lambda: NOW).is_anything_new()
-    await fetch_rows(database.admin, "insert into analytics.merchants (merchant_id) values (1)")
-    await insert_visits(database.admin, "one", [1] * 9)
-    with pytest.raises(FailedPreconditionError) as caught:
-        await fit(database.optimizer)
-    assert caught.value.reason == "DATA_INSUFFICIENT"
-    assert "28 days of events (there are 8)" in caught.value.message
-    assert "500 days on which a user bought at a merchant (there are 9)" in caught.value.message
-    assert (await refresh(database.optimizer, NOW)).startswith("nothing is fitted yet")
-
-
-async def test_a_refresh_waits_for_a_fit_under_way(database: DatabaseAddresses) -> None:
-    """Both write users' rows: the lock that a fit holds until its end keeps a refresh of any replica out."""
-    async with opened(database.optimizer) as own:
-        async with own.transaction() as held:
-            await affinity_models.lock_affinity(held)
-            waiting = asyncio.create_task(refresh(database.optimizer, NOW))
-            while not await fetch_rows(
-                database.admin, "select 1 from pg_locks where locktype = 'advisory' and not granted"
-            ):
-                await asyncio.sleep(0.01)
-            assert not waiting.done()
-        assert (await waiting).startswith("nothing is fitted yet")
 
 
 async def test_a_second_fit_takes_the_place_of_the_first(

@@ -1,115 +1,19 @@
 """Jobs against a real PostgreSQL: once across runners, resumed after a loss, tried again after a failure."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common import job_table
-from services.common.database import Connection, Database
+from services.common.database import Database
 from services.common.errors import UnavailableError, invalid_field
-from services.common.job_lease import JobTimes, LeaseLostError
-from services.common.job_table import ABANDONED, JobRecord
+from services.common.job_lease import LeaseLostError
+from services.common.job_table import ABANDONED
 from services.common.jobs import NOT_YET_SECONDS, Every, Job, JobContext, JobRunner, NotYetError
-
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-LEASE_SECONDS = 30
-
-
-@dataclass
-class Hands:
-    """The clocks of a test, moved by hand: all replicas share the time, each has its own waits."""
-
-    seconds: float = 0
-    waits: list[asyncio.Event] = field(default_factory=list)
-
-    async def now(self, _connection: Connection) -> datetime:
-        return START + timedelta(seconds=self.seconds)
-
-    async def wait(self, _seconds: float) -> None:
-        self.waits.append(asyncio.Event())
-        await self.waits[-1].wait()
-
-    async def beat(self) -> None:
-        """Let everybody who waits go on, and see them wait again or be over."""
-        waits, self.waits = self.waits, []
-        for wait in waits:
-            wait.set()
-        while not self.waits:
-            await asyncio.sleep(0)
-
-    @property
-    def times(self) -> JobTimes:
-        return JobTimes(now=self.now, steady=lambda: self.seconds, wait=self.wait)
-
-
-@dataclass
-class Work:
-    """A job that says how far it is, and waits to be told how to end."""
-
-    contexts: list[JobContext] = field(default_factory=list)
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    end: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    async def __call__(self, context: JobContext) -> str:
-        self.contexts.append(context)
-        self.began.set()
-        return await asyncio.shield(self.end)
-
-
-Replica = Callable[..., AbstractAsyncContextManager[JobRunner]]
-
-
-@pytest.fixture
-def hands() -> Hands:
-    return Hands()
-
-
-@pytest.fixture
-async def replica(database: DatabaseAddresses, hands: Hands) -> Replica:
-    """Return what opens a replica with its own pool: it runs jobs where a test polls."""
-
-    @asynccontextmanager
-    async def open_replica(*jobs: Job) -> AsyncIterator[JobRunner]:
-        pool = await Database.open(database.analytics, application_name="test", max_size=3)
-        runner = JobRunner(pool, jobs, lease_seconds=LEASE_SECONDS, times=hands.times)
-        await runner.register()
-        try:
-            yield runner
-        finally:
-            await runner.cut_off()
-            await pool.close()
-
-    return open_replica
-
-
-@pytest.fixture
-async def table(database: DatabaseAddresses) -> AsyncIterator[Callable[[str], Awaitable[JobRecord]]]:
-    """Return what reads a job's row."""
-    pool = await Database.open(database.analytics, application_name="test")
-
-    async def read(job_name: str) -> JobRecord:
-        async with pool.acquire() as connection:
-            (record,) = await job_table.list_jobs(connection, [job_name])
-        return record
-
-    yield read
-    await pool.close()
-
-
-Table = Callable[[str], Awaitable[JobRecord]]
-
-
-async def run_due(runner: JobRunner) -> int:
-    """Run what is due to its end; return how many that were."""
-    runs = await runner.poll()
-    await asyncio.gather(*runs)
-    return len(runs)
+from tests.integration.common.job_hands import LEASE_SECONDS, START, Hands, Replica, Table, Work, run_due
 
 
 async def test_each_due_run_happens_once_across_replicas(replica: Replica, hands: Hands) -> None:
@@ -301,147 +205,6 @@ async def test_stopping_gives_the_lease_back_with_the_cursor(replica: Replica, t
         await runner.poll()
         await heir.began.wait()
     assert heir.contexts[0].cursor == {"half": True}
-
-
-async def test_a_job_can_be_asked_for_before_its_time_and_while_it_runs(
-    replica: Replica, hands: Hands, table: Table, database: DatabaseAddresses
-) -> None:
-    pool = await Database.open(database.analytics, application_name="test")
-
-    async def ask() -> None:
-        async with pool.acquire() as connection:
-            assert await job_table.request_job(connection, "a", START + timedelta(seconds=hands.seconds))
-            assert await job_table.request_job(connection, "b", START) is None
-
-    work = Work()
-    async with replica(Job(name="a", schedule=Every(seconds=60), run=work)) as runner:
-        (run,) = await runner.poll()
-        await work.began.wait()
-        hands.seconds = 1
-        await ask()
-        assert await run_due(runner) == 0, "it runs already"
-        work.end.set_result("first")
-        await run
-        assert (await table("a")).next_run_at == START + timedelta(seconds=1)
-        assert await run_due(runner) == 1
-        assert (await table("a")).next_run_at == START + timedelta(seconds=61)
-        hands.seconds = 5
-        await ask()
-        assert await run_due(runner) == 1
-    await pool.close()
-    assert (await table("a")).run_count == 3
-
-
-async def test_a_changed_schedule_is_kept_and_never_later(replica: Replica, table: Table) -> None:
-    async def run(_context: JobContext) -> str:
-        return "x" * 10_000
-
-    async with replica(Job(name="a", schedule=Every(seconds=3600), run=run)) as runner:
-        await run_due(runner)
-    assert len((await table("a")).last_result) == 500
-    async with replica(Job(name="a", schedule=Every(seconds=3600), run=run)):
-        assert (await table("a")).next_run_at == START + timedelta(hours=1)
-    async with replica(Job(name="a", schedule=Every(seconds=60), run=run)):
-        assert (await table("a")).schedule == "every 60 s"
-        assert (await table("a")).next_run_at == START
-
-
-async def test_a_running_runner_polls_by_itself_and_survives_lost_connections(
-    database: DatabaseAddresses, table: Table
-) -> None:
-    pool = await Database.open(database.analytics, application_name="jobs", max_size=3)
-    admin = await asyncpg.connect(database.admin)
-    runs: asyncio.Queue[int] = asyncio.Queue()
-
-    async def run(_context: JobContext) -> str:
-        runs.put_nowait(1)
-        return "ran"
-
-    runner = JobRunner(pool, [Job(name="a", schedule=Every(seconds=0.001), run=run)], poll_seconds=0.01)
-    try:
-        async with runner.running():
-            await runs.get()
-            await admin.execute(
-                "alter role analytics connection limit 0;"
-                " select pg_terminate_backend(pid) from pg_stat_activity where usename = 'analytics'"
-            )
-            runner.wake()
-            while not runs.empty():
-                runs.get_nowait()
-            await admin.execute("alter role analytics connection limit -1")
-            await asyncio.wait_for(runs.get(), 30)
-    finally:
-        await admin.close()
-        await pool.close()
-    assert (await table("a")).last_result == "ran"
-
-
-async def test_a_defect_in_looking_for_jobs_does_not_end_the_looking(
-    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pool = await Database.open(database.analytics, application_name="jobs", max_size=3)
-    claim, broken, ran = job_table.claim_job, asyncio.Event(), asyncio.Event()
-
-    async def defect(*_arguments: object) -> None:
-        broken.set()
-        raise RuntimeError
-
-    async def run(_context: JobContext) -> str:
-        ran.set()
-        return "ran"
-
-    monkeypatch.setattr(job_table, "claim_job", defect)
-    runner = JobRunner(pool, [Job(name="a", schedule=Every(seconds=60), run=run)], poll_seconds=0.01)
-    async with runner.running():
-        await asyncio.wait_for(broken.wait(), 30)
-        monkeypatch.setattr(job_table, "claim_job", claim)
-        await asyncio.wait_for(ran.wait(), 30)
-    await pool.close()
-
-
-async def test_the_end_of_a_run_is_kept_when_the_database_is_back(
-    replica: Replica, hands: Hands, table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    finish, asked = job_table.finish_job, asyncio.Event()
-
-    async def away(*_arguments: object) -> bool:
-        asked.set()
-        raise UnavailableError("away", reason="DATABASE_UNAVAILABLE")
-
-    monkeypatch.setattr(job_table, "finish_job", away)
-    work = Work()
-    work.end.set_result("kept")
-    async with replica(Job(name="a", schedule=Every(seconds=60), run=work)) as runner:
-        (run,) = await runner.poll()
-        await asked.wait()
-        await asyncio.sleep(0)
-        monkeypatch.setattr(job_table, "finish_job", finish)
-        while not run.done():
-            for wait in hands.waits:
-                wait.set()
-            await asyncio.sleep(0)
-        assert (await table("a")).last_result == "kept"
-        monkeypatch.setattr(job_table, "finish_job", away)
-        hands.seconds = 60
-        (run,) = await runner.poll()
-        hands.seconds += LEASE_SECONDS - 0.5
-        await run
-        assert (await table("a")).lease_holder is not None
-
-
-async def test_a_defect_in_keeping_a_result_leaves_the_others_alone(
-    replica: Replica, table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(*_arguments: object) -> bool:
-        raise RuntimeError
-
-    monkeypatch.setattr(job_table, "finish_job", broken)
-    work = Work()
-    work.end.set_result("lost")
-    async with replica(Job(name="a", schedule=Every(seconds=60), run=work)) as runner:
-        assert await run_due(runner) == 1
-        assert await run_due(runner) == 0
-    assert (await table("a")).lease_holder is not None
 
 
 async def test_every_statement_is_valid_for_the_services_role(database: DatabaseAddresses) -> None:
