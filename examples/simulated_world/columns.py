@@ -1,6 +1,6 @@
 """What events are, and a day's events as columns."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Final, Self, TypeAlias
 
