@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
+from pydantic import ValidationError
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
 from services.optimizer.operations import retention
 from services.optimizer.operations.retention import RecordKeeper
+from services.optimizer.settings import OptimizerSettings
 from services.optimizer.store.training import fetch_last_judged_day
 from tests.contract.optimizer.harness import NOON
 
@@ -204,3 +207,9 @@ async def test_verdicts_of_past_days_are_forgotten(pool: Database, admin: asyncp
     assert await RecordKeeper(pool, kept=KEPT, now=lambda: NOON).forget() == "2 verdicts forgotten"
     rows = await admin.fetch("select campaign_id from campaign_optimization_verdicts")
     assert {row["campaign_id"] for row in rows} == {"c0", "c1", "c2"}
+
+
+@pytest.mark.parametrize(("days", "is_allowed"), [(59, False), (60, True), (36_500, True), (36_501, False)])
+def test_records_are_kept_for_as_long_as_their_outcomes_take(days: float, is_allowed: bool) -> None:
+    with nullcontext() if is_allowed else pytest.raises(ValidationError, match="record_retention_days"):
+        assert OptimizerSettings(database_url="x", record_retention_days=days).record_retention_days == days
