@@ -99,8 +99,8 @@ async def test_outcomes_that_were_final_stay_so(database: DatabaseAddresses) -> 
                 await connection.execute(
                     "insert into offer_optimization_history (history_id, campaign_id, optimization_id,"
                     " source, source_id, observed_views, observed_conversions, applied_at, measured_at,"
-                    " is_final) values (gen_random_uuid(), $1, $2::uuid, 'recommendation', $2::uuid::text, 1, 0,"
-                    " now(), now(), $3)",
+                    " is_final) values (gen_random_uuid(), $1, $2::uuid, 'recommendation', $2::uuid::text, 1,"
+                    " 0, now(), now(), $3)",
                     campaign,
                     made,
                     is_final,
