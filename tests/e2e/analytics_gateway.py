@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local.bootstrap import DatabaseAddresses
-from tests.e2e.real_gateway import REPOSITORY, RestClient, running_gateway
+from tests.e2e.local_run import REPOSITORY, untraced_environment
+from tests.e2e.real_gateway import RestClient, running_gateway
 
 LOAD_SECONDS = 600.0
 
@@ -20,6 +21,7 @@ class AnalyticsGateway(RestClient):
         loader = subprocess.run(
             [sys.executable, "-m", module, "load", "--target", self.target, *arguments],
             cwd=REPOSITORY,
+            env=untraced_environment(),
             capture_output=True,
             text=True,
             timeout=LOAD_SECONDS,
@@ -37,5 +39,7 @@ def analytics_gateway(
     gateway = AnalyticsGateway(free_port(), probe="/api/catalog/campaigns")
     environment = {"ANALYTICS_DATABASE_URL": database.analytics, "REPORTING_TIME_ZONE": time_zone}
     services = {"analytics": free_port()}
-    with running_gateway(gateway, folder, free_port, services=services, environment=environment):
+    with running_gateway(
+        gateway, folder, free_port, services=services, environment=environment, traced=False
+    ):
         yield gateway

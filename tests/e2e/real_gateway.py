@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from deploy.envoy.bootstrap import envoy_binary, render_bootstrap
+from tests.e2e.local_run import REPOSITORY, untraced_environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DESCRIPTOR = REPOSITORY / "gen" / "descriptors" / "api.binpb"
 ALL_SERVICES = ("analytics", "abtest", "optimizer", "model_server")
 START_SECONDS = 60.0
@@ -88,17 +88,18 @@ def running_gateway(
     *,
     services: Mapping[str, int],
     environment: Mapping[str, str],
+    traced: bool = True,
 ) -> Iterator[None]:
     """Run services on their ports behind Envoy on the client's, until the end of the block.
 
     The other services' ports are ones where nobody listens. The block begins when the client is answered;
-    `folder` takes the logs.
+    `folder` takes the logs. Services are `traced` where their coverage counts.
     """
     configuration = folder / "envoy.yaml"
     configuration.write_text(_configure(client.port, services, free_port))
     commands = {name: [sys.executable, "-m", f"services.{name}"] for name in services}
     commands["envoy"] = [str(envoy_binary()), "--config-path", str(configuration), "--disable-hot-restart"]
-    settings = {**os.environ, **environment}
+    settings = {**(os.environ if traced else untraced_environment()), **environment}
     for name, port in services.items():
         settings[f"{name}_PORT".upper()] = str(port)
         settings[f"{name}_METRICS_PORT".upper()] = str(free_port())
