@@ -85,12 +85,13 @@ async def test_a_result_may_be_long(become: Become) -> None:
 async def test_a_refusal_arrives_whole(become: Become) -> None:
     refusal = invalid_field("end_day", "must not be in the future")
     become(
-        "import json, sys\n"
-        "from services.common.errors import error_to_json, invalid_field\n"
-        "refusal = invalid_field('end_day', 'must not be in the future')\n"
-        "refusal.metadata['days'] = '3'\n"
-        "print(json.dumps({'refused': error_to_json(refusal)}))\n"
-        "sys.exit(3)\n"
+        "from services.common.child_work import run_child\n"
+        "from services.common.errors import invalid_field\n"
+        "async def work():\n"
+        "    refusal = invalid_field('end_day', 'must not be in the future')\n"
+        "    refusal.metadata['days'] = '3'\n"
+        "    raise refusal\n"
+        "raise SystemExit(run_child(work))\n"
     )
     error = await failure(A_CHILD.run())
     assert isinstance(error, InvalidArgumentError)
