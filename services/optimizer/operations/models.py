@@ -140,7 +140,7 @@ class ModelOperations:
             live = await store.fetch_live_version(connection)
             if not removable or live is None:
                 return "nothing to remove"
-            before_live = await store.fetch_last_retired_version(connection)
+            before_live = await store.fetch_last_retired_version(connection, live)
             served = [live, *([] if before_live is None else [before_live])]
             await asyncio.to_thread(self._remove, removable, served)
             await delete_audiences(connection, removable)

@@ -48,7 +48,7 @@ class Publication:
         """
         await lock_publication(connection)
         live = await store.fetch_live_version(connection)
-        retired = await store.fetch_last_retired_version(connection)
+        retired = await store.fetch_last_retired_version(connection, version)
         async with self._restoring(live):
             async with _writing():
                 known = [version, live, retired]

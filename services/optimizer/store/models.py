@@ -70,9 +70,9 @@ async def list_models(
     return [_summary(row) for row in rows]
 
 
-async def fetch_last_retired_version(connection: Connection) -> int | None:
-    """Return the version that was live last before the one that is."""
-    row = await fetch_required(connection, "fetch_last_retired_version", CONVERSION_MODEL)
+async def fetch_last_retired_version(connection: Connection, other_than: int) -> int | None:
+    """Return the version, but for one, that was live last before the one that is."""
+    row = await fetch_required(connection, "fetch_last_retired_version", CONVERSION_MODEL, other_than)
     version: int | None = row["version"]
     return version
 

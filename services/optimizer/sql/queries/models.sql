@@ -51,11 +51,13 @@ from ml_models
 where model_name = $1 and version = $2;
 
 -- name: fetch_last_retired_version :one
--- The version that was live last before the one that is, null where there is none.
+-- The version other than $2 that was live last before the one that is, null where there is none.
 select max(version) as version
 from ml_models
-where model_name = $1 and status = 'retired' and status_changed_at = (
-    select max(status_changed_at) from ml_models where model_name = $1 and status = 'retired'
+where model_name = $1 and status = 'retired' and version <> $2 and status_changed_at = (
+    select max(status_changed_at)
+    from ml_models
+    where model_name = $1 and status = 'retired' and version <> $2
 );
 
 -- name: fetch_restorable_version :one
