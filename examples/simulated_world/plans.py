@@ -8,7 +8,6 @@ OptimizeOffer is asked for it as for a campaign that nobody has viewed. Compared
 that offer, the true rate of its whole audience, and the rates of its days.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from examples.simulated_world.columns import MICROS, Kind
 from examples.simulated_world.evaluate.offers import place_of
 from examples.simulated_world.events import generate_days
+from examples.simulated_world.many_worlds import read_worlds
 from examples.simulated_world.offline import add_up
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
@@ -48,7 +48,6 @@ from services.optimizer.training.pipeline import train
 
 KEPT_BACK: Final = 60
 FEWEST_VIEWS: Final = 50
-DAYS_OF_WEEK: Final = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,27 +318,20 @@ def coverages(outcomes: Sequence[Outcome]) -> dict[str, Held]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the worlds and print the table."""
-    parser = argparse.ArgumentParser(
+    worlds = read_worlds(
+        arguments,
         prog="python -m examples.simulated_world.plans",
         description="Measure what is said of planned campaigns over many simulated worlds, offline.",
+        first_seed=6001,
+        worlds=10,
     )
-    parser.add_argument("--first-seed", type=int, default=6001, help="the first world's seed (%(default)s)")
-    parser.add_argument("--worlds", type=int, default=10, help="how many seeds from there on (%(default)s)")
-    parser.add_argument(
-        "--end-day",
-        type=date.fromisoformat,
-        default=date(2026, 11, 20),
-        help="day after the first world's last",
-    )
-    options = parser.parse_args(arguments)
     together: list[Outcome] = []
-    for world in range(options.worlds):
-        end_day = options.end_day + timedelta(days=world % DAYS_OF_WEEK)
-        outcomes = Plans.of(options.first_seed + world, end_day).outcomes()
+    for seed, end_day in worlds:
+        outcomes = Plans.of(seed, end_day).outcomes()
         held = ", ".join(f"{name} {each.held:.1%}" for name, each in coverages(outcomes).items())
-        print(f"{options.first_seed + world}: {held}, days {hold_days(outcomes):.1%}", flush=True)
+        print(f"{seed}: {held}, days {hold_days(outcomes):.1%}", flush=True)
         together += outcomes
-    print(f"\n{options.worlds} worlds, {len(together)} plans")
+    print(f"\n{len(worlds)} worlds, {len(together)} plans")
     for name, each in coverages(together).items():
         print(f"  {name:<12} {each}")
     print(f"  {'days':<12} {hold_days(together):6.1%} held, by OptimizeOffer's interval for such a plan")

@@ -7,7 +7,6 @@ asked for on all weekdays. It is trained on twice: on all its days, for the reco
 its last 14, whose observed daily rates then tell how many the intervals hold, at the offers that were sent.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from examples.simulated_world.evaluate.offers import (
     score_offers,
 )
 from examples.simulated_world.evaluate.rates import trailing_mean_r2
+from examples.simulated_world.many_worlds import read_worlds
 from examples.simulated_world.offline import add_up, answer_all, train_before
 from examples.simulated_world.response import (
     CAMPAIGN_DAY_NOISE,
@@ -43,7 +43,6 @@ from services.optimizer.domain.response import CURVE_OFFERS_MICROS
 from services.optimizer.training.pipeline import TrainedModel
 
 FUTURE_DAYS: Final = 14
-DAYS_OF_WEEK: Final = 7
 _DRAWN_DAYS: Final = 400
 VIEW_BANDS: Final = ((1, 5), (5, 10), (10, 20), (20, 30), (30, 50), (50, 80), (80, math.inf))
 CLAIM_BANDS: Final = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.98), (0.98, 1.0))
@@ -269,27 +268,20 @@ def print_coverage(coverage: Coverage) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the worlds and print the table."""
-    parser = argparse.ArgumentParser(
+    worlds = read_worlds(
+        arguments,
         prog="python -m examples.simulated_world.proof",
         description="Measure offer recommendations over many simulated worlds, offline.",
+        first_seed=5001,
+        worlds=20,
     )
-    parser.add_argument("--first-seed", type=int, default=5001, help="the first world's seed (%(default)s)")
-    parser.add_argument("--worlds", type=int, default=20, help="how many seeds from there on (%(default)s)")
-    parser.add_argument(
-        "--end-day",
-        type=date.fromisoformat,
-        default=date(2026, 11, 20),
-        help="day after the first world's last",
-    )
-    options = parser.parse_args(arguments)
     print(
         "   seed  R2 forest response ceiling type-mean trailing  miss  within $2  (by type)  (kept)"
         "  held   by view  paused  width"
     )
     scores = []
-    for world in range(options.worlds):
-        end_day = options.end_day + timedelta(days=world % DAYS_OF_WEEK)
-        scores.append(measure(options.first_seed + world, end_day))
+    for seed, end_day in worlds:
+        scores.append(measure(seed, end_day))
         print_world(scores[-1])
     print_summary(scores)
     return 0

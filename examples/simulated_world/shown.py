@@ -6,10 +6,8 @@ Three quarters of a minute per world on one core. Rates are those of the optimiz
 and how they move conversions those of its affinity job; the orders are `evaluate`'s.
 """
 
-import argparse
 import sys
 from datetime import date, timedelta
-from typing import Final
 
 import numpy as np
 
@@ -21,6 +19,7 @@ from examples.simulated_world.evaluate.choices import (
     reachable,
     score_orders,
 )
+from examples.simulated_world.many_worlds import read_worlds
 from examples.simulated_world.offline import add_up, case_of, train_before
 from examples.simulated_world.population import DAYS
 from examples.simulated_world.response import FloatArray
@@ -28,8 +27,6 @@ from examples.simulated_world.world import World
 from services.optimizer.domain.affinity_response import AffinityResponse
 from services.optimizer.domain.offer_answer import rate_at
 from services.optimizer.training.forest import ExportedForest
-
-DAYS_OF_WEEK: Final = 7
 
 
 def campaign_rates(world: World, end_day: date) -> FloatArray:
@@ -65,31 +62,24 @@ def measure(seed: int, end_day: date) -> tuple[AffinityResponse, dict[str, tuple
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the worlds and print the table."""
-    parser = argparse.ArgumentParser(
+    worlds = read_worlds(
+        arguments,
         prog="python -m examples.simulated_world.shown",
         description="Measure which campaigns are shown over many simulated worlds, offline.",
+        first_seed=7001,
+        worlds=4,
     )
-    parser.add_argument("--first-seed", type=int, default=7001, help="the first world's seed (%(default)s)")
-    parser.add_argument("--worlds", type=int, default=4, help="how many seeds from there on (%(default)s)")
-    parser.add_argument(
-        "--end-day",
-        type=date.fromisoformat,
-        default=date(2026, 11, 20),
-        help="day after the first world's last",
-    )
-    options = parser.parse_args(arguments)
     gains: dict[str, list[list[float]]] = {}
-    for number in range(options.worlds):
-        end_day = options.end_day + timedelta(days=number % DAYS_OF_WEEK)
-        told, scored = measure(options.first_seed + number, end_day)
+    for seed, end_day in worlds:
+        told, scored = measure(seed, end_day)
         print(
-            f"{options.first_seed + number}: exponent {told.exponent:.3f} +- {told.standard_error:.3f}"
+            f"{seed}: exponent {told.exponent:.3f} +- {told.standard_error:.3f}"
             f" from {told.views} views, affinities from {told.least_score:.3f} on"
         )
         for name, choices in scored.items():
             print(f"  {name:<16} {', '.join(str(choice) for choice in choices)}", flush=True)
             gains.setdefault(name, []).append([choice.gain for choice in choices])
-    print(f"\n{options.worlds} worlds: share of what is possible, of the first and of the first three")
+    print(f"\n{len(worlds)} worlds: share of what is possible, of the first and of the first three")
     for name, values in gains.items():
         print(f"  {name:<16} {', '.join(f'{gain:.1%}' for gain in np.mean(values, axis=0))}")
     return 0
