@@ -24,6 +24,7 @@ QUIET: Final = QuietHours(start=22, end=7)
 SMALL: Final = Equations(users=150, campaigns=5, deliveries=30)
 USUAL: Final = Equations(users=400, campaigns=10, deliveries=40)
 NO_HOURS: Final = Equations(users=150, campaigns=5, deliveries=30, floor=0.6, ceiling=0.6, of_hour=0.0)
+_NOTHING: Final = 1e-9
 KINDS: Final = {
     "400 users, 10 campaigns": USUAL,
     "150 users, 5 campaigns": SMALL,
@@ -59,6 +60,11 @@ class JudgedGain:
     def is_recommended(self) -> bool:
         """Whether the gain is large and sure enough to be recommended."""
         return self.choice.effect >= SMALLEST_GAIN and self.choice.confidence >= MINIMUM_CONFIDENCE
+
+    @property
+    def is_false(self) -> bool:
+        """Whether what is recommended gains nothing."""
+        return self.is_recommended and self.truth < _NOTHING
 
 
 def judge_gains(world: HoursWorld) -> list[JudgedGain]:
@@ -116,7 +122,7 @@ def _line(found: Sequence[JudgedGain]) -> str:
         f"{np.mean([gain.choice.effect for gain in found]):6.2f}"
         f"{np.mean([gain.is_held for gain in found]):6.1%}"
         f"{len(recommended) / len(found):12.1%}"
-        f"{np.mean([gain.is_recommended and gain.truth <= 0.0 for gain in found]):10.1%}{width:7.2f}"
+        f"{np.mean([gain.is_false for gain in found]):10.1%}{width:7.2f}"
     )
 
 

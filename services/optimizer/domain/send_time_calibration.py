@@ -22,7 +22,7 @@ from services.optimizer.domain.timing_gain import LEAST_CONVERSIONS, TERMS, Gain
 FOLDS: Final = 3
 PRIOR_CENTRE: Final = (1.0, 0.0, 0.0, 0.0)
 """Values as they are predicted."""
-PRIOR_DEVIATION: Final = (1.0, 1.0, 0.4, 0.4)
+PRIOR_DEVIATION: Final = (0.5, 0.5, 0.25, 0.4)
 MOST_VARIANCE: Final = 1.0
 _STEPS: Final = 20
 _TOLERANCE: Final = 1e-6

@@ -21,7 +21,7 @@ from services.optimizer.domain.features import BoolArray, FloatArray
 from services.optimizer.domain.offer_answer import Interval
 from services.optimizer.domain.segments import MOST_PROBABILITY, QUANTILE
 from services.optimizer.domain.send_time_counts import IntArray
-from services.optimizer.domain.timing_gain import GainCalibration, value_terms
+from services.optimizer.domain.timing_gain import AT_THEIR_WORD, GainCalibration, value_terms
 
 HOURS: Final = 24
 REACHED_DAYS: Final = 28
@@ -91,8 +91,8 @@ def reached_users(rows: Sequence[tuple[Sequence[float], int, int, Sequence[int]]
 def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> TimingChoice | None:
     """Return the better of one hour for all and each user's own; None with too few users.
 
-    Hours are chosen by values as they are, as `OptimizeSendTime` does, so that no error of the calibration
-    chooses what it then praises.
+    What to do is chosen by values as they are, as `OptimizeSendTime` does, so that no error of the
+    calibration chooses what it then praises.
     """
     known = reached.known
     if int(known.sum()) < MINIMUM_USERS or bool(reached.is_quiet.all()):
@@ -101,9 +101,11 @@ def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> Timing
     allowed = np.where(reached.is_quiet, -1.0, values)
     own_hours = allowed.argmax(axis=1)
     hour = int((sent.sum(axis=1) @ allowed).argmax())
+    everyone = np.full_like(own_hours, hour)
+    promised = _Prospects.of(values, sent, AT_THEIR_WORD)
+    takes_own = promised.gain(own_hours).effect > promised.gain(everyone).effect + OWN_HOUR_MARGIN
     prospects = _Prospects.of(values, sent, calibration)
-    own, single = prospects.gain(own_hours), prospects.gain(np.full_like(own_hours, hour))
-    takes_own = own.effect > single.effect + OWN_HOUR_MARGIN
+    own, single = prospects.gain(own_hours), prospects.gain(everyone)
     gain = own if takes_own else single
     return TimingChoice(
         hour=None if takes_own else hour,

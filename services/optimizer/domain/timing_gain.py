@@ -50,6 +50,17 @@ class GainCalibration:
         return asdict(self)
 
 
+AT_THEIR_WORD: Final = GainCalibration(
+    coefficients=(1.0, 0.0, 0.0, 0.0),
+    covariance=((0.0,) * TERMS,) * TERMS,
+    campaign_variance=0.0,
+    user_variance=0.0,
+    hour_variance=0.0,
+    conversions=0,
+)
+"""Values are what they say, and nothing is left to chance."""
+
+
 def gain_from_document(document: Mapping[str, Any] | None) -> GainCalibration | None:
     """The calibration that was kept; None where none was."""
     if document is None:

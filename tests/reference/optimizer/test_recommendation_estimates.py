@@ -14,7 +14,7 @@ from services.optimizer.domain.channels import ChannelChoice, ChannelSums, choos
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.outcomes import DayCounts, OutcomeCounts, compare_counts, count_days
 from services.optimizer.domain.timing import ReachedUsers, TimingChoice, choose_timing
-from services.optimizer.domain.timing_gain import GainCalibration
+from services.optimizer.domain.timing_gain import AT_THEIR_WORD, GainCalibration
 
 NOBODY_QUIET = np.zeros(24, dtype=np.bool_)
 
@@ -163,23 +163,12 @@ def test_small_campaigns_are_not_favoured(rate: float, sizes: tuple[int, int]) -
     assert np.mean(held) > 0.875
 
 
-AT_ITS_WORD = GainCalibration(
-    coefficients=(1.0, 0.0, 0.0, 0.0),
-    covariance=tuple((0.0,) * 4 for _ in range(4)),
-    campaign_variance=0.0,
-    user_variance=0.0,
-    hour_variance=0.0,
-    conversions=500,
-)
-"""Values are what they say, and nothing is left to chance."""
-
-
 def reached(values: FloatArray, *sent_at: int) -> ReachedUsers:
     sent = np.tile(np.bincount(sent_at, minlength=24), (len(values), 1)).astype(np.float64)
     return ReachedUsers(hour_values=values, sent=sent, is_quiet=NOBODY_QUIET)
 
 
-def timed(users: ReachedUsers, calibration: GainCalibration = AT_ITS_WORD) -> TimingChoice:
+def timed(users: ReachedUsers, calibration: GainCalibration = AT_THEIR_WORD) -> TimingChoice:
     choice = choose_timing(users, calibration)
     assert choice is not None
     return choice
@@ -198,7 +187,8 @@ def test_one_hour_for_all_by_hand() -> None:
     assert choice.confidence == 0.99
     assert choice.interval.lower == pytest.approx(choice.effect)
     nothing = timed(reached(np.ones((40, 24)), 9))
-    assert (nothing.effect, nothing.confidence) == (0.0, pytest.approx(0.01))
+    assert nothing.effect == 0.0
+    assert nothing.confidence == pytest.approx(0.01)
 
 
 def test_each_users_own_hour_by_hand() -> None:
@@ -250,11 +240,11 @@ def test_quiet_hours_are_not_recommended() -> None:
     choice = timed(users)
     assert choice.hour == 18
     assert choice.effect == pytest.approx(1.0)
-    assert choose_timing(replace(users, is_quiet=~NOBODY_QUIET), AT_ITS_WORD) is None
+    assert choose_timing(replace(users, is_quiet=~NOBODY_QUIET), AT_THEIR_WORD) is None
 
 
 def test_too_few_users_say_nothing_of_hours() -> None:
-    assert choose_timing(reached(np.ones((29, 24)), 9), AT_ITS_WORD) is None
+    assert choose_timing(reached(np.ones((29, 24)), 9), AT_THEIR_WORD) is None
 
 
 def days(views: list[int], conversions: list[int]) -> list[DayCounts]:

@@ -18,6 +18,7 @@ from services.optimizer.domain.send_time_profile import (
     profile_from_document,
     profile_to_document,
 )
+from services.optimizer.domain.timing_gain import AT_THEIR_WORD
 
 NO_QUIET = QuietHours(start=0, end=0)
 
@@ -186,7 +187,9 @@ def test_a_kept_profile_answers_alike() -> None:
     users, counts = answered_world()
     segments: list[int | None] = [number % 2 for number in range(len(users))]
     profile = fit_profile(History.of(users, counts), list_sendings(users, counts), segments)
+    profile = replace(profile, gain=AT_THEIR_WORD)
     kept = profile_from_document(json.loads(json.dumps(profile_to_document(profile), allow_nan=False)))
+    assert kept.gain == AT_THEIR_WORD
     before, after = ask(counts, "u3", profile), ask(counts, "u3", kept)
     assert before.ranked_hours == after.ranked_hours
     np.testing.assert_allclose(before.hours.values, after.hours.values, rtol=1e-4)
