@@ -17,8 +17,6 @@ from tests.abtest_factories import (
 
 USERS = 400
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
-
-
 DELIVERED, CLICKED, CONVERTED = 1, 3, 4
 
 

@@ -72,8 +72,6 @@ WAYS = {
     "ended": ("start", "start", "end"),
     "archived": ("archive",),
 }
-
-
 REFUSED = {
     "draft": {"pause", "resume", "end", "analyze"},
     "scheduled": {"pause", "resume", "end", "analyze"},

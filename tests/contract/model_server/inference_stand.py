@@ -18,11 +18,7 @@ from services.model_server.server import open_service
 from services.model_server.settings import ModelServerSettings
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
 Stub = pb_grpc.GRPCInferenceServiceStub
-
-
 DEADLINE = 20
 
 

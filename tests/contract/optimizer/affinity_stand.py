@@ -13,8 +13,6 @@ from services.optimizer.affinity_training.run import run_refresh
 from services.optimizer.affinity_training.run_fit import run_fit
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
 CONVERTED, GEOFENCE_ENTERED = 4, 7
 
 

@@ -38,14 +38,8 @@ from tests.contract.optimizer.harness import (
 from tests.contract.optimizer.world_events import insert_simulated_users
 
 END = date(2026, 11, 19)
-
-
 SEED = 5_151
-
-
 USERS = np.arange(0, 5_000, 10)
-
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

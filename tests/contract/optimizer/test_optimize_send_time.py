@@ -30,14 +30,8 @@ from tests.contract.optimizer.send_time_stand import NOW, execute, insert_acts, 
 from tests.contract.optimizer.world_events import insert_simulated_users
 
 END = date(2026, 11, 19)
-
-
 SEED = 777
-
-
 USERS = np.arange(0, 5_000, 20)
-
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

@@ -33,8 +33,6 @@ from tests.analytics_factories import (
 )
 
 Run = Callable[[], Coroutine[Any, Any, int]]
-
-
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

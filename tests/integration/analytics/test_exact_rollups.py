@@ -32,11 +32,7 @@ from tests.analytics_factories import (
 from tests.integration.analytics.recounts import differences
 
 ZONE = "America/New_York"
-
-
 START = datetime(2025, 10, 31, tzinfo=UTC)  # the clock changes on 2 November
-
-
 KINDS = [
     "DELIVERED",
     "VIEWED",

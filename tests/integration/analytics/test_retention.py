@@ -35,11 +35,7 @@ from tests.integration.analytics.retention_stand import (
 )
 
 START = datetime(2025, 10, 28, 12, tzinfo=UTC)  # the clock changes on 2 November
-
-
 KINDS = ["DELIVERED", "VIEWED", "CONVERTED", "CONVERTED", "NOTIFICATION_OPENED", "GEOFENCE_ENTERED", "CUSTOM"]
-
-
 OUTSIDE = {"CONVERTED", "GEOFENCE_ENTERED", "CUSTOM"}
 
 

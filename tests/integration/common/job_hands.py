@@ -12,8 +12,6 @@ from services.common.job_table import JobRecord
 from services.common.jobs import JobContext, JobRunner
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
 LEASE_SECONDS = 30
 
 
@@ -59,8 +57,6 @@ class Work:
 
 
 Replica = Callable[..., AbstractAsyncContextManager[JobRunner]]
-
-
 Table = Callable[[str], Awaitable[JobRecord]]
 
 

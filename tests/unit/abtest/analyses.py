@@ -17,8 +17,6 @@ from services.abtest.domain.samples import CovariateSample, MeanSample, RatioSam
 REVENUE_PER_USER = Metric(
     name="revenue_per_user", role=MetricRole.SECONDARY, kind=MetricKind.MEAN, numerator=REVENUE
 )
-
-
 CTR = Metric(
     name="ctr",
     role=MetricRole.SECONDARY,

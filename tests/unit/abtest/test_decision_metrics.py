@@ -15,8 +15,6 @@ from tests.abtest_factories import design
 from tests.unit.abtest.decisions import outcome
 
 GUARDRAIL = replace(CONVERSION_RATE, name="open_rate", role=MetricRole.GUARDRAIL, non_inferiority_margin=0.05)
-
-
 WATCHED = replace(GUARDRAIL, name="complaints", non_inferiority_margin=None, higher_is_better=False)
 
 
