@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ FREE_PORTS = range(12_000, 32_000)
 # A file system in memory, and the room that several workers' clusters may come to take of it.
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders made in it are closed to others
 MEMORY_BYTES = 6 << 30
+MEMORY_PREFIX = "test-postgres-"
+LEFT_BEHIND_SECONDS = 86_400
 
 # Files of the whole run's longest tests, longest first: begun late, one of them alone would hold up its end.
 LONGEST = (
@@ -84,7 +87,11 @@ def cluster_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if _free_memory() < MEMORY_BYTES:
         yield tmp_path_factory.mktemp("postgres")
         return
-    with TemporaryDirectory(dir=MEMORY, prefix="test-postgres-") as folder:
+    for left in MEMORY.glob(f"{MEMORY_PREFIX}*"):  # by workers that were killed; another may be at it too
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(dir=MEMORY, prefix=MEMORY_PREFIX) as folder:
         yield Path(folder)
 
 
