@@ -150,30 +150,46 @@ class CampaignGains:
 class Verdict:
     """Of one type: what was recommended and claimed, and what is true.
 
-    `better` (one entry per recommendation) tells whether it is; `none_there` (one entry per "nothing better")
-    whether nothing worthwhile is. `unsaid` counts campaigns of which nothing could be said, `uplifts`
-    recommendations that claim an uplift.
+    One entry per recommendation: `claimed` is its confidence, `expected` (NaN: not said) and `gained` what it
+    is said to gain and truly does. One entry per "nothing better": `foregone` is what the best choice would
+    gain. `unsaid` counts campaigns of which nothing could be said, `uplifts` those that claim an uplift.
     """
 
+    worthwhile: float
     claimed: FloatArray
-    better: BoolArray
-    none_there: BoolArray
+    expected: FloatArray
+    gained: FloatArray
+    foregone: FloatArray
     unsaid: int
     uplifts: int
 
+    @property
+    def better(self) -> BoolArray:
+        """Whether what was recommended is better."""
+        return np.asarray(self.gained > 0.0)
+
+    @property
+    def none_there(self) -> BoolArray:
+        """Whether nothing worthwhile is there where nothing is said to be."""
+        return np.asarray(self.foregone < self.worthwhile)
+
     def __str__(self) -> str:
-        parts = [
-            _share(self.better, "recommended", "truly better"),
-            f"{self.claimed.mean():.1%} claimed" if len(self.claimed) else "",
-            _share(self.none_there, "times nothing better", "rightly"),
-            f"{self.uplifts} by uplift" if self.uplifts else "",
-            f"{self.unsaid} unsaid" if self.unsaid else "",
-        ]
-        return ", ".join(part for part in parts if part)
+        parts = [f"{len(self.gained)} recommended", f"{len(self.foregone)} times nothing better"]
+        if len(self.gained):
+            parts[0] += f" ({self.better.mean():.1%} truly better, {self.claimed.mean():.1%} claimed;"
+            parts[0] += f" in the middle {np.median(self.gained):+.1%}, {self._said} said)"
+        if len(self.foregone):
+            parts[1] += (
+                f" ({self.none_there.mean():.1%} rightly; the best gains {np.median(self.foregone):+.1%})"
+            )
+        parts += [f"{self.uplifts} by uplift"] if self.uplifts else []
+        parts += [f"{self.unsaid} unsaid"] if self.unsaid else []
+        return ", ".join(parts)
 
-
-def _share(true: BoolArray, what: str, how: str) -> str:
-    return f"{len(true)} {what}" + (f" ({true.mean():.1%} {how})" if len(true) else "")
+    @property
+    def _said(self) -> str:
+        said = self.expected[~np.isnan(self.expected)]
+        return f"{np.median(said):+.1%}" if len(said) else "nothing"
 
 
 def judge_advice(
@@ -189,7 +205,7 @@ def _judge(
     world: World,
     truth: Truth,
 ) -> Verdict:
-    claimed, better, none_there, unsaid, uplifts = [], [], [], 0, 0
+    told, foregone, unsaid, uplifts = list[tuple[float, float, float]](), list[float](), 0, 0
     for campaign, answer in enumerate(answers):
         gains = CampaignGains(world=world, truth=truth, campaign=campaign)
         given = [each for each in answer.recommendations if each.type == kind] if answer else []
@@ -197,16 +213,19 @@ def _judge(
         if given and given[0].effect_metric == UPLIFT:
             uplifts += 1
         elif given:
-            claimed.append(given[0].confidence)
-            better.append(gains.gain(kind, given[0].choice) > 0.0)
+            expected = given[0].expected_effect if given[0].HasField("expected_effect") else np.nan
+            told.append((given[0].confidence, expected, gains.gain(kind, given[0].choice)))
         elif NOTHING_BETTER in reasons:
-            none_there.append(gains.most(kind) < WORTHWHILE[kind])
+            foregone.append(gains.most(kind))
         else:
             unsaid += 1
+    claimed, expected_gains, gained = np.array(told, dtype=np.float64).reshape(-1, 3).T
     return Verdict(
-        claimed=np.array(claimed),
-        better=np.array(better, dtype=np.bool_),
-        none_there=np.array(none_there, dtype=np.bool_),
+        worthwhile=WORTHWHILE[kind],
+        claimed=claimed,
+        expected=expected_gains,
+        gained=gained,
+        foregone=np.array(foregone, dtype=np.float64),
         unsaid=unsaid,
         uplifts=uplifts,
     )

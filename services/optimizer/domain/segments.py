@@ -2,7 +2,9 @@
 
 Rates pooled over campaigns mix the segment with the campaigns it was sent. So the ranking goes by indirect
 standardisation (observed over expected, Breslow & Day, "Statistical methods in cancer research" II, 1987,
-section 2.3): conversions of the segment over those that its views would have had at each campaign's own rate.
+section 2.3): conversions of the segment over those that its views would have had at each campaign's own rate,
+at the offers that the segment was sent: managers who send the higher offers to those who convert less would
+else make all segments look alike.
 
 The unit is a user in a campaign; a user's views are not independent. Sums of squares and products over users
 give the variances (linearisation of a ratio, Cochran 1977, eq. 6.13).
@@ -28,7 +30,8 @@ _PAIR: Final = 2
 class SegmentSums:
     """A segment in one campaign: sums over its users of views (x) and conversions (y), squares and products.
 
-    `campaign_views` and `campaign_conversions` are the whole campaign's.
+    `campaign_views` and `campaign_conversions` are the whole campaign's; `offer_factor` is its rate at the
+    offers that the segment viewed over that at the offers that everybody did.
     """
 
     campaign_id: str
@@ -41,6 +44,14 @@ class SegmentSums:
     conversions_conversions: int
     campaign_views: int
     campaign_conversions: int
+    offer_factor: float = 1.0
+
+    @property
+    def expected_conversions(self) -> float:
+        """What the segment's views would have had at the campaign's own rate and the segment's offers."""
+        if not self.campaign_views:
+            return 0.0
+        return self.views * self.campaign_conversions / self.campaign_views * self.offer_factor
 
     @property
     def scatter(self) -> float:
@@ -88,9 +99,7 @@ def rate_segments(sums: Sequence[SegmentSums]) -> list[SegmentRate]:
 
 def _rate(name: str, parts: Sequence[SegmentSums]) -> SegmentRate:
     views, conversions = sum(part.views for part in parts), sum(part.conversions for part in parts)
-    expected = math.fsum(
-        part.views * part.campaign_conversions / part.campaign_views for part in parts if part.campaign_views
-    )
+    expected = math.fsum(part.expected_conversions for part in parts)
     ratio = conversions / expected if expected > 0.0 else None
     error = math.sqrt(math.fsum(part.scatter for part in parts)) / conversions if conversions else None
     return SegmentRate(

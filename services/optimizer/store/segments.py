@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.optimizer.domain.drawn_offers import DrawnCell, OfferSide
+from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.domain.segment_uplift import OfferMoments, SegmentCell
 from services.optimizer.domain.segments import SegmentSums
 from services.optimizer.store.statements import STATEMENTS, Connection
@@ -26,7 +27,7 @@ class DrawnWindow:
 
 async def list_segment_sums(connection: Connection, campaign_type: int) -> list[SegmentSums]:
     """Return what was measured of the segments of a type's campaigns."""
-    rows = await connection.fetch(STATEMENTS["list_segment_sums"].sql, campaign_type)
+    rows = await connection.fetch(STATEMENTS["list_segment_sums"].sql, campaign_type, CONVERSION_MODEL)
     return [SegmentSums(**dict(row)) for row in rows]
 
 

@@ -84,6 +84,48 @@ async def test_without_a_control_segments_are_described(
     assert "A/B test" in answer.warnings[0]
 
 
+async def insert_audiences(admin: str, sets: list[int]) -> None:
+    """At 5 a tenth of c1's views convert, at 15 three in ten; lapsed users viewed the higher offer alone."""
+    connection = await asyncpg.connect(admin)
+    try:
+        await connection.execute("delete from analytics.campaign_delivery_daily where campaign_id = 'c1'")
+        for offer, bought in ((5_000_000, 50), (15_000_000, 150)):
+            await connection.execute(
+                "insert into analytics.campaign_delivery_daily values"
+                " ('c1', '2026-11-05', $1, 1, 1, 500, 500, 0, $2, 0, 0, 0, 0, 0, 0)",
+                offer,
+                bought,
+            )
+        await connection.execute(
+            "insert into optimizer.ml_models (model_name, version, status, status_reason, status_changed_at,"
+            " code_version, trained_at, training_seconds, first_day, split_day, end_day, fitted_rows,"
+            " held_out_rows, views, conversions, mae, global_mean_mae, type_mean_mae, parity_error,"
+            " serving_parameters) values ('conversion', 1, 'live', '', $1, '', $1, 1, '2026-08-01',"
+            " '2026-10-01', '2026-11-01', 1, 1, 1, 1, 0, 0, 0, 0, '{}')",
+            STARTED,
+        )
+        await connection.executemany(
+            "insert into optimizer.campaign_audiences values ('c1', $1, $2, $3, 'conversion', 1)",
+            [(5_000_000, sets[0], 200), (15_000_000, sets[1], 200)],
+        )
+    finally:
+        await connection.close()
+
+
+async def test_segments_are_compared_at_the_offers_they_were_sent(
+    stub: OptimizerServiceStub, database: DatabaseAddresses
+) -> None:
+    """What is expected of either follows from the offers that it viewed, where a training counted them."""
+    await insert_measures(database.admin)
+    sets = await insert_segment_sets(database.admin, [["loyal"], ["lapsed"]])
+    await insert_audiences(database.admin, sets)
+    by_name = {each.segment_name: each for each in (await recommend(stub, "c1")).segments}
+    # c1: 200 views at 0.2 x 0.5 for loyal and 0.2 x 1.5 for lapsed users; c2, of whom nobody counted: 0.4.
+    assert by_name["loyal"].expected_conversion_rate == pytest.approx((0.1 + 0.4) / 2)
+    assert by_name["lapsed"].expected_conversion_rate == pytest.approx((0.3 + 0.4) / 2)
+    assert by_name["lapsed"].relative_conversion_rate == pytest.approx(0.125 / 0.35)
+
+
 async def insert_test(admin: str, sets: list[int]) -> None:
     """A test of c1 against `plain`, in which lapsed users are moved and loyal ones are not."""
     connection = await asyncpg.connect(admin)

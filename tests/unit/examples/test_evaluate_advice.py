@@ -83,6 +83,7 @@ def test_advice_is_judged_by_the_truth(world: World, truth: Truth) -> None:
     assert verdicts["timing"].none_there.tolist() == [False], "own hours gain far more than a tenth"
     assert verdicts["channel"].unsaid == len(answers) - 2
     assert str(verdicts["channel"]) == (
-        "1 recommended (0.0% truly better), 90.0% claimed, 1 times nothing better (100.0% rightly), 6 unsaid"
+        "1 recommended (0.0% truly better, 90.0% claimed; in the middle +0.0%, nothing said),"
+        " 1 times nothing better (100.0% rightly; the best gains +0.0%), 6 unsaid"
     )
     assert str(verdicts["offer_amount"]) == "0 recommended, 0 times nothing better, 8 unsaid"

@@ -84,7 +84,10 @@ class SegmentRecommendation(_message.Message):
     users: _builtins.int
     """Users of the segment behind conversion_rate, counted in each campaign that reached them."""
     expected_conversion_rate: _builtins.float
-    """Conversion rate that the segment's views would have had at the rate of each campaign it was in. Unset without views."""
+    """Conversion rate that the segment's views would have had at the rate of each campaign it was in, at the offers that
+    the segment viewed (as the training of the live version counted them; at the campaign's mean where none did). Unset
+    without views.
+    """
     @_builtins.property
     def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of conversion_rate. Unset where it is."""

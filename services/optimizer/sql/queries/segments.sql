@@ -2,10 +2,41 @@
 
 -- name: list_segment_sums :many
 -- Sums over the users of each segment of each campaign of the type $1, as measured last, with the whole campaign's
--- views and conversions.
+-- views and conversions. offer_factor is what the segment's offers make beside those of the whole audience: the
+-- campaign's rates at its offers, weighted by who viewed them as counted for the live version of model $2 (1 where
+-- nobody counted).
+with offers as materialized (
+    select d.campaign_id, d.offer_amount_micros, sum(d.conversions)::double precision / sum(d.views) as rate
+    from analytics_v1.campaigns c
+    join analytics_v1.campaign_offer_daily d using (campaign_id)
+    where c.campaign_type = $1::smallint and d.offer_amount_micros is not null
+    group by d.campaign_id, d.offer_amount_micros
+    having sum(d.views) > 0
+),
+viewed as materialized (
+    select a.campaign_id, a.segment_set_id, sum(a.views) as views, sum(a.views * o.rate) as expected
+    from ml_models live
+    join campaign_audiences a on a.model_name = live.model_name and a.model_version = live.version
+    join offers o using (campaign_id, offer_amount_micros)
+    where live.model_name = $2 and live.status = 'live'
+    group by a.campaign_id, a.segment_set_id
+),
+of_campaigns as (
+    select campaign_id, sum(expected) / sum(views) as rate
+    from viewed
+    group by campaign_id
+),
+of_segments as (
+    select v.campaign_id, s.segment_name, sum(v.expected) / sum(v.views) as rate
+    from viewed v
+    join analytics_v1.segment_sets e using (segment_set_id)
+    cross join lateral unnest(e.segments) as s (segment_name)
+    group by v.campaign_id, s.segment_name
+)
 select
     m.campaign_id, m.segment_name, m.users, m.views, m.conversions, m.views_views, m.views_conversions,
-    m.conversions_conversions, t.campaign_views, t.campaign_conversions
+    m.conversions_conversions, t.campaign_views, t.campaign_conversions,
+    coalesce(s.rate / nullif(o.rate, 0), 1)::double precision as offer_factor
 from analytics_v1.campaigns c
 join analytics_v1.campaign_segment_moments m on m.campaign_id = c.campaign_id and m.segmentation = 'given'
 cross join lateral (
@@ -15,6 +46,8 @@ cross join lateral (
     from analytics_v1.campaign_offer_daily d
     where d.campaign_id = c.campaign_id
 ) t
+left join of_campaigns o on o.campaign_id = m.campaign_id
+left join of_segments s on s.campaign_id = m.campaign_id and s.segment_name = m.segment_name
 where c.campaign_type = $1::smallint
 order by m.campaign_id, m.segment_name;
 
