@@ -110,7 +110,7 @@ class ModelOperations:
             live = await store.fetch_live_version(connection)
             if order.version is None or order.version != live:
                 _require_live(order.expected_live, live)
-            target = order.version if order.version is not None else await self._restorable(connection)
+            target = order.version if order.version is not None else await _require_earlier(connection, live)
             details = await _require_details(connection, target)
             if target != live:
                 await asyncio.to_thread(_require_restorable, details.summary, self._repository)
@@ -153,15 +153,18 @@ class ModelOperations:
         for version in versions:
             self._repository.remove_version(version)
 
-    async def _restorable(self, connection: Connection) -> int:
-        version = await store.fetch_restorable_version(connection)
-        if version is None:
-            raise FailedPreconditionError(
-                "no version was live before the one that is, but for those that were gone back from;"
-                " name one of these to return to it",
-                reason="MODEL_NOT_RESTORABLE",
-            )
-        return version
+
+async def _require_earlier(connection: Connection, live: int | None) -> int:
+    version = await store.fetch_restorable_version(connection)
+    if version is None:
+        raise FailedPreconditionError(
+            "no version was ever live; train one first (TrainModel, POST /api/optimize/train-model)"
+            if live is None
+            else "no version was live before the one that is, but for those that were gone back from; name"
+            " one of these to return to it",
+            reason="MODEL_NOT_RESTORABLE",
+        )
+    return version
 
 
 def _require_live(expected: int | None, live: int | None) -> None:

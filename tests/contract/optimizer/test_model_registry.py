@@ -205,6 +205,7 @@ async def test_with_nothing_to_go_back_to(
         with pytest.raises(grpc.aio.AioRpcError) as unmeasured:
             await stub.GetModelDrift(pb.GetModelDriftRequest())
     assert none.reason == "MODEL_NOT_RESTORABLE"
+    assert "no version was ever live; train one first" in none.message
     assert (never.reason, never.message) == (
         "STATE_CHANGED",
         "version 1 is not live, none is; nothing was changed",
