@@ -11,7 +11,7 @@ from time import perf_counter
 
 from benchmarks.common import Mark, print_table, report, say
 from benchmarks.forests import Rows, draw_rows
-from services.optimizer.domain.metrics import r2_score
+from services.optimizer.domain.response.metrics import r2_score
 from services.optimizer.training.forest import LARGEST_SAMPLE, fit_forest
 
 HELD_OUT_ROWS = 200_000

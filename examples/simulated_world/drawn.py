@@ -13,9 +13,9 @@ from examples.simulated_world.columns import HOUR_SECONDS, MICROS, EventColumns,
 from examples.simulated_world.events import conversion_probability, generate_days
 from examples.simulated_world.population import LIFECYCLES
 from examples.simulated_world.world import World
-from services.optimizer.domain.decision_table import DecisionTable
-from services.optimizer.domain.offer_overlap import find_covered
-from services.optimizer.domain.offer_policy import OfferChoice, OfferPolicy, PolicyRule
+from services.optimizer.domain.policies.offer_policy import OfferChoice, OfferPolicy, PolicyRule
+from services.optimizer.domain.response.decision_table import DecisionTable
+from services.optimizer.domain.response.offer_overlap import find_covered
 
 SEGMENTS: Final = {number: (name,) for number, name in enumerate(LIFECYCLES)}
 """Users' lifecycles as sets of segments."""

@@ -14,11 +14,16 @@ from typing import Final
 import numpy as np
 
 from examples.simulated_world.hours_world import Equations, HoursWorld
-from services.optimizer.domain.recommendations import MINIMUM_CONFIDENCE
-from services.optimizer.domain.send_time import QuietHours, hour_values
-from services.optimizer.domain.send_time_calibration import calibrate_gains
-from services.optimizer.domain.send_time_profile import fit_profile
-from services.optimizer.domain.timing import SMALLEST_GAIN, ReachedUsers, TimingChoice, choose_timing
+from services.optimizer.domain.recommendations.recommendations import MINIMUM_CONFIDENCE
+from services.optimizer.domain.recommendations.timing import (
+    SMALLEST_GAIN,
+    ReachedUsers,
+    TimingChoice,
+    choose_timing,
+)
+from services.optimizer.domain.send_time.send_time import QuietHours, hour_values
+from services.optimizer.domain.send_time.send_time_calibration import calibrate_gains
+from services.optimizer.domain.send_time.send_time_profile import fit_profile
 
 QUIET: Final = QuietHours(start=22, end=7)
 SMALL: Final = Equations(users=150, campaigns=5, deliveries=30)

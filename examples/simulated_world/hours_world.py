@@ -7,7 +7,14 @@ import numpy as np
 from scipy.special import expit
 
 from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.send_time_counts import HOURS, TYPES, CycleCounts, History, IntArray, Sendings
+from services.optimizer.domain.send_time.send_time_counts import (
+    HOURS,
+    TYPES,
+    CycleCounts,
+    History,
+    IntArray,
+    Sendings,
+)
 
 FIRST_HOUR, LAST_HOUR = 7, 22
 USUAL_HOURS = (9, 11, 12, 15, 18, 19)

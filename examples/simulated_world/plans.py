@@ -35,15 +35,15 @@ from services.optimizer.domain.features import (
     IntArray,
     Situation,
 )
+from services.optimizer.domain.models.serving_parameters import ServingParameters
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_answer import Interval, rate_at
-from services.optimizer.domain.offer_case import OfferCase, days_to_come
-from services.optimizer.domain.prediction import Estimate, Plan, Prediction, Surroundings, predict_plan
-from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.revenue_spread import CampaignRevenue, CampaignTotals, survey_revenue
-from services.optimizer.domain.serving_parameters import ServingParameters
+from services.optimizer.domain.offers.offer_answer import Interval, rate_at
+from services.optimizer.domain.offers.offer_case import OfferCase, days_to_come
+from services.optimizer.domain.offers.prediction import Estimate, Plan, Prediction, Surroundings, predict_plan
+from services.optimizer.domain.offers.recommendation import Question
+from services.optimizer.domain.offers.unseen_campaigns import like_others
+from services.optimizer.domain.response.revenue_spread import CampaignRevenue, CampaignTotals, survey_revenue
 from services.optimizer.domain.training_window import window_before
-from services.optimizer.domain.unseen_campaigns import like_others
 from services.optimizer.training.pipeline import train
 
 KEPT_BACK: Final = 60

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.common.child_process import ChildProcess
-from services.optimizer.domain.send_time import QuietHours
+from services.optimizer.domain.send_time.send_time import QuietHours
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from services.common.child_process import ChildProcess
-from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import TrainingProgress
 
 OnProgress = Callable[[TrainingProgress], None]
 

@@ -29,7 +29,7 @@ from gen.campaigns.optimizer.v1.policies_pb2 import (
     OfferPolicyRule,
     PolicyEstimate,
 )
-from services.optimizer.domain.offer_policy import OfferPolicy
+from services.optimizer.domain.policies.offer_policy import OfferPolicy
 
 LEAST_OVERLAP: Final = 0.05
 ESTIMATES: Final = ("ips", "snips", "doubly_robust")

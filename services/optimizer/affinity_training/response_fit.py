@@ -6,17 +6,17 @@ from typing import Final
 import numpy as np
 
 from services.optimizer.affinity_training.fit import Week
-from services.optimizer.domain.affinity_contacts import FloatArray, total_by
-from services.optimizer.domain.affinity_features import Merchants, pair_features
-from services.optimizer.domain.affinity_model import HORIZON_DAYS, LogisticTerms, score_pairs
-from services.optimizer.domain.affinity_response import (
+from services.optimizer.domain.affinity.affinity_contacts import FloatArray, total_by
+from services.optimizer.domain.affinity.affinity_features import Merchants, pair_features
+from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS, LogisticTerms, score_pairs
+from services.optimizer.domain.affinity.affinity_response import (
     LEAST_SCORE,
     UNKNOWN_RESPONSE,
     AffinityResponse,
     Exposures,
     draw_to_prior,
 )
-from services.optimizer.domain.response import logistic, logit
+from services.optimizer.domain.response.response import logistic, logit
 
 FEWEST_CONVERSIONS: Final = 50
 """Fewer of them, or of views without one, tell nothing of an exponent."""

@@ -4,7 +4,7 @@ from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as pb
 from gen.campaigns.type.v1 import range_pb2
 from services.optimizer.convert.checks import optional_limit, required_id
 from services.optimizer.convert.ranges import interval_to_proto
-from services.optimizer.domain.campaign_choice import Choice
+from services.optimizer.domain.recommendations.campaign_choice import Choice
 from services.optimizer.operations.campaign_choice import Choices
 
 DEFAULT_LIMIT, MOST_CAMPAIGNS = 10, 1000

@@ -7,7 +7,7 @@ from gen.campaigns.optimizer.v1 import offers_pb2
 from services.common.errors import invalid_field
 from services.common.wire import datetime_to_timestamp, micros_to_money, money_to_micros
 from services.optimizer.convert.checks import LONGEST_COMMENT, LONGEST_ID, optional_text, required_id
-from services.optimizer.domain.constraints import (
+from services.optimizer.domain.offers.constraints import (
     ConstraintCheck,
     ConstraintSource,
     HeldLimits,
@@ -15,7 +15,7 @@ from services.optimizer.domain.constraints import (
     OfferLimits,
     Scope,
 )
-from services.optimizer.domain.response import LOWEST_OFFER_MICROS
+from services.optimizer.domain.response.response import LOWEST_OFFER_MICROS
 
 _LARGEST_MARGIN: Final = 1.0
 

@@ -9,7 +9,7 @@ from services.common.paging import decode_own_token, encode_page_token, unusable
 from services.common.wire import datetime_to_timestamp, micros_to_money
 from services.optimizer.convert.checks import LONGEST_ID, optional_text
 from services.optimizer.convert.ranges import interval_to_proto
-from services.optimizer.domain.outcomes import Outcome, OutcomeKey
+from services.optimizer.domain.recommendations.outcomes import Outcome, OutcomeKey
 from services.optimizer.operations.offer_outcomes import OutcomePage
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

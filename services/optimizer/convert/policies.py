@@ -15,8 +15,13 @@ from services.optimizer.convert.checks import (
     optional_text,
     required_id,
 )
-from services.optimizer.domain.off_policy import CONFIDENCE_METHOD, PolicyEstimate
-from services.optimizer.domain.offer_policy import OfferChoice, OfferPolicy, PolicyObjective, PolicyRule
+from services.optimizer.domain.policies.off_policy import CONFIDENCE_METHOD, PolicyEstimate
+from services.optimizer.domain.policies.offer_policy import (
+    OfferChoice,
+    OfferPolicy,
+    PolicyObjective,
+    PolicyRule,
+)
 from services.optimizer.operations.policies import PolicyAnswer, PolicyQuestion
 
 MOST_CAMPAIGNS: Final = 50

@@ -7,8 +7,8 @@ from gen.campaigns.type.v1 import range_pb2
 from services.common.errors import invalid_field
 from services.common.wire import money_to_micros
 from services.optimizer.convert.checks import required_campaign_type
-from services.optimizer.domain.prediction import Estimate, Plan, Prediction
-from services.optimizer.domain.response import HIGHEST_OFFER_MICROS, LOWEST_OFFER_MICROS
+from services.optimizer.domain.offers.prediction import Estimate, Plan, Prediction
+from services.optimizer.domain.response.response import HIGHEST_OFFER_MICROS, LOWEST_OFFER_MICROS
 
 _MOST_IMPRESSIONS: Final = 10**12
 

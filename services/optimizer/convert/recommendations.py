@@ -8,7 +8,12 @@ from services.common.errors import NotFoundError
 from services.common.wire import datetime_to_timestamp, timestamp_to_datetime
 from services.optimizer.convert.checks import LONGEST_COMMENT, LONGEST_ID, optional_text, required_id
 from services.optimizer.convert.ranges import interval_to_proto
-from services.optimizer.domain.recommendations import Action, Decision, Recommendation, Withheld
+from services.optimizer.domain.recommendations.recommendations import (
+    Action,
+    Decision,
+    Recommendation,
+    Withheld,
+)
 from services.optimizer.operations.recommendations import Advice, Verdict
 
 DecisionRequest: TypeAlias = (

@@ -12,13 +12,13 @@ from services.optimizer.domain.campaigns import (
     mean_daily_views,
 )
 from services.optimizer.domain.features import HISTORY_DAYS, Situation
-from services.optimizer.domain.model_version import ModelVersion
+from services.optimizer.domain.models.model_version import ModelVersion
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_case import OfferCase, days_to_come, sent_anchor
-from services.optimizer.domain.offer_cells import CampaignAudience
-from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.support import Support
-from services.optimizer.domain.unseen_campaigns import like_others
+from services.optimizer.domain.offers.offer_case import OfferCase, days_to_come, sent_anchor
+from services.optimizer.domain.offers.recommendation import Question
+from services.optimizer.domain.offers.unseen_campaigns import like_others
+from services.optimizer.domain.response.offer_cells import CampaignAudience
+from services.optimizer.domain.response.support import Support
 from services.optimizer.operations.days import Days
 from services.optimizer.store import audiences, outcomes
 

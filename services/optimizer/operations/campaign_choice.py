@@ -8,9 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from services.common.database import Database
-from services.optimizer.domain.affinity_answer import UserScores
-from services.optimizer.domain.affinity_response import AffinityResponse
-from services.optimizer.domain.campaign_choice import (
+from services.optimizer.domain.affinity.affinity_answer import UserScores
+from services.optimizer.domain.affinity.affinity_response import AffinityResponse
+from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.recommendations.campaign_choice import (
     MOST_CANDIDATES,
     Choice,
     choice_features,
@@ -20,8 +22,6 @@ from services.optimizer.domain.campaign_choice import (
     rank_choices,
     within_batch,
 )
-from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.model_version import CONVERSION_MODEL
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_cases import load_cases
 from services.optimizer.operations.days import Days, fetch_reporting_day

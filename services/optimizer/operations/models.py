@@ -8,10 +8,10 @@ from typing import Final
 
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError, FailedPreconditionError, NotFoundError
-from services.optimizer.domain.drift import Drift
-from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelStatus
-from services.optimizer.domain.registry import ModelDetails, ModelSummary, choose_removable
-from services.optimizer.domain.trainings import Note
+from services.optimizer.domain.models.drift import Drift
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelStatus
+from services.optimizer.domain.models.registry import ModelDetails, ModelSummary, choose_removable
+from services.optimizer.domain.models.trainings import Note
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.publication import Publication
 from services.optimizer.store import models as store

@@ -6,7 +6,13 @@ from datetime import datetime
 
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError
-from services.optimizer.domain.constraints import NO_LIMITS, ConstraintSource, HeldLimits, KeptLimits, Scope
+from services.optimizer.domain.offers.constraints import (
+    NO_LIMITS,
+    ConstraintSource,
+    HeldLimits,
+    KeptLimits,
+    Scope,
+)
 from services.optimizer.operations.lookup import require_campaign, require_merchant
 from services.optimizer.store.offer_constraints import (
     fetch_offer_constraints,

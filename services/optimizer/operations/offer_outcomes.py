@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from services.common.database import Connection, Database
 from services.common.jobs import Every, Job, JobContext
-from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.outcomes import (
+from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.recommendations.outcomes import (
     OUTCOME_DAYS,
     Outcome,
     OutcomeKey,
@@ -20,7 +20,7 @@ from services.optimizer.domain.outcomes import (
     expect_effect,
     measured_by,
 )
-from services.optimizer.domain.recommendations import Recommendation, RecommendationType
+from services.optimizer.domain.recommendations.recommendations import Recommendation, RecommendationType
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.operations.recommendations import expire

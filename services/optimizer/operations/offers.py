@@ -12,7 +12,10 @@ from services.optimizer.domain.campaigns import (
     PlannedCampaign,
     RevenueTotals,
 )
-from services.optimizer.domain.constraints import (
+from services.optimizer.domain.features import HISTORY_DAYS
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelVersion
+from services.optimizer.domain.objectives import Objective
+from services.optimizer.domain.offers.constraints import (
     NO_LIMITS,
     Constraint,
     ConstraintSource,
@@ -20,13 +23,15 @@ from services.optimizer.domain.constraints import (
     Scope,
     gather,
 )
-from services.optimizer.domain.features import HISTORY_DAYS
-from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelVersion
-from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.offer_answer import OfferAnswer, answer_offer
-from services.optimizer.domain.offer_case import OfferCase, days_to_come, planned_situation, sent_anchor
-from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.unseen_campaigns import as_seen, like_others
+from services.optimizer.domain.offers.offer_answer import OfferAnswer, answer_offer
+from services.optimizer.domain.offers.offer_case import (
+    OfferCase,
+    days_to_come,
+    planned_situation,
+    sent_anchor,
+)
+from services.optimizer.domain.offers.recommendation import Question
+from services.optimizer.domain.offers.unseen_campaigns import as_seen, like_others
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_cases import load_cases
 from services.optimizer.operations.days import Days, fetch_reporting_day

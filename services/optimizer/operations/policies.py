@@ -13,20 +13,20 @@ from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import UNKNOWN_TERMS
-from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable, as_column
-from services.optimizer.domain.offer_policy import (
+from services.optimizer.domain.policies.offer_policy import (
     OUTCOME_HOURS,
     OfferPolicy,
     PolicyEvaluation,
     PolicyObjective,
     evaluate_offer_policy,
 )
-from services.optimizer.domain.policy_margins import (
+from services.optimizer.domain.policies.policy_margins import (
     MarginSource,
     PolicyMargin,
     choose_margin,
     warn_of_margins,
 )
+from services.optimizer.domain.response.decision_table import NO_SEGMENTS, DecisionTable, as_column
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.store import decisions

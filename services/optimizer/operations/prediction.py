@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.common.database import Connection, Database
-from services.optimizer.domain.prediction import Plan, Prediction, Surroundings, predict_plan
-from services.optimizer.domain.revenue_spread import CampaignRevenue, survey_revenue
+from services.optimizer.domain.offers.prediction import Plan, Prediction, Surroundings, predict_plan
+from services.optimizer.domain.response.revenue_spread import CampaignRevenue, survey_revenue
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel, require_merchant
 from services.optimizer.store import outcomes

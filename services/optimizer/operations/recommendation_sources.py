@@ -15,9 +15,9 @@ from services.common.errors import (
 )
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
-from services.optimizer.domain.channels import choose_channel
 from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.recommendation_drafts import (
+from services.optimizer.domain.recommendations.channels import choose_channel
+from services.optimizer.domain.recommendations.recommendation_drafts import (
     draft_channel,
     draft_offer,
     draft_segment,
@@ -25,8 +25,13 @@ from services.optimizer.domain.recommendation_drafts import (
     withhold_timing,
     withhold_without_revenue,
 )
-from services.optimizer.domain.recommendations import REVENUE_UNKNOWN, Draft, RecommendationType, Withheld
-from services.optimizer.domain.timing import REACHED_DAYS, choose_timing
+from services.optimizer.domain.recommendations.recommendations import (
+    REVENUE_UNKNOWN,
+    Draft,
+    RecommendationType,
+    Withheld,
+)
+from services.optimizer.domain.recommendations.timing import REACHED_DAYS, choose_timing
 from services.optimizer.operations.days import Days
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.segments import SegmentOperations

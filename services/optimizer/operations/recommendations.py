@@ -10,8 +10,8 @@ from uuid import uuid4
 from services.common.database import Connection, Database
 from services.common.errors import NotFoundError, invalid_field
 from services.optimizer.domain.campaigns import Campaign
-from services.optimizer.domain.constraints import Scope
-from services.optimizer.domain.recommendations import (
+from services.optimizer.domain.offers.constraints import Scope
+from services.optimizer.domain.recommendations.recommendations import (
     EXPIRES_AFTER,
     OPTIMIZER,
     RESULTS,

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 from services.common.database import Database
 from services.common.errors import AbortedError, DomainError, FailedPreconditionError, InternalError
 from services.common.telemetry import get_logger
-from services.optimizer.domain.training_progress import TrainingProgress
-from services.optimizer.domain.trainings import Ending, TrainingCause, TrainingOrder, TrainingState
+from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.trainings import Ending, TrainingCause, TrainingOrder, TrainingState
 from services.optimizer.store import models as store_models
 from services.optimizer.store import training as store
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from services.common.child_work import run_child
 from services.common.database import Database
 from services.common.settings import load_settings
-from services.optimizer.domain.send_time import QuietHours
+from services.optimizer.domain.send_time.send_time import QuietHours
 from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.settings import OptimizerSettings
 

@@ -7,7 +7,7 @@ from services.common.paging import page_size
 from services.optimizer.convert import outcomes as convert_outcomes
 from services.optimizer.convert import recommendations as convert
 from services.optimizer.convert.checks import required_id
-from services.optimizer.domain.recommendations import Action
+from services.optimizer.domain.recommendations.recommendations import Action
 from services.optimizer.operations.offer_outcomes import OutcomeOperations
 from services.optimizer.operations.recommendations import RecommendationOperations
 from services.optimizer.servicer.context import Context

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from services.optimizer.domain.affinity_documents import from_document, to_document
-from services.optimizer.domain.affinity_features import Merchants
-from services.optimizer.domain.affinity_model import AffinityModel
-from services.optimizer.domain.affinity_tables import (
+from services.optimizer.domain.affinity.affinity_documents import from_document, to_document
+from services.optimizer.domain.affinity.affinity_features import Merchants
+from services.optimizer.domain.affinity.affinity_model import AffinityModel
+from services.optimizer.domain.affinity.affinity_tables import (
     MerchantRow,
     merchants_of,
     model_of,

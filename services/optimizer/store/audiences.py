@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.optimizer.domain.model_version import CONVERSION_MODEL
-from services.optimizer.domain.offer_cells import CampaignAudience, CellRow
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.response.offer_cells import CampaignAudience, CellRow
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 _ANSWERED_WITHIN: Final = timedelta(days=7)

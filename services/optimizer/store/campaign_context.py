@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
-from services.optimizer.domain.channels import ChannelSums
-from services.optimizer.domain.timing import ReachedUsers, reached_users
+from services.optimizer.domain.recommendations.channels import ChannelSums
+from services.optimizer.domain.recommendations.timing import ReachedUsers, reached_users
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_in_batches
 
 MOST_REACHED_USERS: Final = 20_000

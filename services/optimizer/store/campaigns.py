@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from services.optimizer.domain.campaign_choice import ActiveCampaign
+from services.optimizer.domain.recommendations.campaign_choice import ActiveCampaign
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 

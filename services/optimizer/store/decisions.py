@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.optimizer.domain.decision_table import DecisionTable, decision_table
+from services.optimizer.domain.response.decision_table import DecisionTable, decision_table
 from services.optimizer.store.statements import STATEMENTS, Connection, fetch_in_batches
 
 MOST_DECISIONS: Final = 200_000

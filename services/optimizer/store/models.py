@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.optimizer.domain.calibration import Calibration
-from services.optimizer.domain.drift import Drift, Reference
-from services.optimizer.domain.model_documents import (
+from services.optimizer.domain.models.drift import Drift, Reference
+from services.optimizer.domain.models.model_documents import (
     calibration_from_document,
     calibration_to_document,
     drift_from_document,
@@ -16,7 +15,7 @@ from services.optimizer.domain.model_documents import (
     reference_from_document,
     reference_to_document,
 )
-from services.optimizer.domain.model_version import (
+from services.optimizer.domain.models.model_version import (
     CONVERSION_MODEL,
     Importance,
     ModelStatus,
@@ -24,8 +23,9 @@ from services.optimizer.domain.model_version import (
     Scores,
     TrainingData,
 )
-from services.optimizer.domain.registry import ModelDetails, ModelSummary
-from services.optimizer.domain.serving_parameters import from_document, to_document
+from services.optimizer.domain.models.registry import ModelDetails, ModelSummary
+from services.optimizer.domain.models.serving_parameters import from_document, to_document
+from services.optimizer.domain.response.calibration import Calibration
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 

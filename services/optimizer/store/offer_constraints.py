@@ -1,6 +1,6 @@
 """Statements of what offers must keep."""
 
-from services.optimizer.domain.constraints import KeptLimits, OfferLimits, Scope
+from services.optimizer.domain.offers.constraints import KeptLimits, OfferLimits, Scope
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 

@@ -12,7 +12,7 @@ from services.optimizer.domain.campaigns import (
     TypicalHistory,
 )
 from services.optimizer.domain.features import DailyTable, daily_table
-from services.optimizer.domain.revenue_spread import CampaignTotals
+from services.optimizer.domain.response.revenue_spread import CampaignTotals
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 

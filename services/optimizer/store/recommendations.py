@@ -6,9 +6,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from services.optimizer.domain.model_version import CONVERSION_MODEL
-from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.recommendations import (
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.recommendations.recommendations import (
     Action,
     Decision,
     Draft,

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.send_time import (
+from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.send_time.send_time import (
     CellScores,
     KeptSendTime,
     QuietHours,
     SendTime,
     Source,
 )
-from services.optimizer.domain.send_time_counts import CellCount
-from services.optimizer.domain.send_time_profile import (
+from services.optimizer.domain.send_time.send_time_counts import CellCount
+from services.optimizer.domain.send_time.send_time_profile import (
     SendTimeProfile,
     profile_from_document,
     profile_to_document,
 )
-from services.optimizer.domain.timing_gain import GainCalibration, gain_from_document
+from services.optimizer.domain.send_time.timing_gain import GainCalibration, gain_from_document
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 

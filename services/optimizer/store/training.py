@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from services.optimizer.domain.model_version import CONVERSION_MODEL
-from services.optimizer.domain.training_progress import TrainingProgress
-from services.optimizer.domain.trainings import (
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.trainings import (
     Ending,
     Heartbeat,
     Note,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from services.optimizer.domain.recommendations import RecommendationType, Withheld
+from services.optimizer.domain.recommendations.recommendations import RecommendationType, Withheld
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 

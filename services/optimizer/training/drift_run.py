@@ -7,15 +7,6 @@ import numpy as np
 
 from services.common.database import Database
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.calibration import Outcomes
-from services.optimizer.domain.drift import (
-    MOST_DAYS,
-    Drift,
-    Reference,
-    compare_errors,
-    judge_drift,
-    measure_errors,
-)
 from services.optimizer.domain.features import (
     HISTORY_DAYS,
     DailyTable,
@@ -24,8 +15,17 @@ from services.optimizer.domain.features import (
     table_features,
     trailing_history,
 )
-from services.optimizer.domain.model_version import CONVERSION_MODEL, ModelVersion
-from services.optimizer.domain.population import Exposed, Stability, measure_stability
+from services.optimizer.domain.models.drift import (
+    MOST_DAYS,
+    Drift,
+    Reference,
+    compare_errors,
+    judge_drift,
+    measure_errors,
+)
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelVersion
+from services.optimizer.domain.models.population import Exposed, Stability, measure_stability
+from services.optimizer.domain.response.calibration import Outcomes
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.settings import OptimizerSettings
 from services.optimizer.store import models, outcomes

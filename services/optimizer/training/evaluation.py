@@ -18,8 +18,8 @@ from services.optimizer.domain.features import (
     IntArray,
     feature_matrix,
 )
-from services.optimizer.domain.offer_cells import OfferCells
-from services.optimizer.domain.response import ResponseModel, logistic, logit
+from services.optimizer.domain.response.offer_cells import OfferCells
+from services.optimizer.domain.response.response import ResponseModel, logistic, logit
 
 _EVALUATED_ROWS: Final = 5_000
 _SEED: Final = 7

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from services.optimizer.domain.between_campaigns import survey_campaigns
 from services.optimizer.domain.features import (
     MERCHANT_COLUMN,
     DailyTable,
@@ -19,23 +18,24 @@ from services.optimizer.domain.features import (
     table_features,
     trailing_history,
 )
-from services.optimizer.domain.metrics import (
+from services.optimizer.domain.models.model_version import Importance, Scores, TrainingData
+from services.optimizer.domain.models.promotion import HeldOut, LiveComparison, Verdict, decide_promotion
+from services.optimizer.domain.models.serving_parameters import ServingParameters
+from services.optimizer.domain.response.between_campaigns import survey_campaigns
+from services.optimizer.domain.response.metrics import (
     Conformal,
     calibrate,
     mean_absolute_error,
     noise_ceiling,
     r2_score,
 )
-from services.optimizer.domain.model_version import Importance, Scores, TrainingData
-from services.optimizer.domain.offer_cells import (
+from services.optimizer.domain.response.offer_cells import (
     OfferCells,
     offer_cells,
     sample_campaigns,
     survey_drawn_offers,
 )
-from services.optimizer.domain.promotion import HeldOut, LiveComparison, Verdict, decide_promotion
-from services.optimizer.domain.serving_parameters import ServingParameters
-from services.optimizer.domain.support import survey_support
+from services.optimizer.domain.response.support import survey_support
 from services.optimizer.domain.training_window import Split, TrainingWindow, split_by_time
 from services.optimizer.training.backend import LOCAL, Backend
 from services.optimizer.training.evaluation import (

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.optimizer.domain.calibration import Calibration, Outcomes, measure_calibration
-from services.optimizer.domain.drift import Reference, measure_errors
 from services.optimizer.domain.features import DailyTable, Float32Array, FloatArray
-from services.optimizer.domain.population import Exposed, describe_population
+from services.optimizer.domain.models.drift import Reference, measure_errors
+from services.optimizer.domain.models.population import Exposed, describe_population
+from services.optimizer.domain.response.calibration import Calibration, Outcomes, measure_calibration
 from services.optimizer.training.evaluation import Baselines
 
 

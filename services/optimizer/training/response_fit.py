@@ -6,9 +6,9 @@
 Past offers were not random. A campaign's own level, a day's own luck and the segments that an offer met are
 taken out by their effects, so that the offer's effect is learned from offers that changed within a campaign
 before the same segments (adjustment by the g-formula: J. Robins 1986, "A new approach to causal inference in
-mortality studies"; serving averages over the campaign's audience, `domain/response.py`). What may have bent
-it unseen is a false slope, which offers that were drawn with a logged propensity measure
-(`domain/doubly_robust.py`).
+mortality studies"; serving averages over the campaign's audience, `domain/response/response.py`). What may
+have bent it unseen is a false slope, which offers that were drawn with a logged propensity measure
+(`domain/response/doubly_robust.py`).
 
 Ridge penalties are normal priors: types share one shape (beta) and depart from it (delta) as far as their
 data insists. Solved by Newton's method; the campaigns' block is diagonal and is eliminated (Schur
@@ -22,11 +22,11 @@ from typing import Final
 import numpy as np
 from scipy import sparse
 
-from services.optimizer.domain.doubly_robust import FalseSlope, believe, measure_false_slope
 from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray, IntArray
-from services.optimizer.domain.offer_cells import OfferCells
-from services.optimizer.domain.response import TypeResponse, logistic, logit, saturating_terms
-from services.optimizer.domain.support import Support
+from services.optimizer.domain.response.doubly_robust import FalseSlope, believe, measure_false_slope
+from services.optimizer.domain.response.offer_cells import OfferCells
+from services.optimizer.domain.response.response import TypeResponse, logistic, logit, saturating_terms
+from services.optimizer.domain.response.support import Support
 
 SHARED_SPREAD: Final = 3.0
 TYPE_SPREAD: Final = 1.5

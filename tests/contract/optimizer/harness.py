@@ -20,7 +20,7 @@ from services.common.grpc_server import build_server
 from services.model_server import server as model_server
 from services.model_server.settings import ModelServerSettings
 from services.optimizer.domain.features import DailyRow
-from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.operations.training import Trainer
 from services.optimizer.server import open_services
 from services.optimizer.settings import OptimizerSettings

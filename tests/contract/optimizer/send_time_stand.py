@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from services.common.database import Database
-from services.optimizer.domain.send_time import QuietHours
+from services.optimizer.domain.send_time.send_time import QuietHours
 from services.optimizer.operations.send_times import SendTimeOperations
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -10,8 +10,8 @@ from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
 from services.common.errors import ResourceExhaustedError
 from services.common.waiting_room import WaitingRoom
-from services.optimizer.domain.decision_table import DecisionTable
-from services.optimizer.domain.offer_policy import OfferPolicy, PolicyObjective
+from services.optimizer.domain.policies.offer_policy import OfferPolicy, PolicyObjective
+from services.optimizer.domain.response.decision_table import DecisionTable
 from services.optimizer.operations.policies import PolicyOperations, PolicyQuestion
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.store import statements

@@ -30,7 +30,7 @@ from gen.campaigns.optimizer.v1 import (
 )
 from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import TrainingProgress
 from tests.bad_input import broken_bytes, hostile_requests, judge, list_rpcs, refuse
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.optimizer.domain.send_time_profile import SendTimeProfile, profile_to_document
-from services.optimizer.domain.timing_gain import GainCalibration
+from services.optimizer.domain.send_time.send_time_profile import SendTimeProfile, profile_to_document
+from services.optimizer.domain.send_time.timing_gain import GainCalibration
 from tests.contract.optimizer.event_log import DELIVERED, Event, insert_events
 from tests.contract.optimizer.harness import (
     NOON,

@@ -6,7 +6,7 @@ from datetime import date
 from uuid import UUID
 
 from services.common.errors import AbortedError
-from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import TrainingProgress
 
 
 class EndlessTrainer:

@@ -8,7 +8,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
 from services.optimizer.domain.features import daily_table
-from services.optimizer.domain.offer_cells import CellRow, offer_cells
+from services.optimizer.domain.response.offer_cells import CellRow, offer_cells
 from services.optimizer.store import audiences
 from tests.contract.optimizer.event_log import (
     CONVERTED,

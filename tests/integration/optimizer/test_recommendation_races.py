@@ -11,7 +11,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.recommendations import (
+from services.optimizer.domain.recommendations.recommendations import (
     NO_BETTER_CHOICE,
     Action,
     Decision,

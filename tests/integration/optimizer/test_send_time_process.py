@@ -10,7 +10,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
 from services.common.jobs import Job, JobContext
-from services.optimizer.domain.send_time import QuietHours
+from services.optimizer.domain.send_time.send_time import QuietHours
 from services.optimizer.operations.send_time_jobs import build_send_time_job
 from services.optimizer.operations.send_times import SendTimeOperations
 from services.optimizer.send_time_process import SendTimeProcess

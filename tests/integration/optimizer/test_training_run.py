@@ -17,8 +17,8 @@ from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServi
 from services.common.database import Database
 from services.common.errors import AbortedError, FailedPreconditionError
 from services.common.wire import datetime_to_timestamp
-from services.optimizer.domain.model_version import CONVERSION_MODEL
-from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.training.run import add_version
 from services.optimizer.training_process import TrainingProcess

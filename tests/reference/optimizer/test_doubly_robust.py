@@ -7,16 +7,16 @@ probabilities 1/4, 1/2 and 1/4.
 import numpy as np
 import pytest
 
-from services.optimizer.domain.doubly_robust import (
+from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.response.doubly_robust import (
     CONFOUNDING_SPREAD,
     FEWEST_CAMPAIGNS,
     FalseSlope,
     believe,
     measure_false_slope,
 )
-from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.offer_cells import OfferCells
-from services.optimizer.domain.response import logistic, logit
+from services.optimizer.domain.response.offer_cells import OfferCells
+from services.optimizer.domain.response.response import logistic, logit
 
 ARMS = np.array([10.0, 15.0, 20.0])
 PROPENSITIES = np.array([0.25, 0.5, 0.25])

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from services.optimizer.domain.features import DailyRow, DailyTable, daily_table
-from services.optimizer.domain.response import logistic
+from services.optimizer.domain.response.response import logistic
 from services.optimizer.domain.training_window import window_before
 from services.optimizer.training.pipeline import train
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.optimizer.domain.direct_model import cross_fit
 from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.off_policy import LoggedRewards, PolicyValue, evaluate_policy
+from services.optimizer.domain.policies.off_policy import LoggedRewards, PolicyValue, evaluate_policy
+from services.optimizer.domain.response.direct_model import cross_fit
 
 PROPENSITIES = np.array([0.2, 0.8])
 POLICY = np.array([0.7, 0.3])

@@ -9,15 +9,15 @@ from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
 from services.optimizer.domain.features import daily_table
-from services.optimizer.domain.metrics import (
+from services.optimizer.domain.response.metrics import (
     Conformal,
     calibrate,
     mean_absolute_error,
     noise_ceiling,
     r2_score,
 )
-from services.optimizer.domain.offer_cells import offer_cells
-from services.optimizer.domain.response import (
+from services.optimizer.domain.response.offer_cells import offer_cells
+from services.optimizer.domain.response.response import (
     HALF_SATURATIONS,
     Anchor,
     TypeResponse,
@@ -26,7 +26,7 @@ from services.optimizer.domain.response import (
     logit,
     saturating_terms,
 )
-from services.optimizer.domain.support import survey_support
+from services.optimizer.domain.response.support import survey_support
 from services.optimizer.training import response_fit
 from services.optimizer.training.forest import fit_forest
 from tests.unit.optimizer.synthetic import END_DAY, build_world

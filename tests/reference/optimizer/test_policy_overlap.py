@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.decision_table import NO_SEGMENTS, DecisionTable
-from services.optimizer.domain.offer_policy import (
+from services.optimizer.domain.policies.offer_policy import (
     OfferChoice,
     OfferPolicy,
     PolicyEvaluation,
@@ -13,6 +12,7 @@ from services.optimizer.domain.offer_policy import (
     PolicyRule,
     evaluate_offer_policy,
 )
+from services.optimizer.domain.response.decision_table import NO_SEGMENTS, DecisionTable
 
 MICROS = 1_000_000
 OFFERS = np.array([10, 15, 20])

@@ -14,8 +14,8 @@ import pytest
 from examples.simulated_world.drawn import SEGMENTS, DrawnLog, drawn_logs, never_drawn, propose
 from examples.simulated_world.world import World
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.off_policy import PolicyEstimate
-from services.optimizer.domain.offer_policy import (
+from services.optimizer.domain.policies.off_policy import PolicyEstimate
+from services.optimizer.domain.policies.offer_policy import (
     OfferPolicy,
     PolicyEvaluation,
     PolicyObjective,

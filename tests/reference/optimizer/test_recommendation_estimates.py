@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from services.optimizer.domain.channels import ChannelChoice, ChannelSums, choose_channel
 from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.outcomes import DayCounts, OutcomeCounts, compare_counts, count_days
-from services.optimizer.domain.timing import ReachedUsers, TimingChoice, choose_timing
-from services.optimizer.domain.timing_gain import AT_THEIR_WORD, GainCalibration
+from services.optimizer.domain.recommendations.channels import ChannelChoice, ChannelSums, choose_channel
+from services.optimizer.domain.recommendations.outcomes import (
+    DayCounts,
+    OutcomeCounts,
+    compare_counts,
+    count_days,
+)
+from services.optimizer.domain.recommendations.timing import ReachedUsers, TimingChoice, choose_timing
+from services.optimizer.domain.send_time.timing_gain import AT_THEIR_WORD, GainCalibration
 
 NOBODY_QUIET = np.zeros(24, dtype=np.bool_)
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.optimizer.domain.decision_table import DecisionTable
-from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.segment_uplift import (
+from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.response.decision_table import DecisionTable
+from services.optimizer.domain.segments.segment_uplift import (
     OfferMoments,
     SegmentCell,
     uplift_by_offers,
     uplift_by_test,
 )
-from services.optimizer.domain.segments import SegmentSums, rate_segments
+from services.optimizer.domain.segments.segments import SegmentSums, rate_segments
 from tests.unit.optimizer.drawn_log import uplifts
 
 

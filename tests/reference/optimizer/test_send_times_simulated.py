@@ -17,7 +17,7 @@ from examples.simulated_world.population import FIRST_WAKING_HOUR, LAST_WAKING_H
 from examples.simulated_world.response import WEEKDAY_EFFECT, view_probability
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
-from services.optimizer.domain.send_time import QuietHours, SendTime
+from services.optimizer.domain.send_time.send_time import QuietHours, SendTime
 from tests.reference.optimizer.send_time_world import CountedWorld
 
 SEED = 20_262

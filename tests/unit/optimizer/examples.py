@@ -5,17 +5,17 @@ from datetime import UTC, date, datetime
 import numpy as np
 
 from services.optimizer.domain.features import Encoding
-from services.optimizer.domain.metrics import Conformal
-from services.optimizer.domain.model_version import (
+from services.optimizer.domain.models.model_version import (
     Importance,
     ModelStatus,
     ModelVersion,
     Scores,
     TrainingData,
 )
-from services.optimizer.domain.response import TypeResponse
-from services.optimizer.domain.serving_parameters import ServingParameters
-from services.optimizer.domain.support import TypeSupport
+from services.optimizer.domain.models.serving_parameters import ServingParameters
+from services.optimizer.domain.response.metrics import Conformal
+from services.optimizer.domain.response.response import TypeResponse
+from services.optimizer.domain.response.support import TypeSupport
 
 MODEL = ModelVersion(
     version=3,

@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 from scipy.special import log_softmax
 
-from services.optimizer.domain.activity import (
+from services.optimizer.domain.send_time.activity import (
     Answers,
     Influence,
     circular_covariance,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from services.optimizer.affinity_training.response_fit import FEWEST_CONVERSIONS, respond
-from services.optimizer.domain.affinity_contacts import FloatArray
-from services.optimizer.domain.affinity_response import (
+from services.optimizer.domain.affinity.affinity_contacts import FloatArray
+from services.optimizer.domain.affinity.affinity_response import (
     PRIOR_DEVIATION,
     PRIOR_EXPONENT,
     UNKNOWN_RESPONSE,
@@ -16,8 +16,8 @@ from services.optimizer.domain.affinity_response import (
     Exposures,
     draw_to_prior,
 )
-from services.optimizer.domain.affinity_tables import exposures_of
-from services.optimizer.domain.response import logistic
+from services.optimizer.domain.affinity.affinity_tables import exposures_of
+from services.optimizer.domain.response.response import logistic
 
 TOLD = AffinityResponse(
     exponent=0.5, standard_error=0.1, usual_log_score=math.log(0.2), least_score=0.05, views=10, conversions=5

@@ -5,9 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from services.optimizer.domain.between_campaigns import BetweenCampaigns, paule_mandel, survey_campaigns
 from services.optimizer.domain.features import DailyTable, FloatArray, IntArray
-from services.optimizer.domain.response import TypeResponse, logistic
+from services.optimizer.domain.response.between_campaigns import (
+    BetweenCampaigns,
+    paule_mandel,
+    survey_campaigns,
+)
+from services.optimizer.domain.response.response import TypeResponse, logistic
 
 RESPONSE = TypeResponse(coefficients=np.array([0.5, 1.5, 0.5]), covariance=np.zeros((3, 3)))
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from services.optimizer.domain.calibration import Calibration, Outcomes, measure_calibration
 from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.response import logistic, logit
+from services.optimizer.domain.response.calibration import Calibration, Outcomes, measure_calibration
+from services.optimizer.domain.response.response import logistic, logit
 
 CAMPAIGNS, DAYS = 60, 18
 

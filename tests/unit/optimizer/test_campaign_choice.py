@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.optimizer.domain.affinity_answer import MerchantAffinity, UserScores
-from services.optimizer.domain.affinity_response import UNKNOWN_RESPONSE
-from services.optimizer.domain.between_campaigns import Spread
-from services.optimizer.domain.campaign_choice import (
+from services.optimizer.domain.affinity.affinity_answer import MerchantAffinity, UserScores
+from services.optimizer.domain.affinity.affinity_response import UNKNOWN_RESPONSE
+from services.optimizer.domain.features import Situation
+from services.optimizer.domain.objectives import Economics, Objective
+from services.optimizer.domain.offers.offer_answer import ExpectedRate, rate_at
+from services.optimizer.domain.offers.offer_case import OfferCase
+from services.optimizer.domain.offers.recommendation import Question
+from services.optimizer.domain.recommendations.campaign_choice import (
     ActiveCampaign,
     Candidate,
     choice_features,
@@ -23,12 +27,8 @@ from services.optimizer.domain.campaign_choice import (
     rank_choices,
     within_batch,
 )
-from services.optimizer.domain.features import Situation
-from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_answer import ExpectedRate, rate_at
-from services.optimizer.domain.offer_case import OfferCase
-from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.response import logistic
+from services.optimizer.domain.response.between_campaigns import Spread
+from services.optimizer.domain.response.response import logistic
 from tests.unit.optimizer.examples import MODEL
 
 CAMPAIGN = ActiveCampaign(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.constraints import (
+from services.optimizer.domain.objectives import Economics
+from services.optimizer.domain.offers.constraints import (
     ConstrainedChoice,
     Constraint,
     ConstraintKind,
@@ -15,7 +16,6 @@ from services.optimizer.domain.constraints import (
     choose,
     gather,
 )
-from services.optimizer.domain.objectives import Economics
 
 OFFERS = np.array([5.0, 10.0, 15.0, 20.0])
 RATES = np.array([0.1, 0.2, 0.3, 0.35])

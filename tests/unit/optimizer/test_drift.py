@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from services.optimizer.domain.calibration import Outcomes
-from services.optimizer.domain.drift import (
+from services.optimizer.domain.models.drift import (
     DriftVerdict,
     Errors,
     compare_errors,
     judge_drift,
     measure_errors,
 )
-from services.optimizer.domain.population import Move, Stability
+from services.optimizer.domain.models.population import Move, Stability
+from services.optimizer.domain.response.calibration import Outcomes
 
 STABLE = Stability(name="offer_amount", index=0.02, limit=0.1, move=Move.STABLE)
 MOVED = Stability(name="merchant", index=0.4, limit=0.1, move=Move.LARGE)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.features import Float32Array, FloatArray, daily_table, fit_encoding
-from services.optimizer.domain.offer_cells import CellRow, offer_cells
-from services.optimizer.domain.response import TypeResponse, logistic, logit
-from services.optimizer.domain.support import survey_support
+from services.optimizer.domain.response.offer_cells import CellRow, offer_cells
+from services.optimizer.domain.response.response import TypeResponse, logistic, logit
+from services.optimizer.domain.response.support import survey_support
 from services.optimizer.training.evaluation import (
     AnchoredModel,
     AnchoredPredictions,

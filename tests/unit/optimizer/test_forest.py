@@ -10,9 +10,9 @@ from services.optimizer.domain.features import (
     table_features,
     trailing_history,
 )
-from services.optimizer.domain.offer_cells import offer_cells
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS, logit
-from services.optimizer.domain.support import survey_support
+from services.optimizer.domain.response.offer_cells import offer_cells
+from services.optimizer.domain.response.response import CURVE_OFFERS_MICROS, logit
+from services.optimizer.domain.response.support import survey_support
 from services.optimizer.training.forest import (
     DEPTH,
     TREES,

@@ -16,19 +16,24 @@ from services.optimizer.domain.campaigns import (
     latest_offer,
     mean_daily_views,
 )
-from services.optimizer.domain.constraints import Constraint, ConstraintKind, ConstraintSource
-from services.optimizer.domain.doubly_robust import FalseSlope
 from services.optimizer.domain.features import Encoding, Situation
-from services.optimizer.domain.metrics import Conformal
+from services.optimizer.domain.models.serving_parameters import ServingParameters, from_document, to_document
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_answer import answer_offer, rate_at
-from services.optimizer.domain.offer_case import OfferCase, days_to_come, planned_situation, sent_anchor
-from services.optimizer.domain.offer_cells import DrawnOffers
-from services.optimizer.domain.offer_evidence import gather_evidence
-from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS, TypeResponse, logistic
-from services.optimizer.domain.serving_parameters import ServingParameters, from_document, to_document
-from services.optimizer.domain.support import TypeSupport
+from services.optimizer.domain.offers.constraints import Constraint, ConstraintKind, ConstraintSource
+from services.optimizer.domain.offers.offer_answer import answer_offer, rate_at
+from services.optimizer.domain.offers.offer_case import (
+    OfferCase,
+    days_to_come,
+    planned_situation,
+    sent_anchor,
+)
+from services.optimizer.domain.offers.offer_evidence import gather_evidence
+from services.optimizer.domain.offers.recommendation import Question
+from services.optimizer.domain.response.doubly_robust import FalseSlope
+from services.optimizer.domain.response.metrics import Conformal
+from services.optimizer.domain.response.offer_cells import DrawnOffers
+from services.optimizer.domain.response.response import CURVE_OFFERS_MICROS, TypeResponse, logistic
+from services.optimizer.domain.response.support import TypeSupport
 
 UNIT = 1_000_000
 DAY = date(2026, 3, 2)

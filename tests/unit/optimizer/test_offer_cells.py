@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.optimizer.domain.features import DailyTable, daily_table
-from services.optimizer.domain.offer_cells import (
+from services.optimizer.domain.response.offer_cells import (
     UNSEGMENTED,
     CampaignAudience,
     CellRow,

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.decision_table import DecisionTable
-from services.optimizer.domain.off_policy import (
+from services.optimizer.domain.policies.off_policy import (
     LoggedRewards,
     effective_sample_size,
     evaluate_policy,
     probability_above_zero,
 )
-from services.optimizer.domain.offer_overlap import find_covered, find_regimes
-from services.optimizer.domain.offer_policy import (
+from services.optimizer.domain.policies.offer_policy import (
     OfferChoice,
     OfferPolicy,
     PolicyEvaluation,
@@ -22,7 +20,9 @@ from services.optimizer.domain.offer_policy import (
     PolicyRule,
     evaluate_offer_policy,
 )
-from services.optimizer.domain.policy_margins import LIKELY_MARGINS
+from services.optimizer.domain.policies.policy_margins import LIKELY_MARGINS
+from services.optimizer.domain.response.decision_table import DecisionTable
+from services.optimizer.domain.response.offer_overlap import find_covered, find_regimes
 
 DOLLAR = 1_000_000
 SEGMENTS = {1: ("loyal",), 2: ("lapsed", "city")}

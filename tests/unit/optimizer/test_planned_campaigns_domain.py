@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.between_campaigns import (
+from services.optimizer.domain.campaigns import TypicalHistory
+from services.optimizer.domain.features import Situation
+from services.optimizer.domain.models.serving_parameters import ServingParameters, from_document, to_document
+from services.optimizer.domain.objectives import Economics, Objective
+from services.optimizer.domain.offers.offer_answer import answer_offer
+from services.optimizer.domain.offers.offer_case import OfferCase
+from services.optimizer.domain.offers.prediction import NO_REVENUE, Plan, Surroundings, predict_plan
+from services.optimizer.domain.offers.recommendation import Question
+from services.optimizer.domain.offers.unseen_campaigns import as_seen, like_others
+from services.optimizer.domain.response.between_campaigns import (
     BetweenCampaigns,
     MerchantEffect,
     Spread,
     TypeSpread,
 )
-from services.optimizer.domain.campaigns import TypicalHistory
-from services.optimizer.domain.features import Situation
-from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offer_answer import answer_offer
-from services.optimizer.domain.offer_case import OfferCase
-from services.optimizer.domain.prediction import NO_REVENUE, Plan, Surroundings, predict_plan
-from services.optimizer.domain.recommendation import Question
-from services.optimizer.domain.revenue_spread import CampaignRevenue
-from services.optimizer.domain.serving_parameters import ServingParameters, from_document, to_document
-from services.optimizer.domain.unseen_campaigns import as_seen, like_others
+from services.optimizer.domain.response.revenue_spread import CampaignRevenue
 from tests.unit.optimizer.examples import MODEL
 
 BETWEEN = BetweenCampaigns(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.features import FEATURE_NAMES
-from services.optimizer.domain.population import (
+from services.optimizer.domain.models.population import (
     PREDICTION,
     Exposed,
     Histogram,

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from services.optimizer.domain.promotion import HeldOut, LiveComparison, decide_promotion, measure_gain
+from services.optimizer.domain.models.promotion import HeldOut, LiveComparison, decide_promotion, measure_gain
 
 DAYS = np.repeat(np.arange(100, 110), 20)
 RNG = np.random.default_rng(11)

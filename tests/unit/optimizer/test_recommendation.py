@@ -6,18 +6,23 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.constraints import Constraint
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
-from services.optimizer.domain.offer_odds import MOST_CONFIDENCE
-from services.optimizer.domain.recommendation import (
+from services.optimizer.domain.offers.constraints import Constraint
+from services.optimizer.domain.offers.recommendation import (
     Comparison,
     Knowledge,
     OfferRecommendation,
     Question,
     decide_offer,
 )
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS, Anchor, TypeResponse, anchored_rates
-from services.optimizer.domain.support import TypeSupport
+from services.optimizer.domain.response.offer_odds import MOST_CONFIDENCE
+from services.optimizer.domain.response.response import (
+    CURVE_OFFERS_MICROS,
+    Anchor,
+    TypeResponse,
+    anchored_rates,
+)
+from services.optimizer.domain.response.support import TypeSupport
 
 UNIT = 1_000_000
 EVERYTHING = TypeSupport(tried_micros=CURVE_OFFERS_MICROS, varied_campaigns=3)

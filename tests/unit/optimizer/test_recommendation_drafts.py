@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.channels import ChannelChoice
-from services.optimizer.domain.offer_answer import Interval
-from services.optimizer.domain.outcomes import EffectMetric, expect_effect, measured_by
-from services.optimizer.domain.recommendation_drafts import (
+from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.recommendations.channels import ChannelChoice
+from services.optimizer.domain.recommendations.outcomes import EffectMetric, expect_effect, measured_by
+from services.optimizer.domain.recommendations.recommendation_drafts import (
     draft_channel,
     draft_segment,
     draft_timing,
     withhold_timing,
 )
-from services.optimizer.domain.recommendations import (
+from services.optimizer.domain.recommendations.recommendations import (
     Action,
     Draft,
     Recommendation,
@@ -26,10 +26,10 @@ from services.optimizer.domain.recommendations import (
     Withheld,
     withhold_repeated,
 )
-from services.optimizer.domain.segment_ranking import rank_segments
-from services.optimizer.domain.segment_uplift import Uplift, UpliftBasis
-from services.optimizer.domain.segments import SegmentRate, SegmentSums, rate_segments
-from services.optimizer.domain.timing import ReachedUsers, TimingChoice
+from services.optimizer.domain.recommendations.timing import ReachedUsers, TimingChoice
+from services.optimizer.domain.segments.segment_ranking import rank_segments
+from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
+from services.optimizer.domain.segments.segments import SegmentRate, SegmentSums, rate_segments
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

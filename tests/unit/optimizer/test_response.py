@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from services.optimizer.domain.doubly_robust import FalseSlope
-from services.optimizer.domain.metrics import Conformal
-from services.optimizer.domain.offer_cells import DrawnOffers
-from services.optimizer.domain.offer_evidence import EvidenceKind, gather_evidence
-from services.optimizer.domain.response import (
+from services.optimizer.domain.models.serving_parameters import ServingParameters, from_document, to_document
+from services.optimizer.domain.offers.offer_evidence import EvidenceKind, gather_evidence
+from services.optimizer.domain.response.doubly_robust import FalseSlope
+from services.optimizer.domain.response.metrics import Conformal
+from services.optimizer.domain.response.offer_cells import DrawnOffers
+from services.optimizer.domain.response.response import (
     Anchor,
     Audience,
     TypeResponse,
@@ -15,7 +16,6 @@ from services.optimizer.domain.response import (
     logistic,
     saturating_terms,
 )
-from services.optimizer.domain.serving_parameters import ServingParameters, from_document, to_document
 from tests.unit.optimizer.examples import MODEL
 
 RESPONSE = TypeResponse(coefficients=np.array([1.0, 2.0, 0.5]), covariance=np.eye(3), slope=0.02)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from services.optimizer.domain.revenue_spread import CampaignTotals, survey_revenue
+from services.optimizer.domain.response.revenue_spread import CampaignTotals, survey_revenue
 
 
 def totals(merchant: int, mean: float, conversions: int = 100) -> CampaignTotals:

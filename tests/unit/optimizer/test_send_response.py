@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from services.optimizer.domain.activity import Influence, log_activity
-from services.optimizer.domain.send_response import (
+from services.optimizer.domain.send_time.activity import Influence, log_activity
+from services.optimizer.domain.send_time.send_response import (
     Outcomes,
     Response,
     fit_levels,
     fit_response,
     user_levels,
 )
-from services.optimizer.domain.send_time_counts import TYPES
+from services.optimizer.domain.send_time.send_time_counts import TYPES
 
 CELLS = 24
 ROWS = 60_000

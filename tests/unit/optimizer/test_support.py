@@ -5,8 +5,8 @@ from datetime import date
 import numpy as np
 
 from services.optimizer.domain.features import DailyRow, daily_table
-from services.optimizer.domain.response import CURVE_OFFERS_MICROS
-from services.optimizer.domain.support import TypeSupport, survey_support
+from services.optimizer.domain.response.response import CURVE_OFFERS_MICROS
+from services.optimizer.domain.response.support import TypeSupport, survey_support
 
 DAY = date(2026, 3, 2)
 UNIT = 1_000_000

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from services.common.errors import AbortedError
-from services.optimizer.domain.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.training_process import TrainingProcess
 
 StandIn = Callable[[str, str], None]

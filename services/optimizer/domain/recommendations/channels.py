@@ -1,0 +1,159 @@
+"""Which channel to send a campaign over: campaigns of its type compared by what an impression brings.
+
+A campaign's channel was chosen by somebody, and campaigns differ for other reasons as well. So the campaign
+is the unit: the mean of conversions per impression of campaigns on one channel against that of those on
+another, as the log of their ratio, where both channels have at least `MINIMUM_CAMPAIGNS`. The logs of
+campaigns' own rates would be biased upwards for small campaigns, a mean of rates is not.
+
+Few campaigns, of very uneven size, may lie close together by chance. So a channel's variance is the
+jackknife's (a campaign left out at a time: Efron & Stein 1981; the CR3 of cluster-robust errors), with
+Satterthwaite's degrees of freedom for campaigns of unequal variance (Bell & McCaffrey 2002), and at least
+what campaigns of all channels together say of how much campaigns differ. Of several other channels the best
+looks better than it is, so its interval and probability are Bonferroni's.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.segments.segments import MOST_PROBABILITY
+
+MINIMUM_CAMPAIGNS: Final = 3
+MINIMUM_IMPRESSIONS: Final = 100
+"""Impressions below which a campaign on a channel says next to nothing."""
+CHANNEL_METHOD: Final = "jackknife_log_rate_bonferroni"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelSums:
+    """What one campaign did over one channel; `channel` is the wire's number, money in micros."""
+
+    campaign_id: str
+    channel: int
+    impressions: int
+    conversions: int
+    cost_micros: int
+
+    @property
+    def rate(self) -> float:
+        """Conversions per impression."""
+        return self.conversions / self.impressions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelChoice:
+    """The best other channel against the current one; `effect` is relative, in conversions per impression."""
+
+    channel: int
+    current_channel: int
+    effect: float
+    interval: Interval
+    confidence: float
+    campaigns: int
+    current_campaigns: int
+    cost_per_impression: float
+    current_cost_per_impression: float
+
+
+def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> ChannelChoice | None:
+    """Return the other channel with the highest mean rate; None where nothing can be compared."""
+    usable = [each for each in sums if each.impressions >= MINIMUM_IMPRESSIONS]
+    by_channel: dict[int, list[ChannelSums]] = {}
+    for each in usable:
+        by_channel.setdefault(each.channel, []).append(each)
+    enough = {name: of for name, of in by_channel.items() if len(of) >= MINIMUM_CAMPAIGNS}
+    if current_channel not in enough or len(enough) == 1:
+        return None
+    levels = {name: level for name, of in enough.items() if (level := _Level.of(of)) is not None}
+    if current_channel not in levels or len(levels) == 1:
+        return None
+    best = max(sorted(levels.keys() - {current_channel}), key=lambda name: levels[name].log_mean)
+    difference, error, degrees = _compare(levels[best], levels[current_channel], list(levels.values()))
+    others = len(enough) - 1
+    half = float(stdtrit(degrees, 1.0 - (1.0 - INTERVAL_LEVEL) / 2.0 / others)) * error
+    doubt = others * float(stdtr(degrees, -difference / error))
+    return ChannelChoice(
+        channel=best,
+        current_channel=current_channel,
+        effect=math.expm1(difference),
+        interval=Interval(lower=math.expm1(difference - half), upper=math.expm1(difference + half)),
+        confidence=min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY),
+        campaigns=len(enough[best]),
+        current_campaigns=len(enough[current_channel]),
+        cost_per_impression=_cost(enough[best]),
+        current_cost_per_impression=_cost(enough[current_channel]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Level:
+    """A channel's log of the mean rate, with its variance and the variance's degrees of freedom."""
+
+    log_mean: float
+    variance: float
+    degrees: float
+    campaigns: int
+
+    @classmethod
+    def of(cls, group: Sequence[ChannelSums]) -> Self | None:
+        """None where all that converted were of one campaign at most: without it there is no rate.
+
+        The variance is at least what counting alone gives at the group's pooled rate, so that rates alike by
+        chance claim nothing.
+        """
+        rates = np.array([each.rate for each in group])
+        if (rates > 0.0).sum() <= 1:
+            return None
+        impressions = np.array([each.impressions for each in group])
+        count, mean = len(group), float(rates.mean())
+        counting = sum(each.conversions for each in group) / float(impressions.sum()) / impressions
+        without = (mean - rates / count) / (1.0 - 1.0 / count)
+        jackknife = (count - 1) / count * float((np.log(mean / without) ** 2).sum())
+        between = max(float(rates.var(ddof=1)) - float(counting.mean()), 0.0)
+        return cls(
+            log_mean=math.log(mean),
+            variance=max(jackknife, float(counting.mean()) / count / mean**2),
+            degrees=_satterthwaite_degrees(between + counting),
+            campaigns=count,
+        )
+
+
+def _satterthwaite_degrees(variances: FloatArray) -> float:
+    """Degrees of freedom of the spread around the mean of values with such variances.
+
+    tr(A S)^2 / tr(A S A S) of the centring matrix A and S = diag(variances): n - 1 where all are alike, fewer
+    where a few values make most of the spread.
+    """
+    count = len(variances)
+    total, squares = float(variances.sum()), float((variances**2).sum())
+    apart = 1.0 - 1.0 / count
+    return (total * apart) ** 2 / (squares * apart**2 + (total**2 - squares) / count**2)
+
+
+def _compare(first: _Level, second: _Level, of_all: Sequence[_Level]) -> tuple[float, float, float]:
+    """Return the difference of log means, its standard error and Satterthwaite's degrees.
+
+    A channel's own variance counts where it is larger than the one pooled over channels.
+    """
+    freedom = sum(level.campaigns - 1 for level in of_all)
+    pooled = sum((level.campaigns - 1) * level.campaigns * level.variance for level in of_all) / freedom
+    degrees_of_all = sum(level.degrees for level in of_all)
+    parts = [
+        (level.variance, level.degrees)
+        if level.variance >= pooled / level.campaigns
+        else (pooled / level.campaigns, degrees_of_all)
+        for level in (first, second)
+    ]
+    total = sum(variance for variance, _ in parts)
+    degrees = total**2 / sum(variance**2 / of_it for variance, of_it in parts)
+    return first.log_mean - second.log_mean, math.sqrt(total), degrees
+
+
+def _cost(group: Sequence[ChannelSums]) -> float:
+    return sum(each.cost_micros for each in group) / 1e6 / sum(each.impressions for each in group)

@@ -1,0 +1,306 @@
+"""From what the estimates say to what is recommended, in words; or why nothing is."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from scipy.special import ndtr
+
+from services.optimizer.domain.features import MICROS_PER_UNIT
+from services.optimizer.domain.offers.offer_answer import Interval, OfferAnswer
+from services.optimizer.domain.recommendations.channels import CHANNEL_METHOD, ChannelChoice
+from services.optimizer.domain.recommendations.recommendations import (
+    MINIMUM_CONFIDENCE,
+    MINIMUM_OFFER_CONFIDENCE,
+    NO_BETTER_CHOICE,
+    REVENUE_UNKNOWN,
+    Draft,
+    RecommendationType,
+    Withheld,
+)
+from services.optimizer.domain.recommendations.timing import (
+    MINIMUM_USERS,
+    REACHED_DAYS,
+    SMALLEST_GAIN,
+    TIMING_METHOD,
+    ReachedUsers,
+    TimingChoice,
+)
+from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
+from services.optimizer.domain.segments.segment_ranking import RankedSegment, SegmentRanking
+from services.optimizer.domain.segments.segment_uplift import Uplift
+from services.optimizer.domain.segments.segments import MOST_PROBABILITY, QUANTILE, SegmentRate
+from services.optimizer.domain.send_time.timing_gain import LEAST_CONVERSIONS
+from services.optimizer.domain.training_window import WINDOW_DAYS
+
+CHANNEL_NAMES: Final[Mapping[int, str]] = {
+    1: "CHANNEL_PUSH",
+    2: "CHANNEL_EMAIL",
+    3: "CHANNEL_SMS",
+    4: "CHANNEL_IN_APP",
+}
+"""The wire's names of channels, by number."""
+OWN_HOUR: Final = "own_best_hour"
+SMALLEST_SEGMENT_GAIN: Final = 0.1
+"""What a segment must convert more than its campaigns, to be worth leaving others out for."""
+OBSERVATIONAL: Final = "observational"
+RANDOMISED: Final = "randomised"
+RATIO_METHOD: Final = "log_ratio_users_bonferroni"
+UPLIFT_METHOD: Final = "uplift_normal_bonferroni"
+_NOON: Final = 12
+
+
+def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
+    """Return the offer to make, where it differs from the current one and is likely enough to earn more.
+
+    The answer's objective is profit: by conversion rate the dearest offer nearly always is the best.
+    """
+    recommended, comparison = answer.recommendation, answer.recommendation.comparison
+    current, currency = recommended.current_offer_micros, answer.case.currency_code
+    if current is not None and current == recommended.offer_micros:
+        return _no_better(
+            RecommendationType.OFFER_AMOUNT, f"The current offer, {_money(current, currency)}, is the best."
+        )
+    if comparison is not None and comparison.confidence < MINIMUM_OFFER_CONFIDENCE:
+        return _too_unsure(
+            RecommendationType.OFFER_AMOUNT,
+            _money(recommended.offer_micros, currency),
+            comparison.confidence,
+            MINIMUM_OFFER_CONFIDENCE,
+        )
+    interval = comparison.improvement_interval if comparison is not None else None
+    instead = "" if current is None else f" instead of {_money(current, currency)}"
+    return Draft(
+        type=RecommendationType.OFFER_AMOUNT,
+        choice=f"{recommended.offer_micros / MICROS_PER_UNIT:g}",
+        text=f"Offer {_money(recommended.offer_micros, currency)}{instead}.",
+        effect=None if comparison is None else comparison.improvement,
+        interval=None if interval is None else Interval(lower=interval[0], upper=interval[1]),
+        effect_metric="profit_per_view",
+        confidence=None if comparison is None else comparison.confidence,
+        confidence_method="" if comparison is None else CONFIDENCE_METHOD,
+        evidence=" ".join(answer.warnings),
+        evidence_kind=answer.evidence.kind.value,
+        model_version=answer.model_version,
+        offer_micros=recommended.offer_micros,
+        previous_offer_micros=current,
+        predicted_rate=recommended.conversion_rate,
+        predicted_interval=answer.interval,
+        previous_rate=None if comparison is None else comparison.conversion_rate,
+    )
+
+
+def withhold_without_revenue() -> Withheld:
+    """Return why no offer is recommended where nobody knows what a conversion brings."""
+    return Withheld(
+        type=RecommendationType.OFFER_AMOUNT,
+        reason=REVENUE_UNKNOWN,
+        message=(
+            f"No revenue of conversions is recorded in the {WINDOW_DAYS} whole days before today, so nobody"
+            " knows what an offer may cost; record revenue with conversions. (OptimizeOffer by the objective"
+            " conversion_rate says which offer converts most, whatever it costs.)"
+        ),
+    )
+
+
+def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
+    """Return why no hour can be chosen for a campaign that was sent to so many users lately."""
+    sent = f"to {sent_users}" if sent_users else "to none"
+    if sent_users < MINIMUM_USERS:
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="TOO_FEW_REACHED",
+            message=(
+                f"In the {REACHED_DAYS} whole days before today this campaign was delivered {sent} of the"
+                f" users whose deliveries are recorded, and {MINIMUM_USERS} are needed to tell hours apart."
+            ),
+        )
+    known = 0 if reached is None else int(reached.known.sum())
+    if known < MINIMUM_USERS:
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="SEND_TIMES_UNKNOWN",
+            message=(
+                f"Of {sent_users} users lately reached {known} have send times, and {MINIMUM_USERS} are"
+                " needed; the job send_times computes them."
+            ),
+        )
+    if reached is not None and bool(reached.is_quiet.all()):
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="ALL_HOURS_QUIET",
+            message="Every hour is a quiet one for some of the users lately reached.",
+        )
+    return Withheld(
+        type=RecommendationType.TIMING,
+        reason="TIMING_GAIN_UNKNOWN",
+        message=(
+            f"What another hour gains is not known: fewer than {LEAST_CONVERSIONS} deliveries to users whose"
+            " hours are known led to a conversion, or the job send_times has not fitted its profile since."
+        ),
+    )
+
+
+def draft_timing(choice: TimingChoice) -> Draft | Withheld:
+    """Return when to send, where it is likely enough better than when it is sent today."""
+    wording = "each user's own best hour" if choice.hour is None else _hour(choice.hour)
+    if choice.effect < SMALLEST_GAIN:
+        return _no_better(
+            RecommendationType.TIMING,
+            f"No hour gains {SMALLEST_GAIN:.0%} over those this campaign is sent at: the best, {wording},"
+            f" {choice.effect:+.1%}.",
+        )
+    if choice.confidence < MINIMUM_CONFIDENCE:
+        return _too_unsure(RecommendationType.TIMING, wording, choice.confidence, MINIMUM_CONFIDENCE)
+    own = f"Each user's own best hour would gain {choice.own_hour_effect:+.0%} (OptimizeSendTime has it)."
+    best = f"One hour for all would best be {_hour(choice.best_single_hour)}."
+    return Draft(
+        type=RecommendationType.TIMING,
+        choice=OWN_HOUR if choice.hour is None else str(choice.hour),
+        text=f"Send at {wording}, in the user's own time zone.",
+        effect=choice.effect,
+        interval=choice.interval,
+        effect_metric="conversions_per_impression",
+        confidence=choice.confidence,
+        confidence_method=TIMING_METHOD,
+        evidence=(
+            f"What deliveries bring {choice.users} users lately reached, by local hour, against the hours"
+            f" this campaign is sent at, as {choice.conversions} conversions of deliveries that were left out"
+            f" of the fit say. {best if choice.hour is None else own} Hours were not drawn by chance: the"
+            " interval and the confidence cover noise, and no other reason for which hours do well."
+        ),
+        evidence_kind=OBSERVATIONAL,
+    )
+
+
+def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
+    """Return the first segment, where what it gains is likely enough above nothing."""
+    first, others = ranking.segments[0], len(ranking.segments)
+    if ranking.is_by_uplift and first.uplift is not None:
+        return _draft_uplift(first, first.uplift, others)
+    rate = first.rate
+    if rate.ratio is None or rate.ratio_interval is None or rate.probability_above_average is None:
+        return _no_better(RecommendationType.SEGMENT, "Nobody of any segment converted.")
+    if rate.ratio < 1.0 + SMALLEST_SEGMENT_GAIN:
+        return _no_better(
+            RecommendationType.SEGMENT,
+            f"No segment converts {SMALLEST_SEGMENT_GAIN:.0%} more than its campaigns: the first,"
+            f" {rate.segment_name}, {rate.ratio - 1.0:+.1%}.",
+        )
+    confidence = _bonferroni(rate.probability_above_average, others)
+    if confidence < MINIMUM_CONFIDENCE:
+        return _too_unsure(
+            RecommendationType.SEGMENT, f"segment {rate.segment_name}", confidence, MINIMUM_CONFIDENCE
+        )
+    return _segment_draft(
+        rate,
+        effect=rate.ratio - 1.0,
+        interval=Interval(lower=rate.ratio_interval.lower - 1.0, upper=rate.ratio_interval.upper - 1.0),
+        metric="conversion_rate",
+        confidence=confidence,
+        method=RATIO_METHOD,
+        evidence=first.evidence,
+        kind=OBSERVATIONAL,
+    )
+
+
+def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
+    """Return the channel to send over, where it is likely enough better than today's."""
+    if choice is None:
+        return Withheld(
+            type=RecommendationType.CHANNEL,
+            reason="CHANNELS_UNKNOWN",
+            message=(
+                "Too few campaigns of this type on this campaign's channel and on another to compare them, or"
+                " conversions of one of them at most, or the catalog has no channel for it."
+            ),
+        )
+    name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")
+    if choice.confidence < MINIMUM_CONFIDENCE:
+        return _too_unsure(RecommendationType.CHANNEL, name, choice.confidence, MINIMUM_CONFIDENCE)
+    return Draft(
+        type=RecommendationType.CHANNEL,
+        choice=name,
+        text=f"Send over {name} instead of {current}.",
+        effect=choice.effect,
+        interval=choice.interval,
+        effect_metric="conversions_per_impression",
+        confidence=choice.confidence,
+        confidence_method=CHANNEL_METHOD,
+        evidence=(
+            f"{choice.campaigns} campaigns of this type over {name} against {choice.current_campaigns} over"
+            f" {current}; an impression costs {choice.cost_per_impression:.4f} against"
+            f" {choice.current_cost_per_impression:.4f}. Other campaigns chose their channels, so they may"
+            " differ in more than these."
+        ),
+        evidence_kind=OBSERVATIONAL,
+    )
+
+
+def _draft_uplift(segment: RankedSegment, uplift: Uplift, others: int) -> Draft | Withheld:
+    error = (uplift.interval.upper - uplift.interval.lower) / 2.0 / QUANTILE
+    probability = float(ndtr(uplift.value / error)) if error > 0.0 else float(uplift.value > 0.0)
+    confidence = _bonferroni(probability, others)
+    if confidence < MINIMUM_CONFIDENCE:
+        name = f"segment {segment.rate.segment_name}"
+        return _too_unsure(RecommendationType.SEGMENT, name, confidence, MINIMUM_CONFIDENCE)
+    return _segment_draft(
+        segment.rate,
+        effect=uplift.value,
+        interval=uplift.interval,
+        metric="uplift",
+        confidence=confidence,
+        method=UPLIFT_METHOD,
+        evidence=segment.evidence,
+        kind=RANDOMISED,
+    )
+
+
+def _segment_draft(
+    rate: SegmentRate,
+    *,
+    effect: float,
+    interval: Interval,
+    metric: str,
+    confidence: float,
+    method: str,
+    evidence: str,
+    kind: str,
+) -> Draft:
+    return Draft(
+        type=RecommendationType.SEGMENT,
+        choice=rate.segment_name,
+        text=f"Send to users of the segment {rate.segment_name} first.",
+        effect=effect,
+        interval=interval,
+        effect_metric=metric,
+        confidence=confidence,
+        confidence_method=method,
+        evidence=evidence,
+        evidence_kind=kind,
+    )
+
+
+def _bonferroni(probability: float, choices: int) -> float:
+    """Return the probability with the doubt of having chosen the best of several."""
+    doubt = choices * (1.0 - probability)
+    return min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY)
+
+
+def _no_better(kind: RecommendationType, message: str) -> Withheld:
+    return Withheld(type=kind, reason=NO_BETTER_CHOICE, message=message)
+
+
+def _too_unsure(kind: RecommendationType, choice: str, confidence: float, needed: float) -> Withheld:
+    return _no_better(
+        kind,
+        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {needed:.2f}"
+        " is asked for.",
+    )
+
+
+def _money(micros: int, currency: str) -> str:
+    return f"{micros / MICROS_PER_UNIT:.2f} {currency}".rstrip()
+
+
+def _hour(hour: int) -> str:
+    return f"{hour % _NOON or _NOON}:00 {'AM' if hour < _NOON else 'PM'}"

@@ -1,0 +1,134 @@
+"""How sure it is that one offer of a curve is worth more than another, and by how much."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtr
+
+from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
+from services.optimizer.domain.response.response import Anchor, TypeResponse, saturating_terms
+
+CONFIDENCE_METHOD: Final = "laplace_delta"
+"""The probability that the recommended offer beats the current one, by a normal approximation of the log
+ratio of their conversion rates (delta method over the response's coefficients, whose posterior is Laplace's,
+over the false slope, and over the curve's level), averaged over what the mean revenue may be."""
+
+MOST_CONFIDENCE: Final = 0.99
+"""No probability above this, nor below its complement, is claimed: the shape of the curve and the normal
+approximation are themselves not surer than that."""
+
+_LARGEST_LOG_RATIO: Final = 10.0
+_HALVINGS: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricedOffer:
+    """An offer (currency units), its predicted rate and its value per view."""
+
+    offer: float
+    rate: float
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duel:
+    """The recommended offer against the current one.
+
+    `log_rates` is the log ratio of their rates, `spread` its standard deviation; `worth` (plausible
+    economics, 2) what a conversion is worth at each, which are equally likely.
+    """
+
+    log_rates: float
+    spread: float
+    worth: FloatArray
+
+    @property
+    def confidence(self) -> float:
+        """The probability that the recommended offer is worth more."""
+        wins = [self._win(float(best), float(current)) for best, current in self.worth]
+        return min(max(math.fsum(wins) / len(wins), 1.0 - MOST_CONFIDENCE), MOST_CONFIDENCE)
+
+    def _win(self, best: float, current: float) -> float:
+        """Return the probability of a win, given what conversions are worth.
+
+        Where one earns and the other does not, the rates decide nothing; where both lose, the smaller loss
+        wins.
+        """
+        if best * current <= 0.0:
+            return 1.0 if best > current else 0.0
+        log_ratio = self.log_rates + math.log(best / current)
+        return float(ndtr(math.copysign(log_ratio, log_ratio * best) / self.spread))
+
+    def improvement_interval(self, level: float) -> tuple[float, float] | None:
+        """Return the central interval of the relative gain in value (a fraction, at least -1).
+
+        None where the current offer may well earn nothing: its gain has no upper end then. The log of the
+        ratio of values is a mixture of normals, one per plausible economics; its quantiles are found by
+        halving.
+        """
+        tail = (1.0 - level) / 2.0
+        best, current = self.worth[:, 0], self.worth[:, 1]
+        if float(np.mean((best <= 0.0) | (current <= 0.0))) >= tail:
+            return None
+        earning = (best > 0.0) & (current > 0.0)
+        middles = self.log_rates + np.log(best[earning] / current[earning])
+        return (
+            math.expm1(self._quantile(middles, tail)),
+            math.expm1(self._quantile(middles, 1.0 - tail)),
+        )
+
+    def _quantile(self, middles: FloatArray, probability: float) -> float:
+        lower, upper = -_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO
+        for _ in range(_HALVINGS):
+            middle = (lower + upper) / 2.0
+            if float(np.mean(ndtr((middle - middles) / self.spread))) < probability:
+                lower = middle
+            else:
+                upper = middle
+        return (lower + upper) / 2.0
+
+
+def arrange_duel(
+    objective: Objective,
+    economics: Economics,
+    response: TypeResponse,
+    anchor: Anchor,
+    *,
+    best: PricedOffer,
+    current: PricedOffer,
+    level_variance: float,
+) -> Duel:
+    """Return the duel of two offers.
+
+    The log ratio of the two rates has the gradient g = (1 - rate*) (s(x*) - a) - (1 - rate0) (s(x0) - a) in
+    the coefficients, a the mean terms at the anchor, likewise in the false slope with offers for terms, and
+    (1 - rate*) - (1 - rate0) in the level, whose variance is `level_variance` (of the logit). The mean
+    revenue is as uncertain as its days say, independently of the rates.
+    """
+    offers = np.array([best.offer, current.offer])
+    terms = saturating_terms(offers) - np.average(
+        saturating_terms(anchor.offers), axis=0, weights=anchor.weights
+    )
+    apart = offers - np.average(anchor.offers, weights=anchor.weights)
+    shares = np.array([1.0 - best.rate, current.rate - 1.0])
+    variance = response.effect_variance((shares @ terms)[np.newaxis], np.array([shares @ apart]))[0]
+    variance += (shares.sum()) ** 2 * level_variance
+    return Duel(
+        log_rates=math.log(best.rate / current.rate),
+        spread=math.sqrt(float(variance)),
+        worth=np.array([value_per_conversion(objective, offers, likely) for likely in economics.plausible()]),
+    )
+
+
+def logit_spreads(response: TypeResponse, offers: FloatArray, anchor: Anchor) -> FloatArray:
+    """Return how uncertain the logit is at each offer x, given the level at the anchor.
+
+    sqrt(g' V g + c²) with g = s(x) - a, a the mean terms at the anchor, V the coefficients' covariance, and
+    c = slope_error * (x - mean offer of the anchor).
+    """
+    middle = np.average(saturating_terms(anchor.offers), axis=0, weights=anchor.weights)
+    apart = offers - np.average(anchor.offers, weights=anchor.weights)
+    return np.asarray(np.sqrt(response.effect_variance(saturating_terms(offers) - middle, apart)))
