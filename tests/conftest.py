@@ -1,6 +1,7 @@
 """PostgreSQL for tests: one throwaway cluster per session, one database per test from a migrated template."""
 
 import asyncio
+import os
 import secrets
 import shutil
 import socket
@@ -38,6 +39,10 @@ LONGEST = (
     "e2e/test_run_commands.py",
     "e2e/test_run_database_url.py",
 )
+
+# Read when numpy is first imported, after this file, and by every process that tests start: workers share the
+# cores as it is, and threads that wait for one another over small matrices cost four times the work itself.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Examples take as long as the machine lets them.
 hypothesis.settings.register_profile("without_deadline", deadline=None)
