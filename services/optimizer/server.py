@@ -26,6 +26,7 @@ from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.operations.affinity_jobs import build_affinity_jobs
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
+from services.optimizer.operations.campaign_rates import CampaignRates
 from services.optimizer.operations.heavy_reading import build_reading_room
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.operations.models import ModelOperations
@@ -205,7 +206,11 @@ def _build_servicer(
     return OptimizerServicer(
         affinity=affinities,
         campaign_choice=CampaignChoiceOperations(
-            database, affinities=affinities, models=models, live=around.live, now=now
+            database,
+            affinities=affinities,
+            rates=CampaignRates(database, models),
+            live=around.live,
+            now=now,
         ),
         offer_constraints=OfferConstraintOperations(database, now=now),
         offers=offers,

@@ -1,29 +1,21 @@
-"""Which campaigns to show to a user: loads the active ones, asks the model server once, and ranks."""
+"""Which campaigns to show to a user: loads the active ones and their rates, and ranks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import numpy as np
-
 from services.common.database import Database
 from services.optimizer.domain.affinity.affinity_answer import UserScores
 from services.optimizer.domain.affinity.affinity_response import AffinityResponse
-from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
 from services.optimizer.domain.recommendations.campaign_choice import (
     MOST_CANDIDATES,
     Choice,
-    choice_features,
     choose_candidates,
-    expect_rates,
     nearest_merchants,
     rank_choices,
-    within_batch,
 )
-from services.optimizer.model_client import ModelClient
-from services.optimizer.operations.campaign_cases import load_cases
+from services.optimizer.operations.campaign_rates import CampaignRates
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.store import campaigns
@@ -51,20 +43,20 @@ class Choices:
 
 
 class CampaignChoiceOperations:
-    """The use case of showing campaigns over one database, one model server and the affinities."""
+    """The use case of showing campaigns over one database, its campaigns' rates and the affinities."""
 
     def __init__(
         self,
         database: Database,
         *,
         affinities: Affinities,
-        models: ModelClient,
+        rates: CampaignRates,
         live: LiveModel,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._affinities = affinities
-        self._models = models
+        self._rates = rates
         self._live = live
         self._now = now
 
@@ -88,18 +80,11 @@ class CampaignChoiceOperations:
             active = await campaigns.list_active_campaigns(
                 connection, now, *days.history, merchant_ids=nearest, most=MOST_CANDIDATES
             )
-            candidates = choose_candidates(active, scores.scores)
-            if not candidates:
-                return Choices(choices=(), left_out=sum(counts.values()), model_version=None)
-            known = [candidate.campaign.in_catalog for candidate in candidates]
-            cases = await load_cases(connection, known, model, days.today)
-        most = within_batch(cases)
-        candidates, cases = candidates[:most], cases[:most]
-        features = choice_features(cases, model.parameters)
-        predicted: FloatArray = np.empty(0)
-        if len(features):
-            predicted = await self._models.infer(CONVERSION_MODEL, model.version, features)
-        rates = expect_rates(candidates, cases, predicted, model.parameters)
+        candidates = choose_candidates(active, scores.scores)
+        if not candidates:
+            return Choices(choices=(), left_out=sum(counts.values()), model_version=None)
+        rates = await self._rates.fetch([candidate.campaign for candidate in candidates], model, days.today)
+        candidates = candidates[: len(rates)]
         return Choices(
             choices=rank_choices(candidates, rates, scores, limit=limit),
             left_out=max(sum(counts.values()) - len(candidates), 0),

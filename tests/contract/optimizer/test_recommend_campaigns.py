@@ -27,6 +27,7 @@ from services.optimizer.domain.affinity.affinity_answer import MerchantAffinity,
 from services.optimizer.domain.affinity.affinity_response import AffinityResponse
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
+from services.optimizer.operations.campaign_rates import CampaignRates
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.servicer.campaign_choice import CampaignChoiceMethods
 from services.optimizer.settings import OptimizerSettings
@@ -100,7 +101,7 @@ async def stand(database: DatabaseAddresses, trained: Trained, tmp_path: Path) -
                 servicer.campaign_choice = CampaignChoiceOperations(
                     own,
                     affinities=Affinities(),
-                    models=ModelClient(models, inference_seconds=5, load_seconds=5),
+                    rates=CampaignRates(own, ModelClient(models, inference_seconds=5, load_seconds=5)),
                     live=LiveModel(),
                     now=lambda: NOON,
                 )

@@ -186,7 +186,7 @@ def test_each_campaign_is_asked_about_at_the_offers_it_sent_and_answered_at_its_
     rows = choice_features(cases, MODEL.parameters)
     assert rows[:, 0].tolist() == [6.0, 8.0, 9.0]
     predicted = np.array([0.1, 0.2, 0.3])
-    found = expect_rates(candidates, cases, predicted, MODEL.parameters)
+    found = expect_rates([each.campaign for each in candidates], cases, predicted, MODEL.parameters)
     assert found[0] == rate_at(cases[0], 6_000_000, predicted[:2], MODEL.parameters)
     effect = float(MODEL.parameters.response[1].effect(np.array([10.0]))[0])
     assert found[1].rate == pytest.approx(float(logistic(np.array([effect - 2.0]))[0]))

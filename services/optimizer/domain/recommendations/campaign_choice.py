@@ -122,19 +122,19 @@ def choice_features(cases: Sequence[OfferCase], parameters: ServingParameters) -
 
 
 def expect_rates(
-    candidates: Sequence[Candidate],
+    campaigns: Sequence[ActiveCampaign],
     cases: Sequence[OfferCase],
     predicted: FloatArray,
     parameters: ServingParameters,
 ) -> list[ExpectedRate]:
-    """Return each candidate's rate at its own offer, as OptimizeOffer's curve has it.
+    """Return each campaign's rate at its own offer, as OptimizeOffer's curve has it.
 
     `predicted` are the forest's rates for `choice_features`.
     """
     found, start = [], 0
-    for candidate, case in zip(candidates, cases, strict=True):
+    for campaign, case in zip(campaigns, cases, strict=True):
         end = start + case.forest_rows
-        found.append(rate_at(case, candidate.campaign.offer_micros or 0, predicted[start:end], parameters))
+        found.append(rate_at(case, campaign.offer_micros or 0, predicted[start:end], parameters))
         start = end
     return found
 
