@@ -20,6 +20,7 @@ from services.optimizer.store.training import lock_publication, try_lock_trainin
 
 _NEWEST: Final = 2**31 - 1
 _MOST_PRUNED: Final = 1000
+_TRAIN_ANEW: Final = "train anew (TrainModel, POST /api/optimize/train-model)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +161,8 @@ async def _require_earlier(connection: Connection, live: int | None) -> int:
         raise FailedPreconditionError(
             "no version was ever live; train one first (TrainModel, POST /api/optimize/train-model)"
             if live is None
-            else "no version was live before the one that is, but for those that were gone back from; name"
-            " one of these to return to it",
+            else "no version that has its files was live before the one that is, but for those that were gone"
+            " back from; name one of these to return to it",
             reason="MODEL_NOT_RESTORABLE",
         )
     return version
@@ -202,9 +203,17 @@ def _require_restorable(model: ModelSummary, repository: ModelRepository) -> Non
             reason="MODEL_NOT_RESTORABLE",
             metadata=metadata,
         )
+    if model.files_removed_at is not None:
+        raise FailedPreconditionError(
+            f"version {model.version} was removed {model.files_removed_at:%Y-%m-%d}, with what serving needs"
+            f" beside its file, and cannot come back; {_TRAIN_ANEW}",
+            reason="MODEL_NOT_RESTORABLE",
+            metadata=metadata,
+        )
     if not repository.has_version(model.version):
         raise FailedPreconditionError(
-            f"the file of version {model.version} is gone from the model repository",
+            f"the file of version {model.version} is gone from the model repository; put it back from a"
+            f" backup, or {_TRAIN_ANEW}",
             reason="MODEL_NOT_RESTORABLE",
             metadata=metadata,
         )

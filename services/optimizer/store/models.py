@@ -78,7 +78,7 @@ async def fetch_last_retired_version(connection: Connection, other_than: int) ->
 
 
 async def fetch_restorable_version(connection: Connection) -> int | None:
-    """Return the version to go back to: the one live last, of those that nobody went back from."""
+    """Return the version to go back to: the one live last, of those with files that nobody went back from."""
     row = await connection.fetchrow(STATEMENTS["fetch_restorable_version"].sql, CONVERSION_MODEL)
     return None if row is None else int(row["version"])
 

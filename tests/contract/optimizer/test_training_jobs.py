@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from shutil import copytree
 
+import grpc
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
@@ -18,6 +20,7 @@ from tests.contract.optimizer.harness import (
     NOON,
     fetch_rows,
     insert_world,
+    refusal_of,
 )
 from tests.contract.optimizer.trainers import EndlessTrainer, KilledTrainer
 from tests.contract.optimizer.training_jobs_stand import stand
@@ -79,6 +82,12 @@ async def test_old_files_are_removed_and_what_going_back_needs_is_kept(
         again = await jobs.run("prune_models")
         listed = await jobs.stub.ListModels(models_pb2.ListModelsRequest())
         back = await jobs.stub.RollbackModel(models_pb2.RollbackModelRequest())
+        folders = sorted(path.name for path in (tmp_path / "conversion").iterdir() if path.is_dir())
+        copytree(tmp_path / "conversion/3", tmp_path / "conversion/1")
+        with pytest.raises(grpc.aio.AioRpcError) as restored:
+            await jobs.stub.RollbackModel(models_pb2.RollbackModelRequest(version=1))
+        with pytest.raises(grpc.aio.AioRpcError) as none_left:
+            await jobs.stub.RollbackModel(models_pb2.RollbackModelRequest())
     assert nothing == "nothing to remove; nothing to forget"
     assert busy == "nothing removed: a training runs; nothing to forget"
     assert done == "the files of 2 versions of conversion removed; nothing to forget"
@@ -95,9 +104,15 @@ async def test_old_files_are_removed_and_what_going_back_needs_is_kept(
         4: True,
         5: True,
     }
-    folders = sorted(path.name for path in (tmp_path / "conversion").iterdir() if path.is_dir())
     assert folders == ["3", "4", "5"]
     assert back.model.version == 3
+    refusal = refusal_of(restored.value)
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "MODEL_NOT_RESTORABLE")
+    assert refusal.message == (
+        f"version 1 was removed {NOON:%Y-%m-%d}, with what serving needs beside its file, and cannot come"
+        " back; train anew (TrainModel, POST /api/optimize/train-model)"
+    )
+    assert "no version that has its files was live before" in refusal_of(none_left.value).message
 
 
 @asynccontextmanager

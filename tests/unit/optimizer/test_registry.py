@@ -74,6 +74,8 @@ def test_what_going_back_would_return_to_stays() -> None:
         summary(5, ModelStatus.LIVE, 50),
     ]
     assert choose_removable(models, now=NOW, retention=RETENTION) == [1, 3]
+    models[1] = summary(2, ModelStatus.RETIRED, 70, removed=True)
+    assert choose_removable(models, now=NOW, retention=RETENTION) == [3]
 
 
 @pytest.mark.parametrize(

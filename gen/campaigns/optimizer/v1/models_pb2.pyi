@@ -80,7 +80,9 @@ class Model(_message.Message):
     parity_error: _builtins.float
     """As TrainModelResponse.parity_error."""
     has_file: _builtins.bool
-    """Whether its file is in the model repository; without it a version cannot be live again."""
+    """Whether its file is kept. Once `prune_models` has removed it a version cannot be live again, even if a backup brings
+    the file back.
+    """
     @_builtins.property
     def status_time(self) -> _timestamp_pb2.Timestamp:
         """Since when."""
@@ -279,8 +281,9 @@ class RollbackModelRequest(_message.Message):
     COMMENT_FIELD_NUMBER: _builtins.int
     EXPECTED_LIVE_VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """The version, one that was live once. Unset: the one that was live last, of those that no rollback to an earlier
-    version took out of service; asked twice, it goes back twice unless expected_live_version says from where.
+    """The version, one that was live once. Unset: the one that was live last, of those that have their file and that no
+    rollback to an earlier version took out of service; asked twice, it goes back twice unless expected_live_version
+    says from where.
     """
     actor: _builtins.str
     """Who asks, at most 128 characters; kept as part of the versions' status_reason."""

@@ -48,7 +48,7 @@ def choose_removable(models: Sequence[ModelSummary], *, now: datetime, retention
         (model for model in models if model.status is ModelStatus.RETIRED),
         key=lambda model: (model.status_changed_at, model.version),
     )
-    restorable = [model for model in retired if not model.is_rolled_back]
+    restorable = [model for model in retired if not model.is_rolled_back and model.files_removed_at is None]
     kept = {model.version for model in (*retired[-1:], *restorable[-1:])}
     return sorted(
         model.version

@@ -61,15 +61,16 @@ where model_name = $1 and status = 'retired' and version <> $2 and status_change
 );
 
 -- name: fetch_restorable_version :one
--- The version to go back to: the one that was live last, of those that nobody went back from.
+-- The version to go back to: the one that was live last, of those that nobody went back from and that have their files.
 select version
 from ml_models
-where model_name = $1 and status = 'retired' and not is_rolled_back
+where model_name = $1 and status = 'retired' and not is_rolled_back and files_removed_at is null
 order by status_changed_at desc, version desc
 limit 1;
 
 -- name: note_removed_files :exec
--- Keep that the files of some versions are gone, and with them what serving and drift needed: they never serve again.
+-- Keep that the files of some versions are gone, and with them what serving and drift needed: RollbackModel refuses
+-- them, whatever the repository holds.
 update ml_models
 set files_removed_at = $3, serving_parameters = '{}', reference = null
 where model_name = $1 and version = any ($2::bigint[]);

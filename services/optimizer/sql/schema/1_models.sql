@@ -3,8 +3,9 @@
 -- Versions of trained models. What serving needs beside the model file is kept in serving_parameters.
 -- calibration and reference are documents that only this service reads: how predictions compared with what came,
 -- and what drift is measured against. files_removed_at: when the version's folder was removed from the model
--- repository, and serving_parameters and reference with it. training_id: which training made it, null for one made by
--- hand. is_rolled_back: an earlier version took its place, so that going back does not return to it by itself.
+-- repository, and serving_parameters and reference with it: it is never live again, whatever folder comes back.
+-- training_id: which training made it, null for one made by hand. is_rolled_back: an earlier version took its place, so
+-- that going back does not return to it by itself.
 create table optimizer.ml_models (
     model_name text not null,
     version bigint not null,
