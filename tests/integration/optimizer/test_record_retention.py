@@ -11,10 +11,13 @@ from pydantic import ValidationError
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
+from services.optimizer.domain.recommendations.recommendations import RecommendationType, Withheld
 from services.optimizer.operations import retention
 from services.optimizer.operations.retention import RecordKeeper
 from services.optimizer.settings import OptimizerSettings
+from services.optimizer.store import retention as store
 from services.optimizer.store.training import fetch_last_judged_day
+from services.optimizer.store.verdicts import upsert_verdict
 from tests.contract.optimizer.harness import NOON
 
 DAY = timedelta(days=1)
@@ -146,6 +149,47 @@ async def insert_trainings(admin: asyncpg.Connection) -> None:
         )
 
 
+async def insert_version(admin: asyncpg.Connection, version: int) -> None:
+    await admin.execute(
+        "insert into ml_models (model_name, version, status, status_reason, status_changed_at, code_version,"
+        " trained_at, training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views,"
+        " conversions, mae, global_mean_mae, type_mean_mae, parity_error, serving_parameters) values"
+        " ('conversion', $2, 'rejected', '', $1, 'c', $1, 1, '2025-01-01', '2025-02-01', '2025-03-01', 1, 1,"
+        " 1, 1, 0, 0, 0, 0, '{}')",
+        LONG_AGO,
+        version,
+    )
+
+
+async def insert_drift(admin: asyncpg.Connection, version: int, end_day: str, measured_at: datetime) -> None:
+    await admin.execute(
+        "insert into model_drift values ('conversion', $1, $2::text::date, $3, 'stable', '{}')",
+        version,
+        end_day,
+        measured_at,
+    )
+
+
+async def insert_fits(admin: asyncpg.Connection) -> None:
+    for version, status in enumerate(("retired", "live", "rejected", "rejected"), start=1):
+        await admin.execute(
+            "insert into affinity_models (version, status, status_reason, fitted_at, end_day, users, visits,"
+            " log_loss, frequency_log_loss, calibration_error, parameters) values"
+            " ($1, $2, '', $3, '2025-10-01', 1, 1, 0, 0, 0, '{}')",
+            version,
+            status,
+            LONG_AGO,
+        )
+
+
+async def insert_verdicts(admin: asyncpg.Connection) -> None:
+    await admin.execute(
+        "insert into campaign_optimization_verdicts select 'c' || d, 'channel', 'k', 'NO_BETTER_CHOICE', '',"
+        " $1::timestamptz - d * interval '1 day' from generate_series(0, 4) d",
+        NOON,
+    )
+
+
 async def test_the_last_training_that_learned_is_kept(pool: Database, admin: asyncpg.Connection) -> None:
     await insert_trainings(admin)
     assert await RecordKeeper(pool, kept=KEPT, now=lambda: NOON).forget() == "2 trainings forgotten"
@@ -158,55 +202,76 @@ async def test_the_last_training_that_learned_is_kept(pool: Database, admin: asy
 async def test_what_was_measured_of_old_versions_goes_and_the_last_of_each_stays(
     pool: Database, admin: asyncpg.Connection
 ) -> None:
-    await admin.execute(
-        "insert into ml_models (model_name, version, status, status_reason, status_changed_at, code_version,"
-        " trained_at, training_seconds, first_day, split_day, end_day, fitted_rows, held_out_rows, views,"
-        " conversions, mae, global_mean_mae, type_mean_mae, parity_error, serving_parameters) select"
-        " 'conversion', v, 'rejected', '', $1, 'c', $1, 1, '2025-01-01', '2025-02-01', '2025-03-01', 1, 1, 1,"
-        " 1, 0, 0, 0, 0, '{}' from generate_series(1, 2) v",
-        LONG_AGO,
-    )
+    for version in (1, 2):
+        await insert_version(admin, version)
     for version, end_day, measured_at in (
         (1, "2025-10-01", LONG_AGO - DAY),
         (1, "2025-10-02", LONG_AGO),
         (2, "2025-10-02", LONG_AGO),
         (2, "2025-10-20", LATELY),
     ):
-        await admin.execute(
-            "insert into model_drift values ('conversion', $1, $2::text::date, $3, 'stable', '{}')",
-            version,
-            end_day,
-            measured_at,
-        )
+        await insert_drift(admin, version, end_day, measured_at)
     assert await RecordKeeper(pool, kept=KEPT, now=lambda: NOON).forget() == "2 measures of drift forgotten"
     rows = await admin.fetch("select version, end_day::text from model_drift order by version")
     assert [tuple(row) for row in rows] == [(1, "2025-10-02"), (2, "2025-10-20")]
 
 
 async def test_no_number_of_a_fit_comes_again(pool: Database, admin: asyncpg.Connection) -> None:
-    for version, status in enumerate(("retired", "live", "rejected", "rejected"), start=1):
-        await admin.execute(
-            "insert into affinity_models (version, status, status_reason, fitted_at, end_day, users, visits,"
-            " log_loss, frequency_log_loss, calibration_error, parameters) values"
-            " ($1, $2, '', $3, '2025-10-01', 1, 1, 0, 0, 0, '{}')",
-            version,
-            status,
-            LONG_AGO,
-        )
+    await insert_fits(admin)
     assert await RecordKeeper(pool, kept=KEPT, now=lambda: NOON).forget() == "2 fits of affinities forgotten"
     rows = await admin.fetch("select version from affinity_models order by version")
     assert [row["version"] for row in rows] == [2, 4]
 
 
 async def test_verdicts_of_past_days_are_forgotten(pool: Database, admin: asyncpg.Connection) -> None:
-    await admin.execute(
-        "insert into campaign_optimization_verdicts select 'c' || d, 'channel', 'k', 'NO_BETTER_CHOICE', '',"
-        " $1::timestamptz - d * interval '1 day' from generate_series(0, 4) d",
-        NOON,
-    )
+    await insert_verdicts(admin)
     assert await RecordKeeper(pool, kept=KEPT, now=lambda: NOON).forget() == "2 verdicts forgotten"
     rows = await admin.fetch("select campaign_id from campaign_optimization_verdicts")
     assert {row["campaign_id"] for row in rows} == {"c0", "c1", "c2"}
+
+
+async def test_a_run_skips_what_another_is_at(pool: Database, admin: asyncpg.Connection) -> None:
+    """The other has deleted a row of each table and not committed: a run that waited would never end."""
+    await insert_recommendation(admin, "c", "expired", LONG_AGO)
+    await insert_trainings(admin)
+    await insert_version(admin, 1)
+    for end_day in ("2025-10-01", "2025-10-02", "2025-10-03"):
+        await insert_drift(admin, 1, end_day, LONG_AGO)
+    await insert_fits(admin)
+    await insert_verdicts(admin)
+    async with pool.transaction() as other:
+        held = [
+            await store.delete_closed_recommendations(other, NOON - KEPT, NOON, 1),
+            await store.delete_verdicts(other, NOON - 2 * DAY, 1),
+            await store.delete_trainings(other, NOON - KEPT, 1),
+            await store.delete_drift(other, NOON - KEPT, 1),
+            await store.delete_affinity_models(other, NOON - KEPT, 1),
+        ]
+        said = await asyncio.wait_for(RecordKeeper(pool, kept=KEPT, now=lambda: NOON).forget(), 60)
+    assert held == [1, 1, 1, 1, 1]
+    assert said == ("1 verdicts, 1 trainings, 1 measures of drift, 1 fits of affinities forgotten")
+
+
+async def test_forgetting_verdicts_collides_with_no_recommending(
+    pool: Database, admin: asyncpg.Connection
+) -> None:
+    """A request judges again two types of a campaign whose verdicts are to go, and is between them."""
+    kinds = (RecommendationType.CHANNEL, RecommendationType.OFFER_AMOUNT)
+    for kind in kinds:
+        await admin.execute(
+            "insert into campaign_optimization_verdicts values ('c', $1, 'k', 'NO_BETTER_CHOICE', '', $2)",
+            kind.value,
+            NOON - 5 * DAY,
+        )
+    keeper = RecordKeeper(pool, kept=KEPT, now=lambda: NOON)
+    first, second = (Withheld(type=kind, reason="NO_BETTER_CHOICE", message="") for kind in reversed(kinds))
+    async with pool.transaction() as request:
+        await upsert_verdict(request, "c", "new", first, NOON)
+        said = await asyncio.wait_for(keeper.forget(), 60)
+        await upsert_verdict(request, "c", "new", second, NOON)
+    assert said == "1 verdicts forgotten"
+    assert await admin.fetchval("select count(*) from campaign_optimization_verdicts") == 2
+    assert await keeper.forget() == "nothing to forget"
 
 
 @pytest.mark.parametrize(("days", "is_allowed"), [(59, False), (60, True), (36_500, True), (36_501, False)])
