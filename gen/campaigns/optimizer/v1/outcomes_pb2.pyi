@@ -105,6 +105,10 @@ class OfferOutcome(_message.Message):
     MEASURE_TIME_FIELD_NUMBER: _builtins.int
     IS_FINAL_FIELD_NUMBER: _builtins.int
     EFFECT_METRIC_FIELD_NUMBER: _builtins.int
+    PREVIOUS_PREDICTED_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_VIEWS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_CONVERSIONS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign that was changed; of an A/B test the variant's."""
     source: _builtins.str
@@ -125,7 +129,9 @@ class OfferOutcome(_message.Message):
     """Conversion rate (conversions / views) that was predicted at offer_amount, 0 to 1. Unset where none was."""
     expected_effect: _builtins.float
     """What effect_metric was expected to gain, relative to before, a fraction; for `offer_amount`
-    predicted_conversion_rate over the rate that was predicted at previous_offer, less 1. Unset where that was not said,
+    predicted_conversion_rate over previous_predicted_conversion_rate, less 1, and not over previous_conversion_rate,
+    which was counted: what is predicted at one offer compares with what is predicted at the other. An offer is
+    recommended by profit, of which nothing is verified here: only conversions are. Unset where that was not said,
     of segments (nobody knows how much will be sent to one) and of A/B tests.
     """
     observed_views: _builtins.int
@@ -139,7 +145,7 @@ class OfferOutcome(_message.Message):
     previous_conversion_rate: _builtins.float
     """Conversion rate (conversions / views) of the 28 whole days before the day of apply_time: for `offer_amount` at
     previous_offer alone (at any offer where that is unset), otherwise of the whole campaign; of an A/B test the control
-    campaign's. Unset without views.
+    campaign's. Unset without views. Its views are previous_views, its interval previous_conversion_rate_interval.
     """
     observed_effect: _builtins.float
     """What effect_metric gained over the same days, relative to before, a fraction; of an A/B test the test's own lift.
@@ -151,6 +157,15 @@ class OfferOutcome(_message.Message):
     """What expected_effect and observed_effect are of: `conversion_rate` (conversions / views; offer_amount, segment),
     `conversions_per_impression` (timing, channel), or `converting_users` (converting users / users; A/B tests).
     """
+    previous_predicted_conversion_rate: _builtins.float
+    """Conversion rate that was predicted at previous_offer together with predicted_conversion_rate, 0 to 1: expected_effect
+    is of these two. Without an interval: that of their ratio is not kept. Unset where expected_effect is, and of
+    anything but `offer_amount`.
+    """
+    previous_views: _builtins.int
+    """Views behind previous_conversion_rate. Unset where nobody counted them."""
+    previous_conversions: _builtins.int
+    """Conversions of the same days and offer. Unset where nobody counted them."""
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of the rate of one day, which is wider than that of observed_conversion_rate over many. Unset where
@@ -172,6 +187,12 @@ class OfferOutcome(_message.Message):
     @_builtins.property
     def measure_time(self) -> _timestamp_pb2.Timestamp:
         """Up to when outcomes were counted."""
+
+    @_builtins.property
+    def previous_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of previous_conversion_rate, over days. Unset where it cannot be said, and for outcomes that were final
+        before it was kept.
+        """
 
     def __init__(
         self,
@@ -197,10 +218,14 @@ class OfferOutcome(_message.Message):
         measure_time: _timestamp_pb2.Timestamp | None = ...,
         is_final: _builtins.bool = ...,
         effect_metric: _builtins.str = ...,
+        previous_predicted_conversion_rate: _builtins.float | None = ...,
+        previous_views: _builtins.int | None = ...,
+        previous_conversions: _builtins.int | None = ...,
+        previous_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_offer", b"_previous_offer", "apply_time", b"apply_time", "expected_effect", b"expected_effect", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_offer", b"previous_offer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_conversions", b"_previous_conversions", "_previous_offer", b"_previous_offer", "_previous_predicted_conversion_rate", b"_previous_predicted_conversion_rate", "_previous_views", b"_previous_views", "apply_time", b"apply_time", "expected_effect", b"expected_effect", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_conversion_rate_interval", b"previous_conversion_rate_interval", "previous_conversions", b"previous_conversions", "previous_offer", b"previous_offer", "previous_predicted_conversion_rate", b"previous_predicted_conversion_rate", "previous_views", b"previous_views"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_offer", b"_previous_offer", "apply_time", b"apply_time", "campaign_id", b"campaign_id", "choice", b"choice", "effect_metric", b"effect_metric", "expected_effect", b"expected_effect", "is_final", b"is_final", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_conversions", b"observed_conversions", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "observed_views", b"observed_views", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_offer", b"previous_offer", "source", b"source", "source_id", b"source_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_conversions", b"_previous_conversions", "_previous_offer", b"_previous_offer", "_previous_predicted_conversion_rate", b"_previous_predicted_conversion_rate", "_previous_views", b"_previous_views", "apply_time", b"apply_time", "campaign_id", b"campaign_id", "choice", b"choice", "effect_metric", b"effect_metric", "expected_effect", b"expected_effect", "is_final", b"is_final", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_conversions", b"observed_conversions", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "observed_views", b"observed_views", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_conversion_rate_interval", b"previous_conversion_rate_interval", "previous_conversions", b"previous_conversions", "previous_offer", b"previous_offer", "previous_predicted_conversion_rate", b"previous_predicted_conversion_rate", "previous_views", b"previous_views", "source", b"source", "source_id", b"source_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_effect: _TypeAlias = _typing.Literal["expected_effect"]  # noqa: Y015
     _WhichOneofArgType__expected_effect: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect"]  # noqa: Y015
@@ -214,8 +239,14 @@ class OfferOutcome(_message.Message):
     _WhichOneofArgType__predicted_conversion_rate: _TypeAlias = _typing.Literal["_predicted_conversion_rate", b"_predicted_conversion_rate"]  # noqa: Y015
     _WhichOneofReturnType__previous_conversion_rate: _TypeAlias = _typing.Literal["previous_conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__previous_conversion_rate: _TypeAlias = _typing.Literal["_previous_conversion_rate", b"_previous_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__previous_conversions: _TypeAlias = _typing.Literal["previous_conversions"]  # noqa: Y015
+    _WhichOneofArgType__previous_conversions: _TypeAlias = _typing.Literal["_previous_conversions", b"_previous_conversions"]  # noqa: Y015
     _WhichOneofReturnType__previous_offer: _TypeAlias = _typing.Literal["previous_offer"]  # noqa: Y015
     _WhichOneofArgType__previous_offer: _TypeAlias = _typing.Literal["_previous_offer", b"_previous_offer"]  # noqa: Y015
+    _WhichOneofReturnType__previous_predicted_conversion_rate: _TypeAlias = _typing.Literal["previous_predicted_conversion_rate"]  # noqa: Y015
+    _WhichOneofArgType__previous_predicted_conversion_rate: _TypeAlias = _typing.Literal["_previous_predicted_conversion_rate", b"_previous_predicted_conversion_rate"]  # noqa: Y015
+    _WhichOneofReturnType__previous_views: _TypeAlias = _typing.Literal["previous_views"]  # noqa: Y015
+    _WhichOneofArgType__previous_views: _TypeAlias = _typing.Literal["_previous_views", b"_previous_views"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_effect) -> _WhichOneofReturnType__expected_effect | None: ...
     @_typing.overload
@@ -229,6 +260,12 @@ class OfferOutcome(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_conversion_rate) -> _WhichOneofReturnType__previous_conversion_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_conversions) -> _WhichOneofReturnType__previous_conversions | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_offer) -> _WhichOneofReturnType__previous_offer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_predicted_conversion_rate) -> _WhichOneofReturnType__previous_predicted_conversion_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_views) -> _WhichOneofReturnType__previous_views | None: ...
 
 Global___OfferOutcome: _TypeAlias = OfferOutcome  # noqa: Y015

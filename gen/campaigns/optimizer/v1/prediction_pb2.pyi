@@ -37,7 +37,7 @@ class PredictCampaignRequest(_message.Message):
     offer_amount: _builtins.float
     """Its offer, in currency units: 5 to 25. Required."""
     impressions: _builtins.int
-    """Impressions planned, at least 1. Unset: rates are answered and no sums."""
+    """Impressions planned: 1 to 1,000,000,000,000. Unset: rates are answered and no sums."""
     def __init__(
         self,
         *,
@@ -82,6 +82,7 @@ class PredictCampaignResponse(_message.Message):
     PREDICTED_VIEWS_INTERVAL_FIELD_NUMBER: _builtins.int
     COMPARED_CAMPAIGNS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     predicted_conversion_rate: _builtins.float
     """Conversion rate (conversions / views) expected, 0 to 1."""
     predicted_conversions: _builtins.float
@@ -96,6 +97,8 @@ class PredictCampaignResponse(_message.Message):
     """Views expected of the impressions. Unset without impressions."""
     compared_campaigns: _builtins.int
     """Campaigns of the type in the training data, from whose differences the intervals come."""
+    currency_code: _builtins.str
+    """The currency of predicted_revenue, ISO 4217. Empty where predicted_revenue is unset, or where it is not known."""
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of predicted_conversion_rate: of what such a campaign's rate is over many views. What campaigns of
@@ -132,10 +135,11 @@ class PredictCampaignResponse(_message.Message):
         predicted_views_interval: _range_pb2.ConfidenceInterval | None = ...,
         compared_campaigns: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        currency_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions", "_predicted_revenue", b"_predicted_revenue", "_predicted_views", b"_predicted_views", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "predicted_conversions", b"predicted_conversions", "predicted_conversions_interval", b"predicted_conversions_interval", "predicted_revenue", b"predicted_revenue", "predicted_revenue_interval", b"predicted_revenue_interval", "predicted_views", b"predicted_views", "predicted_views_interval", b"predicted_views_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions", "_predicted_revenue", b"_predicted_revenue", "_predicted_views", b"_predicted_views", "compared_campaigns", b"compared_campaigns", "model_version", b"model_version", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "predicted_conversions", b"predicted_conversions", "predicted_conversions_interval", b"predicted_conversions_interval", "predicted_revenue", b"predicted_revenue", "predicted_revenue_interval", b"predicted_revenue_interval", "predicted_views", b"predicted_views", "predicted_views_interval", b"predicted_views_interval", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions", "_predicted_revenue", b"_predicted_revenue", "_predicted_views", b"_predicted_views", "compared_campaigns", b"compared_campaigns", "currency_code", b"currency_code", "model_version", b"model_version", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "predicted_conversions", b"predicted_conversions", "predicted_conversions_interval", b"predicted_conversions_interval", "predicted_revenue", b"predicted_revenue", "predicted_revenue_interval", b"predicted_revenue_interval", "predicted_views", b"predicted_views", "predicted_views_interval", b"predicted_views_interval", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__predicted_conversions: _TypeAlias = _typing.Literal["predicted_conversions"]  # noqa: Y015
     _WhichOneofArgType__predicted_conversions: _TypeAlias = _typing.Literal["_predicted_conversions", b"_predicted_conversions"]  # noqa: Y015

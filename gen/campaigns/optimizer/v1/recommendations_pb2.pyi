@@ -71,8 +71,8 @@ class OptimizationRecommendation(_message.Message):
     recommendation: _builtins.str
     """What to do, for a person."""
     expected_effect: _builtins.float
-    """What effect_metric gains, relative to today's, a fraction; for `uplift` the absolute gain over the control. Unset
-    where it cannot be said.
+    """What effect_metric gains, relative to today's, a fraction; for `uplift` absolute, and no gain of sending to the
+    segment instead of to others (see effect_metric). Unset where it cannot be said.
     """
     confidence: _builtins.float
     """Probability that the change is better than no change, 0 to 1. Unset where it cannot be said."""
@@ -92,7 +92,9 @@ class OptimizationRecommendation(_message.Message):
     """
     effect_metric: _builtins.str
     """What expected_effect is of: `profit_per_view` (offer_amount), `conversions_per_impression` (timing, channel), and of
-    a segment `conversion_rate` (conversions / views) or `uplift` (converting users / users, against a control).
+    a segment `conversion_rate` (conversions / views: the segment's over that of its campaigns) or `uplift`: what is
+    added within the segment by the variant over the control of A/B tests (converting users / users), or by the highest
+    over the lowest offer drawn (conversions / deliveries); `recommendation` and `evidence` say which.
     """
     evidence_kind: _builtins.str
     """What the evidence is worth: `observational` (past choices were not random), `mixed` (corrected by choices that were
@@ -102,7 +104,10 @@ class OptimizationRecommendation(_message.Message):
     """The version of the model behind it. Unset where none is."""
     @_builtins.property
     def expected_effect_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of expected_effect. Unset where it is, or where one that holds cannot be given."""
+        """90 % interval of expected_effect. Of a channel it is corrected (Bonferroni) for having chosen the best of several,
+        as confidence is; of a segment it is that segment's alone, and only confidence is corrected. Unset where
+        expected_effect is, or where one that holds cannot be given.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -214,8 +219,10 @@ class WithheldRecommendation(_message.Message):
     """`offer_amount`, `timing`, `segment` or `channel`."""
     reason: _builtins.str
     """Why, for programs, such as `MODEL_NOT_TRAINED`; `NO_BETTER_CHOICE` where the data shows nothing better than today's,
-    `REVENUE_UNKNOWN` where nobody knows what a conversion brings, `DISMISSED` where the same was dismissed and has not
-    expired.
+    `CURRENT_OFFER_CONSTRAINED` the same where today's offer breaks a constraint (message has the best offer that keeps
+    them), `COST_NOT_BETTER` where another channel converts more and a conversion costs no less, `CAMPAIGN_ENDED` where
+    the campaign's end_at is past, `REVENUE_UNKNOWN` where nobody knows what a conversion brings, `DISMISSED` where the
+    same was dismissed and has not expired.
     """
     message: _builtins.str
     """Why, for a person."""

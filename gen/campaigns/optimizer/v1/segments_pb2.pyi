@@ -82,11 +82,12 @@ class SegmentRecommendation(_message.Message):
     basis: _builtins.str
     """What stands behind uplift: `ab_test`, `randomised_offers`, or `none`, and then the ranking is descriptive."""
     users: _builtins.int
-    """Users of the segment behind conversion_rate, counted in each campaign that reached them."""
+    """Users of the segment behind conversion_rate, counted once for each campaign that reached them: no number of people."""
     expected_conversion_rate: _builtins.float
     """Conversion rate that the segment's views would have had at the rate of each campaign it was in, at the offers that
-    the segment viewed (as the training of the live version counted them; at the campaign's mean where none did). Unset
-    without views.
+    the segment viewed (as the training of the live version counted them; at the campaign's mean where none did). It has
+    no interval: it is what the segment is compared with, counted over all users of its campaigns and taken as known.
+    Unset without views.
     """
     @_builtins.property
     def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:

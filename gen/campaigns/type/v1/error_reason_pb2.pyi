@@ -230,6 +230,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries led to a
     conversion.
     """
+    ERROR_REASON_CURRENT_OFFER_CONSTRAINED: _ErrorReason.ValueType  # 99
+    """Why no offer is recommended, or none surely: the current offer breaks a constraint. Example: 25.00 is expected to
+    cost 300 a day, and `daily_budget` is 200.
+    """
+    ERROR_REASON_CAMPAIGN_ENDED: _ErrorReason.ValueType  # 100
+    """Why nothing is recommended: the campaign is over. Example: its `end_at` was yesterday."""
+    ERROR_REASON_COST_NOT_BETTER: _ErrorReason.ValueType  # 101
+    """Why no channel is recommended: it converts more, and a conversion costs no less. Example: twice the conversions per
+    impression at three times the cost.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something was refused or failed: the `reason` of google.rpc.ErrorInfo (whose domain is the service's full name, or
@@ -444,5 +454,15 @@ ERROR_REASON_STATE_CHANGED: ErrorReason.ValueType  # 97
 ERROR_REASON_TIMING_GAIN_UNKNOWN: ErrorReason.ValueType  # 98
 """Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries led to a
 conversion.
+"""
+ERROR_REASON_CURRENT_OFFER_CONSTRAINED: ErrorReason.ValueType  # 99
+"""Why no offer is recommended, or none surely: the current offer breaks a constraint. Example: 25.00 is expected to
+cost 300 a day, and `daily_budget` is 200.
+"""
+ERROR_REASON_CAMPAIGN_ENDED: ErrorReason.ValueType  # 100
+"""Why nothing is recommended: the campaign is over. Example: its `end_at` was yesterday."""
+ERROR_REASON_COST_NOT_BETTER: ErrorReason.ValueType  # 101
+"""Why no channel is recommended: it converts more, and a conversion costs no less. Example: twice the conversions per
+impression at three times the cost.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
