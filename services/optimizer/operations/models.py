@@ -13,7 +13,7 @@ from services.optimizer.domain.models.model_version import CONVERSION_MODEL, Mod
 from services.optimizer.domain.models.registry import ModelDetails, ModelSummary, choose_removable
 from services.optimizer.domain.models.trainings import Note
 from services.optimizer.model_repository import ModelRepository
-from services.optimizer.operations.publication import Publication
+from services.optimizer.operations.publication import Publication, writing_repository
 from services.optimizer.store import models as store
 from services.optimizer.store.audiences import delete_audiences
 from services.optimizer.store.training import lock_publication, try_lock_training
@@ -143,7 +143,8 @@ class ModelOperations:
                 return "nothing to remove"
             before_live = await store.fetch_last_retired_version(connection, live)
             served = [live, *([] if before_live is None else [before_live])]
-            await asyncio.to_thread(self._remove, removable, served)
+            async with writing_repository():
+                await asyncio.to_thread(self._remove, removable, served)
             await delete_audiences(connection, removable)
             await store.note_removed_files(connection, removable, self._now())
         return f"the files of {len(removable)} versions of {CONVERSION_MODEL} removed"

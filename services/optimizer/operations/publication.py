@@ -50,7 +50,7 @@ class Publication:
         live = await store.fetch_live_version(connection)
         retired = await store.fetch_last_retired_version(connection, version)
         async with self._restoring(live):
-            async with _writing():
+            async with writing_repository():
                 known = [version, live, retired]
                 served = [each for each in known if each is not None]
                 await asyncio.to_thread(self._repository.write_config, served)
@@ -80,7 +80,7 @@ class Publication:
 
 
 @asynccontextmanager
-async def _writing() -> AsyncIterator[None]:
+async def writing_repository() -> AsyncIterator[None]:
     """Call what the file system refuses by a name of ours: an OSError would pass for a lost database."""
     try:
         yield

@@ -55,8 +55,12 @@ def build_training_jobs(
         return await _check_drift(end_day, training, models, meter)
 
     async def prune(_: JobContext) -> str:
-        forgotten = await records.forget()
-        return f"{await models.prune(retention)}; {forgotten}"
+        try:
+            removed = await models.prune(retention)
+        except Exception:
+            await records.forget()  # a repository that cannot be written makes no table grow
+            raise
+        return f"{removed}; {await records.forget()}"
 
     return [
         Job(name=CHECK_DRIFT, schedule=_daily(hour - 1), run=check),

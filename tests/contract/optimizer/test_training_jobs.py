@@ -13,7 +13,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
 from services.common.database import Database
-from services.common.errors import AbortedError
+from services.common.errors import AbortedError, InternalError
 from services.optimizer.domain.models.model_version import ModelStatus
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
@@ -113,6 +113,24 @@ async def test_old_files_are_removed_and_what_going_back_needs_is_kept(
         " back; train anew (TrainModel, POST /api/optimize/train-model)"
     )
     assert "no version that has its files was live before" in refusal_of(none_left.value).message
+
+
+async def test_a_repository_that_cannot_be_written_keeps_no_records(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    await fetch_rows(
+        database.admin,
+        "insert into optimizer.campaign_optimization_verdicts values"
+        f" ('c', 'channel', 'k', 'NO_BETTER_CHOICE', '', '{NOON - timedelta(days=5)}')",
+    )
+    async with stand(database, tmp_path) as jobs:
+        for version, status in ((1, ModelStatus.REJECTED), (2, ModelStatus.LIVE)):
+            await trained.publish(database.optimizer, tmp_path, version, status, NOON - timedelta(days=90))
+        (tmp_path / "conversion/.staging-config.pbtxt").mkdir()
+        with pytest.raises(InternalError, match="the model repository cannot be written"):
+            await jobs.run("prune_models")
+    assert await fetch_rows(database.reporting, "select 1 from campaign_optimization_verdicts") == []
+    assert (tmp_path / "conversion/1/model.onnx").exists()
 
 
 @asynccontextmanager
