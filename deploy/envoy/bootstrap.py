@@ -17,6 +17,11 @@ LOCAL_ORIGINS = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
 
 _MOST = 10_000
 """Connections from callers, and requests under way to one service, at the same time."""
+_FAILURES = ["DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"]
+"""The statuses of gRPC that are 500 and above in REST; but for UNKNOWN, which services never say, and Envoy
+says of calls whose status it does not see: gRPC-Web's that went well, whose status is in the body, too."""
+_CALLED_BY_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+_NOT_FROM_REST = {"name": "x-envoy-original-path", "present_match": False}
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _FILTERS = f"{_EXTENSIONS}.filters.http"
 
@@ -214,12 +219,17 @@ def _transcoder(services: list[str], descriptor_path: Path) -> dict[str, Any]:
 
 
 def _access_log() -> dict[str, Any]:
-    """Write one line of JSON for each request that failed on this side of the services or inside them."""
+    """Write one line of JSON for each request that failed on this side of the services or inside them.
+
+    A failed call of gRPC or gRPC-Web has the HTTP status 200, and its own says so. That is not asked of REST:
+    Envoy would make one up from the HTTP status.
+    """
     line = {
         "time": "%START_TIME%",
         "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
         "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
         "status": "%RESPONSE_CODE%",
+        "grpc_status": "%GRPC_STATUS%",
         "why": "%RESPONSE_CODE_DETAILS%",
         "flags": "%RESPONSE_FLAGS%",
         "cluster": "%UPSTREAM_CLUSTER%",
@@ -229,7 +239,22 @@ def _access_log() -> dict[str, Any]:
     failed = {"op": "GE", "value": {"default_value": 500, "runtime_key": "gateway.access_log_from_status"}}
     return {
         "name": "envoy.access_loggers.stdout",
-        "filter": {"status_code_filter": {"comparison": failed}},
+        "filter": {
+            "or_filter": {
+                "filters": [
+                    {"status_code_filter": {"comparison": failed}},
+                    {
+                        "and_filter": {
+                            "filters": [
+                                {"header_filter": {"header": _CALLED_BY_GRPC}},
+                                {"header_filter": {"header": _NOT_FROM_REST}},
+                                {"grpc_status_filter": {"statuses": _FAILURES}},
+                            ]
+                        }
+                    },
+                ]
+            }
+        },
         "typed_config": {
             "@type": f"{_EXTENSIONS}.access_loggers.stream.v3.StdoutAccessLog",
             "log_format": {"json_format": line},
@@ -270,7 +295,7 @@ def _cluster(name: str, host: str, port: int) -> dict[str, Any]:
         },
         "health_checks": [
             {
-                "timeout": "1s",
+                "timeout": "5s",  # busy is not dead; who refuses connections is found out at once
                 "interval": "1s",
                 "no_traffic_interval": "1s",
                 "unhealthy_interval": "0.25s",

@@ -33,8 +33,9 @@ class Answer:
 class Gateway:
     """A running Envoy."""
 
-    def __init__(self, port: int, backends: Backends | None) -> None:
+    def __init__(self, port: int, backends: Backends | None, log: Path) -> None:
         self.port = port
+        self._log = log
         self.target = f"127.0.0.1:{port}"
         self._backends = backends
 
@@ -75,6 +76,20 @@ class Gateway:
         finally:
             connection.close()
 
+    def logged_calls(self) -> list[dict[str, Any]]:
+        """Return the lines of the access log."""
+        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+
+    def until_logged(self, *request_ids: str) -> list[dict[str, Any]]:
+        """Return the access log's lines of these calls, in order; fail where one does not come in time."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            lines = {line["request_id"]: line for line in self.logged_calls()}
+            if set(request_ids) <= set(lines):
+                return [lines[request_id] for request_id in request_ids]
+            assert time.monotonic() < deadline, f"{set(request_ids) - set(lines)} left no line"
+            time.sleep(0.05)
+
     def until_health_is(self, status: int) -> Answer:
         """Ask /healthz until it answers `status`; fail where it does not in time."""
         return self.until("/healthz", status)
@@ -92,7 +107,7 @@ class Gateway:
 def running_gateway(folder: Path, backends: Backends | None) -> Iterator[Gateway]:
     """Run Envoy in front of `backends`, or of ports where nobody listens; ready to be asked."""
     ports = backends.ports if backends else {name: free_port() for name in SERVICES}
-    gateway = Gateway(free_port(), backends)
+    gateway = Gateway(free_port(), backends, folder / "envoy.log")
     configuration = folder / "envoy.yaml"
     configuration.write_text(
         render_bootstrap(
