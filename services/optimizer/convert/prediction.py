@@ -48,6 +48,7 @@ def prediction_to_proto(prediction: Prediction) -> pb.PredictCampaignResponse:
         model_version=prediction.model_version,
         compared_campaigns=prediction.campaigns,
         warnings=prediction.warnings,
+        currency_code=prediction.currency_code,
     )
 
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.common.database import Connection, Database
+from services.optimizer.domain.campaigns import UNKNOWN_TERMS
 from services.optimizer.domain.offers.prediction import Plan, Prediction, Surroundings, predict_plan
 from services.optimizer.domain.response.revenue_spread import CampaignRevenue, survey_revenue
 from services.optimizer.operations.days import Days, fetch_reporting_day
 from services.optimizer.operations.lookup import LiveModel, require_merchant
-from services.optimizer.store import outcomes
+from services.optimizer.store import catalog, outcomes
 
 
 class PredictionOperations:
@@ -33,10 +34,13 @@ class PredictionOperations:
             await require_merchant(connection, plan.merchant_id)
             days = Days(today=await fetch_reporting_day(connection, self._now()))
             typical = await outcomes.fetch_typical_history(connection, plan.campaign_type, *days.history)
-            revenue = None
+            revenue, terms = None, UNKNOWN_TERMS
             if plan.impressions is not None:
                 revenue = await _fetch_revenue(connection, plan.merchant_id, days)
-        around = Surroundings(daily_views=typical.daily_views, revenue=revenue)
+                terms = await catalog.fetch_merchant_terms(connection, plan.merchant_id)
+        around = Surroundings(
+            daily_views=typical.daily_views, revenue=revenue, currency_code=terms.currency_code
+        )
         return predict_plan(plan, around, model.parameters, model.version)
 
 

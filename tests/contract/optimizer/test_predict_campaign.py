@@ -62,6 +62,7 @@ async def test_a_plan_is_answered_with_rates_sums_and_intervals(stand: Stand) ->
     assert answer.predicted_revenue == pytest.approx(answer.predicted_conversions * MEAN_REVENUE, rel=1e-3)
     assert answer.predicted_revenue_interval.lower < answer.predicted_revenue
     assert answer.predicted_revenue_interval.upper > answer.predicted_revenue
+    assert answer.currency_code == "USD"
     assert answer.compared_campaigns == 15
     assert answer.model_version == 1
     assert len(answer.warnings) == 1

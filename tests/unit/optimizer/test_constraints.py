@@ -91,6 +91,14 @@ def test_where_nothing_is_left_the_limit_is_named() -> None:
     assert refused.value.metadata == {"constraint": "maximum_offer", "source": "merchant"}
 
 
+def test_a_budget_that_leaves_nothing_is_told_what_the_least_would_cost() -> None:
+    said = (
+        "the cheapest one, 10, would cost 200.00 a day by what is expected of 100.0 views a day of which 0.2"
+    )
+    with pytest.raises(FailedPreconditionError, match=said):
+        chosen(limit(BUDGET, 120.0), supported=np.array([False, True, True, True]))
+
+
 def test_all_limits_that_leave_nothing_are_named() -> None:
     high = np.array([False, False, True, True])
     with pytest.raises(FailedPreconditionError, match=r"maximum_offer 10 .* and minimum_profit_margin 0\.45"):

@@ -150,12 +150,15 @@ def test_too_little_overlap_is_refused_and_says_what_was_logged() -> None:
     with pytest.raises(FailedPreconditionError, match=r"75\.0%.*90\.0%.*5 \(.*") as refused:
         evaluate(OfferPolicy(rules=(always(10),)), log(np.random.default_rng(1)), minimum_overlap=0.9)
     assert refused.value.reason == "OVERLAP_MISSING"
+    assert refused.value.metadata == {"covered_share": "0.75", "minimum_overlap": "0.9"}
+    assert "ask with a minimum_overlap of at most 0.75 for" in refused.value.message
 
 
 def test_an_offer_that_was_never_drawn_is_refused() -> None:
-    with pytest.raises(FailedPreconditionError, match=r"0\.0% of") as refused:
+    with pytest.raises(FailedPreconditionError, match=r"12 was never drawn; at 100\.0% of") as refused:
         evaluate(OfferPolicy(rules=(always(12),)), log(np.random.default_rng(1)), minimum_overlap=0.001)
     assert refused.value.reason == "OVERLAP_MISSING"
+    assert "minimum_overlap of at most" not in refused.value.message
 
 
 def test_an_offer_that_was_never_drawn_where_nothing_is_known_is_refused() -> None:

@@ -29,7 +29,7 @@ from services.optimizer.domain.recommendations.recommendations import (
 from services.optimizer.domain.recommendations.timing import ReachedUsers, TimingChoice
 from services.optimizer.domain.segments.segment_ranking import rank_segments
 from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
-from services.optimizer.domain.segments.segments import SegmentRate, SegmentSums, rate_segments
+from services.optimizer.domain.segments.segments import SegmentRate, SegmentSums, claimable, rate_segments
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -80,7 +80,9 @@ def test_a_segment_is_recommended_by_its_uplift_where_there_is_one() -> None:
     draft = recommended(draft_segment(ranking))
     assert (draft.choice, draft.effect_metric, draft.effect) == ("lapsed", "uplift", 0.1)
     assert (draft.evidence_kind, draft.confidence) == ("randomised", 0.99)
-    assert "A/B tests" in draft.evidence
+    assert "variant adds most over its control, +0.100 (+0.080 to +0.120) converting users" in draft.text
+    assert "within the segment of the variant over the control of A/B tests" in draft.evidence
+    assert "in 2 campaigns of this type (counted once for each campaign)" in draft.evidence
 
 
 def test_an_order_that_differs_from_the_rates_shown_says_why() -> None:
@@ -113,6 +115,7 @@ def test_the_first_of_many_segments_pays_for_being_first() -> None:
     few = rank_segments("c", [rate("a", sure=0.97), rate("b", ratio=0.5)], {})
     many = rank_segments("c", [rate("a", sure=0.97), *(rate(name, ratio=0.5) for name in "bcdef")], {})
     assert recommended(draft_segment(few)).confidence == pytest.approx(0.94)
+    assert claimable(0.5 - 3.0) == 0.01  # and not 1 - 0.99
     assert "0.82" in withheld(draft_segment(many)).message
 
 
@@ -171,7 +174,10 @@ def test_uplift_by_drawn_offers_says_so() -> None:
     }
     ranking = rank_segments("c", [rate("loyal", campaigns=1), rate("new")], drawn)
     assert len(ranking.warnings) == 1
-    assert "highest over the lowest offer" in recommended(draft_segment(ranking)).evidence
+    draft = recommended(draft_segment(ranking))
+    assert draft.text.startswith("Make the higher offers to users of the segment loyal first")
+    assert "highest over the lowest offer" in draft.evidence
+    assert "not what sending to the segment adds" in draft.evidence
 
 
 def test_one_uplift_alone_ranks_nothing() -> None:

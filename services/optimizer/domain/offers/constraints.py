@@ -208,7 +208,7 @@ def choose(
         kept[place] = keeps(constraint, prospects)
     allowed = supported & kept.all(axis=0)
     if not allowed.any():
-        raise _nothing_left(constraints, supported, kept)
+        raise _nothing_left(constraints, supported, kept, prospects)
     free = int(np.argmax(np.where(supported, values, -np.inf)))
     best = int(np.argmax(np.where(allowed, values, -np.inf)))
     return ConstrainedChoice(
@@ -223,9 +223,9 @@ def choose(
 
 
 def _nothing_left(
-    constraints: tuple[Constraint, ...], supported: BoolArray, kept: BoolArray
+    constraints: tuple[Constraint, ...], supported: BoolArray, kept: BoolArray, prospects: Prospects
 ) -> FailedPreconditionError:
-    """Return the refusal, which names the constraints that no supported offer keeps.
+    """Return the refusal: the constraints that no supported offer keeps, and what a budget would have to be.
 
     There are such: every constraint forbids the larger offers, so the tightest forbids what all do.
     """
@@ -233,8 +233,20 @@ def _nothing_left(
         constraint for constraint, row in zip(constraints, kept, strict=True) if not row[supported].any()
     ]
     words = " and ".join(f"{each.kind.value} {each.limit:g} ({each.source.value})" for each in named)
+    is_budget = any(each.kind is ConstraintKind.DAILY_BUDGET for each in named)
     return FailedPreconditionError(
-        f"no supported offer keeps {words}",
+        f"no supported offer keeps {words}{_say_least_cost(supported, prospects) if is_budget else ''}",
         reason="OFFER_CONSTRAINED",
         metadata={"constraint": named[0].kind.value, "source": named[0].source.value},
+    )
+
+
+def _say_least_cost(supported: BoolArray, prospects: Prospects) -> str:
+    """Return what the cheapest supported offer would cost a day, in words."""
+    views = prospects.views_a_day or 0.0
+    costs = np.where(supported, views * prospects.rates * prospects.offers, np.inf)
+    cheapest = int(np.argmin(costs))
+    return (
+        f"; the cheapest one, {prospects.offers[cheapest]:g}, would cost {costs[cheapest]:.2f} a day by what"
+        f" is expected of {views:.1f} views a day of which {prospects.rates[cheapest]:.3f} convert"
     )

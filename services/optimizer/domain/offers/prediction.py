@@ -49,11 +49,12 @@ class Surroundings:
     """What is known beside the model; None where nobody knows.
 
     `daily_views` are those of an offer of the type's campaigns on a day that has any; `revenue` is what the
-    merchant's conversions bring.
+    merchant's conversions bring, in `currency_code` (empty: nobody knows).
     """
 
     daily_views: float | None
     revenue: CampaignRevenue | None
+    currency_code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +70,15 @@ class Estimate:
 class Prediction:
     """What a plan would do; views, conversions and revenue are None without impressions.
 
-    Revenue (currency units) is None also where what conversions bring is not known. `campaigns` are those
-    of the type whose differences the intervals come from.
+    Revenue (in units of `currency_code`) is None also where what conversions bring is not known. `campaigns`
+    are those of the type whose differences the intervals come from.
     """
 
     rate: Estimate
     views: Estimate | None
     conversions: Estimate | None
     revenue: Estimate | None
+    currency_code: str
     campaigns: int
     model_version: int
     warnings: tuple[str, ...]
@@ -101,6 +103,7 @@ def predict_plan(plan: Plan, around: Surroundings, model: ServingParameters, ver
         views=views,
         conversions=conversions,
         revenue=earned,
+        currency_code="" if earned is None else around.currency_code,
         campaigns=model.between.types[plan.campaign_type].campaigns,
         model_version=version,
         warnings=(gather_evidence(plan.campaign_type, model).caveat, *_warn(plan, around.revenue)),

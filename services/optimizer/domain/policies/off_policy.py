@@ -40,6 +40,7 @@ NO_ERROR: Final = 1e-9
 CONFIDENCE_METHOD: Final = "doubly_robust_student"
 """The probability that the policy earns more than what was sent, by Student's t of the paired difference."""
 MOST_CONFIDENCE: Final = 0.99
+LEAST_CONFIDENCE: Final = 0.01
 """No probability above this, nor below its complement, is claimed, as for recommended offers."""
 
 
@@ -153,7 +154,7 @@ def probability_above_zero(estimate: PolicyEstimate, effective_users: float) -> 
     if not estimate.standard_error:
         return None
     student = float(stdtr(_degrees(effective_users), estimate.value / estimate.standard_error))
-    return min(max(student, 1.0 - MOST_CONFIDENCE), MOST_CONFIDENCE)
+    return min(max(student, LEAST_CONFIDENCE), MOST_CONFIDENCE)
 
 
 def _estimate_ratio(

@@ -5,6 +5,7 @@ what the user did in the campaign from then until the next delivery, at most `OU
 delivery is the unit and not the view, since whether somebody looks may itself depend on the offer.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -152,10 +153,7 @@ def evaluate_offer_policy(
     share = float(covered.mean())
     logged = list_logged_offers(table)
     if share < minimum_overlap:
-        raise _no_overlap(
-            f"all offers of the policy were possible at {share:.1%} of {len(table)} logged deliveries, and"
-            f" minimum_overlap asks for {minimum_overlap:.1%}; logged are {_say_offers(logged)}"
-        )
+        raise _too_little_overlap(policy, logged, share, minimum_overlap)
     kept, kept_rule = table.take(covered), rule[covered]
     probabilities = _probabilities(policy, kept_rule)
 
@@ -263,11 +261,36 @@ def _count_conversions(rewards: LoggedRewards, table: DecisionTable, value: Poli
     return min(seen, expected)
 
 
-def _no_overlap(why: str) -> FailedPreconditionError:
+def _too_little_overlap(
+    policy: OfferPolicy, logged: tuple[LoggedOffer, ...], share: float, minimum: float
+) -> FailedPreconditionError:
+    """Return the refusal, with what would help: other offers, or a smaller minimum_overlap."""
+    deliveries = sum(each.decisions for each in logged)
+    never = sorted(
+        {micros for rule in policy.offers for micros in rule} - {each.offer_micros for each in logged}
+    )
+    why, remedy = "", ""
+    if never:
+        names = " and ".join(f"{micros / MICROS_PER_UNIT:g}" for micros in never)
+        why = f"{names} {'was' if len(never) == 1 else 'were'} never drawn; "
+    elif (possible := math.floor(1000.0 * share) / 1000.0) > 0.0:
+        remedy = f"; or ask with a minimum_overlap of at most {possible:g} for the value at those alone"
+    return _no_overlap(
+        f"{why}at {1.0 - share:.1%} of {deliveries} logged deliveries an offer of the policy was impossible,"
+        f" so that {share:.1%} are left, and minimum_overlap asks for {minimum:.1%}; logged are"
+        f" {_say_offers(logged)}",
+        remedy,
+        covered_share=f"{share:.6g}",
+        minimum_overlap=f"{minimum:g}",
+    )
+
+
+def _no_overlap(why: str, remedy: str = "", **metadata: str) -> FailedPreconditionError:
     return FailedPreconditionError(
         f"the logged offers cannot tell what this policy earns: {why}; propose offers that were drawn, or"
-        " draw these",
+        f" draw these{remedy}",
         reason="OVERLAP_MISSING",
+        metadata=metadata,
     )
 
 

@@ -22,7 +22,7 @@ from scipy.special import stdtr, stdtrit
 
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval
-from services.optimizer.domain.segments.segments import MOST_PROBABILITY
+from services.optimizer.domain.segments.segments import claimable
 
 MINIMUM_CAMPAIGNS: Final = 3
 MINIMUM_IMPRESSIONS: Final = 100
@@ -83,7 +83,7 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
         current_channel=current_channel,
         effect=math.expm1(difference),
         interval=Interval(lower=math.expm1(difference - half), upper=math.expm1(difference + half)),
-        confidence=min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY),
+        confidence=claimable(1.0 - doubt),
         campaigns=len(enough[best]),
         current_campaigns=len(enough[current_channel]),
         cost_per_impression=_cost(enough[best]),

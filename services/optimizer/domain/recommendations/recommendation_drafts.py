@@ -27,8 +27,8 @@ from services.optimizer.domain.recommendations.timing import (
 )
 from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
 from services.optimizer.domain.segments.segment_ranking import RankedSegment, SegmentRanking
-from services.optimizer.domain.segments.segment_uplift import Uplift
-from services.optimizer.domain.segments.segments import MOST_PROBABILITY, QUANTILE, SegmentRate
+from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
+from services.optimizer.domain.segments.segments import QUANTILE, SegmentRate, claimable
 from services.optimizer.domain.send_time.timing_gain import LEAST_CONVERSIONS
 from services.optimizer.domain.training_window import WINDOW_DAYS
 
@@ -163,10 +163,11 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
         confidence=choice.confidence,
         confidence_method=TIMING_METHOD,
         evidence=(
-            f"What deliveries bring {choice.users} users lately reached, by local hour, against the hours"
-            f" this campaign is sent at, as {choice.conversions} conversions of deliveries that were left out"
-            f" of the fit say. {best if choice.hour is None else own} Hours were not drawn by chance: the"
-            " interval and the confidence cover noise, and no other reason for which hours do well."
+            f"The gain is of {choice.users} users lately reached: conversions expected of their deliveries at"
+            " the hours recommended, over those expected at the hours this campaign was sent at. What an hour"
+            f" is worth was checked on {choice.conversions} conversions of deliveries that it was not"
+            f" fitted to. {best if choice.hour is None else own} Hours were not drawn by chance: the interval"
+            " and the confidence cover noise, and no other reason for which hours do well."
         ),
         evidence_kind=OBSERVATIONAL,
     )
@@ -193,6 +194,7 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
         )
     return _segment_draft(
         rate,
+        text=f"Send to users of the segment {rate.segment_name} first.",
         effect=rate.ratio - 1.0,
         interval=Interval(lower=rate.ratio_interval.lower - 1.0, upper=rate.ratio_interval.upper - 1.0),
         metric="conversion_rate",
@@ -243,8 +245,17 @@ def _draft_uplift(segment: RankedSegment, uplift: Uplift, others: int) -> Draft 
     if confidence < MINIMUM_CONFIDENCE:
         name = f"segment {segment.rate.segment_name}"
         return _too_unsure(RecommendationType.SEGMENT, name, confidence, MINIMUM_CONFIDENCE)
+    is_of_test, name = uplift.basis is UpliftBasis.AB_TEST, segment.rate.segment_name
+    size = f"{uplift.value:+.3f} ({uplift.interval.lower:+.3f} to {uplift.interval.upper:+.3f})"
     return _segment_draft(
         segment.rate,
+        text=(
+            f"Send to users of the segment {name} first: there the tested variant adds most over its control,"
+            f" {size} converting users per user."
+            if is_of_test
+            else f"Make the higher offers to users of the segment {name} first: there the highest offer drawn"
+            f" adds most over the lowest, {size} conversions per delivery."
+        ),
         effect=uplift.value,
         interval=uplift.interval,
         metric="uplift",
@@ -258,6 +269,7 @@ def _draft_uplift(segment: RankedSegment, uplift: Uplift, others: int) -> Draft 
 def _segment_draft(
     rate: SegmentRate,
     *,
+    text: str,
     effect: float,
     interval: Interval,
     metric: str,
@@ -269,7 +281,7 @@ def _segment_draft(
     return Draft(
         type=RecommendationType.SEGMENT,
         choice=rate.segment_name,
-        text=f"Send to users of the segment {rate.segment_name} first.",
+        text=text,
         effect=effect,
         interval=interval,
         effect_metric=metric,
@@ -282,8 +294,7 @@ def _segment_draft(
 
 def _bonferroni(probability: float, choices: int) -> float:
     """Return the probability with the doubt of having chosen the best of several."""
-    doubt = choices * (1.0 - probability)
-    return min(max(1.0 - doubt, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY)
+    return claimable(1.0 - choices * (1.0 - probability))
 
 
 def _no_better(kind: RecommendationType, message: str) -> Withheld:

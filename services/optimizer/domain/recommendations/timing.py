@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from services.optimizer.domain.features import BoolArray, FloatArray
 from services.optimizer.domain.offers.offer_answer import Interval
-from services.optimizer.domain.segments.segments import MOST_PROBABILITY, QUANTILE
+from services.optimizer.domain.segments.segments import QUANTILE, claimable
 from services.optimizer.domain.send_time.send_time_counts import IntArray
 from services.optimizer.domain.send_time.timing_gain import AT_THEIR_WORD, GainCalibration, value_terms
 
@@ -138,9 +138,8 @@ class _Gain:
     @property
     def confidence(self) -> float:
         if self.error <= 0.0:
-            return MOST_PROBABILITY if self.log_ratio > 0.0 else 1.0 - MOST_PROBABILITY
-        probability = float(ndtr(self.log_ratio / self.error))
-        return min(max(probability, 1.0 - MOST_PROBABILITY), MOST_PROBABILITY)
+            return claimable(float(self.log_ratio > 0.0))
+        return claimable(float(ndtr(self.log_ratio / self.error)))
 
 
 @dataclass(frozen=True, kw_only=True)

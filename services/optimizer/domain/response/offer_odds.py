@@ -17,6 +17,7 @@ ratio of their conversion rates (delta method over the response's coefficients, 
 over the false slope, and over the curve's level), averaged over what the mean revenue may be."""
 
 MOST_CONFIDENCE: Final = 0.99
+LEAST_CONFIDENCE: Final = 0.01
 """No probability above this, nor below its complement, is claimed: the shape of the curve and the normal
 approximation are themselves not surer than that."""
 
@@ -49,7 +50,7 @@ class Duel:
     def confidence(self) -> float:
         """The probability that the recommended offer is worth more."""
         wins = [self._win(float(best), float(current)) for best, current in self.worth]
-        return min(max(math.fsum(wins) / len(wins), 1.0 - MOST_CONFIDENCE), MOST_CONFIDENCE)
+        return min(max(math.fsum(wins) / len(wins), LEAST_CONFIDENCE), MOST_CONFIDENCE)
 
     def _win(self, best: float, current: float) -> float:
         """Return the probability of a win, given what conversions are worth.

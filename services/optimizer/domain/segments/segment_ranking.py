@@ -67,7 +67,7 @@ def _order(rate: SegmentRate, uplift: Uplift | None) -> tuple[bool, float, str]:
 
 def _evidence(rate: SegmentRate, uplift: Uplift | None) -> str:
     seen = (
-        f"{rate.users} users in {rate.campaigns} campaigns of this type"
+        f"{rate.users} users in {rate.campaigns} campaigns of this type (counted once for each campaign)"
         if rate.campaigns > 1
         else f"{rate.users} users in one campaign of this type"
     )
@@ -78,10 +78,14 @@ def _evidence(rate: SegmentRate, uplift: Uplift | None) -> str:
         )
     sides = f"{uplift.treated_users} against {uplift.control_users} users"
     if uplift.basis is UpliftBasis.AB_TEST:
-        return f"Uplift over the control of A/B tests, {sides} drawn by chance; beside it {seen}."
+        return (
+            "Uplift within the segment of the variant over the control of A/B tests (converting users over"
+            f" users), {sides} drawn by chance; beside it {seen}."
+        )
     return (
-        f"Uplift of the highest over the lowest offer drawn on each day, {sides} drawn by chance; beside it"
-        f" {seen}."
+        "Uplift within the segment of the highest over the lowest offer drawn on each day (conversions"
+        f" over deliveries), {sides} drawn by chance: what a higher offer adds there, and not what sending to"
+        f" the segment adds; beside it {seen}."
     )
 
 

@@ -20,7 +20,8 @@ from scipy.special import betaincinv, ndtr, ndtri
 from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval
 
 MOST_PROBABILITY: Final = 0.99
-"""No probability above this, nor below its complement, is claimed of a recommendation."""
+LEAST_PROBABILITY: Final = 0.01
+"""No probability above the one, nor below the other, is claimed of a recommendation."""
 _TAIL: Final = (1.0 - INTERVAL_LEVEL) / 2.0
 QUANTILE: Final = float(ndtri(1.0 - _TAIL))
 _PAIR: Final = 2
@@ -86,6 +87,11 @@ class SegmentRate:
     ratio: float | None
     ratio_interval: Interval | None
     probability_above_average: float | None
+
+
+def claimable(probability: float) -> float:
+    """Return the probability, as far as anybody may claim it."""
+    return min(max(probability, LEAST_PROBABILITY), MOST_PROBABILITY)
 
 
 def rate_segments(sums: Sequence[SegmentSums]) -> list[SegmentRate]:
