@@ -213,6 +213,8 @@ async def test_constraints_are_set_by_rest_and_kept_by_grpc(client: Client) -> N
     assert (told.constraints.maximum_offer, told.constraints.etag) == (cap, kept["etag"])
     assert late.value.code() is grpc.StatusCode.ABORTED
     assert client.refused("POST", "/offer-constraints", {**wanted, "actor": "ben"}) == (409, "STATE_CHANGED")
+    misspelt = {"campaign_id": "campaign-2", "maximum_offr": cap}
+    assert client.refused("POST", "/offer-constraints", misspelt) == (400, "FIELD_REQUIRED")
     capped = client.get("/offer/campaign-2")
     assert capped["offer_amount"] == cap
     assert capped["unconstrained_offer_amount"] == free["offer_amount"]

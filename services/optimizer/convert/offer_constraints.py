@@ -8,6 +8,7 @@ from services.common.errors import invalid_field
 from services.common.wire import datetime_to_timestamp, micros_to_money, money_to_micros
 from services.optimizer.convert.checks import LONGEST_COMMENT, LONGEST_ID, optional_text, required_id
 from services.optimizer.domain.offers.constraints import (
+    NO_LIMITS,
     ConstraintCheck,
     ConstraintSource,
     HeldLimits,
@@ -36,12 +37,26 @@ def kept_limits_from_proto(request: pb.SetOfferConstraintsRequest) -> KeptLimits
     scope, limits = scope_from_proto(request), limits_from_proto(request)
     if scope.kind is ConstraintSource.MERCHANT and limits.daily_budget_micros is not None:
         raise invalid_field("daily_budget", "is a campaign's only", "FIELDS_CONFLICT")
+    _require_meant(limits, clear=request.clear)
     return KeptLimits(
         scope=scope,
         limits=limits,
         actor=optional_text(request.actor, "actor", longest=LONGEST_ID),
         comment=optional_text(request.comment, "comment", longest=LONGEST_COMMENT),
     )
+
+
+def _require_meant(limits: OfferLimits, *, clear: bool) -> None:
+    """Refuse to remove every limit unless that is asked for: the gateway drops fields that are misspelt."""
+    if clear and limits != NO_LIMITS:
+        raise invalid_field("clear", "must be unset with a constraint", "FIELDS_CONFLICT")
+    if not clear and limits == NO_LIMITS:
+        raise invalid_field(
+            "clear",
+            "must be true where all constraints are to be removed; to set one, give maximum_offer,"
+            " minimum_profit_margin or daily_budget (a JSON field with another name is dropped)",
+            "FIELD_REQUIRED",
+        )
 
 
 def etag_from_proto(request: pb.SetOfferConstraintsRequest) -> str:

@@ -90,10 +90,23 @@ async def test_constraints_that_somebody_else_set_are_not_replaced(
     assert (await stub.SetOfferConstraints(read)).constraints.maximum_offer == 20.0
     unguarded = Set(campaign_id=CAMPAIGN, maximum_offer=21.0)
     assert (await stub.SetOfferConstraints(unguarded)).constraints.maximum_offer == 21.0
-    other = await refused(stub.SetOfferConstraints(Set(campaign_id="campaign-2", etag=held.etag)))
+    other = await refused(stub.SetOfferConstraints(Set(campaign_id="campaign-2", clear=True, etag=held.etag)))
     assert "none are set" in other.message
     rows = await fetch_rows(database.reporting, "select scope_id from offer_constraints")
     assert [row["scope_id"] for row in rows] == [CAMPAIGN]
+
+
+async def test_all_limits_go_only_where_that_is_asked_for(stub: OptimizerServiceStub) -> None:
+    kept = (await stub.SetOfferConstraints(Set(campaign_id=CAMPAIGN, maximum_offer=12.5))).constraints
+    refusal = await refused(stub.SetOfferConstraints(Set(campaign_id=CAMPAIGN, actor="ann")))
+    assert (await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))).constraints == kept
+    cleared = (await stub.SetOfferConstraints(Set(campaign_id=CAMPAIGN, clear=True, actor="ann"))).constraints
+    assert "maximum_offer, minimum_profit_margin or daily_budget" in refusal.message
+    assert (await stub.GetOfferConstraints(Get(campaign_id=CAMPAIGN))).constraints == cleared
+    assert not any(
+        cleared.HasField(name) for name in ("maximum_offer", "minimum_profit_margin", "daily_budget")
+    )
+    assert cleared.actor == "ann"
 
 
 async def test_the_limit_that_decides_is_named(stub: OptimizerServiceStub, trained: Trained) -> None:
@@ -202,6 +215,8 @@ async def test_a_planned_campaign_keeps_its_merchants_limits(
         (Set(), "FIELD_REQUIRED", "campaign_id"),
         (Set(campaign_id=CAMPAIGN, merchant_id=1), "FIELDS_CONFLICT", "merchant_id"),
         (Set(merchant_id=1, daily_budget=5.0), "FIELDS_CONFLICT", "daily_budget"),
+        (Set(campaign_id=CAMPAIGN), "FIELD_REQUIRED", "clear"),
+        (Set(campaign_id=CAMPAIGN, maximum_offer=9.0, clear=True), "FIELDS_CONFLICT", "clear"),
         (Set(campaign_id=CAMPAIGN, maximum_offer=0.0), "MONEY_OUT_OF_RANGE", "maximum_offer"),
         (
             Set(campaign_id=CAMPAIGN, minimum_profit_margin=1.01),
@@ -213,7 +228,7 @@ async def test_a_planned_campaign_keeps_its_merchants_limits(
             "VALUE_OUT_OF_RANGE",
             "minimum_profit_margin",
         ),
-        (Set(campaign_id=CAMPAIGN, actor="x" * 129), "TEXT_INVALID", "actor"),
+        (Set(campaign_id=CAMPAIGN, clear=True, actor="x" * 129), "TEXT_INVALID", "actor"),
     ],
 )
 async def test_limits_that_make_no_sense_are_refused(

@@ -292,7 +292,7 @@ class RollbackModelRequest(_message.Message):
     expected_live_version: _builtins.int
     """The version that must be live, at least 1; where another one is, or none, nothing changes and ABORTED
     (STATE_CHANGED) names it. So a request that is sent again goes back once. Where `version` is live already, that is
-    answered whatever this says. Unset: any version may be live.
+    answered whatever this says. Unset, and so misspelt in JSON: any version may be live.
     """
     def __init__(
         self,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.campaigns/optimizer/v1/offer_constraints.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x02\n\x10OfferConstraints\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x0bmerchant_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rmaximum_offer\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\"\n\x15minimum_profit_margin\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x19\n\x0c\x64\x61ily_budget\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\tB\x0e\n\x0c_merchant_idB\x10\n\x0e_maximum_offerB\x18\n\x16_minimum_profit_marginB\x0f\n\r_daily_budget\"\xa1\x02\n\x1aSetOfferConstraintsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x0bmerchant_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rmaximum_offer\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\"\n\x15minimum_profit_margin\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x19\n\x0c\x64\x61ily_budget\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12\x0c\n\x04\x65tag\x18\x08 \x01(\tB\x0e\n\x0c_merchant_idB\x10\n\x0e_maximum_offerB\x18\n\x16_minimum_profit_marginB\x0f\n\r_daily_budget\"\\\n\x1bSetOfferConstraintsResponse\x12=\n\x0b\x63onstraints\x18\x01 \x01(\x0b\x32(.campaigns.optimizer.v1.OfferConstraints\"[\n\x1aGetOfferConstraintsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x0bmerchant_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_merchant_id\"\xa4\x01\n\x1bGetOfferConstraintsResponse\x12=\n\x0b\x63onstraints\x18\x01 \x01(\x0b\x32(.campaigns.optimizer.v1.OfferConstraints\x12\x46\n\x14merchant_constraints\x18\x02 \x01(\x0b\x32(.campaigns.optimizer.v1.OfferConstraintsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.campaigns/optimizer/v1/offer_constraints.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x02\n\x10OfferConstraints\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x0bmerchant_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rmaximum_offer\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\"\n\x15minimum_profit_margin\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x19\n\x0c\x64\x61ily_budget\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\tB\x0e\n\x0c_merchant_idB\x10\n\x0e_maximum_offerB\x18\n\x16_minimum_profit_marginB\x0f\n\r_daily_budget\"\xb0\x02\n\x1aSetOfferConstraintsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x0bmerchant_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rmaximum_offer\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\"\n\x15minimum_profit_margin\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x19\n\x0c\x64\x61ily_budget\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12\r\n\x05\x63lear\x18\t \x01(\x08\x42\x0e\n\x0c_merchant_idB\x10\n\x0e_maximum_offerB\x18\n\x16_minimum_profit_marginB\x0f\n\r_daily_budget\"\\\n\x1bSetOfferConstraintsResponse\x12=\n\x0b\x63onstraints\x18\x01 \x01(\x0b\x32(.campaigns.optimizer.v1.OfferConstraints\"[\n\x1aGetOfferConstraintsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x0bmerchant_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_merchant_id\"\xa4\x01\n\x1bGetOfferConstraintsResponse\x12=\n\x0b\x63onstraints\x18\x01 \x01(\x0b\x32(.campaigns.optimizer.v1.OfferConstraints\x12\x46\n\x14merchant_constraints\x18\x02 \x01(\x0b\x32(.campaigns.optimizer.v1.OfferConstraintsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFERCONSTRAINTS']._serialized_start=108
   _globals['_OFFERCONSTRAINTS']._serialized_end=436
   _globals['_SETOFFERCONSTRAINTSREQUEST']._serialized_start=439
-  _globals['_SETOFFERCONSTRAINTSREQUEST']._serialized_end=728
-  _globals['_SETOFFERCONSTRAINTSRESPONSE']._serialized_start=730
-  _globals['_SETOFFERCONSTRAINTSRESPONSE']._serialized_end=822
-  _globals['_GETOFFERCONSTRAINTSREQUEST']._serialized_start=824
-  _globals['_GETOFFERCONSTRAINTSREQUEST']._serialized_end=915
-  _globals['_GETOFFERCONSTRAINTSRESPONSE']._serialized_start=918
-  _globals['_GETOFFERCONSTRAINTSRESPONSE']._serialized_end=1082
+  _globals['_SETOFFERCONSTRAINTSREQUEST']._serialized_end=743
+  _globals['_SETOFFERCONSTRAINTSRESPONSE']._serialized_start=745
+  _globals['_SETOFFERCONSTRAINTSRESPONSE']._serialized_end=837
+  _globals['_GETOFFERCONSTRAINTSREQUEST']._serialized_start=839
+  _globals['_GETOFFERCONSTRAINTSREQUEST']._serialized_end=930
+  _globals['_GETOFFERCONSTRAINTSRESPONSE']._serialized_start=933
+  _globals['_GETOFFERCONSTRAINTSRESPONSE']._serialized_end=1097
 # @@protoc_insertion_point(module_scope)

@@ -92,7 +92,10 @@ Global___OfferConstraints: _TypeAlias = OfferConstraints  # noqa: Y015
 
 @_typing.final
 class SetOfferConstraintsRequest(_message.Message):
-    """Sets the constraints of a campaign or of a merchant: exactly one of campaign_id and merchant_id."""
+    """Sets the constraints of a campaign or of a merchant: exactly one of campaign_id and merchant_id, and at least one
+    constraint, or clear. Over REST the gateway drops fields that it does not know, without a word: a misspelt constraint is
+    one that is unset. The answer has what was kept.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -104,6 +107,7 @@ class SetOfferConstraintsRequest(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    CLEAR_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign, in the catalog."""
     merchant_id: _builtins.int
@@ -123,6 +127,10 @@ class SetOfferConstraintsRequest(_message.Message):
     (STATE_CHANGED) says who set them. What is kept already, with the same actor and comment, is answered as it is, so that
     a request may be sent again. Empty: whatever holds is replaced.
     """
+    clear: _builtins.bool
+    """Whether all constraints are removed; none may be given then. A request without any constraint is refused where this is
+    not set.
+    """
     def __init__(
         self,
         *,
@@ -134,10 +142,11 @@ class SetOfferConstraintsRequest(_message.Message):
         actor: _builtins.str = ...,
         comment: _builtins.str = ...,
         etag: _builtins.str = ...,
+        clear: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "daily_budget", b"daily_budget", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "actor", b"actor", "campaign_id", b"campaign_id", "comment", b"comment", "daily_budget", b"daily_budget", "etag", b"etag", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget", "_maximum_offer", b"_maximum_offer", "_merchant_id", b"_merchant_id", "_minimum_profit_margin", b"_minimum_profit_margin", "actor", b"actor", "campaign_id", b"campaign_id", "clear", b"clear", "comment", b"comment", "daily_budget", b"daily_budget", "etag", b"etag", "maximum_offer", b"maximum_offer", "merchant_id", b"merchant_id", "minimum_profit_margin", b"minimum_profit_margin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__daily_budget: _TypeAlias = _typing.Literal["daily_budget"]  # noqa: Y015
     _WhichOneofArgType__daily_budget: _TypeAlias = _typing.Literal["_daily_budget", b"_daily_budget"]  # noqa: Y015

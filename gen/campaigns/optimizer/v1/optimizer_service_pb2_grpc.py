@@ -223,7 +223,8 @@ class OptimizerServiceServicer:
         """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
         Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
         that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-        version is live than expected_live_version says.
+        version is live than expected_live_version says. The gateway drops unknown JSON fields without a word: misspelt,
+        `version` and expected_live_version are unset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,8 +250,9 @@ class OptimizerServiceServicer:
 
     def SetOfferConstraints(self, request, context):
         """Sets what the offers of a campaign or a merchant must keep, in place of what was set before. Setting the same again
-        changes nothing but its time. NOT_FOUND for an unknown campaign or merchant; ABORTED (STATE_CHANGED) where somebody
-        set others since the `etag` that is sent was read.
+        changes nothing but its time. INVALID_ARGUMENT without any constraint, unless `clear` is set: the gateway drops unknown
+        JSON fields without a word, and so misspelt ones. NOT_FOUND for an unknown campaign or merchant; ABORTED
+        (STATE_CHANGED) where somebody set others since the `etag` that is sent was read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,8 @@ class OptimizerServiceStub:
     """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
     Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
     that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-    version is live than expected_live_version says.
+    version is live than expected_live_version says. The gateway drops unknown JSON fields without a word: misspelt,
+    `version` and expected_live_version are unset.
     """
     GetModelDrift: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelDriftRequest, _models_pb2.GetModelDriftResponse]
     """Returns how the live version does since its training, as the job `check_drift` measured it last; where it has not
@@ -71,8 +72,9 @@ class OptimizerServiceStub:
     """
     SetOfferConstraints: _aio.UnaryUnaryMultiCallable[_offer_constraints_pb2.SetOfferConstraintsRequest, _offer_constraints_pb2.SetOfferConstraintsResponse]
     """Sets what the offers of a campaign or a merchant must keep, in place of what was set before. Setting the same again
-    changes nothing but its time. NOT_FOUND for an unknown campaign or merchant; ABORTED (STATE_CHANGED) where somebody
-    set others since the `etag` that is sent was read.
+    changes nothing but its time. INVALID_ARGUMENT without any constraint, unless `clear` is set: the gateway drops unknown
+    JSON fields without a word, and so misspelt ones. NOT_FOUND for an unknown campaign or merchant; ABORTED
+    (STATE_CHANGED) where somebody set others since the `etag` that is sent was read.
     """
     GetOfferConstraints: _aio.UnaryUnaryMultiCallable[_offer_constraints_pb2.GetOfferConstraintsRequest, _offer_constraints_pb2.GetOfferConstraintsResponse]
     """Returns what the offers of a campaign or a merchant must keep. NOT_FOUND for an unknown campaign or merchant."""
@@ -189,7 +191,8 @@ class OptimizerServiceServicer:
         """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
         Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
         that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-        version is live than expected_live_version says.
+        version is live than expected_live_version says. The gateway drops unknown JSON fields without a word: misspelt,
+        `version` and expected_live_version are unset.
         """
 
     def GetModelDrift(
@@ -218,8 +221,9 @@ class OptimizerServiceServicer:
         context: _aio.ServicerContext[_offer_constraints_pb2.SetOfferConstraintsRequest, _abc.Awaitable[_offer_constraints_pb2.SetOfferConstraintsResponse]],
     ) -> _abc.Awaitable[_offer_constraints_pb2.SetOfferConstraintsResponse]:
         """Sets what the offers of a campaign or a merchant must keep, in place of what was set before. Setting the same again
-        changes nothing but its time. NOT_FOUND for an unknown campaign or merchant; ABORTED (STATE_CHANGED) where somebody
-        set others since the `etag` that is sent was read.
+        changes nothing but its time. INVALID_ARGUMENT without any constraint, unless `clear` is set: the gateway drops unknown
+        JSON fields without a word, and so misspelt ones. NOT_FOUND for an unknown campaign or merchant; ABORTED
+        (STATE_CHANGED) where somebody set others since the `etag` that is sent was read.
         """
 
     def GetOfferConstraints(
