@@ -1,6 +1,6 @@
 """From contacts to a model of visits: the weeks, the fit, its calibration, its report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -50,7 +50,8 @@ def fit_affinity(
     """Return the model fitted on the whole weeks before `today` (a proleptic ordinal).
 
     The last week is held out. Similarities and shares are those of all contacts, today's included. Views of
-    campaigns (`exposures`), the last week's too, tell how affinity moves conversions.
+    campaigns (`exposures`), the last week's too, tell how affinity moves conversions; where they do not, the
+    prior counts, and the report says so.
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
@@ -90,7 +91,7 @@ def fit_affinity(
         redemptions_are_visits=redemptions_are_visits,
         response=response,
     )
-    return Fitted(model=model, report=report)
+    return Fitted(model=model, report=replace(report, is_response_measured=response.interval is not None))
 
 
 def _require_enough(contacts: Contacts, today: int) -> None:

@@ -31,6 +31,7 @@ class Report:
     `population_log_loss` that of the merchants' weekly shares, the same for everybody.
     `calibration_error` is the mean distance of score and visited share over bands, weighted by pairs. Recall
     is the mean share of what a user visited (three at most count) among the first three, over users who did.
+    With `is_response_measured`, views of campaigns told how affinity moves conversions.
     """
 
     users: int
@@ -44,10 +45,17 @@ class Report:
     popularity_recall: float | None
     bands: tuple[Band, ...]
     is_better: bool
+    is_response_measured: bool = False
 
     @property
     def reason(self) -> str:
-        """Say why the fit deserves to be used, or not."""
+        """Say why the fit deserves to be used, or not, and whether it measured how affinity moves rates."""
+        if self.is_response_measured:
+            return self._comparison
+        return f"{self._comparison}; how affinity moves conversions is not measured: the prior counts"
+
+    @property
+    def _comparison(self) -> str:
         compared = (
             f"log loss {self.log_loss:.5f} in the held-out week,"
             f" visits per day alone {self.frequency_log_loss:.5f},"

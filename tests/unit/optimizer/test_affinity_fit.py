@@ -1,5 +1,7 @@
 """The fit of affinity: what is learned, what is refused, and that noise beats nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,8 @@ def test_habits_are_learned_and_beat_frequency() -> None:
     assert report.is_better
     assert report.log_loss < report.frequency_log_loss
     assert report.reason.startswith("log loss 0.")
+    assert report.reason.endswith("how affinity moves conversions is not measured: the prior counts")
+    assert "not measured" not in replace(report, is_response_measured=True).reason
     assert report.calibration_error < 0.03
     assert report.recall is not None
     assert report.popularity_recall is not None
