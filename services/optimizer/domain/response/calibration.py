@@ -17,18 +17,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import expit, stdtrit
 
 from services.optimizer.domain.clusters import Spread, spread_of_sum
 from services.optimizer.domain.features import FloatArray, IntArray
-from services.optimizer.domain.response.response import logistic, logit
+from services.optimizer.domain.response.climb import climb
+from services.optimizer.domain.response.response import logit
 
 CONFIDENCE_LEVEL: Final = 0.95
 BINS: Final = 10
 _SMALLEST_RATE: Final = 1e-6
 _FEWEST_CLUSTERS: Final = 3
-_STEPS: Final = 50
-_SMALL_STEP: Final = 1e-10
+_SMALL_STEP: Final = 1e-8
+_LARGEST_ERROR: Final = 1e3
+"""Beyond it views tell no slope: predictions part conversions from the rest, or hardly vary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +55,11 @@ class ReliabilityBin:
 class Calibration:
     """How predictions compare with what came.
 
-    `slope` is None where predictions do not vary, or nothing or everything converted; `intercept` in the
-    latter case, or where there are fewer than three campaigns or days to tell chance by. `expected_error` is
-    the mean of |observed - predicted| over the bins, by views (Naeini, Cooper and Hauskrecht 2015);
-    `error_by_chance` what rates that were exactly right would show for it, since bins scatter.
+    `slope` is None where predictions do not vary or part what converted from the rest, or nothing or
+    everything converted; `intercept` in the latter case, or where there are fewer than three campaigns or
+    days to tell chance by. `expected_error` is the mean of |observed - predicted| over the bins, by views
+    (Naeini, Cooper and Hauskrecht 2015); `error_by_chance` what rates that were exactly right would show for
+    it, since bins scatter.
     """
 
     slope: Estimate | None
@@ -123,22 +126,52 @@ def _recalibrate(outcomes: Outcomes, offset: FloatArray, *, with_slope: bool) ->
         return None
     if with_slope and np.ptp(offset) <= 0.0:
         return None
-    ones = np.ones(len(offset))
-    design = np.column_stack([ones, offset]) if with_slope else ones[:, np.newaxis]
-    fixed = np.zeros(len(offset)) if with_slope else offset
-    coefficients = np.zeros(design.shape[1])
-    coefficients[0] = 0.0 if not with_slope else logit(np.array([mean]))[0]
-    for _ in range(_STEPS):
-        rates = logistic(design @ coefficients + fixed)
-        information = design.T @ (design * (outcomes.views * rates * (1.0 - rates))[:, np.newaxis])
-        score = design.T @ (outcomes.views * (outcomes.observed - rates))
-        step = np.linalg.solve(information, score)
-        coefficients = coefficients + step
-        if float(np.max(np.abs(step))) < _SMALL_STEP:
-            break
-    residual = outcomes.views * (outcomes.observed - logistic(design @ coefficients + fixed))
-    influence = np.asarray(np.linalg.solve(information, (design * residual[:, np.newaxis]).T)[-1])
-    return _estimate(float(coefficients[-1]), outcomes.spread(influence))
+    ones, middle = np.ones(len(offset)), float(np.average(offset, weights=outcomes.views))
+    regression = _Regression(
+        design=np.column_stack([ones, offset - middle]) if with_slope else ones[:, np.newaxis],
+        offset=np.zeros(len(offset)) if with_slope else offset,
+        views=outcomes.views,
+        conversions=outcomes.views * outcomes.observed,
+    )
+    start = np.zeros(regression.design.shape[1])
+    start[0] = logit(np.array([mean]))[0] - (0.0 if with_slope else middle)
+    found = climb(start, regression.step, regression.log_likelihood, small_step=_SMALL_STEP)
+    if found is None:
+        return None
+    information = regression.information(found)
+    if float(np.linalg.inv(information)[-1, -1]) > _LARGEST_ERROR**2:
+        return None
+    influence = np.linalg.solve(information, (regression.design * regression.missing(found)[:, np.newaxis]).T)
+    return _estimate(float(found[-1]), outcomes.spread(np.asarray(influence[-1], dtype=np.float64)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Regression:
+    """The logistic regression of rows' conversions on `design` (rows, k) beside a fixed `offset` (rows,)."""
+
+    design: FloatArray
+    offset: FloatArray
+    views: FloatArray
+    conversions: FloatArray
+
+    def log_likelihood(self, coefficients: FloatArray) -> float:
+        """Return the binomial log likelihood, up to a constant."""
+        predictor = self.design @ coefficients + self.offset
+        return float(np.sum(self.conversions * predictor - self.views * np.logaddexp(0.0, predictor)))
+
+    def missing(self, coefficients: FloatArray) -> FloatArray:
+        """Return the rows' conversions beyond those expected."""
+        return np.asarray(self.conversions - self.views * expit(self.design @ coefficients + self.offset))
+
+    def information(self, coefficients: FloatArray) -> FloatArray:
+        """Return Fisher's information (k, k)."""
+        rates = expit(self.design @ coefficients + self.offset)
+        return np.asarray(self.design.T @ (self.design * (self.views * rates * (1.0 - rates))[:, np.newaxis]))
+
+    def step(self, coefficients: FloatArray) -> FloatArray:
+        """Return Newton's step."""
+        score = self.design.T @ self.missing(coefficients)
+        return np.asarray(np.linalg.solve(self.information(coefficients), score), dtype=np.float64)
 
 
 def _equal_bins(outcomes: Outcomes) -> list[IntArray]:
