@@ -18,12 +18,12 @@ from services.optimizer.domain.features import (
     IntArray,
     feature_matrix,
 )
+from services.optimizer.domain.response.level import solve_level
 from services.optimizer.domain.response.offer_cells import OfferCells
 from services.optimizer.domain.response.response import ResponseModel, logistic, logit
 
 _EVALUATED_ROWS: Final = 5_000
 _SEED: Final = 7
-_DRIFT_STEPS: Final = 10
 _LARGEST_DRIFT: Final = 1.0
 _WEEK: Final = 7
 
@@ -79,19 +79,16 @@ class AnchoredPredictions:
 def measure_drift(table: DailyTable, predictions: AnchoredPredictions) -> float:
     """Return what the logits of predictions lack, over all held-out rows: the market since the fit.
 
-    The logistic regression of the outcomes on a constant beside the predictions, by Newton's method; 0 where
-    there are none.
+    The logistic regression of the outcomes on a constant beside the predictions, within +-`_LARGEST_DRIFT`;
+    0 where there are none.
     """
-    views = table.views[predictions.rows]
+    if len(predictions.rows) == 0:
+        return 0.0
+    views = table.views[predictions.rows].astype(np.float64)
     conversions = np.minimum(table.conversions[predictions.rows], views)
-    offset, drift = logit(predictions.rates), 0.0
-    for _ in range(_DRIFT_STEPS):
-        rates = logistic(offset + drift)
-        information = float(np.sum(views * rates * (1.0 - rates)))
-        if information <= 0.0:
-            break
-        drift += float(np.sum(conversions - views * rates)) / information
-    return float(np.clip(drift, -_LARGEST_DRIFT, _LARGEST_DRIFT))
+    return solve_level(
+        logit(predictions.rates), views, float(conversions.sum()), within=(-_LARGEST_DRIFT, _LARGEST_DRIFT)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

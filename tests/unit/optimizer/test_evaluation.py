@@ -37,6 +37,25 @@ def test_the_drift_is_what_the_logits_lack() -> None:
     assert measure_drift(table, predictions(np.arange(3), rates)) == pytest.approx(0.3, abs=1e-5)
 
 
+@pytest.mark.parametrize(("predicted", "level"), [(0.01, 0.9), (0.001, 0.7), (0.3, -0.8), (0.98, -0.9)])
+@pytest.mark.parametrize("views", [1_000_000, 2_000_000_000])
+def test_the_drift_is_found_far_from_even_odds(predicted: float, level: float, views: int) -> None:
+    rates = np.array([predicted, predicted / 2.0])
+    outcomes = np.rint(views * logistic(logit(rates) + level)).astype(int)
+    table = daily_table([("a", DAY, 5 * UNIT, views, views, int(each), 1, 1) for each in outcomes])
+    assert measure_drift(table, predictions(np.arange(2), rates)) == pytest.approx(level, abs=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "rate", "drift"), [(0.05, 0.55, 1.0), (0.01, 0.5, 1.0), (0.9, 0.01, -1.0)]
+)
+def test_a_drift_beyond_the_bound_keeps_its_sign(predicted: float, rate: float, drift: float) -> None:
+    """Newton's method from 0 stepped so far past the first that it came back beyond the other bound."""
+    views = 10_000
+    table = daily_table([("a", DAY, 5 * UNIT, views, views, int(views * rate), 1, 1)])
+    assert measure_drift(table, predictions(np.arange(1), np.array([predicted]))) == pytest.approx(drift)
+
+
 def test_without_predictions_nothing_drifted_and_no_drift_is_without_bound() -> None:
     table = daily_table([("a", DAY, 5 * UNIT, 50, 50, 50, 1, 1)])
     assert measure_drift(table, predictions(np.zeros(0, dtype=np.int64), np.zeros(0))) == 0.0
