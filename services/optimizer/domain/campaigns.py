@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
@@ -19,6 +19,11 @@ class Campaign:
     offer_micros: int | None
     gross_margin_rate: float | None
     currency_code: str = ""
+    end_at: datetime | None = None
+
+    def has_ended(self, now: datetime) -> bool:
+        """Return whether it is over."""
+        return self.end_at is not None and self.end_at <= now
 
 
 @dataclass(frozen=True, kw_only=True)

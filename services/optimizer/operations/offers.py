@@ -34,7 +34,7 @@ from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.offers.unseen_campaigns import as_seen, like_others
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_cases import load_cases
-from services.optimizer.operations.days import Days, fetch_reporting_day
+from services.optimizer.operations.days import Days, fetch_reporting_day, fetch_reporting_zone
 from services.optimizer.operations.lookup import LiveModel, require_campaign, require_merchant
 from services.optimizer.store import catalog, outcomes
 from services.optimizer.store.offer_constraints import fetch_offer_constraints
@@ -65,8 +65,11 @@ class OfferOperations:
         async with self._database.transaction(readonly=True) as connection:
             model = await self._live.require(connection)
             campaign = await require_campaign(connection, campaign_id)
-            today = await fetch_reporting_day(connection, self._now())
+            zone, now = await fetch_reporting_zone(connection), self._now()
+            today = now.astimezone(zone).date()
             case = await _campaign_case(connection, campaign, objective, model, today)
+            if campaign.end_at is not None and campaign.has_ended(now):
+                case = replace(case, ended_on=campaign.end_at.astimezone(zone).date())
             constraints = await _gather_constraints(
                 connection, limits, campaign_id=campaign_id, merchant_id=campaign.merchant_id
             )

@@ -22,8 +22,6 @@ from services.optimizer.domain.recommendations.recommendation_drafts import (
     draft_offer,
     draft_segment,
     draft_timing,
-    withhold_timing,
-    withhold_without_revenue,
 )
 from services.optimizer.domain.recommendations.recommendations import (
     REVENUE_UNKNOWN,
@@ -32,6 +30,7 @@ from services.optimizer.domain.recommendations.recommendations import (
     Withheld,
 )
 from services.optimizer.domain.recommendations.timing import REACHED_DAYS, choose_timing
+from services.optimizer.domain.recommendations.withholding import withhold_timing, withhold_without_revenue
 from services.optimizer.operations.days import Days
 from services.optimizer.operations.offers import OfferOperations
 from services.optimizer.operations.segments import SegmentOperations

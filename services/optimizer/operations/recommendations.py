@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from uuid import uuid4
@@ -24,6 +24,7 @@ from services.optimizer.domain.recommendations.recommendations import (
     Withheld,
     withhold_repeated,
 )
+from services.optimizer.domain.recommendations.withholding import withhold_ended
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.operations.recommendation_sources import Asked, RecommendationSources
@@ -73,7 +74,7 @@ class RecommendationOperations:
             campaign = await require_campaign(connection, campaign_id)
             zone = await fetch_reporting_zone(connection)
             asked = Asked(campaign=campaign, today=now.astimezone(zone).date(), zone=zone)
-            inputs_key = await _describe_inputs(connection, campaign, asked.today)
+            inputs_key = await _describe_inputs(connection, campaign, asked.today, now)
             current = await store.list_current(connection, campaign_id)
             known = await verdicts.list_verdicts(connection, campaign_id, inputs_key)
         kinds = [
@@ -82,8 +83,7 @@ class RecommendationOperations:
             if kind not in current or not current[kind].stands(inputs_key, now)
         ]
         asking = [kind for kind in kinds if kind not in known]
-        made = await asyncio.gather(*(self._sources.draft(kind, asked) for kind in asking))
-        new = dict(zip(asking, made, strict=True))
+        new = await self._make(asking, asked, now)
         drafts = {kind: known[kind] if kind in known else new[kind] for kind in kinds}
         async with self._database.transaction() as connection:
             await store.lock_recommendations(connection, campaign_id)
@@ -91,6 +91,13 @@ class RecommendationOperations:
                 if isinstance(draft, Withheld) and draft.is_verdict:
                     await verdicts.upsert_verdict(connection, campaign_id, inputs_key, draft, now)
             return await _settle(connection, campaign_id, drafts, inputs_key, now)
+
+    async def _make(self, kinds: Sequence[RecommendationType], asked: Asked, now: datetime) -> Drafts:
+        end_at = asked.campaign.end_at
+        if end_at is not None and end_at <= now:
+            return {kind: withhold_ended(kind, end_at.astimezone(asked.zone)) for kind in kinds}
+        made = await asyncio.gather(*(self._sources.draft(kind, asked) for kind in kinds))
+        return dict(zip(kinds, made, strict=True))
 
     async def decide(self, recommendation_id: str, verdict: Verdict) -> Recommendation:
         """Keep a decision; the same once more changes nothing.
@@ -128,8 +135,11 @@ def _applied_at(kept: Recommendation, verdict: Verdict, now: datetime) -> dateti
     return applied_at
 
 
-async def _describe_inputs(connection: Connection, campaign: Campaign, today: date) -> str:
-    """Return a digest of what recommendations are made from: the day, the model, the catalog, limits."""
+async def _describe_inputs(connection: Connection, campaign: Campaign, today: date, now: datetime) -> str:
+    """Return a digest of what recommendations are made from: the day, the model, the catalog, limits.
+
+    Within a day the time tells only whether the campaign is over.
+    """
     version = await models.fetch_live_version(connection)
     channel = await campaign_context.fetch_campaign_channel(connection, campaign.campaign_id)
     scopes = [Scope.of_campaign(campaign.campaign_id)]
@@ -137,7 +147,7 @@ async def _describe_inputs(connection: Connection, campaign: Campaign, today: da
         scopes.append(Scope.of_merchant(campaign.merchant_id))
     kept = [await offer_constraints.fetch_offer_constraints(connection, scope) for scope in scopes]
     limits = [None if each is None else each.limits for each in kept]
-    described = repr((today.isoformat(), version, campaign, channel, limits))
+    described = repr((today.isoformat(), version, campaign, channel, limits, campaign.has_ended(now)))
     return hashlib.sha256(described.encode()).hexdigest()
 
 

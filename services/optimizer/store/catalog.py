@@ -22,6 +22,7 @@ async def fetch_campaign(connection: Connection, campaign_id: str) -> Campaign |
         offer_micros=row["offer_amount_micros"],
         gross_margin_rate=row["gross_margin_rate"],
         currency_code=row["currency_code"],
+        end_at=row["end_at"],
     )
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from gen.campaigns.optimizer.v1.offer_constraints_pb2 import SetOfferConstraintsRequest
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from services.optimizer.domain.send_time.send_time_profile import SendTimeProfile, profile_to_document
 from services.optimizer.domain.send_time.timing_gain import GainCalibration
 from tests.contract.optimizer.event_log import DELIVERED, Event, insert_events
@@ -101,6 +103,43 @@ async def test_nothing_better_is_said_so_and_takes_an_open_one_back(
     assert not answer.recommendations
     rows = await closed.fetch("select status from optimizer.campaign_optimizations")
     assert [row["status"] for row in rows] == ["superseded"]
+
+
+async def test_an_offer_that_breaks_a_constraint_is_said_so(closed: Closed) -> None:
+    best = await closed.offer()
+    await closed.execute(
+        "update analytics.campaigns set offer_amount_micros = $2 where campaign_id = $1",
+        CAMPAIGN,
+        round(float(best.choice) * 1e6),
+    )
+    await closed.stub.SetOfferConstraints(SetOfferConstraintsRequest(campaign_id=CAMPAIGN, maximum_offer=6.0))
+    answer = await closed.recommend()
+    (withheld,) = [each for each in answer.withheld if each.type == "offer_amount"]
+    assert withheld.reason == "CURRENT_OFFER_CONSTRAINED"
+    assert f"{float(best.choice):.2f} USD, breaks maximum_offer of 6 (campaign). The best" in withheld.message
+    assert "is 6.00 USD; it is better with a probability of 0." in withheld.message
+    asked = await closed.stub.OptimizeOffer(OptimizeOfferRequest(campaign_id=CAMPAIGN))
+    said = f"The current offer, {float(best.choice):g}, breaks maximum_offer of 6 (campaign)."
+    assert said in asked.warnings
+
+
+async def test_nothing_is_recommended_for_a_campaign_that_is_over(closed: Closed) -> None:
+    await closed.offer()
+    await closed.execute(
+        "update analytics.campaigns set start_at = null, end_at = $2 where campaign_id = $1",
+        CAMPAIGN,
+        closed.clock.now + timedelta(hours=1),
+    )
+    assert "offer_amount" in by_type(await closed.recommend())
+    closed.clock.now += timedelta(hours=2)
+    answer = await closed.recommend()
+    assert not answer.recommendations
+    assert set(reasons(answer).values()) == {"CAMPAIGN_ENDED"}
+    assert len(answer.withheld) == 4
+    ended_on = (closed.clock.now - timedelta(hours=1)).date()
+    assert f"ended on {ended_on}" in answer.withheld[0].message
+    asked = await closed.stub.OptimizeOffer(OptimizeOfferRequest(campaign_id=CAMPAIGN))
+    assert f"The campaign ended on {ended_on}; nothing is sent in it any more." in asked.warnings
 
 
 async def insert_channels(closed: Closed) -> None:

@@ -15,6 +15,7 @@ from services.optimizer.domain.offers.constraints import (
     Scope,
     choose,
     gather,
+    list_broken,
 )
 
 OFFERS = np.array([5.0, 10.0, 15.0, 20.0])
@@ -112,6 +113,23 @@ def test_what_cannot_be_checked_is_refused() -> None:
         chosen(limit(BUDGET, 10.0), views=None)
     assert no_revenue.value.reason == "REVENUE_UNKNOWN"
     assert no_views.value.reason == "OFFER_CONSTRAINED"
+
+
+def test_what_an_offer_breaks_is_told_with_what_it_comes_to() -> None:
+    today = Prospects(
+        offers=np.array([25.0]),
+        rates=np.array([0.3]),
+        economics=Economics(mean_revenue=50.0, gross_margin_rate=0.6),
+        views_a_day=40.0,
+    )
+    broken = list_broken(
+        [limit(MAXIMUM, 20.0), limit(MAXIMUM, 25.0), limit(MARGIN, 0.2), limit(BUDGET, 200.0)], today
+    )
+    assert [str(each) for each in broken] == [
+        "breaks maximum_offer of 20 (campaign)",
+        "breaks minimum_profit_margin of 0.2 (campaign): it leaves a margin of 0.100",  # 0.6 - 25 / 50
+        "breaks daily_budget of 200 (campaign): it is expected to cost 300.00 a day",  # 40 * 0.3 * 25
+    ]
 
 
 def test_limits_are_gathered_in_order_and_unset_ones_left_out() -> None:

@@ -15,7 +15,6 @@ from services.optimizer.domain.recommendations.recommendation_drafts import (
     draft_channel,
     draft_segment,
     draft_timing,
-    withhold_timing,
 )
 from services.optimizer.domain.recommendations.recommendations import (
     Action,
@@ -27,6 +26,7 @@ from services.optimizer.domain.recommendations.recommendations import (
     withhold_repeated,
 )
 from services.optimizer.domain.recommendations.timing import ReachedUsers, TimingChoice
+from services.optimizer.domain.recommendations.withholding import withhold_timing
 from services.optimizer.domain.segments.segment_ranking import rank_segments
 from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
 from services.optimizer.domain.segments.segments import SegmentRate, SegmentSums, claimable, rate_segments

@@ -133,15 +133,24 @@ class Prospects:
 
 
 def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
-    """Return which offers keep the constraint, by what is expected of them.
+    """Return which offers keep the constraint, by what is expected of them; raises as `comes_to`."""
+    amounts = comes_to(constraint, prospects)
+    if constraint.kind is ConstraintKind.MAXIMUM_OFFER:
+        return np.asarray(amounts <= constraint.limit)
+    if constraint.kind is ConstraintKind.DAILY_BUDGET:
+        return np.asarray(amounts <= constraint.limit * (1.0 + _ROUNDING))
+    return np.asarray(amounts >= constraint.limit - _ROUNDING)
+
+
+def comes_to(constraint: Constraint, prospects: Prospects) -> FloatArray:
+    """Return by offer what the constraint limits: the offer, the margin left, or the cost a day.
 
     Raises:
         FailedPreconditionError: REVENUE_UNKNOWN for a margin without revenue, GROSS_MARGIN_UNKNOWN without a
-            gross margin; OFFER_CONSTRAINED for a budget
-            of a campaign whose views nobody knows.
+            gross margin; OFFER_CONSTRAINED for a budget of a campaign whose views nobody knows.
     """
     if constraint.kind is ConstraintKind.MAXIMUM_OFFER:
-        return np.asarray(prospects.offers <= constraint.limit)
+        return prospects.offers
     if constraint.kind is ConstraintKind.DAILY_BUDGET:
         if prospects.views_a_day is None:
             raise FailedPreconditionError(
@@ -149,8 +158,7 @@ def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
                 reason="OFFER_CONSTRAINED",
                 metadata={"constraint": constraint.kind.value, "source": constraint.source.value},
             )
-        cost = prospects.views_a_day * prospects.rates * prospects.offers
-        return np.asarray(cost <= constraint.limit * (1.0 + _ROUNDING))
+        return prospects.views_a_day * prospects.rates * prospects.offers
     economics = prospects.economics
     if economics.mean_revenue is None:
         raise FailedPreconditionError(
@@ -170,8 +178,33 @@ def keeps(constraint: Constraint, prospects: Prospects) -> BoolArray:
                 "field": "gross_margin_rate",
             },
         )
-    left = economics.gross_margin_rate - prospects.offers / economics.mean_revenue
-    return np.asarray(left >= constraint.limit - _ROUNDING)
+    return economics.gross_margin_rate - prospects.offers / economics.mean_revenue
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenConstraint:
+    """A constraint that an offer does not keep, and what the offer comes to in its place."""
+
+    constraint: Constraint
+    amount: float
+
+    def __str__(self) -> str:
+        """Say both, as what follows the offer in a sentence."""
+        limit = f"{self.constraint.kind.value} of {self.constraint.limit:g} ({self.constraint.source.value})"
+        if self.constraint.kind is ConstraintKind.MAXIMUM_OFFER:
+            return f"breaks {limit}"
+        if self.constraint.kind is ConstraintKind.DAILY_BUDGET:
+            return f"breaks {limit}: it is expected to cost {self.amount:.2f} a day"
+        return f"breaks {limit}: it leaves a margin of {self.amount:.3f}"
+
+
+def list_broken(constraints: Sequence[Constraint], prospects: Prospects) -> tuple[BrokenConstraint, ...]:
+    """Return the constraints that an only offer does not keep; raises as `comes_to`."""
+    return tuple(
+        BrokenConstraint(constraint=each, amount=float(comes_to(each, prospects)[0]))
+        for each in constraints
+        if not keeps(each, prospects)[0]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ class OfferCase:
     `days` are those to come that the answer is for: the forest's rates are averaged over them (none: the
     situation's own day). `level_spread` is the standard deviation of the curve's level (of the logit) beyond
     what intervals were calibrated on. `terms` are the merchant's; where `is_margin_of_merchant`, the gross
-    margin is theirs.
+    margin is theirs. `ended_on` is the day a campaign ended that is over, None for others.
     """
 
     question: Question
@@ -60,6 +60,7 @@ class OfferCase:
     are_views_stated: bool = False
     currency_code: str = ""
     days: tuple[date, ...] = ()
+    ended_on: date | None = None
 
     def features(self, parameters: ServingParameters) -> Float32Array:
         """Return the rows (days x (41 + anchors), 7) to be predicted, in one call."""

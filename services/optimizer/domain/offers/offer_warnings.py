@@ -40,7 +40,10 @@ def _warn_of_margin(case: OfferCase) -> Iterator[str]:
 
 
 def warn_of_constraints(recommendation: OfferRecommendation) -> Iterator[str]:
-    """Name the constraints that decide."""
+    """Name the constraints that the current offer breaks, and those that decide."""
+    current = (recommendation.current_offer_micros or 0) / MICROS_PER_UNIT
+    for broken in recommendation.broken_by_current:
+        yield f"The current offer, {current:g}, {broken}."
     binding = [check.constraint for check in recommendation.constraints if check.is_binding]
     for constraint in binding:
         yield (
@@ -67,7 +70,9 @@ def warn_of_comparison(case: OfferCase, recommendation: OfferRecommendation) -> 
 
 
 def warn_of_history(case: OfferCase) -> Iterator[str]:
-    """Say where the campaign has no recent days."""
+    """Say where the campaign is over, or has no recent days."""
+    if case.ended_on is not None:
+        yield f"The campaign ended on {case.ended_on}; nothing is sent in it any more."
     if case.seen_until is not None:
         yield (
             f"The campaign has no views in the last {HISTORY_DAYS} days; this is for the campaign as it was"

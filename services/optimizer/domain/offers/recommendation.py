@@ -10,11 +10,13 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
 from services.optimizer.domain.offers.constraints import (
+    BrokenConstraint,
     Constraint,
     ConstraintCheck,
     ConstraintKind,
     Prospects,
     choose,
+    list_broken,
 )
 from services.optimizer.domain.response.offer_odds import PricedOffer, arrange_duel, logit_spreads
 from services.optimizer.domain.response.response import (
@@ -75,7 +77,8 @@ class OfferRecommendation:
 
     `comparison` is None where there is no current offer, or the data cannot speak of it. `is_at_edge` tells
     that the offer is the last one the data supports: a better one may lie beyond.
-    `unconstrained_offer_micros` is what it would be without constraints.
+    `unconstrained_offer_micros` is what it would be without constraints; `broken_by_current` are those that
+    the current offer does not keep.
     """
 
     offer_micros: int
@@ -86,6 +89,7 @@ class OfferRecommendation:
     is_at_edge: bool
     unconstrained_offer_micros: int
     constraints: tuple[ConstraintCheck, ...]
+    broken_by_current: tuple[BrokenConstraint, ...]
     curve: tuple[CurvePoint, ...]
 
 
@@ -151,6 +155,7 @@ def decide_offer(question: Question, knowledge: Knowledge) -> OfferRecommendatio
         is_at_edge=best in (places[0], places[-1]),
         unconstrained_offer_micros=CURVE_OFFERS_MICROS[choice.unconstrained_best],
         constraints=choice.checks,
+        broken_by_current=_broken_by_current(question, knowledge, response),
         curve=tuple(
             CurvePoint(
                 offer_micros=offer,
@@ -167,6 +172,31 @@ def decide_offer(question: Question, knowledge: Knowledge) -> OfferRecommendatio
             )
             for index, offer in enumerate(CURVE_OFFERS_MICROS)
         ),
+    )
+
+
+def _broken_by_current(
+    question: Question, knowledge: Knowledge, response: TypeResponse
+) -> tuple[BrokenConstraint, ...]:
+    """Return what the current offer breaks; of a budget nothing where the data cannot speak of its rate."""
+    micros = question.current_offer_micros
+    if micros is None:
+        return ()
+    is_supported = knowledge.support[question.campaign_type].covers((micros,))[0]
+    offer = np.array([micros / MICROS_PER_UNIT])
+    prospects = Prospects(
+        offers=offer,
+        rates=anchored_rates(response, offer, knowledge.anchor),
+        economics=question.economics,
+        views_a_day=knowledge.views_a_day,
+    )
+    return list_broken(
+        [
+            each
+            for each in question.constraints
+            if is_supported or each.kind is not ConstraintKind.DAILY_BUDGET
+        ],
+        prospects,
     )
 
 

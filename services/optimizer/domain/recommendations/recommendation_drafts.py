@@ -1,4 +1,4 @@
-"""From what the estimates say to what is recommended, in words; or why nothing is."""
+"""From what the estimates say to what is recommended, in words."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,26 +11,25 @@ from services.optimizer.domain.recommendations.channels import CHANNEL_METHOD, C
 from services.optimizer.domain.recommendations.recommendations import (
     MINIMUM_CONFIDENCE,
     MINIMUM_OFFER_CONFIDENCE,
-    NO_BETTER_CHOICE,
-    REVENUE_UNKNOWN,
     Draft,
     RecommendationType,
     Withheld,
 )
 from services.optimizer.domain.recommendations.timing import (
-    MINIMUM_USERS,
-    REACHED_DAYS,
     SMALLEST_GAIN,
     TIMING_METHOD,
-    ReachedUsers,
     TimingChoice,
+)
+from services.optimizer.domain.recommendations.withholding import (
+    money,
+    no_better,
+    too_unsure,
+    withhold_constrained,
 )
 from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
 from services.optimizer.domain.segments.segment_ranking import RankedSegment, SegmentRanking
 from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
 from services.optimizer.domain.segments.segments import QUANTILE, SegmentRate, claimable
-from services.optimizer.domain.send_time.timing_gain import LEAST_CONVERSIONS
-from services.optimizer.domain.training_window import WINDOW_DAYS
 
 CHANNEL_NAMES: Final[Mapping[int, str]] = {
     1: "CHANNEL_PUSH",
@@ -57,22 +56,24 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
     recommended, comparison = answer.recommendation, answer.recommendation.comparison
     current, currency = recommended.current_offer_micros, answer.case.currency_code
     if current is not None and current == recommended.offer_micros:
-        return _no_better(
-            RecommendationType.OFFER_AMOUNT, f"The current offer, {_money(current, currency)}, is the best."
+        return no_better(
+            RecommendationType.OFFER_AMOUNT, f"The current offer, {money(current, currency)}, is the best."
         )
     if comparison is not None and comparison.confidence < MINIMUM_OFFER_CONFIDENCE:
-        return _too_unsure(
+        if recommended.broken_by_current:
+            return withhold_constrained(recommended, comparison, currency)
+        return too_unsure(
             RecommendationType.OFFER_AMOUNT,
-            _money(recommended.offer_micros, currency),
+            money(recommended.offer_micros, currency),
             comparison.confidence,
             MINIMUM_OFFER_CONFIDENCE,
         )
     interval = comparison.improvement_interval if comparison is not None else None
-    instead = "" if current is None else f" instead of {_money(current, currency)}"
+    instead = "" if current is None else f" instead of {money(current, currency)}"
     return Draft(
         type=RecommendationType.OFFER_AMOUNT,
         choice=f"{recommended.offer_micros / MICROS_PER_UNIT:g}",
-        text=f"Offer {_money(recommended.offer_micros, currency)}{instead}.",
+        text=f"Offer {money(recommended.offer_micros, currency)}{instead}.",
         effect=None if comparison is None else comparison.improvement,
         interval=None if interval is None else Interval(lower=interval[0], upper=interval[1]),
         effect_metric="profit_per_view",
@@ -89,68 +90,17 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
     )
 
 
-def withhold_without_revenue() -> Withheld:
-    """Return why no offer is recommended where nobody knows what a conversion brings."""
-    return Withheld(
-        type=RecommendationType.OFFER_AMOUNT,
-        reason=REVENUE_UNKNOWN,
-        message=(
-            f"No revenue of conversions is recorded in the {WINDOW_DAYS} whole days before today, so nobody"
-            " knows what an offer may cost; record revenue with conversions. (OptimizeOffer by the objective"
-            " conversion_rate says which offer converts most, whatever it costs.)"
-        ),
-    )
-
-
-def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
-    """Return why no hour can be chosen for a campaign that was sent to so many users lately."""
-    sent = f"to {sent_users}" if sent_users else "to none"
-    if sent_users < MINIMUM_USERS:
-        return Withheld(
-            type=RecommendationType.TIMING,
-            reason="TOO_FEW_REACHED",
-            message=(
-                f"In the {REACHED_DAYS} whole days before today this campaign was delivered {sent} of the"
-                f" users whose deliveries are recorded, and {MINIMUM_USERS} are needed to tell hours apart."
-            ),
-        )
-    known = 0 if reached is None else int(reached.known.sum())
-    if known < MINIMUM_USERS:
-        return Withheld(
-            type=RecommendationType.TIMING,
-            reason="SEND_TIMES_UNKNOWN",
-            message=(
-                f"Of {sent_users} users lately reached {known} have send times, and {MINIMUM_USERS} are"
-                " needed; the job send_times computes them."
-            ),
-        )
-    if reached is not None and bool(reached.is_quiet.all()):
-        return Withheld(
-            type=RecommendationType.TIMING,
-            reason="ALL_HOURS_QUIET",
-            message="Every hour is a quiet one for some of the users lately reached.",
-        )
-    return Withheld(
-        type=RecommendationType.TIMING,
-        reason="TIMING_GAIN_UNKNOWN",
-        message=(
-            f"What another hour gains is not known: fewer than {LEAST_CONVERSIONS} deliveries to users whose"
-            " hours are known led to a conversion, or the job send_times has not fitted its profile since."
-        ),
-    )
-
-
 def draft_timing(choice: TimingChoice) -> Draft | Withheld:
     """Return when to send, where it is likely enough better than when it is sent today."""
     wording = "each user's own best hour" if choice.hour is None else _hour(choice.hour)
     if choice.effect < SMALLEST_GAIN:
-        return _no_better(
+        return no_better(
             RecommendationType.TIMING,
             f"No hour gains {SMALLEST_GAIN:.0%} over those this campaign is sent at: the best, {wording},"
             f" {choice.effect:+.1%}.",
         )
     if choice.confidence < MINIMUM_CONFIDENCE:
-        return _too_unsure(RecommendationType.TIMING, wording, choice.confidence, MINIMUM_CONFIDENCE)
+        return too_unsure(RecommendationType.TIMING, wording, choice.confidence, MINIMUM_CONFIDENCE)
     own = f"Each user's own best hour would gain {choice.own_hour_effect:+.0%} (OptimizeSendTime has it)."
     best = f"One hour for all would best be {_hour(choice.best_single_hour)}."
     return Draft(
@@ -180,16 +130,16 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
         return _draft_uplift(first, first.uplift, others)
     rate = first.rate
     if rate.ratio is None or rate.ratio_interval is None or rate.probability_above_average is None:
-        return _no_better(RecommendationType.SEGMENT, "Nobody of any segment converted.")
+        return no_better(RecommendationType.SEGMENT, "Nobody of any segment converted.")
     if rate.ratio < 1.0 + SMALLEST_SEGMENT_GAIN:
-        return _no_better(
+        return no_better(
             RecommendationType.SEGMENT,
             f"No segment converts {SMALLEST_SEGMENT_GAIN:.0%} more than its campaigns: the first,"
             f" {rate.segment_name}, {rate.ratio - 1.0:+.1%}.",
         )
     confidence = _bonferroni(rate.probability_above_average, others)
     if confidence < MINIMUM_CONFIDENCE:
-        return _too_unsure(
+        return too_unsure(
             RecommendationType.SEGMENT, f"segment {rate.segment_name}", confidence, MINIMUM_CONFIDENCE
         )
     return _segment_draft(
@@ -218,7 +168,7 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
         )
     name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")
     if choice.confidence < MINIMUM_CONFIDENCE:
-        return _too_unsure(RecommendationType.CHANNEL, name, choice.confidence, MINIMUM_CONFIDENCE)
+        return too_unsure(RecommendationType.CHANNEL, name, choice.confidence, MINIMUM_CONFIDENCE)
     return Draft(
         type=RecommendationType.CHANNEL,
         choice=name,
@@ -244,7 +194,7 @@ def _draft_uplift(segment: RankedSegment, uplift: Uplift, others: int) -> Draft 
     confidence = _bonferroni(probability, others)
     if confidence < MINIMUM_CONFIDENCE:
         name = f"segment {segment.rate.segment_name}"
-        return _too_unsure(RecommendationType.SEGMENT, name, confidence, MINIMUM_CONFIDENCE)
+        return too_unsure(RecommendationType.SEGMENT, name, confidence, MINIMUM_CONFIDENCE)
     is_of_test, name = uplift.basis is UpliftBasis.AB_TEST, segment.rate.segment_name
     size = f"{uplift.value:+.3f} ({uplift.interval.lower:+.3f} to {uplift.interval.upper:+.3f})"
     return _segment_draft(
@@ -295,22 +245,6 @@ def _segment_draft(
 def _bonferroni(probability: float, choices: int) -> float:
     """Return the probability with the doubt of having chosen the best of several."""
     return claimable(1.0 - choices * (1.0 - probability))
-
-
-def _no_better(kind: RecommendationType, message: str) -> Withheld:
-    return Withheld(type=kind, reason=NO_BETTER_CHOICE, message=message)
-
-
-def _too_unsure(kind: RecommendationType, choice: str, confidence: float, needed: float) -> Withheld:
-    return _no_better(
-        kind,
-        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {needed:.2f}"
-        " is asked for.",
-    )
-
-
-def _money(micros: int, currency: str) -> str:
-    return f"{micros / MICROS_PER_UNIT:.2f} {currency}".rstrip()
 
 
 def _hour(hour: int) -> str:

@@ -104,12 +104,22 @@ class Withheld:
     @property
     def is_verdict(self) -> bool:
         """Whether the data said so, rather than that nothing could be said just now."""
-        return self.reason in {NO_BETTER_CHOICE, REVENUE_UNKNOWN}
+        return self.reason in VERDICTS
 
 
 NO_BETTER_CHOICE: Final = "NO_BETTER_CHOICE"
 REVENUE_UNKNOWN: Final = "REVENUE_UNKNOWN"
 """An offer that was recommended stands no longer where it may cost more than anybody knows."""
+CURRENT_OFFER_CONSTRAINED: Final = "CURRENT_OFFER_CONSTRAINED"
+COST_NOT_BETTER: Final = "COST_NOT_BETTER"
+CAMPAIGN_ENDED: Final = "CAMPAIGN_ENDED"
+VERDICTS: Final = {
+    NO_BETTER_CHOICE,
+    REVENUE_UNKNOWN,
+    CURRENT_OFFER_CONSTRAINED,
+    COST_NOT_BETTER,
+    CAMPAIGN_ENDED,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ from analytics_v1.reporting_settings;
 
 -- name: fetch_campaign :one
 -- What the catalog knows of a campaign.
-select campaign_id, campaign_type, merchant_id, offer_amount_micros, gross_margin_rate, coalesce(currency_code, '') as currency_code
+select
+    campaign_id, campaign_type, merchant_id, offer_amount_micros, gross_margin_rate,
+    coalesce(currency_code, '') as currency_code, end_at
 from analytics_v1.campaigns
 where campaign_id = $1;
 

@@ -1,0 +1,113 @@
+"""Why nothing is recommended, in words."""
+
+from datetime import datetime
+
+from services.optimizer.domain.features import MICROS_PER_UNIT
+from services.optimizer.domain.offers.recommendation import Comparison, OfferRecommendation
+from services.optimizer.domain.recommendations.recommendations import (
+    CAMPAIGN_ENDED,
+    CURRENT_OFFER_CONSTRAINED,
+    NO_BETTER_CHOICE,
+    REVENUE_UNKNOWN,
+    RecommendationType,
+    Withheld,
+)
+from services.optimizer.domain.recommendations.timing import MINIMUM_USERS, REACHED_DAYS, ReachedUsers
+from services.optimizer.domain.send_time.timing_gain import LEAST_CONVERSIONS
+from services.optimizer.domain.training_window import WINDOW_DAYS
+
+
+def no_better(kind: RecommendationType, message: str) -> Withheld:
+    """Return that the data shows nothing better than today's."""
+    return Withheld(type=kind, reason=NO_BETTER_CHOICE, message=message)
+
+
+def too_unsure(kind: RecommendationType, choice: str, confidence: float, needed: float) -> Withheld:
+    """Return that the best other choice is not surely enough better."""
+    return no_better(
+        kind,
+        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {needed:.2f}"
+        " is asked for.",
+    )
+
+
+def withhold_constrained(recommended: OfferRecommendation, comparison: Comparison, currency: str) -> Withheld:
+    """Return why an offer that gains nothing is not recommended, though today's breaks a constraint."""
+    current, best = recommended.current_offer_micros or 0, money(recommended.offer_micros, currency)
+    gain = "" if comparison.improvement is None else f" ({comparison.improvement:+.0%} profit per view)"
+    return Withheld(
+        type=RecommendationType.OFFER_AMOUNT,
+        reason=CURRENT_OFFER_CONSTRAINED,
+        message=(
+            f"The current offer, {money(current, currency)},"
+            f" {' and '.join(str(each) for each in recommended.broken_by_current)}. The best offer that keeps"
+            f" every constraint is {best}; it is better with a probability of"
+            f" {comparison.confidence:.2f}{gain}, and so not recommended for what it gains. To keep the"
+            " constraint make that offer, else loosen it (SetOfferConstraints)."
+        ),
+    )
+
+
+def withhold_without_revenue() -> Withheld:
+    """Return why no offer is recommended where nobody knows what a conversion brings."""
+    return Withheld(
+        type=RecommendationType.OFFER_AMOUNT,
+        reason=REVENUE_UNKNOWN,
+        message=(
+            f"No revenue of conversions is recorded in the {WINDOW_DAYS} whole days before today, so nobody"
+            " knows what an offer may cost; record revenue with conversions. (OptimizeOffer by the objective"
+            " conversion_rate says which offer converts most, whatever it costs.)"
+        ),
+    )
+
+
+def withhold_ended(kind: RecommendationType, end_at: datetime) -> Withheld:
+    """Return why nothing is recommended for a campaign that is over; `end_at` is in the reporting zone."""
+    return Withheld(
+        type=kind,
+        reason=CAMPAIGN_ENDED,
+        message=f"The campaign ended on {end_at:%Y-%m-%d}; upsert it with a later end_at if it goes on.",
+    )
+
+
+def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
+    """Return why no hour can be chosen for a campaign that was sent to so many users lately."""
+    sent = f"to {sent_users}" if sent_users else "to none"
+    if sent_users < MINIMUM_USERS:
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="TOO_FEW_REACHED",
+            message=(
+                f"In the {REACHED_DAYS} whole days before today this campaign was delivered {sent} of the"
+                f" users whose deliveries are recorded, and {MINIMUM_USERS} are needed to tell hours apart."
+            ),
+        )
+    known = 0 if reached is None else int(reached.known.sum())
+    if known < MINIMUM_USERS:
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="SEND_TIMES_UNKNOWN",
+            message=(
+                f"Of {sent_users} users lately reached {known} have send times, and {MINIMUM_USERS} are"
+                " needed; the job send_times computes them."
+            ),
+        )
+    if reached is not None and bool(reached.is_quiet.all()):
+        return Withheld(
+            type=RecommendationType.TIMING,
+            reason="ALL_HOURS_QUIET",
+            message="Every hour is a quiet one for some of the users lately reached.",
+        )
+    return Withheld(
+        type=RecommendationType.TIMING,
+        reason="TIMING_GAIN_UNKNOWN",
+        message=(
+            f"What another hour gains is not known: fewer than {LEAST_CONVERSIONS} deliveries to users whose"
+            " hours are known led to a conversion, or the job send_times has not fitted its profile since."
+        ),
+    )
+
+
+def money(micros: int, currency: str) -> str:
+    """Return an amount in words."""
+    return f"{micros / MICROS_PER_UNIT:.2f} {currency}".rstrip()
