@@ -35,6 +35,10 @@ class ModelRepository:
         path = self._folder / str(version) / MODEL_FILE
         return path.read_bytes() if path.is_file() else None
 
+    def holds(self, version: int, model: bytes) -> bool:
+        """Return whether the model file of `version` is there, and is `model`."""
+        return self.read_model(version) == model
+
     def write_version(self, version: int, model: bytes) -> None:
         """Add the folder of `version`, and clear away what interrupted runs left."""
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,8 @@ _SEED: Final = 20_240_101
 _OPSET: Final = {"": 15, "ai.onnx.ml": 3}
 """Old enough for every ONNX Runtime that a model server of the last years brings along."""
 _IR_VERSION: Final = 8
+_GRAPH_NAME: Final = "conversion"
+"""Given, because the default is drawn anew for every export."""
 
 
 def fit_forest(
@@ -39,7 +41,9 @@ def fit_forest(
     trees: int = TREES,
     backend: Backend = LOCAL,
 ) -> RandomForestRegressor:
-    """Return the forest fitted on rates weighted by views.
+    """Return the forest fitted on rates weighted by views; the same from the same rows in the same order.
+
+    Asked, it adds its trees up in one thread: several add in the order in which they happen to end.
 
     Args:
         features: one row per rate, C-contiguous.
@@ -64,6 +68,7 @@ def fit_forest(
             forest.set_params(n_estimators=grown)
             forest.fit(features, rates, sample_weight=views)
             on_progress(grown / trees)
+    forest.set_params(n_jobs=1)
     return forest
 
 
@@ -95,7 +100,7 @@ def measure_importance(
 def export_forest(forest: RandomForestRegressor) -> bytes:
     """Return the forest as ONNX: `features` FP32 [n, columns] in, `conversion_rate` FP32 [n, 1] out."""
     inputs = [(INPUT_NAME, FloatTensorType([None, forest.n_features_in_]))]
-    model = convert_sklearn(forest, initial_types=inputs, target_opset=_OPSET)
+    model = convert_sklearn(forest, name=_GRAPH_NAME, initial_types=inputs, target_opset=_OPSET)
     output = model.graph.output[0]
     for node in model.graph.node:
         for index, name in enumerate(node.output):

@@ -14,6 +14,8 @@ from services.common.database import Connection, Database
 from services.common.errors import AbortedError
 from services.optimizer.domain.features import DailyTable
 from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
+from services.optimizer.domain.models.promotion import Verdict, refuse_same
+from services.optimizer.domain.models.registry import ModelSummary
 from services.optimizer.domain.response.offer_cells import OfferCells, offer_cells, sample_campaigns
 from services.optimizer.domain.training_window import TrainingWindow, window_before
 from services.optimizer.model_repository import ModelRepository
@@ -25,6 +27,8 @@ from services.optimizer.training.forest import ExportedForest
 from services.optimizer.training.pipeline import LiveModel, Progress, TrainedModel, train
 
 _READ_SECONDS: Final = 600.0
+_NEWEST: Final = 2**31 - 1
+_MOST_COMPARED: Final = 1000
 _INTERRUPTED: Final = "the training was interrupted before the model server served it"
 
 
@@ -69,8 +73,10 @@ async def run_training(
                 backend=backend,
             )
         on_progress("publish", 0.95)
+        same = await _find_same(database, repository, trained.model)
         version = await add_version(database, repository, trained.model)
-        model = _describe(version, trained, datetime.now(UTC), time.monotonic() - started)
+        verdict = trained.verdict if same is None else refuse_same(same.version, same.status)
+        model = _describe(version, trained, verdict, datetime.now(UTC), time.monotonic() - started)
         try:
             await _keep(database, model, trained, window, training_id)
         except BaseException:
@@ -79,6 +85,23 @@ async def run_training(
         return version
     finally:
         await database.close()
+
+
+async def _find_same(database: Database, repository: ModelRepository, content: bytes) -> ModelSummary | None:
+    """Return the newest version that is or was live, made by the same code, whose forest is the same.
+
+    A comparison with the live version would be one of equals, and of a version that was gone back from would
+    undo that. What other code makes of the same forest may be another response.
+    """
+    async with database.transaction(readonly=True) as connection:
+        known = await models.list_models(
+            connection, before=_NEWEST, statuses=(ModelStatus.LIVE, ModelStatus.RETIRED), limit=_MOST_COMPARED
+        )
+    code = _code_version()
+    return next(
+        (each for each in known if each.code_version == code and repository.holds(each.version, content)),
+        None,
+    )
 
 
 async def add_version(database: Database, repository: ModelRepository, content: bytes) -> int:
@@ -149,12 +172,13 @@ def _load_live(model: ModelVersion | None, repository: ModelRepository) -> LiveM
     )
 
 
-def _describe(version: int, trained: TrainedModel, now: datetime, seconds: float) -> ModelVersion:
-    promoted = trained.verdict.promoted
+def _describe(
+    version: int, trained: TrainedModel, verdict: Verdict, now: datetime, seconds: float
+) -> ModelVersion:
     return ModelVersion(
         version=version,
-        status=ModelStatus.CANDIDATE if promoted else ModelStatus.REJECTED,
-        status_reason=trained.verdict.reason,
+        status=ModelStatus.CANDIDATE if verdict.promoted else ModelStatus.REJECTED,
+        status_reason=verdict.reason,
         code_version=_code_version(),
         trained_at=now,
         training_seconds=seconds,
@@ -171,6 +195,6 @@ def _code_version() -> str:
     """Return a digest of the code that decides what a model is: the training's and the domain's."""
     digest = hashlib.sha256()
     folder = Path(__file__).resolve().parent
-    for path in sorted([*folder.glob("*.py"), *(folder.parent / "domain").glob("*.py")]):
+    for path in sorted([*folder.glob("*.py"), *(folder.parent / "domain").rglob("*.py")]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]

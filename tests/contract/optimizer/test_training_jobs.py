@@ -58,7 +58,7 @@ async def test_a_model_is_trained_daily_once_for_the_same_days(
     assert busy == "not trained: another training runs"
     assert first == "version 1 is live"
     assert again == "nothing to learn: a training has seen all days that are over"
-    assert next_day.startswith("version 2 is rejected: it does not beat live version 1")
+    assert next_day.startswith("version 2 is rejected: it is the same as version 1")
     assert [(each.state, each.cause, each.version) for each in kept if each.version] == [
         ("rejected", "daily", 2),
         ("promoted", "daily", 1),

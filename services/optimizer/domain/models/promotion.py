@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 
 from services.optimizer.domain.clusters import Spread, spread_of_sum
 from services.optimizer.domain.features import FloatArray, IntArray
-from services.optimizer.domain.models.model_version import LARGEST_PARITY_ERROR
+from services.optimizer.domain.models.model_version import LARGEST_PARITY_ERROR, ModelStatus
 
 BASELINE_SIGNIFICANCE: Final = 0.05
 """How often noise may pass for better than the baseline: one-sided, over days and campaigns."""
@@ -87,6 +87,12 @@ def decide_promotion(
     if live is None:
         return Verdict(promoted=True, reason="beats the baseline; no version was live to compare with")
     return _compare_with_live(held_out, predicted, live)
+
+
+def refuse_same(version: int, status: ModelStatus) -> Verdict:
+    """Return the verdict on a training that made a version again which is live, or was."""
+    remedy = "" if status is ModelStatus.LIVE else "; RollbackModel puts that one live again"
+    return _refuse(f"it is the same as version {version}, which is {status.value}{remedy}")
 
 
 def _compare_with_live(held_out: HeldOut, predicted: FloatArray, live: LiveComparison) -> Verdict:

@@ -1,13 +1,15 @@
 -- Statements of what campaigns did, by day and offer as sent, as analytics publishes it.
 
 -- name: list_daily_outcomes :many
--- Outcomes by campaign, day and offer as sent, in the days [$1, $2), of campaigns in the catalog or not.
+-- Outcomes by campaign, day and offer as sent, in the days [$1, $2), of campaigns in the catalog or not; always in one
+-- order: a training that draws rows draws the same ones again.
 select
     d.campaign_id, d.day, d.offer_amount_micros, d.impressions, d.views, d.conversions, c.campaign_type,
     c.merchant_id
 from analytics_v1.campaign_offer_daily d
 left join analytics_v1.campaigns c using (campaign_id)
-where d.day >= $1 and d.day < $2;
+where d.day >= $1 and d.day < $2
+order by d.day, d.campaign_id, d.offer_amount_micros;
 
 -- name: list_campaign_offers :many
 -- What campaigns $1 did by the offer as sent (null where unknown) in the days [$2, $3); of one that nobody viewed in
