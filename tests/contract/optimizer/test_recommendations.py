@@ -152,8 +152,8 @@ async def insert_channels(closed: Closed) -> None:
         for channel, rate in ((1, 0.05), (2, 0.2)):
             name = f"other-{channel}-{place}"
             await closed.execute(
-                "insert into analytics.campaigns (campaign_id, campaign_type, merchant_id, channel)"
-                " values ($1, $2, 1, $3)",
+                "insert into analytics.campaigns (campaign_id, campaign_type, merchant_id, channel,"
+                " currency_code) values ($1, $2, 1, $3, 'USD')",
                 name,
                 kind["campaign_type"],
                 channel,
@@ -176,6 +176,19 @@ async def test_a_better_channel_is_recommended(closed: Closed) -> None:
     assert channel.expected_effect_interval.lower > 1
     assert channel.confidence >= 0.9
     assert "Other campaigns chose their channels" in channel.evidence
+    assert "A conversion costs 0.01 against 0.04 USD, an impression 0.0020 against 0.0020" in channel.evidence
+
+
+async def test_a_channel_whose_conversions_cost_more_is_not_recommended(closed: Closed) -> None:
+    await insert_channels(closed)
+    await closed.execute(
+        "update analytics.campaign_delivery_daily set cost_micros = 5 * cost_micros"
+        " where campaign_id like 'other-2-%'"
+    )
+    answer = await closed.recommend()
+    assert reasons(answer)["channel"] == "COST_NOT_BETTER"
+    (message,) = [each.message for each in answer.withheld if each.type == "channel"]
+    assert "A conversion costs 0.05 against 0.04 USD" in message
 
 
 async def insert_segment(closed: Closed) -> None:

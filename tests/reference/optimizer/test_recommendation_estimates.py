@@ -65,7 +65,19 @@ def test_two_channels_are_compared_by_hand() -> None:
     assert choice.interval.lower == pytest.approx(1.5 * math.exp(-half) - 1)
     assert choice.interval.upper == pytest.approx(1.5 * math.exp(half) - 1)
     assert choice.confidence == pytest.approx(stats.t.cdf(math.log(1.5) / error, degrees))
-    assert choice.cost_per_impression == pytest.approx(0.002)
+    assert choice.costs is not None
+    assert choice.costs.per_impression == pytest.approx(0.002)
+    assert choice.costs.per_conversion == pytest.approx(0.002 / 0.06)
+    assert choice.costs.current_per_conversion == pytest.approx(0.002 / 0.04)
+
+
+def test_costs_are_compared_where_both_are_known_in_one_currency() -> None:
+    current, other = channel_sums(1, [34, 40, 40, 46]), channel_sums(2, [40, 60, 80])
+    assert chosen([*current, *(replace(each, cost_micros=0) for each in other)]).costs is None
+    assert chosen([*current, *(replace(each, currency_code="EUR") for each in other)]).costs is None
+    dear = chosen([*current, *(replace(each, cost_micros=4_000_000) for each in other)]).costs
+    assert dear is not None
+    assert not dear.gains
 
 
 def test_the_best_of_several_channels_pays_for_being_chosen() -> None:

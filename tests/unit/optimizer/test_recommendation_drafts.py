@@ -9,7 +9,7 @@ import pytest
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.offers.offer_answer import Interval
-from services.optimizer.domain.recommendations.channels import ChannelChoice
+from services.optimizer.domain.recommendations.channels import ChannelChoice, ChannelCosts
 from services.optimizer.domain.recommendations.outcomes import EffectMetric, expect_effect, measured_by
 from services.optimizer.domain.recommendations.recommendation_drafts import (
     draft_channel,
@@ -246,10 +246,28 @@ def test_no_channel_is_no_recommendation() -> None:
         confidence=0.8,
         campaigns=5,
         current_campaigns=6,
-        cost_per_impression=0.001,
-        current_cost_per_impression=0.002,
+        costs=None,
     )
     assert "CHANNEL_EMAIL" in withheld(draft_channel(unsure)).message
+    sure = replace(unsure, effect=0.73, confidence=0.99)
+    assert "What conversions cost is not compared" in recommended(draft_channel(sure)).evidence
+    # 73 % more conversions of an impression at 2.31 times its cost: each costs a third more.
+    dear = ChannelCosts(
+        per_impression=0.0462,
+        current_per_impression=0.02,
+        per_conversion=0.534,
+        current_per_conversion=0.4,
+        currency_code="USD",
+    )
+    refused = withheld(draft_channel(replace(sure, costs=dear)))
+    assert refused.reason == "COST_NOT_BETTER"
+    assert "+73% conversions per impression" in refused.message
+    assert "costs 0.53 against 0.40 USD" in refused.message
+    assert "redeemed offers are in it only where" in refused.message
+    cheap = replace(dear, per_conversion=0.39, currency_code="")
+    said = recommended(draft_channel(replace(sure, costs=cheap))).evidence
+    assert "costs 0.39 against 0.40 currency units" in said
+    assert "best of several (Bonferroni)" in said
 
 
 def kept(status: Status, choice: str = "10") -> Recommendation:

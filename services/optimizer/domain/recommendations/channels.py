@@ -10,6 +10,10 @@ jackknife's (a campaign left out at a time: Efron & Stein 1981; the CR3 of clust
 Satterthwaite's degrees of freedom for campaigns of unequal variance (Bell & McCaffrey 2002), and at least
 what campaigns of all channels together say of how much campaigns differ. Of several other channels the best
 looks better than it is, so its interval and probability are Bonferroni's.
+
+A channel that converts more may cost more still. Where costs of both are recorded, in one currency, each is
+told with its cost per conversion: the mean of campaigns' costs per impression over that of their conversions
+per impression.
 """
 
 import math
@@ -20,7 +24,7 @@ from typing import Final, Self
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray
 from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval
 from services.optimizer.domain.segments.segments import claimable
 
@@ -32,13 +36,17 @@ CHANNEL_METHOD: Final = "jackknife_log_rate_bonferroni"
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSums:
-    """What one campaign did over one channel; `channel` is the wire's number, money in micros."""
+    """What one campaign did over one channel; `channel` is the wire's number, money in micros.
+
+    `currency_code` is empty where nobody knows it.
+    """
 
     campaign_id: str
     channel: int
     impressions: int
     conversions: int
     cost_micros: int
+    currency_code: str = ""
 
     @property
     def rate(self) -> float:
@@ -47,8 +55,27 @@ class ChannelSums:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChannelCosts:
+    """What impressions and conversions cost, of the other channel and the current one, in currency units."""
+
+    per_impression: float
+    current_per_impression: float
+    per_conversion: float
+    current_per_conversion: float
+    currency_code: str
+
+    @property
+    def gains(self) -> bool:
+        """Whether a conversion costs less than today, by the point estimates."""
+        return self.per_conversion < self.current_per_conversion
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChannelChoice:
-    """The best other channel against the current one; `effect` is relative, in conversions per impression."""
+    """The best other channel against the current one; `effect` is relative, in conversions per impression.
+
+    `costs` are None where those of one are not recorded, or their campaigns count in several currencies.
+    """
 
     channel: int
     current_channel: int
@@ -57,8 +84,7 @@ class ChannelChoice:
     confidence: float
     campaigns: int
     current_campaigns: int
-    cost_per_impression: float
-    current_cost_per_impression: float
+    costs: ChannelCosts | None
 
 
 def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> ChannelChoice | None:
@@ -86,8 +112,7 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
         confidence=claimable(1.0 - doubt),
         campaigns=len(enough[best]),
         current_campaigns=len(enough[current_channel]),
-        cost_per_impression=_cost(enough[best]),
-        current_cost_per_impression=_cost(enough[current_channel]),
+        costs=_costs(enough[best], enough[current_channel]),
     )
 
 
@@ -155,5 +180,24 @@ def _compare(first: _Level, second: _Level, of_all: Sequence[_Level]) -> tuple[f
     return first.log_mean - second.log_mean, math.sqrt(total), degrees
 
 
-def _cost(group: Sequence[ChannelSums]) -> float:
-    return sum(each.cost_micros for each in group) / 1e6 / sum(each.impressions for each in group)
+def _costs(group: Sequence[ChannelSums], current: Sequence[ChannelSums]) -> ChannelCosts | None:
+    """Return the costs of both, each campaign counting alike; a channel without cost has none recorded."""
+    currencies = {each.currency_code for each in (*group, *current)}
+    per_impression, current_per_impression = _mean_cost(group), _mean_cost(current)
+    if len(currencies) > 1 or not per_impression or not current_per_impression:
+        return None
+    return ChannelCosts(
+        per_impression=per_impression,
+        current_per_impression=current_per_impression,
+        per_conversion=per_impression / _mean_rate(group),
+        current_per_conversion=current_per_impression / _mean_rate(current),
+        currency_code=currencies.pop(),
+    )
+
+
+def _mean_cost(group: Sequence[ChannelSums]) -> float:
+    return sum(each.cost_micros / MICROS_PER_UNIT / each.impressions for each in group) / len(group)
+
+
+def _mean_rate(group: Sequence[ChannelSums]) -> float:
+    return sum(each.rate for each in group) / len(group)

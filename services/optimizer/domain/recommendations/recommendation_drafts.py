@@ -23,8 +23,10 @@ from services.optimizer.domain.recommendations.timing import (
 from services.optimizer.domain.recommendations.withholding import (
     money,
     no_better,
+    say_costs,
     too_unsure,
     withhold_constrained,
+    withhold_dear_channel,
 )
 from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
 from services.optimizer.domain.segments.segment_ranking import RankedSegment, SegmentRanking
@@ -169,6 +171,8 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
     name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")
     if choice.confidence < MINIMUM_CONFIDENCE:
         return too_unsure(RecommendationType.CHANNEL, name, choice.confidence, MINIMUM_CONFIDENCE)
+    if choice.costs is not None and not choice.costs.gains:
+        return withhold_dear_channel(name, choice.effect, choice.costs)
     return Draft(
         type=RecommendationType.CHANNEL,
         choice=name,
@@ -180,9 +184,8 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
         confidence_method=CHANNEL_METHOD,
         evidence=(
             f"{choice.campaigns} campaigns of this type over {name} against {choice.current_campaigns} over"
-            f" {current}; an impression costs {choice.cost_per_impression:.4f} against"
-            f" {choice.current_cost_per_impression:.4f}. Other campaigns chose their channels, so they may"
-            " differ in more than these."
+            f" {current}. {say_costs(choice.costs)} Other campaigns chose their channels, so they may differ"
+            " in more than these. Interval and confidence are those of the best of several (Bonferroni)."
         ),
         evidence_kind=OBSERVATIONAL,
     )

@@ -4,8 +4,10 @@ from datetime import datetime
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.offers.recommendation import Comparison, OfferRecommendation
+from services.optimizer.domain.recommendations.channels import ChannelCosts
 from services.optimizer.domain.recommendations.recommendations import (
     CAMPAIGN_ENDED,
+    COST_NOT_BETTER,
     CURRENT_OFFER_CONSTRAINED,
     NO_BETTER_CHOICE,
     REVENUE_UNKNOWN,
@@ -105,6 +107,33 @@ def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
             f"What another hour gains is not known: fewer than {LEAST_CONVERSIONS} deliveries to users whose"
             " hours are known led to a conversion, or the job send_times has not fitted its profile since."
         ),
+    )
+
+
+def withhold_dear_channel(name: str, effect: float, costs: ChannelCosts) -> Withheld:
+    """Return why a channel that converts more is not recommended."""
+    return Withheld(
+        type=RecommendationType.CHANNEL,
+        reason=COST_NOT_BETTER,
+        message=(
+            f"{name} brings {effect:+.0%} conversions per impression, but a conversion costs no less over it."
+            f" {say_costs(costs)}"
+        ),
+    )
+
+
+def say_costs(costs: ChannelCosts | None) -> str:
+    """Return what both channels cost, in words: the other one against the current one."""
+    if costs is None:
+        return (
+            "What conversions cost is not compared: no costs are recorded for one of the channels, or their"
+            " campaigns count in several currencies."
+        )
+    return (
+        f"A conversion costs {costs.per_conversion:.2f} against"
+        f" {costs.current_per_conversion:.2f} {costs.currency_code or 'currency units'}, an impression"
+        f" {costs.per_impression:.4f} against {costs.current_per_impression:.4f}: as events and imported"
+        " costs carry them, so that redeemed offers are in it only where those have them."
     )
 
 

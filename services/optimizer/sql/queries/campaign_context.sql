@@ -10,7 +10,8 @@ where campaign_id = $1;
 -- What campaigns of the type $1 did over each channel in the days [$2, $3).
 select
     d.campaign_id, d.channel, sum(d.impressions)::bigint as impressions,
-    sum(d.conversions)::bigint as conversions, sum(d.cost_micros)::bigint as cost_micros
+    sum(d.conversions)::bigint as conversions, sum(d.cost_micros)::bigint as cost_micros,
+    coalesce(max(c.currency_code), '') as currency_code
 from analytics_v1.campaigns c
 join analytics_v1.campaign_channel_daily d on d.campaign_id = c.campaign_id
 where c.campaign_type = $1::smallint and d.channel is not null and d.day >= $2 and d.day < $3
