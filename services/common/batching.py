@@ -1,8 +1,9 @@
 """Batches of requests: what comes while one batch is worked on, or right after one another, is the next."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from services.common.errors import ResourceExhaustedError
@@ -15,7 +16,7 @@ _LONGEST_GATHERING_SECONDS: Final = 0.005
 
 
 class Batcher(Generic[Request, Outcome]):
-    """Runs `work` for all waiting requests at once, one batch after the other.
+    """Runs `work` for waiting requests together, one batch after the other, in the order they came.
 
     A batch is whatever came during the one before, and what comes while it is gathered: as long as the event
     loop goes on bringing requests, 5 ms at most. With 64 callers that makes batches four times as large, so
@@ -25,9 +26,12 @@ class Batcher(Generic[Request, Outcome]):
     Args:
         what: the requests, in the plural, as a refusal names them.
         work: does the work of a batch and returns an outcome per request, in order; an exception in place
-            of an outcome is raised to that request alone, one that `work` raises to all of the batch.
+            of an outcome is raised to that request alone, one that `work` raises to all of the batch. It
+            runs in no caller's context.
         batch_size: the most requests that one batch takes.
         most_waiting: requests that may wait; further ones are refused, so that memory does not grow.
+        count_together: how many of the requests given, from the first and at least one, can be a batch; all
+            by default.
     """
 
     def __init__(
@@ -37,18 +41,20 @@ class Batcher(Generic[Request, Outcome]):
         *,
         batch_size: int,
         most_waiting: int,
+        count_together: Callable[[Sequence[Request]], int] = len,
     ) -> None:
         self._what = what
         self._work = work
         self._batch_size = batch_size
         self._most_waiting = most_waiting
-        self._waiting: deque[tuple[Request, asyncio.Future[Outcome]]] = deque()
+        self._count_together = count_together
+        self._waiting: dict[asyncio.Future[Outcome], Request] = {}
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, request: Request) -> Outcome:
         """Return the outcome of `request` once its batch is worked off.
 
-        A caller that is cancelled does not take its request back: the batch may be under way.
+        A caller that goes away leaves the line; what is under way for it is not taken back.
 
         Raises:
             ResourceExhaustedError: too many requests wait.
@@ -58,21 +64,40 @@ class Batcher(Generic[Request, Outcome]):
                 f"too many {self._what} wait; send this one again shortly", reason="TOO_MANY_WAITING"
             )
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
+        self._waiting[future] = request
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work_off())
-        return await future
+            self._worker = asyncio.create_task(self._work_off(), context=Context())
+        try:
+            return await future
+        finally:
+            self._waiting.pop(future, None)
 
     async def _work_off(self) -> None:
         while self._waiting:
             await self._gather()
-            batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
-            try:
-                outcomes = await self._work([request for request, _ in batch])
-            except Exception as error:  # noqa: BLE001 (handed to every caller of the batch)
-                outcomes = [error] * len(batch)
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                _resolve(future, outcome)
+            gathered = len(self._waiting)
+            while gathered > 0 and self._waiting:
+                gathered -= await self._work_off_batch()
+                await asyncio.sleep(0)  # work that never waits would hold the loop
+
+    async def _work_off_batch(self) -> int:
+        """Answer the first requests; return how many they were."""
+        first = dict(islice(self._waiting.items(), self._batch_size))
+        batch = dict(islice(first.items(), self._count_together(list(first.values()))))
+        for future in batch:
+            del self._waiting[future]
+        outcomes: Sequence[Outcome | Exception]
+        try:
+            outcomes = await self._work(list(batch.values()))
+        except Exception as error:  # noqa: BLE001 (handed to every caller of the batch)
+            outcomes = [error] * len(batch)
+        except BaseException:
+            for future in batch:
+                future.cancel()
+            raise
+        for future, outcome in zip(batch, outcomes, strict=True):
+            _resolve(future, outcome)
+        return len(batch)
 
     async def _gather(self) -> None:
         """Let the event loop bring the requests that it has read already."""

@@ -7,6 +7,7 @@ the model runs.
 import math
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import NamedTuple
 
 from services.common.errors import (
@@ -85,7 +86,7 @@ class DataPlane:
         outputs = choose_outputs(request.outputs, version.spec)
         size = sum([math.prod(tensor.shape) for tensor in request.inputs])
         if version.spec.batches_requests and self._runner.is_short(version.costs, size):
-            arrays, phases = await self._compute_batched(version, request, rows, outputs)
+            arrays, phases = await self._compute_batched(version, request, rows, outputs, size)
         else:
             arrays, phases = await self._compute_alone(version, request, rows, outputs, size)
         version.statistics.record_success(rows, phases)
@@ -95,14 +96,21 @@ class DataPlane:
         return InferenceAnswer(model=version.model, version=version.version, outputs=tensors)
 
     async def _compute_batched(
-        self, version: LoadedVersion, request: InferenceRequest, rows: int, outputs: Sequence[TensorSpec]
+        self,
+        version: LoadedVersion,
+        request: InferenceRequest,
+        rows: int,
+        outputs: Sequence[TensorSpec],
+        size: int,
     ) -> tuple[Sequence[Array], Phases]:
         """Return the outputs, computed together with those of other requests."""
         inputs = {tensor.name: tensor.decode() for tensor in request.inputs}
         decoded_ns = time.perf_counter_ns()
         input_ns = decoded_ns - request.received_ns
         names = tuple([tensor.name for tensor in outputs])
-        answer = await self._batches.compute(BatchRequest(version, inputs, rows, names, input_ns))
+        answer = await self._batches.compute(
+            BatchRequest(version, inputs, rows, size, names, input_ns, copy_context())
+        )
         return answer.outputs, Phases(input_ns, answer.begun_ns - decoded_ns, answer.compute_ns)
 
     async def _compute_alone(

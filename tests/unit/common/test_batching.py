@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -112,3 +113,54 @@ async def test_too_many_that_wait_are_refused_and_the_others_are_answered() -> N
     committer.go.set()
     assert await asyncio.gather(first, *others) == [2, 4, 6]
     assert await group.submit(5) == 10
+
+
+async def test_callers_that_left_keep_no_place_in_the_line() -> None:
+    committer = Committer()
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=1, most_waiting=2)
+    first = asyncio.create_task(group.submit(1))
+    await committer.began.wait()
+    leaving = [asyncio.create_task(group.submit(number)) for number in (2, 3)]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.wait(leaving)
+    staying = asyncio.create_task(group.submit(4))
+    committer.go.set()
+    assert (await first, await staying) == (2, 8)
+    assert committer.batches == [[1], [4]]
+
+
+async def test_a_batch_is_as_large_as_its_requests_go_together() -> None:
+    committer = Committer()
+    committer.go.set()
+    group: Batcher[int, int] = Batcher(
+        "numbers",
+        committer,
+        batch_size=4,
+        most_waiting=100,
+        count_together=lambda numbers: 1 + numbers[0] % 3,
+    )
+    answers = await asyncio.gather(*(group.submit(number) for number in (2, 3, 4, 3, 1, 1, 2)))
+    assert answers == [4, 6, 8, 6, 2, 2, 4]
+    assert committer.batches == [[2, 3, 4], [3], [1, 1], [2]]
+
+
+async def test_work_that_is_cancelled_leaves_nobody_waiting() -> None:
+    async def work(_batch: Sequence[int]) -> list[int | Exception]:
+        raise asyncio.CancelledError
+
+    group: Batcher[int, int] = Batcher("numbers", work, batch_size=10, most_waiting=10)
+    ended = await asyncio.gather(group.submit(1), group.submit(2), return_exceptions=True)
+    assert [type(error) for error in ended] == [asyncio.CancelledError] * 2
+
+
+async def test_work_runs_in_no_callers_context() -> None:
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+
+    async def work(batch: Sequence[int]) -> list[str | Exception]:
+        return [caller.get() for _ in batch]
+
+    group: Batcher[int, str] = Batcher("numbers", work, batch_size=10, most_waiting=10)
+    caller.set("somebody")
+    assert await group.submit(1) == "nobody"

@@ -89,6 +89,24 @@ def first_row_model() -> bytes:
     )
 
 
+def twice_model() -> bytes:
+    """y = the rows of x, and then once more."""
+    return build_model(
+        [helper.make_node("Concat", ["x", "x"], ["y"], axis=0)],
+        [value("x", TensorProto.FLOAT, [None, 2])],
+        [value("y", TensorProto.FLOAT, ["twice", 2])],
+    )
+
+
+def squeezing_model() -> bytes:
+    """y = x without dimensions of size 1: of one row a number, not a vector."""
+    return build_model(
+        [helper.make_node("Squeeze", ["x"], ["y"])],
+        [value("x", TensorProto.FLOAT, [None, 1])],
+        [value("y", TensorProto.FLOAT, [None])],
+    )
+
+
 def broken_model() -> bytes:
     """Loads, and fails on every input: reshaped to one row and one column more than it has."""
     return build_model(

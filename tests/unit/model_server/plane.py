@@ -21,8 +21,8 @@ class Plane:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        runner = Runner(workers=1, inline_milliseconds=1.0, max_waiting=1)
-        self.plane = DataPlane(repository, runner, max_batch_size=100)
+        self.runner = Runner(workers=1, inline_milliseconds=1.0, max_waiting=1)
+        self.plane = DataPlane(repository, self.runner, max_batch_size=100)
 
     async def infer(self, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> InferenceAnswer:
         tensors = [input_tensor(name, array) for name, array in inputs.items()]

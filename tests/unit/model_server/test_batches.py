@@ -1,14 +1,19 @@
 """Dynamic batching: fewer runs of the model, and to every request the answer it would have had alone."""
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from services.common.errors import InternalError, InvalidArgumentError
+from services.common.telemetry import request_id
+from services.model_server import session
 from services.model_server.data_plane import InferenceAnswer
+from services.model_server.runner import CostBook
 from services.model_server.statistics import VersionStatistics
 from services.model_server.tensors import Array
 from tests.unit.model_server import models
@@ -76,7 +81,7 @@ async def test_requests_for_other_outputs_are_not_mixed_up(tmp_path: Path) -> No
         [8, 2],
         [8],
     ]
-    assert counts(plane).execution_count == 1 + 4
+    assert counts(plane).execution_count == 1 + 5
 
 
 async def test_who_asks_for_what_fails_is_alone_with_it(tmp_path: Path) -> None:
@@ -91,11 +96,24 @@ async def test_who_asks_for_what_fails_is_alone_with_it(tmp_path: Path) -> None:
     assert (counts(plane).success.count, counts(plane).fail.count) == (3, 1)
 
 
-async def test_a_model_whose_rows_are_not_its_inputs_answers_each_request_alone(tmp_path: Path) -> None:
-    plane = await warm_plane(tmp_path, models.first_row_model(), BATCHING, {"x": ones(1, 2)})
-    answers = await infer_together(plane, [{"x": rows * ones(rows, 2)} for rows in (1, 2, 3)])
-    assert [answer.outputs[0].array.tolist() for answer in answers] == [[[1, 1]], [[2, 2]], [[3, 3]]]
-    assert counts(plane).inference_count == 7
+@pytest.mark.parametrize("content", [models.first_row_model(), models.twice_model()])
+async def test_a_model_whose_rows_are_not_its_inputs_answers_each_request_alone(
+    tmp_path: Path, content: bytes
+) -> None:
+    requests = [{"x": rows * ones(rows, 2)} for rows in (1, 2, 3)]
+    plain = await open_plane(tmp_path / "plain", content, "max_batch_size: 8")
+    batching = await warm_plane(tmp_path / "batching", content, BATCHING, {"x": ones(1, 2)})
+    for request, answer in zip(requests, await infer_together(batching, requests), strict=True):
+        expected = (await plain.infer(request)).outputs[0].array
+        np.testing.assert_array_equal(answer.outputs[0].array, expected)
+        np.testing.assert_array_equal((await batching.infer(request)).outputs[0].array, expected)
+
+
+async def test_an_answer_without_rows_fails_nobody(tmp_path: Path) -> None:
+    plane = await warm_plane(tmp_path, models.squeezing_model(), BATCHING, {"x": ones(1, 1)})
+    assert (await plane.infer({"x": ones(1, 1)})).outputs[0].array.shape == ()
+    answers = await infer_together(plane, [{"x": ones(rows, 1)} for rows in (1, 2)])
+    assert [answer.outputs[0].array.tolist() for answer in answers] == [[1.0], [1.0, 1.0]]
 
 
 @pytest.mark.parametrize("config", ["max_batch_size: 8", "dynamic_batching { }", ""])
@@ -105,6 +123,68 @@ async def test_a_model_that_does_not_ask_for_it_computes_each_request_alone(
     plane = await warm_plane(tmp_path, models.scale_model(2.0), config, {"x": ones(1, 2)})
     await infer_together(plane, [{"x": ones(1, 2)}] * 5)
     assert counts(plane).execution_count == 6
+
+
+async def test_a_batch_is_as_short_as_a_request_must_be_and_so_waits_for_no_worker(tmp_path: Path) -> None:
+    """Another model's long inference holds the only worker; each request is short, all together are not."""
+    plane = await warm_plane(tmp_path, models.scale_model(2.0), BATCHING, {"x": ones(1, 2)})
+    costs = plane.repository.find("m").costs
+    costs.record(2, 300_000)
+    costs.record(4, 10_000_000)  # two of them: long
+    release = threading.Event()
+    long = asyncio.create_task(plane.runner.run(release.wait, costs=CostBook(), size=1))
+    await asyncio.sleep(0)
+    await infer_together(plane, [{"x": ones(1, 2)} for _ in range(8)])
+    assert list(counts(plane).by_batch_size) == [1]
+    release.set()
+    await long
+
+
+async def test_the_loop_is_free_between_batches_that_wait(tmp_path: Path) -> None:
+    config = "max_batch_size: 1 dynamic_batching { }"
+    plane = await warm_plane(tmp_path, models.scale_model(2.0), config, {"x": ones(1, 2)})
+    done: list[int] = []
+    turns_between: list[int] = []
+    turns = 0
+
+    async def infer(number: int) -> None:
+        await plane.infer({"x": ones(1, 2)})
+        done.append(number)
+        turns_between.append(turns)
+
+    everybody = asyncio.gather(*(infer(number) for number in range(20)))
+    while not everybody.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert done == list(range(20))
+    assert len(set(turns_between)) == 20
+
+
+async def test_what_a_request_alone_fails_with_is_logged_under_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = await warm_plane(tmp_path, models.lookup_model(), BATCHING, {"index": np.array([1])})
+    log = Mock()
+    told: list[str] = []
+    log.error.side_effect = lambda *_words, **_values: told.append(request_id.get())
+    monkeypatch.setattr(session, "_log", log)
+
+    async def infer(caller: str, index: int) -> InferenceAnswer:
+        request_id.set(caller)
+        return await plane.infer({"index": np.array([index])})
+
+    await asyncio.gather(infer("good", 1), infer("bad", 7), return_exceptions=True)
+    assert told == [request_id.get(), "bad"]
+
+
+async def test_callers_that_left_are_not_computed_for(tmp_path: Path) -> None:
+    plane = await warm_plane(tmp_path, models.scale_model(2.0), BATCHING, {"x": ones(1, 2)})
+    leaving = [asyncio.create_task(plane.infer({"x": ones(1, 2)})) for _ in range(5)]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await plane.infer({"x": ones(2, 2)})
+    assert list(counts(plane).by_batch_size) == [1, 2]
 
 
 async def test_a_caller_that_leaves_takes_nobodys_answer_with_it(tmp_path: Path) -> None:
