@@ -66,6 +66,13 @@ class ModelClient:
         if not answer.ready:
             raise UnavailableError(f"the {_PEER} is not ready; try again shortly", reason="PEER_UNAVAILABLE")
 
+    async def is_served(self, model: str, version: int) -> bool:
+        """Return whether the server serves `version`; raise UnavailableError where it does not answer."""
+        try:
+            return await self._is_ready(model, version)
+        except grpc.aio.AioRpcError as error:
+            raise translate_rpc_error(error, peer=_PEER) from error
+
     async def load(self, model: str, version: int) -> None:
         """Make the server read the repository's `model` again, and return once it serves `version`.
 

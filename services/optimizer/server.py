@@ -29,6 +29,7 @@ from services.optimizer.operations.campaign_choice import CampaignChoiceOperatio
 from services.optimizer.operations.campaign_rates import CampaignRates
 from services.optimizer.operations.heavy_reading import build_reading_room
 from services.optimizer.operations.lookup import LiveModel
+from services.optimizer.operations.model_keeping import ModelKeeper
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.offer_constraints import OfferConstraintOperations
 from services.optimizer.operations.offer_outcomes import (
@@ -123,6 +124,8 @@ async def open_services(
         jobs = await stack.enter_async_context(
             running_jobs(settings, database, _build_jobs(around, jobs_database))
         )
+        keeper = ModelKeeper(database, around.models, seconds=settings.model_check_seconds)
+        await stack.enter_async_context(keeper.running())
         training = _training_operations(around, database)
         stack.push_async_callback(training.wait_until_cut_off)
         stack.callback(stopping.set)  # the first thing at the end

@@ -31,6 +31,9 @@ class OptimizerSettings(DatabaseSettings):
     load_timeout_seconds: float = Field(
         60.0, gt=0, le=3600, description="longest wait for the model server to load a published version"
     )
+    model_check_seconds: float = Field(
+        5.0, gt=0, le=3600, description="seconds between two looks whether the live version is served"
+    )
     training_timeout_seconds: float = Field(
         3600.0, gt=0, le=86_400, description="longest a training may take before it is stopped"
     )

@@ -144,7 +144,9 @@ async def running_model_server(repository: Path, port: int = 0) -> AsyncIterator
             await server.stop(None)
 
 
-def optimizer_settings(database_url: str, repository: Path, model_port: int) -> OptimizerSettings:
+def optimizer_settings(
+    database_url: str, repository: Path, model_port: int, *, model_check_seconds: float = 3600.0
+) -> OptimizerSettings:
     return OptimizerSettings(
         database_url=database_url,
         repository=repository,
@@ -152,6 +154,7 @@ def optimizer_settings(database_url: str, repository: Path, model_port: int) -> 
         port=0,
         metrics_port=0,
         jobs_enabled=False,
+        model_check_seconds=model_check_seconds,
     )
 
 

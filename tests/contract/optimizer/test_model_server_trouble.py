@@ -48,14 +48,15 @@ async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_
 
 
 async def answer_when_back(stub: OptimizerServiceStub, request: Request) -> OptimizeOfferResponse:
-    """Ask until the server is back; the channel reconnects by itself within about a second."""
+    """Ask until the server is back, or serves the version; the channel reconnects within about a second."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 20
     while True:
         try:
             return await stub.OptimizeOffer(request)
         except grpc.aio.AioRpcError as error:
-            if refusal_of(error).reason != "PEER_UNAVAILABLE" or loop.time() > deadline:
+            away = refusal_of(error).reason in {"PEER_UNAVAILABLE", "MODEL_NOT_SERVED"}
+            if not away or loop.time() > deadline:
                 raise
             await asyncio.sleep(0.05)
 
@@ -89,6 +90,20 @@ async def test_a_version_that_was_unloaded_is_not_a_server_that_does_not_answer(
         refused = await refused_offer(stub, Request(campaign_id="campaign-1"))
     assert (refused.code, refused.reason) == ("UNAVAILABLE", "MODEL_NOT_SERVED")
     assert refused.metadata == {"model": "conversion", "version": "1"}
+
+
+async def test_a_version_that_was_unloaded_is_loaded_again_by_itself(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    await insert_world(database.admin, trained.world.rows)
+    await trained.publish(database.optimizer, tmp_path)
+    async with running_model_server(tmp_path) as port, open_channel(f"127.0.0.1:{port}") as channel:
+        models = inference_grpc.GRPCInferenceServiceStub(channel)
+        await models.RepositoryModelUnload(inference_pb.RepositoryModelUnloadRequest(model_name="conversion"))
+        settings = optimizer_settings(database.optimizer, tmp_path, port, model_check_seconds=0.05)
+        async with running_optimizer(settings) as stub:
+            answer = await answer_when_back(stub, Request(campaign_id="campaign-1"))
+    assert answer.model_version == 1
 
 
 async def test_the_live_version_is_asked_for_by_number(
