@@ -74,6 +74,10 @@ def _outcome_to_proto(outcome: Outcome) -> pb.OfferOutcome:
         measure_time=datetime_to_timestamp(outcome.measured_at),
         is_final=outcome.is_final,
         effect_metric=outcome.effect_metric.value,
+        previous_predicted_conversion_rate=outcome.previous_predicted_rate,
+        previous_views=outcome.previous_views,
+        previous_conversions=outcome.previous_conversions,
+        previous_conversion_rate_interval=interval_to_proto(outcome.previous_interval),
     )
 
 

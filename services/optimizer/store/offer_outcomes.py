@@ -98,6 +98,7 @@ async def upsert_outcome(connection: Connection, outcome: Outcome) -> None:
         outcome.measured_at,
         outcome.window_ends_at,
         outcome.is_final,
+        *_ends(outcome.previous_interval),
     )
 
 
@@ -145,6 +146,7 @@ def _outcome(row: Record) -> Outcome:
         observed_interval=_interval(row, "observed"),
         previous_views=row["previous_views"],
         previous_conversions=row["previous_conversions"],
+        previous_interval=_interval(row, "previous"),
         effect=row["relative_lift"],
         effect_interval=_interval(row, "relative_lift"),
         applied_at=row["applied_at"],

@@ -1,5 +1,6 @@
 """Outcomes of applied recommendations and ended tests, measured beside what was predicted."""
 
+import math
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
@@ -68,7 +69,13 @@ async def test_an_applied_offer_is_measured_beside_what_was_predicted(closed: Cl
     interval = outcome.observed_conversion_rate_interval
     assert interval.lower < outcome.observed_conversion_rate < interval.upper < 0.32
     assert outcome.predicted_conversion_rate_interval.lower < outcome.predicted_conversion_rate
+    assert outcome.previous_predicted_conversion_rate == pytest.approx(rates[5.0])
     assert outcome.previous_conversion_rate == pytest.approx(0.15)  # at the $5 before, not at the $9
+    assert (outcome.previous_views, outcome.previous_conversions) == (300, 45)
+    before = outcome.previous_conversion_rate_interval
+    # Days of 14, 15 and 16 in 100: R = 0.15, var(R) / R^2 = 3 / 2 * 2 / 45^2; t of 2 degrees is 2.92.
+    times = math.exp(2.919986 * math.sqrt(3 / 2 * 2 / 45**2))
+    assert (before.lower, before.upper) == pytest.approx((0.15 / times, 0.15 * times))
     assert outcome.observed_effect == pytest.approx(
         outcome.observed_conversion_rate / outcome.previous_conversion_rate - 1
     )
@@ -112,6 +119,7 @@ async def test_hours_are_measured_by_impressions_as_they_were_recommended(closed
     (outcome,) = (await closed.outcomes()).outcomes
     assert outcome.effect_metric == "conversions_per_impression"
     assert outcome.expected_effect == 0.25
+    assert not outcome.HasField("previous_predicted_conversion_rate")
     # As many of the views convert, and twice as many of the impressions.
     assert outcome.observed_conversion_rate == pytest.approx(outcome.previous_conversion_rate, abs=0.005)
     assert outcome.observed_effect == pytest.approx(1.0, abs=0.05)

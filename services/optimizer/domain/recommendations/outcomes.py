@@ -81,6 +81,7 @@ class Outcome:
     observed_interval: Interval | None
     previous_views: int | None
     previous_conversions: int | None
+    previous_interval: Interval | None
     effect: float | None
     effect_interval: Interval | None
     applied_at: datetime
@@ -104,6 +105,13 @@ class Outcome:
     def previous_rate(self) -> float | None:
         """Conversions over views before."""
         return (self.previous_conversions or 0) / self.previous_views if self.previous_views else None
+
+    @property
+    def previous_predicted_rate(self) -> float | None:
+        """The rate predicted at the previous offer, which `expected_effect` is over."""
+        if self.predicted_rate is None or self.expected_effect is None:
+            return None
+        return self.predicted_rate / (1.0 + self.expected_effect)
 
 
 @dataclass(frozen=True, kw_only=True)

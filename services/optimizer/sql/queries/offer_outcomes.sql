@@ -62,11 +62,12 @@ insert into offer_optimization_history (
     history_id, campaign_id, optimization_id, source, source_id, optimization_type, choice, previous_offer_micros,
     offer_micros, predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
     observed_conversions, observed_lower, observed_upper, previous_views, previous_conversions, relative_lift,
-    relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final
+    relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final, previous_lower,
+    previous_upper
 )
 values (
     $1::uuid, $2, $3::uuid, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-    $23, $24, $25, $26
+    $23, $24, $25, $26, $27, $28
 )
 on conflict on constraint offer_optimization_history_source_key do update set
     expected_effect = excluded.expected_effect,
@@ -76,6 +77,8 @@ on conflict on constraint offer_optimization_history_source_key do update set
     observed_upper = excluded.observed_upper,
     previous_views = excluded.previous_views,
     previous_conversions = excluded.previous_conversions,
+    previous_lower = excluded.previous_lower,
+    previous_upper = excluded.previous_upper,
     relative_lift = excluded.relative_lift,
     relative_lift_lower = excluded.relative_lift_lower,
     relative_lift_upper = excluded.relative_lift_upper,
@@ -89,7 +92,8 @@ select
     history_id, campaign_id, source, source_id, optimization_type, choice, previous_offer_micros, offer_micros,
     predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
     observed_conversions, observed_lower, observed_upper, previous_views, previous_conversions, relative_lift,
-    relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final
+    relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final, previous_lower,
+    previous_upper
 from offer_optimization_history
 where $1::timestamptz is null or (applied_at, history_id) < ($1::timestamptz, $2::uuid)
 order by applied_at desc, history_id desc
@@ -101,7 +105,8 @@ select
     history_id, campaign_id, source, source_id, optimization_type, choice, previous_offer_micros, offer_micros,
     predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
     observed_conversions, observed_lower, observed_upper, previous_views, previous_conversions, relative_lift,
-    relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final
+    relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final, previous_lower,
+    previous_upper
 from offer_optimization_history
 where
     campaign_id = $1 and ($2::timestamptz is null or (applied_at, history_id) < ($2::timestamptz, $3::uuid))

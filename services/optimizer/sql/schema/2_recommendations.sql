@@ -128,6 +128,8 @@ create table optimizer.offer_optimization_history (
     is_final boolean not null default true,
     observed_lower double precision,
     observed_upper double precision,
+    previous_lower double precision,
+    previous_upper double precision,
     constraint offer_optimization_history_pkey primary key (history_id),
     constraint offer_optimization_history_optimization_fkey foreign key (optimization_id)
         references optimizer.campaign_optimizations (optimization_id) on delete set null,
