@@ -35,11 +35,13 @@ DEVIATIONS: Final = {
 }
 """Standard deviations of the priors, on the logit; those of cells are where the search for them starts."""
 USUAL_INFLUENCE: Final = Influence(of_log=0.5, of_share=0.0)
-LEVEL_STEPS: Final = 10
+LEVEL_ROUNDS: Final = 10
+LEVEL_STEPS: Final = 100
+LEVEL_TOLERANCE: Final = 1e-6
 FIRST_LEVEL_VARIANCE: Final = 0.25
 LEAST_VARIANCE: Final = 1e-4
 NEARLY_NOTHING: Final = 1e-3
-_STEPS: Final = 25
+_STEPS: Final = 100
 _TOLERANCE: Final = 1e-3
 
 
@@ -82,7 +84,8 @@ class Outcomes:
 def fit_response(outcomes: Outcomes, cells: int) -> Response | None:
     """Fit the response; None where what the cell does cannot be told from what was sent in it.
 
-    That is where fewer than 50 trials succeeded, or fewer than three cells were tried 30 times.
+    That is where fewer than 50 trials succeeded, or fewer than three cells were tried 30 times, or the fit
+    does not settle, as where activity alone parts the trials that succeeded from the rest.
     """
     tried = np.bincount(outcomes.cell, outcomes.trials, cells)
     if outcomes.successes.sum() < LEAST_SUCCESSES or (tried >= LEAST_TRIALS_OF_CELL).sum() < LEAST_CELLS:
@@ -93,7 +96,10 @@ def fit_response(outcomes: Outcomes, cells: int) -> Response | None:
     groups, group = np.unique(key, axis=0, return_inverse=True)
     n = np.bincount(group.ravel(), outcomes.trials).astype(np.float64)
     y = np.bincount(group.ravel(), outcomes.successes).astype(np.float64)
-    coefficients, covariance = _fit_ridge(groups, features, n, y, cells)
+    fitted = _fit_ridge(groups, features, n, y, cells)
+    if fitted is None:
+        return None
+    coefficients, covariance = fitted
     first_cell = 1 + TYPES
     of_cell = coefficients[first_cell : first_cell + cells]
     of_both = coefficients[first_cell + cells : first_cell + cells * (1 + TYPES)].reshape(TYPES, cells)
@@ -138,6 +144,9 @@ def user_levels(
 
     `relative` activity (users, cells), `trials` and `successes` (users, types, cells). Users without trials
     have the prior's: 0 and `level_variance`.
+
+    Newton's steps of at most 1 reach the mode, wherever it is: within a distance of 1 the information changes
+    by a factor of e at most, so that a step goes past the mode by less than it was away from it.
     """
     base = response.logit_of(relative)
     level = np.zeros(len(relative))
@@ -147,7 +156,10 @@ def user_levels(
         rate = expit(base + level[:, np.newaxis, np.newaxis])
         gradient = (successes - trials * rate).sum(axis=(1, 2)) - precision * level
         information = (trials * rate * (1.0 - rate)).sum(axis=(1, 2)) + precision
-        level = level + np.clip(gradient / information, -1.0, 1.0)
+        step = np.clip(gradient / information, -1.0, 1.0)
+        level = level + step
+        if np.abs(step).max(initial=0.0) < LEVEL_TOLERANCE:
+            break
     return level, 1.0 / information
 
 
@@ -157,7 +169,7 @@ def fit_levels(
     """The response with the likeliest mean (kept in the offset) and variance of users' levels, by EM."""
     answered = trials.sum(axis=(1, 2)) > 0
     response = replace(response, level_variance=FIRST_LEVEL_VARIANCE)
-    for _ in range(LEVEL_STEPS if answered.any() else 0):
+    for _ in range(LEVEL_ROUNDS if answered.any() else 0):
         level, uncertainty = user_levels(response, relative[answered], trials[answered], successes[answered])
         mean = float(level.mean())
         response = replace(
@@ -197,8 +209,8 @@ def _often(campaign: IntArray, trials: FloatArray) -> IntArray:
 
 def _fit_ridge(
     groups: IntArray, features: FloatArray, n: FloatArray, y: FloatArray, cells: int
-) -> tuple[FloatArray, FloatArray]:
-    """Coefficients in the order of `_Design`'s columns, and their covariance.
+) -> tuple[FloatArray, FloatArray] | None:
+    """Coefficients in the order of `_Design`'s columns, and their covariance; None where they do not settle.
 
     Influences that come out below 0 are held at 0.
     """
@@ -208,8 +220,12 @@ def _fit_ridge(
     centre[_log_column(cells)] = USUAL_INFLUENCE.of_log
     influence = _log_column(cells) + np.arange(2)
     while True:
-        coefficients, covariance = _fit_quasi_likelihood(design, centre, n, y)
-        below = influence[coefficients[influence] < -NEARLY_NOTHING]
+        fitted = _fit_quasi_likelihood(design, centre, n, y)
+        if fitted is None:
+            return None
+        coefficients, covariance = fitted
+        is_held = design.variance[influence] <= NEARLY_NOTHING**4
+        below = influence[~is_held & (coefficients[influence] < -NEARLY_NOTHING)]
         if not below.size:
             coefficients[influence] = np.maximum(coefficients[influence], 0.0)
             return coefficients, covariance
@@ -219,8 +235,10 @@ def _fit_ridge(
 
 def _fit_quasi_likelihood(
     design: "_Design", centre: FloatArray, n: FloatArray, y: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray] | None:
     """Penalised quasi-likelihood (Breslow & Clayton 1993) around the prior's centre, with its covariance.
+
+    None where the last of 100 steps was still large.
 
     Newton's steps, each followed by the variances of cells' effects that its own estimates imply: hours that
     do not matter shall not seem to.
@@ -242,8 +260,8 @@ def _fit_quasi_likelihood(
             tried = np.intersect1d(effects, used)
             variance[effects] = max(float(spread[tried].mean()), LEAST_VARIANCE)
         if np.abs(step).max() < _TOLERANCE:
-            break
-    return coefficients, covariance
+            return coefficients, covariance
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
