@@ -78,13 +78,13 @@ class HourScore(_message.Message):
     hour: _builtins.int
     """The hour in the user's time zone, 0 to 23."""
     expected_conversion_rate: _builtins.float
-    """Conversion rate (conversions / views) expected, 0 to 1. Its interval is answered for the best hour alone
+    """Conversion rate (conversions / views) expected, 0 to 1. The interval is kept of the best hour's alone
     (expected_conversion_rate_interval): the others are there to be ranked, by score. Unset where the data cannot tell
     it.
     """
     expected_view_rate: _builtins.float
-    """View rate (views / impressions) expected, 0 to 1. Without an interval, as expected_conversion_rate: it is fitted for
-    all users together and drawn towards everybody's. Unset where the data cannot tell it.
+    """View rate (views / impressions) expected, 0 to 1: a posterior mean, whose interval is not kept. Unset where the data
+    cannot tell it.
     """
     score: _builtins.float
     """What hours are ranked by: the conversions expected of one impression; its views where conversions cannot be told
