@@ -34,8 +34,9 @@ TYPE_LEVEL_SPREAD: Final = 2.0
 CAMPAIGN_SPREAD: Final = 1.0
 DAY_SPREAD: Final = 0.3
 SEGMENT_SPREAD: Final = 0.7
-"""Prior standard deviations, on the logit scale, of beta, delta, and the types', campaigns', days' and
-segment sets' effects."""
+INTERCEPT_SPREAD: Final = 100.0
+"""Prior standard deviations, on the logit scale, of beta, delta, the types', campaigns', days' and segment
+sets' effects, and of the intercept, which is infinite otherwise where nothing or everything converted."""
 MOST_SEGMENT_SETS: Final = 100
 """Segment sets with an effect of their own, the most viewed; the rare others count as average."""
 _MOST_STEPS: Final = 50
@@ -133,7 +134,7 @@ def _build_design(cells: OfferCells, types: IntArray) -> _Design:
     return _Design(
         shared=sparse.csr_array(sparse.hstack(blocks)),
         campaigns=_indicators(campaign_place, len(campaign_ids)),
-        shared_precision=np.concatenate([*precision, np.zeros(1)]),
+        shared_precision=np.concatenate([*precision, np.full(1, INTERCEPT_SPREAD**-2)]),
         views=views,
         rates=cells.conversions / views,
         segment_sets=segment_sets,
