@@ -3,7 +3,8 @@
     python -m examples.simulated_world.evaluate --target 127.0.0.1:8080 --seed 1 [--end-date ...]
 
 Load the world and train a model first (`make run` does both). The truth comes from the equations and is never
-sent anywhere. A refusal counts as a miss, and what is not served yet is said to be so.
+sent anywhere. A system that holds another world's campaigns is not compared with it. A refusal counts as a
+miss, and what is not served yet is said to be so.
 """
 
 import argparse
@@ -17,8 +18,10 @@ import numpy as np
 from examples.ingestion import DEFAULT_TARGET
 from examples.simulated_world.evaluate import advice, choices, hours, merchants, offers, policies, rates
 from examples.simulated_world.evaluate.asking import Evaluation
+from examples.simulated_world.evaluate.loaded import AnotherWorldError, require_world
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
+from gen.campaigns.analytics.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 
 
@@ -27,6 +30,7 @@ async def evaluate(target: str, world: World, *, user_count: int) -> None:
     users = np.linspace(0, len(world.users.city) - 1, user_count).astype(int).tolist()
     print(f"world of seed {world.seed}, {world.dates[0]} to {world.dates[-1]}; {len(users)} of its users")
     async with grpc.aio.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        await require_world(CatalogServiceStub(channel), world)
         evaluation = Evaluation(
             optimizer=OptimizerServiceStub(channel), world=world, truth=Truth.of(world), users=users
         )
@@ -50,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     world = World.build(seed=options.seed, end_date=options.end_date or datetime.now(UTC).date())
     try:
         asyncio.run(evaluate(options.target, world, user_count=options.users))
+    except AnotherWorldError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
     except grpc.aio.AioRpcError as error:
         print(f"stopped: {error.code().name}: {error.details()}", file=sys.stderr)
         return 1
