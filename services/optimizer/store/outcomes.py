@@ -22,6 +22,12 @@ async def list_daily_outcomes(connection: Connection, first_day: date, end_day: 
     return daily_table([tuple(row) for row in rows])
 
 
+async def has_views(connection: Connection, first_day: date, end_day: date) -> bool:
+    """Return whether anybody viewed a campaign on the days [first_day, end_day)."""
+    row = await fetch_required(connection, "has_views", first_day, end_day)
+    return bool(row["found"])
+
+
 async def list_campaign_offers(
     connection: Connection,
     campaign_ids: Sequence[str],

@@ -16,8 +16,7 @@ from uuid import UUID
 from services.common.child_work import run_child, say_progress
 from services.common.settings import load_settings
 from services.optimizer.settings import OptimizerSettings
-from services.optimizer.training.drift_run import measure_live_drift
-from services.optimizer.training.run import run_training
+from services.optimizer.training.readiness import require_any_data
 
 _NICENESS = 19
 
@@ -33,12 +32,23 @@ def main() -> int:
 
     def work() -> Coroutine[Any, Any, int]:
         if arguments.drift:
-            return measure_live_drift(settings, arguments.end_day)
-        return run_training(
-            settings, arguments.end_day, on_progress=say_progress, training_id=arguments.training_id
-        )
+            return _measure_drift(settings, arguments.end_day)
+        return _train(settings, arguments.end_day, arguments.training_id)
 
     return run_child(work, niceness=_NICENESS, only_idle=settings.training_priority == "idle")
+
+
+async def _measure_drift(settings: OptimizerSettings, end_day: date) -> int:
+    from services.optimizer.training.drift_run import measure_live_drift  # noqa: PLC0415 (as below)
+
+    return await measure_live_drift(settings, end_day)
+
+
+async def _train(settings: OptimizerSettings, end_day: date, training_id: UUID | None) -> int:
+    await require_any_data(settings, end_day)
+    from services.optimizer.training.run import run_training  # noqa: PLC0415 (seconds, many when idle only)
+
+    return await run_training(settings, end_day, on_progress=say_progress, training_id=training_id)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Trainings over a real database and repository: verdicts, interruptions, one at a time."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -142,6 +144,31 @@ async def test_too_little_data_is_refused_and_says_what_is_missing(
     assert "15 of 100 rows" in refused.value.message
     assert await statuses(database) == []
     assert files_in(tmp_path) == []
+
+
+async def test_without_any_data_it_is_refused_before_anything_heavy_is_imported(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    await insert_world(database.admin, build_world(campaigns=3, days=5, impressions=20).rows)
+    look = (
+        "import runpy, sys; sys.argv = ['training', '--end-day', '2020-01-01']\n"
+        "try: runpy.run_module('services.optimizer.training', run_name='__main__')\n"
+        "except SystemExit as ended: print(ended.code, sorted({'onnx', 'sklearn'} & set(sys.modules)))"
+    )
+    settings = {"OPTIMIZER_DATABASE_URL": database.optimizer, "MODEL_REPOSITORY": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        look,
+        env=os.environ | settings,
+        stdout=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    said, _ = await process.communicate()
+    refusal, ended = said.decode().splitlines()
+    assert "0 of 14 days" in refusal
+    assert "DATA_INSUFFICIENT" in refusal
+    assert ended == "3 []"
 
 
 async def test_only_whole_days_before_the_time_asked_for_are_read(

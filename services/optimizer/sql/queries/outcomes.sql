@@ -11,6 +11,14 @@ left join analytics_v1.campaigns c using (campaign_id)
 where d.day >= $1 and d.day < $2
 order by d.day, d.campaign_id, d.offer_amount_micros;
 
+-- name: has_views :one
+-- Whether anybody viewed a campaign on the days [$1, $2).
+select exists(
+    select 1
+    from analytics_v1.campaign_offer_daily
+    where day >= $1 and day < $2 and views > 0
+) as found;
+
 -- name: list_campaign_offers :many
 -- What campaigns $1 did by the offer as sent (null where unknown) in the days [$2, $3); of one that nobody viewed in
 -- those, as many days up to the last viewed one since $4, which is then seen_until.
