@@ -197,7 +197,7 @@ class JobRunner:
     async def poll(self) -> Sequence[asyncio.Task[None]]:
         """Take the lease of every job that is due and free, and begin to run it; return the runs begun."""
         begun = []
-        while lease := await self._claim():
+        while lease := await self._claim_or_give_back():
             job = self._jobs[lease.claim.job_name]
             self._running.add(job.name)
             run = asyncio.create_task(self._run(job, lease))
@@ -209,6 +209,7 @@ class JobRunner:
     async def cut_off(self) -> None:
         """Cancel the runs under way and wait until their leases are given back, if that is soon."""
         runs = set(self._runs)
+        await asyncio.sleep(0)  # a run that has not begun when it is cancelled would give nothing back
         for run in runs:
             run.cancel()
         if runs:
@@ -233,6 +234,19 @@ class JobRunner:
                 async with asyncio.timeout(self._poll_seconds):
                     await self._woken.wait()
             self._woken.clear()
+
+    async def _claim_or_give_back(self) -> Lease | None:
+        """Claim; cancelled, wait for what the database is doing, and give back what it took."""
+        claiming = asyncio.create_task(self._claim())
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait({claiming}, timeout=STOP_SECONDS)
+            if not claiming.done():
+                claiming.cancel()
+            elif claiming.exception() is None and (lease := claiming.result()) is not None:
+                await lease.release()
+            raise
 
     async def _claim(self) -> Lease | None:
         free = [name for name in self._jobs if name not in self._running]

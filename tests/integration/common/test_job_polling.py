@@ -57,6 +57,38 @@ async def test_a_changed_schedule_is_kept_and_never_later(replica: Replica, tabl
         assert (await table("a")).next_run_at == START
 
 
+async def test_a_stop_amid_a_claim_leaves_no_lease(database: DatabaseAddresses, table: Table) -> None:
+    pool = await Database.open(database.analytics, application_name="jobs", max_size=3)
+    admin = await asyncpg.connect(database.admin)
+
+    async def run(_context: JobContext) -> str:
+        raise AssertionError
+
+    async def wait_until_blocked() -> None:
+        blocked = (
+            "select 1 from pg_stat_activity where application_name = 'jobs' and wait_event_type = 'Lock'"
+        )
+        while not await admin.fetchval(blocked):
+            await asyncio.sleep(0.01)
+
+    runner = JobRunner(pool, [Job(name="a", schedule=Every(seconds=60), run=run)], poll_seconds=0.01)
+    locker = await asyncpg.connect(database.analytics)
+    try:
+        await runner.register()
+        async with locker.transaction():
+            await locker.execute("lock table jobs in share mode")
+            polling = asyncio.create_task(runner.poll())
+            await asyncio.wait_for(wait_until_blocked(), 20)
+            polling.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await polling
+    finally:
+        await asyncio.gather(admin.close(), locker.close(), pool.close())
+    kept = await table("a")
+    assert (kept.run_count, kept.lease_holder, kept.lease_until, kept.last_error) == (1, None, None, "")
+
+
 async def test_a_running_runner_polls_by_itself_and_survives_lost_connections(
     database: DatabaseAddresses, table: Table
 ) -> None:
