@@ -11,6 +11,9 @@ from deploy.local.settings import HOST, RunSettings
 
 # The gateway goes first and lets the calls under way finish; a short wait is enough for direct callers.
 _DRAIN_SECONDS = "0.3"
+_STOP_SECONDS = 45.0
+"""Drain, 20 s for calls under way, and 10 s each for trainings and jobs that were cut off; who is killed
+before leaves leases of jobs behind."""
 _SECRETS = ("DATABASE_URL", "ANALYTICS_DATABASE_URL", "ABTEST_DATABASE_URL", "OPTIMIZER_DATABASE_URL")
 
 
@@ -72,4 +75,5 @@ def _service(name: str, port: int, metrics_port: int, own: Mapping[str, str]) ->
         is_ready=lambda: grpc_serves(port),
         environment={**defaults, **inherited_environment(), **fixed, **own},
         ports={f"{prefix}_PORT": port, f"{prefix}_METRICS_PORT": metrics_port},
+        stop_seconds=_STOP_SECONDS,
     )
