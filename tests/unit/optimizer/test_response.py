@@ -23,23 +23,24 @@ EFFECTS = np.array([-0.6, 0.4])
 LEVEL = -2.0
 
 
-def rate_before(shares: np.ndarray, offer: float) -> float:
+def rate_before(shares: np.ndarray, offer: float, wider: float = 1.0) -> float:
     """The rate of an audience at an offer, from the equation."""
     terms = offer**4 / (offer**4 + np.array([7.0, 12.0, 19.0]) ** 4)
-    logits = LEVEL + EFFECTS + terms @ np.array([1.0, 2.0, 0.5]) + 0.02 * offer
+    logits = LEVEL + wider * EFFECTS + terms @ np.array([1.0, 2.0, 0.5]) + 0.02 * offer
     return float(shares @ (1 / (1 + np.exp(-logits))))
 
 
-def test_rates_are_those_of_the_whole_audience_though_each_offer_met_another() -> None:
+@pytest.mark.parametrize("wider", [1.0, 6.0, 12.0])
+def test_rates_are_those_of_the_whole_audience_though_each_offer_met_another(wider: float) -> None:
     """Rates seen before audiences that lean with the offer give back the curve that made them."""
     shares = np.array([0.5, 0.5])
     leaning = np.array([[0.3, 0.7], [0.7, 0.3]])
     offers = np.array([8.0, 20.0])
-    seen = np.array([rate_before(own, offer) for own, offer in zip(leaning, offers, strict=True)])
-    audience = Audience(effects=EFFECTS, shares=shares, anchor_shares=leaning)
+    seen = np.array([rate_before(own, offer, wider) for own, offer in zip(leaning, offers, strict=True)])
+    audience = Audience(effects=wider * EFFECTS, shares=shares, anchor_shares=leaning)
     anchor = Anchor(offers=offers, rates=seen, weights=np.array([2.0, 1.0]), audience=audience)
     asked = np.array([5.0, 12.5, 25.0])
-    expected = [rate_before(shares, offer) for offer in asked]
+    expected = [rate_before(shares, offer, wider) for offer in asked]
     assert anchored_rates(RESPONSE, asked, anchor) == pytest.approx(expected, rel=1e-6)
 
 

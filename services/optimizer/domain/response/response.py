@@ -30,8 +30,10 @@ CURVE_OFFERS_MICROS: Final = tuple(
 )
 """The 41 offers of every response curve."""
 _LEAST_RATE: Final = 1e-6
-_LEVEL_STEPS: Final = 8
-"""The level's error shrinks to the square of the effects' spread by each: far below what data can tell."""
+_LEVEL_STEPS: Final = 1000
+"""At most; usual audiences take three to six. The wider the effects' spread, the less each step brings."""
+_NOTHING_MISSING: Final = 1e-9
+"""Log odds of the level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,10 @@ def anchored_rates(response: TypeResponse, offers: FloatArray, anchor: Anchor) -
     level = float(np.average(wanted - at_anchor, weights=anchor.weights))
     for _ in range(_LEVEL_STEPS):
         reached = logit(_averaged(level + at_anchor, audience.effects, audience.anchor_shares))
-        level += float(np.average(wanted - reached, weights=anchor.weights))
+        missing = float(np.average(wanted - reached, weights=anchor.weights))
+        level += missing
+        if abs(missing) < _NOTHING_MISSING:
+            break
     return _averaged(level + response.effect(offers), audience.effects, audience.shares)
 
 
