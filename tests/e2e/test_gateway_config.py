@@ -68,6 +68,14 @@ def test_ports_are_where_they_belong() -> None:
     }
 
 
+def test_a_busy_service_has_time_to_say_that_it_serves() -> None:
+    """Of a service there is one process: whoever is taken for dead is replaced by nobody."""
+    checks = [
+        cluster["health_checks"][0] for cluster in yaml.safe_load(render())["static_resources"]["clusters"]
+    ]
+    assert {(check["timeout"], check["unhealthy_threshold"]) for check in checks} == {("5s", 2)}
+
+
 def test_a_taken_port_is_never_shared() -> None:
     assert listener(render())["enable_reuse_port"] is False
 
