@@ -2,7 +2,8 @@
 
 The child (`child_work.py`) writes lines of JSON to its standard output: `{"stage", "fraction"}` while it
 works, and last either `{"result"}` or `{"refused"}`, an error in parts. Its standard error is this process's.
-It ends when its standard input closes, so that it never outlives this process.
+It ends when its standard input closes, so that it never outlives this process; and what it starts itself ends
+with it.
 """
 
 import asyncio
@@ -10,18 +11,20 @@ import json
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from services.common.child_work import FOLLOW_PARENT
 from services.common.errors import (
     AbortedError,
     DeadlineExceededError,
+    DomainError,
     InternalError,
     error_from_json,
 )
+from services.common.followed_process import FollowedProcess
 from services.common.telemetry import get_logger
 
 OnProgress = Callable[[str, float], None]
@@ -34,6 +37,20 @@ _log = get_logger("child_process")
 
 def ignore_progress(_stage: str, _fraction: float) -> None:
     """Nobody follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    stage: str
+    fraction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    value: object
+
+
+_Said = _Stage | _Result | DomainError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +82,7 @@ class ChildProcess:
     ) -> object:
         """Run it with command line arguments, tell it a line, and return its result.
 
-        Cancelling this kills the process and waits for its end.
+        Cancelling this kills the process, with all that it has started, and waits for its end.
 
         Raises:
             DomainError: what the work refused, in its own words.
@@ -74,19 +91,15 @@ class ChildProcess:
             InternalError: it failed or made no sense; its standard error has the traceback.
             OSError: it cannot be started.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            self.module,
-            *arguments,
-            stdin=PIPE,
-            stdout=PIPE,
+        process = await FollowedProcess.start(
+            [sys.executable, "-m", self.module, *arguments],
+            environment=self._environment(),
             limit=LONGEST_LINE_BYTES,
-            env=self._environment(),
         )
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                _tell(process, told)
+                if told:
+                    process.tell(told + b"\n")
                 last = await self._follow(process, on_progress)
                 return self._judge(await process.wait(), last)
         except TimeoutError as error:
@@ -96,9 +109,7 @@ class ChildProcess:
                 reason=self.timeout_reason,
             ) from error
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await process.end()
 
     def _environment(self) -> dict[str, str]:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -107,16 +118,16 @@ class ChildProcess:
             **os.environ,
             **self.environment,
             "PYTHONPATH": os.pathsep.join(paths),
+            FOLLOW_PARENT: "1",
         }
 
-    async def _follow(self, process: Process, on_progress: OnProgress) -> dict[str, Any]:
+    async def _follow(self, process: FollowedProcess, on_progress: OnProgress) -> _Said | None:
         """Pass on the stages that it says until its output ends; return what it said last."""
-        assert process.stdout is not None
-        last: dict[str, Any] = {}
-        while line := await self._read_line(process.stdout):
+        last: _Said | None = None
+        while line := await self._read_line(process.output):
             last = self._understand(line)
-            if "stage" in last:
-                on_progress(last["stage"], last["fraction"])
+            if isinstance(last, _Stage):
+                on_progress(last.stage, last.fraction)
         return last
 
     async def _read_line(self, output: asyncio.StreamReader) -> bytes:
@@ -126,21 +137,18 @@ class ChildProcess:
             _log.error("a child process said too much in one line", module=self.module)
             raise self._broken_off() from error
 
-    def _understand(self, line: bytes) -> dict[str, Any]:
+    def _understand(self, line: bytes) -> _Said:
         try:
-            message = json.loads(line)
-        except ValueError:
-            message = None
-        if not isinstance(message, dict):
+            return _read(line)
+        except (ValueError, RecursionError) as error:
             _log.error("a child process made no sense", module=self.module, said=line[:_SHOWN_BYTES])
-            raise self._broken_off()
-        return message
+            raise self._broken_off() from error
 
-    def _judge(self, status: int, last: Mapping[str, Any]) -> object:
-        if "refused" in last:
-            raise error_from_json(last["refused"])
-        if status == 0 and "result" in last:
-            return last["result"]
+    def _judge(self, status: int, last: _Said | None) -> object:
+        if isinstance(last, DomainError):
+            raise last
+        if status == 0 and isinstance(last, _Result):
+            return last.value
         if status < 0 and self.killed_reason:
             raise AbortedError(
                 f"{self.subject} was killed ({signal.Signals(-status).name}){_appended(self.what_stays)}",
@@ -152,10 +160,16 @@ class ChildProcess:
         return InternalError(f"{self.subject} broke off{_appended(self.what_stays)}", reason="INTERNAL")
 
 
-def _tell(process: Process, line: bytes) -> None:
-    assert process.stdin is not None
-    if line:
-        process.stdin.write(line + b"\n")
+def _read(line: bytes) -> _Said:
+    match json.loads(line):
+        case {"stage": str(stage), "fraction": int() | float() as fraction}:
+            return _Stage(stage=stage, fraction=fraction)
+        case {"result": value}:
+            return _Result(value=value)
+        case {"refused": dict(parts)}:
+            return error_from_json(parts)
+        case _:
+            raise ValueError("neither a stage nor a result nor a refusal")
 
 
 def _appended(clause: str) -> str:

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import os
-import stat
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from services.common.errors import DomainError, error_to_json
 
+FOLLOW_PARENT: Final = "CHILD_FOLLOWS_PARENT"
+"""The environment variable by which `ChildProcess` asks a process to end with it."""
 NICENESS = 10
 _REFUSED = 3
 _ORPHANED = 4
@@ -25,8 +27,8 @@ def run_child(
 ) -> int:
     """Do the work and say its result, which JSON must hold; requests go first.
 
-    The process ends, with status 4, when standard input closes; not where that is a terminal or /dev/null:
-    then it was started by hand, and has no parent to follow.
+    Where `ChildProcess` started it, it ends when standard input closes, with what it has started itself. By
+    hand it just runs.
 
     Args:
         work: what to do.
@@ -37,7 +39,7 @@ def run_child(
         0 when it is done, 1 after a failure, 3 after a refusal.
     """
     _yield_to_requests(niceness, only_idle=only_idle)
-    if not stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
+    if os.environ.pop(FOLLOW_PARENT, ""):  # not for what it starts itself
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         result = asyncio.run(work())
@@ -68,7 +70,12 @@ def _yield_to_requests(niceness: int, *, only_idle: bool) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of standard input, which comes with the end of the parent, and end."""
+    """Wait for the end of standard input, which comes with the end of the parent, and end.
+
+    With it ends what it has started, where it leads a session, as under `ChildProcess` it does.
+    """
     while os.read(sys.stdin.fileno(), 1):  # not buffered: a buffer's lock would outlive the interpreter
         pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(_ORPHANED)

@@ -164,11 +164,18 @@ def error_to_json(error: DomainError) -> dict[str, Any]:
 
 
 def error_from_json(parts: Mapping[str, Any]) -> DomainError:
-    """Return the error that `error_to_json` took apart; an InternalError where its code is none of these."""
+    """Return the error that `error_to_json` took apart; an InternalError where its code is none of these.
+
+    Raises:
+        ValueError: these are not the parts of an error.
+    """
     kinds = {kind.code: kind for kind in DomainError.__subclasses__()}
-    return kinds.get(parts["code"], InternalError)(
-        parts["message"],
-        reason=parts["reason"],
-        metadata=parts["metadata"],
-        violations=[FieldViolation(**violation) for violation in parts["violations"]],
-    )
+    try:
+        return kinds.get(parts["code"], InternalError)(
+            parts["message"],
+            reason=parts["reason"],
+            metadata=parts["metadata"],
+            violations=[FieldViolation(**violation) for violation in parts["violations"]],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError("these are not the parts of an error") from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common import child_process
+from services.common import child_process, followed_process
 from services.common.child_process import ChildProcess
 from services.common.errors import (
     AbortedError,
@@ -26,6 +27,10 @@ A_CHILD = ChildProcess(
 )
 PID = "import os, pathlib\npathlib.Path('new').write_text(str(os.getpid()))\nos.rename('new', 'pid')\n"
 """Leaves the process's id in a file, which is whole once it is there."""
+DESCENDANT = (
+    "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']{})\n"
+)
+"""Starts a process that holds the standard output of the one that starts it."""
 UNTIL_THE_END = "import sys\nsys.stdin.read()\n"
 
 
@@ -133,7 +138,19 @@ async def test_a_killed_child_is_told_from_a_broken_one_where_that_has_a_reason(
 
 
 @pytest.mark.parametrize(
-    "said", ["print('hello', flush=True)", "print('[1]', flush=True)", "os.write(1, b'\\xff\\n')"]
+    "said",
+    [
+        "print('hello', flush=True)",
+        "print('[1]', flush=True)",
+        "print('{}', flush=True)",
+        "print('[' * 100_000, flush=True)",
+        "os.write(1, b'\\xff\\n')",
+        'print(\'{"stage": "fit"}\', flush=True)',
+        'print(\'{"stage": "fit", "fraction": null}\', flush=True)',
+        "print('{\"refused\": 1}', flush=True)",
+        'print(\'{"refused": {"code": "ABORTED"}}\', flush=True)',
+        'print(\'{"refused": {"code": [], "message": "", "reason": ""}}\', flush=True)',
+    ],
 )
 async def test_a_child_that_makes_no_sense_is_ended(become: Become, said: str) -> None:
     become(f"{PID}{said}\n{UNTIL_THE_END}")
@@ -167,6 +184,52 @@ async def test_a_child_that_takes_too_long_is_ended(become: Become) -> None:
     assert error.message == "the work took longer than 0.2 seconds and had to be stopped; ask for less"
 
 
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("print('{\"result\": 1}')\n", 1),
+        ("import os\nos.kill(os.getpid(), 9)\n", InternalError),
+        ("sys.stdin.read()\n", DeadlineExceededError),
+    ],
+    ids=["result", "killed", "too long"],
+)
+async def test_nobody_waits_for_what_a_child_has_started(
+    become: Become, monkeypatch: pytest.MonkeyPatch, program: str, expected: int | type[DomainError]
+) -> None:
+    """It ends with the child: its hold on the output would last longer than the test."""
+    monkeypatch.setattr(followed_process, "DRAIN_SECONDS", 600.0)
+    become(DESCENDANT.format("") + PID + program)
+    child = ChildProcess(module="stand_in", subject="the work", timeout_seconds=3.0)
+    work = asyncio.wait_for(child.run(), 60)
+    if isinstance(expected, int):
+        assert await work == expected
+    else:
+        assert isinstance(await failure(work), expected)
+    assert_ended()
+
+
+async def test_output_ends_soon_after_a_child_though_what_left_its_session_holds_it(
+    become: Become, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed_process, "DRAIN_SECONDS", 0.2)
+    become(
+        DESCENDANT.format(", start_new_session=True").replace("subprocess.Popen(", "left = subprocess.Popen(")
+        + "import json\nprint(json.dumps({'result': left.pid}))\n"
+    )
+    left = await asyncio.wait_for(A_CHILD.run(), 60)
+    assert isinstance(left, int)
+    os.kill(left, signal.SIGKILL)  # it is still there, and nobody's
+
+
+async def test_a_child_that_never_stops_talking_is_ended(become: Become) -> None:
+    become(
+        PID
+        + "import sys\nprint('nonsense', flush=True)\nwhile True:\n    sys.stdout.write('x' * 999 + '\\n')\n"
+    )
+    assert isinstance(await failure(asyncio.wait_for(A_CHILD.run(), 60)), InternalError)
+    assert_ended()
+
+
 async def test_a_child_is_ended_with_whoever_waits_for_it(become: Become) -> None:
     become(f'{PID}print(\'{{"stage": "fit", "fraction": 0}}\', flush=True)\n{UNTIL_THE_END}')
     started = asyncio.Event()
@@ -196,11 +259,16 @@ async def test_a_process_that_cannot_be_started_is_the_systems_error(
         await A_CHILD.run()
 
 
-def test_a_child_does_not_outlive_a_killed_service(become: Become) -> None:
-    """Both write to one pipe of errors, whose end comes once neither of them is there any more."""
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name
+)
+def test_no_child_outlives_its_service(become: Become, number: signal.Signals) -> None:
+    """All write to one pipe of errors, whose end comes once none of them is there any more.
+
+    SIGINT is what a terminal's Ctrl-C sends the service, and not the child in its session of its own.
+    """
     become(
-        "import asyncio, sys\n"
-        "from services.common.child_work import run_child\n"
+        "import asyncio, sys\n" + DESCENDANT.format("") + "from services.common.child_work import run_child\n"
         "async def work():\n"
         "    print('started', file=sys.stderr, flush=True)\n"
         "    await asyncio.sleep(600)\n"
@@ -219,5 +287,6 @@ def test_a_child_does_not_outlive_a_killed_service(become: Become) -> None:
     ) as service:
         assert service.stderr is not None
         assert service.stderr.readline() == b"started\n"
-        service.kill()
-        assert service.communicate(timeout=300)[1] == b""
+        service.send_signal(number)
+        errors = service.communicate(timeout=60)[1]
+    assert (b"KeyboardInterrupt" in errors) is (number is signal.SIGINT)

@@ -7,19 +7,24 @@ import sys
 
 import pytest
 
+from services.common.child_work import FOLLOW_PARENT
 from services.common.errors import FailedPreconditionError, error_from_json
 
 PREFACE = "import asyncio, os, sys\nfrom services.common.child_work import run_child, say_progress\n"
 
 
-def start(program: str, *, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+def start(program: str, *, stdin: int = subprocess.DEVNULL, follows: bool = False) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", PREFACE + program],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            **({FOLLOW_PARENT: "1"} if follows else {}),
+        },
     )
 
 
@@ -66,10 +71,24 @@ def test_a_defect_is_for_the_log_and_not_for_the_parent() -> None:
 def test_a_process_ends_with_its_parent() -> None:
     """Its standard input closes as soon as the parent is gone, however the parent went."""
     waits = "async def work():\n    await asyncio.sleep(600)\nsys.exit(run_child(work))\n"
-    with start(waits, stdin=subprocess.PIPE) as process:
+    with start(waits, stdin=subprocess.PIPE, follows=True) as process:
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(timeout=300) == 4
+        assert process.wait(timeout=60) == 4
+
+
+@pytest.mark.parametrize("closing", ["", "os.close(0)\n", "sys.stdin.close()\n", "sys.stdin = None\n"])
+def test_by_hand_it_runs_to_its_end_whatever_it_may_read(closing: str) -> None:
+    """A pipe that is at its end is what a shell's pipeline, a cron or a container may give it."""
+    works = (
+        "async def work():\n"
+        "    await asyncio.sleep(0.2)\n"
+        "    return os.environ.get('CHILD_FOLLOWS_PARENT')\n"
+        "sys.exit(run_child(work))\n"
+    )
+    with start(closing + works, stdin=subprocess.PIPE) as process:
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(output), errors) == (0, {"result": None}, "")
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="SCHED_IDLE is Linux's")
