@@ -1,14 +1,15 @@
 """How campaigns of a type differ: the spread's estimate, levels beside a response, types of few campaigns."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from services.optimizer.domain.features import DailyTable, FloatArray, IntArray
 from services.optimizer.domain.response.between_campaigns import (
+    LEAST_DEGREES,
     BetweenCampaigns,
-    paule_mandel,
     survey_campaigns,
 )
 from services.optimizer.domain.response.response import TypeResponse, logistic
@@ -53,34 +54,14 @@ def draw_table(
     )
 
 
-def test_tau_squared_makes_the_weighted_squares_their_own_expectation() -> None:
-    """Trials of BCG vaccination (Colditz et al. 1994): log risk ratios and their variances."""
-    values, variances = np.array(
-        [
-            *[(-0.8893, 0.3256), (-1.5854, 0.1946), (-1.3481, 0.4154), (-1.4416, 0.0200), (-0.2175, 0.0512)],
-            *[(-0.7861, 0.0069), (-1.6209, 0.2230), (0.0120, 0.0040), (-0.4694, 0.0564), (-1.3713, 0.0730)],
-            *[(-0.3394, 0.0124), (0.4459, 0.5325), (-0.0173, 0.0714)],
-        ]
-    ).T
-    mean, between = paule_mandel(values, variances)
-    weights = 1.0 / (variances + between)
-    assert float(np.sum(weights * (values - mean) ** 2)) == pytest.approx(len(values) - 1, rel=1e-9)
-    assert between == pytest.approx(0.318, abs=0.001)  # metafor, rma(method="PM")
-
-
-def test_values_that_differ_by_chance_alone_have_no_spread() -> None:
-    mean, between = paule_mandel(np.array([1.0, 1.1, 0.9]), np.array([0.04, 0.04, 0.04]))
-    assert mean == pytest.approx(1.0)
-    assert between == 0.0
-
-
 def test_levels_and_views_are_found_beside_the_response() -> None:
     levels = np.random.default_rng(3).normal(-3.0, 0.5, 40)
     of_type = survey_campaigns(draw_table({2: levels}), {2: RESPONSE}).types[2]
     assert of_type.campaigns == 40
     assert of_type.level.mean == pytest.approx(float(levels.mean()), abs=0.02)
     assert of_type.level.deviation == pytest.approx(float(levels.std(ddof=1)), rel=0.05)
-    assert of_type.level.degrees == pytest.approx(39 + 5)
+    assert of_type.level.degrees == pytest.approx(39, rel=0.01)
+    assert of_type.level.mean_variance == pytest.approx(of_type.level.deviation**2 / 40, rel=0.01)
     assert logistic(np.array([of_type.view_rate.mean]))[0] == pytest.approx(0.6, abs=0.002)
     assert of_type.view_rate.deviation < 0.02
 
@@ -94,7 +75,24 @@ def test_a_type_of_few_campaigns_borrows_from_the_others() -> None:
     assert types[2].campaigns == 1
     assert types[2].level.deviation == pytest.approx(types[1].level.deviation, rel=0.1)
     assert 0.7 * types[1].level.deviation < types[3].level.deviation < types[1].level.deviation
-    assert types[2].level.degrees == 5.0
+    assert types[2].level.degrees == pytest.approx(5.0, abs=0.01)
+
+
+def test_a_type_that_spreads_more_than_the_others_borrows_little() -> None:
+    rng = np.random.default_rng(9)
+    calm = {kind: rng.normal(-3.0, 0.1, 30) for kind in (2, 3)}
+    types = survey_campaigns(
+        draw_table({1: np.array([-4.0, -3.5, -2.5, -2.0]), **calm}), dict.fromkeys((1, 2, 3), RESPONSE)
+    ).types
+    assert types[1].level.deviation > 0.8
+    assert types[1].level.degrees == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_lone_type_of_few_campaigns_counts_them_once() -> None:
+    level = survey_campaigns(draw_table({1: np.array([-3.4, -3.0, -2.6])}), {1: RESPONSE}).types[1].level
+    assert level.degrees == LEAST_DEGREES == 2.0
+    assert level.deviation == pytest.approx(0.4, rel=0.05)
+    assert level.mean_variance == pytest.approx(0.4**2 / 3, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -161,5 +159,8 @@ def test_new_campaigns_spread_by_more_than_those_seen() -> None:
     assert new.draw(uniform).mean() == pytest.approx(new.mean, abs=0.01)
     assert new.deviation > between.types[1].level.deviation
     assert new.normal_deviation > new.deviation
-    assert new.expected_rate(0.5) == pytest.approx(float(logistic(0.5 + new.draw(uniform)).mean()), rel=1e-3)
+    known = replace(new, degrees=1e6)
+    assert new.expected_rate(0.5) == pytest.approx(
+        float(logistic(0.5 + known.draw(uniform)).mean()), rel=1e-3
+    )
     assert logistic(between.new_view_rate(1).draw(uniform)) == pytest.approx(0.6, abs=0.05)

@@ -30,8 +30,8 @@ BETWEEN = BetweenCampaigns(
     types={
         1: TypeSpread(
             campaigns=20,
-            level=Spread(mean=-3.0, deviation=0.4, degrees=24.0),
-            view_rate=Spread(mean=0.0, deviation=0.1, degrees=24.0),
+            level=Spread(mean=-3.0, deviation=0.4, degrees=24.0, mean_variance=0.008),
+            view_rate=Spread(mean=0.0, deviation=0.1, degrees=24.0, mean_variance=0.0005),
         )
     },
     merchants={3: MerchantEffect(mean=0.5, variance=0.01)},
@@ -66,6 +66,9 @@ CASE = OfferCase(
 def test_a_version_keeps_how_campaigns_differ() -> None:
     document = json.loads(json.dumps(to_document(KNOWN)))
     assert from_document(document).between == BETWEEN
+    del document["between"]["types"]["1"]["level"]["mean_variance"]
+    older = from_document(document).between.types[1].level
+    assert older.mean_variance == pytest.approx(0.4**2 / 20)
     del document["between"]
     assert from_document(document).between == BetweenCampaigns()
 

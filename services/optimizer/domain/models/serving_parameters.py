@@ -139,13 +139,18 @@ def _between_document(between: BetweenCampaigns) -> dict[str, Any]:
     }
 
 
+def _spread(document: dict[str, Any], campaigns: int) -> Spread:
+    """Return a spread; of versions that did not keep the error of its mean, as if chance hid no level."""
+    return Spread(**{"mean_variance": float(document["deviation"]) ** 2 / campaigns, **document})
+
+
 def _between(document: dict[str, Any]) -> BetweenCampaigns:
     return BetweenCampaigns(
         types={
             int(key): TypeSpread(
                 campaigns=int(spread["campaigns"]),
-                level=Spread(**spread["level"]),
-                view_rate=Spread(**spread["view_rate"]),
+                level=_spread(spread["level"], int(spread["campaigns"])),
+                view_rate=_spread(spread["view_rate"], int(spread["campaigns"])),
             )
             for key, spread in document.get("types", {}).items()
         },

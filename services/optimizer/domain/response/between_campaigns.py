@@ -1,18 +1,16 @@
 """How campaigns of one type differ from each other, which is what nobody knows of one that is only planned.
 
 Campaign c of a type has a level l_c on the logit scale: what is left of its conversion rate once the fitted
-response to its offers is taken away. Levels scatter by what campaigns really differ in (tau^2) and by chance
-(v_c). tau^2 is Paule & Mandel's ("Consensus values and weighting factors", J. Res. NBS 87 (1982), section
-2): the value at which sum (l_c - m)^2 / (v_c + tau^2) is its own expectation, the number of campaigns less
-one; m is the mean weighted by 1 / (v_c + tau^2). A new campaign's level then lies around m by Student's t
-with the variance tau^2 (Higgins, Thompson & Spiegelhalter, JRSS A 172 (2009), equation 12). Views per
-impression are treated the same. A campaign's own days scatter too, by what `day_deviation` says: with k of
-n viewers converting on a day and p expected, the excess of (k - n p)^2 over n p (1 - p) is (n p (1 - p))^2
-times its square.
+response to its offers is taken away. Levels scatter around the type's mean m by what campaigns really differ
+in (tau^2), and counts by chance beside; `logit_normal` parts the two. A new campaign's level then lies around
+m by Student's t with the variance tau^2 + 1 / sum 1 / (v_c + tau^2), v_c being the variances of levels'
+errors (Higgins, Thompson & Spiegelhalter, JRSS A 172 (2009), equation 12). Views per impression are treated
+the same. A campaign's own days scatter too, by what `day_deviation` says: with k of n viewers converting on a
+day and p expected, the excess of (k - n p)^2 over n p (1 - p) is (n p (1 - p))^2 times its square.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,28 +18,35 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from services.optimizer.domain.features import MICROS_PER_UNIT, DailyTable, FloatArray, IntArray
-from services.optimizer.domain.response.response import ResponseModel, logistic, logit
+from services.optimizer.domain.response.logit_normal import Counts, LogitNormal, fit_logit_normal
+from services.optimizer.domain.response.response import ResponseModel, logistic
 
 PRIOR_CAMPAIGNS: Final = 5.0
-"""The campaigns that all types' pooled spread counts for beside a type's own: a type of two campaigns that
-happen to be alike does not make every third one like them."""
+"""The degrees of freedom that the other types' pooled spread counts for beside a type's own: a type of two
+campaigns that happen to be alike does not make every third one like them. Fewer where they have fewer, or
+where the type spreads by more than they do."""
+LEAST_DEGREES: Final = 2.0
+"""Fewer degrees of freedom are not told from these: the deviation has its own weak prior."""
 FEWEST_CAMPAIGNS: Final = 3
 """Fewer campaigns of all types together tell of no spread."""
 LEAST_OWN_SHARE: Final = 0.25
 """At least this share of a type's variance is campaigns' own, whatever merchants seem to explain."""
 _LEAST_VARIANCE: Final = 1e-6
+_LEAST_FREEDOM: Final = 1e-6
 _QUANTILES: Final = 400
-_STEPS: Final = 60
-_LARGEST_STEP: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Where campaigns lie on the logit scale; `degrees` of freedom are those of the deviation."""
+    """Where campaigns lie on the logit scale.
+
+    `degrees` of freedom are those of the deviation, `mean_variance` is the error of the mean.
+    """
 
     mean: float
     deviation: float
     degrees: float
+    mean_variance: float = 0.0
 
     def draw(self, uniform: FloatArray) -> FloatArray:
         """Return where new campaigns lie, given uniform draws."""
@@ -53,9 +58,12 @@ class Spread:
 
     @property
     def deviations(self) -> FloatArray:
-        """How far from the mean equally likely campaigns lie (400)."""
-        quantiles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-        return np.asarray(self.deviation * stdtrit(self.degrees, quantiles))
+        """How far from the mean equally likely campaigns lie (400), were the deviation known.
+
+        Rates are averaged over these: Student's t has tails, for want of knowledge, in which rates of a few
+        thousandths would be near to 1, and their mean a multiple of what campaigns do.
+        """
+        return np.asarray(self.deviation * ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES))
 
     @property
     def normal_deviation(self) -> float:
@@ -104,7 +112,7 @@ class BetweenCampaigns:
         merchant = self.merchants.get(merchant_id, MerchantEffect(mean=0.0, variance=self.merchant_variance))
         total = of_type.level.deviation**2
         own = max(total - self.merchant_variance, LEAST_OWN_SHARE * total)
-        variance = (own + merchant.variance) * (1.0 + 1.0 / of_type.campaigns)
+        variance = own + merchant.variance + of_type.level.mean_variance
         return Spread(
             mean=of_type.level.mean + merchant.mean,
             deviation=math.sqrt(variance),
@@ -113,9 +121,8 @@ class BetweenCampaigns:
 
     def new_view_rate(self, campaign_type: int) -> Spread:
         """Return where the logit of a new campaign's views per impression lies."""
-        of_type = self.types[campaign_type]
-        deviation = of_type.view_rate.deviation * math.sqrt(1.0 + 1.0 / of_type.campaigns)
-        return replace(of_type.view_rate, deviation=deviation)
+        seen = self.types[campaign_type].view_rate
+        return replace(seen, deviation=math.sqrt(seen.deviation**2 + seen.mean_variance), mean_variance=0.0)
 
 
 def survey_campaigns(table: DailyTable, response: ResponseModel) -> BetweenCampaigns:
@@ -131,15 +138,17 @@ def survey_campaigns(table: DailyTable, response: ResponseModel) -> BetweenCampa
         rows = usable.campaign_type == kind
         effect[rows] = response[int(kind)].effect(usable.offer_micros[rows] / MICROS_PER_UNIT)
     conversions = np.minimum(usable.conversions, usable.views)
-    levels, variances = _levels(position, usable.views, conversions, effect)
-    impressions = np.maximum(usable.impressions, usable.views)
-    level_spreads = _spreads(kinds, levels, variances)
-    viewed = _levels(position, impressions, usable.views, np.zeros(len(usable)))
-    view_spreads = _spreads(kinds, *viewed)
-    if not level_spreads:
+    if len(campaigns) <= len(np.unique(kinds)):
         return BetweenCampaigns()
-    centres = np.array([level_spreads[int(kind)].mean for kind in kinds])
-    effects, merchant_variance = _merchant_effects(merchants, levels - centres, variances)
+    impressions = np.maximum(usable.impressions, usable.views)
+    laws = _fit_types(kinds, position, usable.views, conversions, effect)
+    viewed = _fit_types(kinds, position, impressions, usable.views, np.zeros(len(usable)))
+    level_spreads, view_spreads = _spreads(laws), _spreads(viewed)
+    levels, deviations, errors = np.zeros((3, len(campaigns)))
+    for kind, law in laws.items():
+        levels[kinds == kind] = law.levels
+        deviations[kinds == kind], errors[kinds == kind] = law.responses - law.mean, law.errors
+    effects, merchant_variance = _merchant_effects(merchants, deviations, errors)
     return BetweenCampaigns(
         types={
             kind: TypeSpread(campaigns=int(np.sum(kinds == kind)), level=level, view_rate=view_spreads[kind])
@@ -184,23 +193,16 @@ def _merchant_effects(
     return effects, between
 
 
-def _levels(
-    position: IntArray, trials: IntArray, successes: IntArray, effect: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return each campaign's level and the variance of its error.
-
-    The level solves sum trials * logistic(level + effect) = successes over the campaign's rows, by Newton's
-    method; half a success and half a failure are added, so that it is finite.
-    """
-    counts = np.bincount(position, weights=trials)
-    reached = (np.bincount(position, weights=successes) + 0.5) / (counts + 1.0)
-    level = logit(reached) - np.bincount(position, weights=trials * effect) / counts
-    for _ in range(_STEPS):
-        rates = logistic(level[position] + effect)
-        information = np.bincount(position, weights=trials * rates * (1.0 - rates))
-        missing = reached * counts - np.bincount(position, weights=trials * rates)
-        level += np.clip(missing / np.maximum(information, 1e-9), -_LARGEST_STEP, _LARGEST_STEP)
-    return level, 1.0 / np.maximum(information, 1e-9)
+def _fit_types(
+    kinds: IntArray, position: IntArray, trials: IntArray, successes: IntArray, effect: FloatArray
+) -> dict[int, LogitNormal]:
+    """Return the law of each type's campaigns; `kinds` are campaigns', the rest rows'."""
+    laws = {}
+    for kind in np.unique(kinds):
+        rows = kinds[position] == kind
+        _, place = np.unique(position[rows], return_inverse=True)
+        laws[int(kind)] = fit_logit_normal(Counts.of(place, trials[rows], successes[rows], effect[rows]))
+    return laws
 
 
 def _day_deviation(views: IntArray, conversions: IntArray, expected: FloatArray) -> float:
@@ -210,38 +212,25 @@ def _day_deviation(views: IntArray, conversions: IntArray, expected: FloatArray)
     return math.sqrt(max(excess, 0.0) / float(np.sum(information**2)))
 
 
-def _spreads(kinds: IntArray, values: FloatArray, variances: FloatArray) -> dict[int, Spread]:
-    """Return each type's mean and spread, the spread drawn towards that of all types together."""
-    own = {
-        int(kind): paule_mandel(values[kinds == kind], variances[kinds == kind]) for kind in np.unique(kinds)
-    }
-    freedom = {kind: float(np.sum(kinds == kind)) - 1.0 for kind in own}
-    total = sum(freedom.values())
-    if total < 1.0:
-        return {}
-    pooled = sum(freedom[kind] * spread for kind, (_, spread) in own.items()) / total
-    prior = min(PRIOR_CAMPAIGNS, total)
-    return {
-        kind: Spread(
-            mean=mean,
-            deviation=float(np.sqrt((freedom[kind] * spread + prior * pooled) / (freedom[kind] + prior))),
-            degrees=freedom[kind] + prior,
-        )
-        for kind, (mean, spread) in own.items()
-    }
+def _spreads(laws: Mapping[int, LogitNormal]) -> dict[int, Spread]:
+    """Return each type's mean and spread, the spread drawn towards that of the other types together.
 
-
-def paule_mandel(values: FloatArray, variances: FloatArray) -> tuple[float, float]:
-    """Return the weighted mean and tau^2 of values with known error variances; tau^2 is 0 for a single one.
-
-    Q(tau^2) falls with tau^2, so that Newton's method from 0 climbs to the root without passing it.
+    Less so, the more the type itself spreads: too narrow an interval is worse than too wide a one.
     """
-    between = 0.0
-    for _ in range(_STEPS):
-        weights = 1.0 / (variances + between)
-        mean = float(np.average(values, weights=weights))
-        excess = float(np.sum(weights * (values - mean) ** 2)) - (len(values) - 1)
-        if excess <= 0.0:
-            break
-        between += excess / float(np.sum((weights * (values - mean)) ** 2))
-    return mean, between
+    return {
+        kind: _spread(law, [of for other, of in laws.items() if other != kind]) for kind, law in laws.items()
+    }
+
+
+def _spread(own: LogitNormal, others: Sequence[LogitNormal]) -> Spread:
+    told = sum(law.freedom for law in others)
+    pooled = sum(law.freedom * law.variance for law in others) / told if told else own.variance
+    prior = min(PRIOR_CAMPAIGNS, told) * min(1.0, pooled / own.variance)
+    freedom = max(own.freedom, _LEAST_FREEDOM)
+    variance = (freedom * own.variance + prior * pooled) / (freedom + prior)
+    return Spread(
+        mean=own.mean,
+        deviation=math.sqrt(variance),
+        degrees=max(freedom + prior, LEAST_DEGREES),
+        mean_variance=float(1.0 / np.sum(1.0 / (own.errors + variance))),
+    )
