@@ -53,12 +53,6 @@ class InvalidArgumentError(DomainError):
     code = "INVALID_ARGUMENT"
 
 
-class OutOfRangeError(DomainError):
-    """The request asks for something past a limit that may move."""
-
-    code = "OUT_OF_RANGE"
-
-
 class NotFoundError(DomainError):
     """Something the request names does not exist."""
 
@@ -87,18 +81,6 @@ class ResourceExhaustedError(DomainError):
     """A limit on size, number or rate was reached; the message gives the limit."""
 
     code = "RESOURCE_EXHAUSTED"
-
-
-class PermissionDeniedError(DomainError):
-    """The caller is known and may not do this."""
-
-    code = "PERMISSION_DENIED"
-
-
-class UnauthenticatedError(DomainError):
-    """The caller is not known."""
-
-    code = "UNAUTHENTICATED"
 
 
 class DeadlineExceededError(DomainError):

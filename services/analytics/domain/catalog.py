@@ -44,14 +44,6 @@ class User:
     segments: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class CampaignCurrency:
-    """What a campaign's money is in: fixed by its first event, or open (None)."""
-
-    campaign_id: str
-    counted_currency_code: str | None
-
-
 def resolve_currency(campaign_currency: str | None, merchant_currency: str | None) -> str:
     """Return the currency of a campaign whose first event is still to come."""
     return campaign_currency or merchant_currency or DEFAULT_CURRENCY_CODE
