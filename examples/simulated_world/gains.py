@@ -8,7 +8,7 @@ A few seconds per world on one core. Gains are of every campaign of a world, for
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,7 @@ QUIET: Final = QuietHours(start=22, end=7)
 SMALL: Final = Equations(users=150, campaigns=5, deliveries=30)
 USUAL: Final = Equations(users=400, campaigns=10, deliveries=40)
 NO_HOURS: Final = Equations(users=150, campaigns=5, deliveries=30, floor=0.6, ceiling=0.6, of_hour=0.0)
+LUCKY_DAYS: Final = replace(NO_HOURS, of_day=0.4)
 _NOTHING: Final = 1e-9
 KINDS: Final = {
     "400 users, 10 campaigns": USUAL,
@@ -45,6 +46,8 @@ KINDS: Final = {
         users=400, campaigns=10, deliveries=40, floor=0.6, ceiling=0.6, of_hour=0.0
     ),
     "the same, 150 users": NO_HOURS,
+    "the same, days have luck": LUCKY_DAYS,
+    "campaigns have hours of their own": replace(SMALL, of_campaign=0.35),
 }
 
 

@@ -19,6 +19,8 @@ from services.optimizer.domain.send_time.send_time_counts import (
 FIRST_HOUR, LAST_HOUR = 7, 22
 USUAL_HOURS = (9, 11, 12, 15, 18, 19)
 USUAL_SHARE = 0.4
+DAYS = 5
+DAY_SHARE = 0.85
 PEAKS = np.array([8.5, 12.5, 17.5, 20.5])
 
 
@@ -28,6 +30,9 @@ class Equations:
 
     A view has the probability `floor` + (`ceiling` - `floor`) q, a conversion of it the logit of campaign
     and user + `of_hour` (q - 1/2) + `of_all` at 19:00, q being the user's profile at the hour, 1 at its best.
+    `of_campaign` is the deviation of a smooth curve of hours that each campaign has of its own. Where
+    `of_day` is above 0, each campaign sends on five days, nearly all at one hour a day, and every such day
+    has normal luck of that deviation in the logit, which is no part of what is true of the hour.
     """
 
     users: int
@@ -38,6 +43,8 @@ class Equations:
     ceiling: float = 0.95
     of_hour: float = 0.5
     of_all: float = 0.0
+    of_campaign: float = 0.0
+    of_day: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +66,17 @@ class HoursWorld:
         campaign_level = rng.normal(-1.5, 0.5, equations.campaigns)
         logit = equations.of_hour * (profile - 0.5) + level[:, np.newaxis]
         logit[:, 19] += equations.of_all
-        rates = views * expit(logit + campaign_level[:, np.newaxis, np.newaxis])
+        luck = np.random.default_rng([seed, 1])
+        own = equations.of_campaign * _curves(luck, equations.campaigns)
+        of_campaign = campaign_level[:, np.newaxis, np.newaxis] + own[:, np.newaxis, :]
+        rates = views * expit(logit + of_campaign)
         user, campaign, hour = _send(rng, equations)
+        shock = np.zeros(len(user))
+        if equations.of_day > 0.0:
+            hour, shock = _send_on_days(luck, campaign, hour, equations)
+        answer = logit[user, hour] + of_campaign[campaign, 0, hour] + shock
         viewed = rng.random(len(user)) < views[user, hour]
-        converted = viewed & (rng.random(len(user)) < (rates[campaign, user, hour] / views[user, hour]))
+        converted = viewed & (rng.random(len(user)) < expit(answer))
         kind = 1 + campaign % 3
         answers = (np.ones(len(user)), viewed.astype(np.float64), converted.astype(np.float64))
         bought = rng.poisson(equations.acts * rng.gamma(2.0, 0.5, equations.users))
@@ -107,6 +121,27 @@ def _send(rng: np.random.Generator, equations: Equations) -> tuple[IntArray, Int
     usual = rng.choice(USUAL_HOURS, equations.campaigns)[campaign]
     anywhere = rng.integers(FIRST_HOUR, LAST_HOUR + 1, len(user))
     return user, campaign, np.where(rng.random(len(user)) < USUAL_SHARE, usual, anywhere)
+
+
+def _send_on_days(
+    rng: np.random.Generator, campaign: IntArray, anywhere: IntArray, equations: Equations
+) -> tuple[IntArray, FloatArray]:
+    """Hours of deliveries that fall on a few days of their campaign, and the luck of the day."""
+    shape = (equations.campaigns, DAYS)
+    at = np.clip(
+        rng.choice(USUAL_HOURS, equations.campaigns)[:, np.newaxis] + rng.integers(-4, 5, shape), 7, 21
+    )
+    shock = rng.normal(0.0, equations.of_day, shape)
+    day = rng.integers(0, DAYS, len(campaign))
+    is_usual = rng.random(len(campaign)) < DAY_SHARE
+    return np.where(is_usual, at[campaign, day], anywhere), shock[campaign, day]
+
+
+def _curves(rng: np.random.Generator, count: int) -> FloatArray:
+    """Smooth curves (count, 24) around the day, with a deviation of 1."""
+    turn = (np.arange(HOURS)[:, np.newaxis] - np.arange(HOURS)) * 2.0 * np.pi / HOURS
+    curves = rng.normal(size=(count, HOURS)) @ np.exp(3.0 * (np.cos(turn) - 1.0))
+    return np.asarray(curves / curves.std(axis=1, keepdims=True))
 
 
 def _counts(

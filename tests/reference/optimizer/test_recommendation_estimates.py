@@ -245,7 +245,7 @@ def test_a_gain_is_calibrated_and_its_variances_add_up_by_hand() -> None:
     half = stats.norm.ppf(0.95) * error
     assert choice.interval.lower == pytest.approx(math.expm1(gain - half))
     assert choice.interval.upper == pytest.approx(math.expm1(gain + half))
-    assert choice.confidence == pytest.approx(stats.norm.cdf(gain / error))
+    assert choice.confidence == pytest.approx(stats.norm.cdf((gain - math.log(1.1)) / error))
 
 
 def test_quiet_hours_are_not_recommended() -> None:

@@ -208,7 +208,9 @@ def test_hours_are_told_as_people_say_them() -> None:
     assert "12:00 PM" in recommended(draft_timing(timing(hour=12))).text
     assert "7:00 PM" in recommended(draft_timing(timing(hour=19))).text
     assert "+32%" in recommended(draft_timing(timing(hour=19))).evidence
-    assert withheld(draft_timing(timing(confidence=0.89))).reason == "NO_BETTER_CHOICE"
+    unsure = withheld(draft_timing(timing(confidence=0.89)))
+    assert unsure.reason == "NO_BETTER_CHOICE"
+    assert "10% or more with a probability of 0.89" in unsure.message
     assert "+9.0%" in withheld(draft_timing(timing(effect=0.09))).message
     assert recommended(draft_timing(timing())).interval == Interval(lower=0.1, upper=0.5)
     assert "600 conversions" in recommended(draft_timing(timing())).evidence

@@ -72,10 +72,13 @@ class OptimizationRecommendation(_message.Message):
     """What to do, for a person."""
     expected_effect: _builtins.float
     """What effect_metric gains, relative to today's, a fraction; for `uplift` absolute, and no gain of sending to the
-    segment instead of to others (see effect_metric). Unset where it cannot be said.
+    segment instead of to others (see effect_metric). Of what is recommended, the gain is the more overstated the wider
+    its interval is: what looks large is recommended. Unset where it cannot be said.
     """
     confidence: _builtins.float
-    """Probability that the change is better than no change, 0 to 1. Unset where it cannot be said."""
+    """Probability that the change is better than no change, 0 to 1; of timing that it gains a tenth or more. Unset where it
+    cannot be said.
+    """
     confidence_method: _builtins.str
     """How confidence was found. Empty where confidence is unset."""
     evidence: _builtins.str

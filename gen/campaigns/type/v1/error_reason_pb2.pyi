@@ -227,8 +227,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `expected_live_version` is 4 while version 3 is live.
     """
     ERROR_REASON_TIMING_GAIN_UNKNOWN: _ErrorReason.ValueType  # 98
-    """Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries led to a
-    conversion.
+    """Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries, or
+    those of fewer than 3 campaigns, led to a conversion.
     """
     ERROR_REASON_CURRENT_OFFER_CONSTRAINED: _ErrorReason.ValueType  # 99
     """Why no offer is recommended, or none surely: the current offer breaks a constraint. Example: 25.00 is expected to
@@ -452,8 +452,8 @@ ERROR_REASON_STATE_CHANGED: ErrorReason.ValueType  # 97
 `expected_live_version` is 4 while version 3 is live.
 """
 ERROR_REASON_TIMING_GAIN_UNKNOWN: ErrorReason.ValueType  # 98
-"""Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries led to a
-conversion.
+"""Why no timing is recommended: what another hour gains is not known. Example: fewer than 50 deliveries, or
+those of fewer than 3 campaigns, led to a conversion.
 """
 ERROR_REASON_CURRENT_OFFER_CONSTRAINED: ErrorReason.ValueType  # 99
 """Why no offer is recommended, or none surely: the current offer breaks a constraint. Example: 25.00 is expected to

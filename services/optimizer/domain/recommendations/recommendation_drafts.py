@@ -102,7 +102,11 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
             f" {choice.effect:+.1%}.",
         )
     if choice.confidence < MINIMUM_CONFIDENCE:
-        return too_unsure(RecommendationType.TIMING, wording, choice.confidence, MINIMUM_CONFIDENCE)
+        return no_better(
+            RecommendationType.TIMING,
+            f"The best other choice ({wording}) gains {SMALLEST_GAIN:.0%} or more with a probability of"
+            f" {choice.confidence:.2f}, and {MINIMUM_CONFIDENCE:.2f} is asked for.",
+        )
     own = f"Each user's own best hour would gain {choice.own_hour_effect:+.0%} (OptimizeSendTime has it)."
     best = f"One hour for all would best be {_hour(choice.best_single_hour)}."
     return Draft(
@@ -118,8 +122,9 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
             f"The gain is of {choice.users} users lately reached: conversions expected of their deliveries at"
             " the hours recommended, over those expected at the hours this campaign was sent at. What an hour"
             f" is worth was checked on {choice.conversions} conversions of deliveries that it was not"
-            f" fitted to. {best if choice.hour is None else own} Hours were not drawn by chance: the interval"
-            " and the confidence cover noise, and no other reason for which hours do well."
+            f" fitted to. {best if choice.hour is None else own} The confidence is that it gains"
+            f" {SMALLEST_GAIN:.0%} or more. Hours were not drawn by chance: the interval and the confidence"
+            " cover noise, and no other reason for which hours do well."
         ),
         evidence_kind=OBSERVATIONAL,
     )

@@ -57,8 +57,9 @@ class TimingChoice:
     """The hour to send at (None: each user's own best one), and the relative gain in what a delivery brings.
 
     `best_single_hour` is the best one for all; `own_hour_effect` is what each user's own hour gains.
-    `interval` is the 90 % one of `effect`, `confidence` the probability that it is above 0; they rest on so
-    many `conversions`.
+    `interval` is the 90 % one of `effect`, `confidence` the probability that it is `SMALLEST_GAIN` or more:
+    among gains that look large enough those that luck made are most of the small ones. They rest on so many
+    `conversions`.
     """
 
     hour: int | None
@@ -137,9 +138,10 @@ class _Gain:
 
     @property
     def confidence(self) -> float:
+        beyond = self.log_ratio - math.log1p(SMALLEST_GAIN)
         if self.error <= 0.0:
-            return claimable(float(self.log_ratio > 0.0))
-        return claimable(float(ndtr(self.log_ratio / self.error)))
+            return claimable(float(beyond > 0.0))
+        return claimable(float(ndtr(beyond / self.error)))
 
 
 @dataclass(frozen=True, kw_only=True)

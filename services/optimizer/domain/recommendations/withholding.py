@@ -15,7 +15,7 @@ from services.optimizer.domain.recommendations.recommendations import (
     Withheld,
 )
 from services.optimizer.domain.recommendations.timing import MINIMUM_USERS, REACHED_DAYS, ReachedUsers
-from services.optimizer.domain.send_time.timing_gain import LEAST_CONVERSIONS
+from services.optimizer.domain.send_time.timing_gain import LEAST_CAMPAIGNS, LEAST_CONVERSIONS
 from services.optimizer.domain.training_window import WINDOW_DAYS
 
 
@@ -105,7 +105,8 @@ def withhold_timing(sent_users: int, reached: ReachedUsers | None) -> Withheld:
         reason="TIMING_GAIN_UNKNOWN",
         message=(
             f"What another hour gains is not known: fewer than {LEAST_CONVERSIONS} deliveries to users whose"
-            " hours are known led to a conversion, or the job send_times has not fitted its profile since."
+            f" hours are known led to a conversion, or those of fewer than {LEAST_CAMPAIGNS} campaigns did,"
+            " or the job send_times has not fitted its profile since."
         ),
     )
 

@@ -9,8 +9,8 @@ campaigns that it leaves out (`send_time_calibration`), and learns how conversio
 
 r being the log of the hour's value over the mean of the user's hours. So the hours that are recommended
 are measured by themselves: a smooth profile understates its peaks. What that leaves to chance is part of the
-gain's variance: the coefficients, how far users and campaigns differ in them, and hours that do better or
-worse for all than predicted.
+gain's variance: the coefficients, how far users and campaigns differ in them, and hours of a campaign that do
+better or worse than predicted.
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,8 @@ from services.optimizer.domain.features import FloatArray
 
 TERMS: Final = 4
 LEAST_CONVERSIONS: Final = 50
+LEAST_CAMPAIGNS: Final = 3
+"""Of fewer campaigns nobody can say whether it was the hour, or the day, that did well."""
 LEAST_VALUE: Final = 1e-12
 
 
@@ -31,7 +33,8 @@ class GainCalibration:
     """How conversions follow predicted values, learned from `conversions` conversions of deliveries.
 
     `coefficients` (a, b, c, d) with their `covariance`. Campaigns' and users' own log gains differ from
-    the calibrated one by the factors of the variances given; an hour's log value does for all users alike.
+    the calibrated one by the factors of the variances given; an hour's log value does in a campaign, for all
+    its users alike.
     """
 
     coefficients: tuple[float, ...]
