@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from services.optimizer.domain.offers.offer_answer import Interval
 from services.optimizer.domain.response.decision_table import DecisionTable
+from services.optimizer.domain.response.drawn_offers import find_sides
 from services.optimizer.domain.segments.segment_uplift import (
     OfferMoments,
     SegmentCell,
@@ -15,7 +16,7 @@ from services.optimizer.domain.segments.segment_uplift import (
     uplift_by_test,
 )
 from services.optimizer.domain.segments.segments import SegmentSums, rate_segments
-from tests.unit.optimizer.drawn_log import uplifts
+from tests.unit.optimizer.drawn_log import add_up, group_draws, uplifts
 
 
 def covers(interval: Interval | None, truth: float) -> bool:
@@ -224,6 +225,27 @@ def test_a_side_on_which_nobody_converted_gives_no_uplift() -> None:
     segments = {1: ("loyal",), 2: ("lapsed",)}
     assert set(uplifts(log, segments)) == {"loyal", "lapsed"}
     assert uplifts(silent, segments) == {}
+
+
+@pytest.mark.parametrize(("rate", "least"), [(0.004, 0.85), (0.012, 0.87)])
+def test_few_conversions_on_a_side_give_no_uplift_or_one_that_holds(rate: float, least: float) -> None:
+    # Nothing adds anything; 1,200 users, a fifth of whose three deliveries are on the low side.
+    rng = np.random.default_rng(20266)
+    segments, held, few = {1: ("loyal",)}, [], 0
+    for _ in range(300):
+        count = 3_600
+        log = replace(drawn(rng, 1_200), segment_set=np.ones(count, dtype=np.int64))
+        log = replace(log, conversions=(rng.random(count) < rate).astype(np.int64))
+        (moments,) = add_up(log, segments, find_sides(group_draws(log)))
+        found = uplift_by_offers([moments])
+        fewest = min(
+            moments.high_y**2 / max(moments.high_yy, 1.0), moments.low_y**2 / max(moments.low_yy, 1.0)
+        )
+        few += fewest < 5.0
+        assert ("loyal" in found) == (fewest >= 5.0)
+        held += [covers(each.interval, 0.0) for each in found.values()]
+    assert np.mean(held) > least
+    assert (few > 100) == (rate < 0.01)
 
 
 def test_too_few_users_give_no_uplift() -> None:

@@ -83,7 +83,7 @@ def test_users_who_viewed_one_campaign_each_leave_the_prior_alone() -> None:
 
 
 def test_an_estimate_is_drawn_to_the_prior_as_far_as_it_may_be_chance() -> None:
-    assert draw_to_prior(0.1, PRIOR_DEVIATION) == pytest.approx((0.3, PRIOR_DEVIATION / math.sqrt(2.0)))
+    assert draw_to_prior(0.1, PRIOR_DEVIATION) == pytest.approx((0.15, PRIOR_DEVIATION / math.sqrt(2.0)))
     assert draw_to_prior(0.1, 1e-4) == pytest.approx((0.1, 1e-4), rel=1e-5)
 
 

@@ -11,6 +11,8 @@ from services.optimizer.domain.segments.segments import QUANTILE
 
 MINIMUM_USERS: Final = 50
 """Users that each side needs in a segment before an uplift is given."""
+FEWEST_CONVERTING: Final = 5.0
+"""Users that must have converted on each side of drawn offers: of fewer, too few intervals hold the truth."""
 
 
 class UpliftBasis(StrEnum):
@@ -128,15 +130,17 @@ def uplift_by_offers(moments: Iterable[OfferMoments]) -> dict[str, Uplift]:
     Deliveries weigh 1 / propensity, and each side's mean is self-normalised (Hajek): m = sum(y) / sum(x) over
     users. Variances add up a user's deviations first (linearisation of a ratio over users, Cochran 1977,
     eq. 6.13): d_u = (y_u - m x_u) / sum(x) on the high side less the same on the low one, and the variance of
-    the difference is the sum of d_u^2, here multiplied out so that sums over users are enough. Where nobody
-    converted on a side, users' deviations show no error there, and no uplift is given.
+    the difference is the sum of d_u^2, here multiplied out so that sums over users are enough. Where fewer
+    than `FEWEST_CONVERTING` users converted on a side, users' deviations show too little error there, and no
+    uplift is given; those of unequal weights count as sum(y)^2 / sum(y^2) (Kish, "Survey sampling", 1965).
     """
     found = ((each.segment_name, _contrast(each)) for each in moments)
     return {name: uplift for name, uplift in found if uplift is not None}
 
 
 def _contrast(of: OfferMoments) -> Uplift | None:
-    if min(of.high_users, of.low_users) < MINIMUM_USERS or min(of.high_y, of.low_y) <= 0.0:
+    converting = min(_converting(of.high_y, of.high_yy), _converting(of.low_y, of.low_yy))
+    if min(of.high_users, of.low_users) < MINIMUM_USERS or converting < FEWEST_CONVERTING:
         return None
     high, low = of.high_y / of.high_x, of.low_y / of.low_x
     of_high = (of.high_yy - 2.0 * high * of.high_xy + high**2 * of.high_xx) / of.high_x**2
@@ -150,6 +154,11 @@ def _contrast(of: OfferMoments) -> Uplift | None:
         treated_users=of.high_users,
         control_users=of.low_users,
     )
+
+
+def _converting(total: float, squares: float) -> float:
+    """Return how many users of equal weight conversions of this sum and these squares are worth."""
+    return total * total / squares if squares > 0.0 else 0.0
 
 
 def _interval(value: float, half: float) -> Interval:
