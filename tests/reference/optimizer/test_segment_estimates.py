@@ -77,6 +77,28 @@ def test_ratios_and_rates_cover_their_truth_nine_times_in_ten() -> None:
     assert hits / 800 == pytest.approx([0.9, 0.9], abs=0.035)
 
 
+@pytest.mark.parametrize(("recur", "most"), [(True, 0.96), (False, 1.0)], ids=["same users", "others"])
+def test_users_who_recur_in_many_campaigns_are_not_many_users(recur: bool, most: float) -> None:
+    # Segments are drawn at random, so that all ratios are 1; users' rates vary (log sd 1), and 300 users
+    # meet each of 15 campaigns. Were the same users taken for others, 62 % of intervals would hold.
+    rng = np.random.default_rng(20267)
+    held: list[bool] = []
+    for _ in range(60):
+        parts = []
+        for campaign in range(15):
+            if recur is False or campaign == 0:
+                rates = 0.1 * np.exp(rng.normal(size=300) - 0.5)
+                eagerness, within = rng.gamma(1.0, 1.0, 300), rng.random((3, 300)) < 0.3
+            views = rng.poisson(eagerness)
+            conversions = rng.binomial(views, np.minimum(rates, 0.9))
+            totals = (int(views.sum()), int(conversions.sum()))
+            for number, inside in enumerate(within):
+                chosen = inside & (views > 0)
+                parts.append(sums(f"s{number}", views[chosen], conversions[chosen], totals, str(campaign)))
+        held += [covers(each.ratio_interval, 1.0) for each in rate_segments(parts)]
+    assert 0.83 < np.mean(held) <= most
+
+
 def test_uplift_is_averaged_over_tests_and_epochs_by_hand() -> None:
     # Differences 0.1 and 0.3 with weights 100 x 100 / 200 = 50 and 300 x 100 / 400 = 75.
     cells = [

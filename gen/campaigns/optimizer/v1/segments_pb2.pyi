@@ -95,7 +95,9 @@ class SegmentRecommendation(_message.Message):
 
     @_builtins.property
     def relative_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of relative_conversion_rate. Unset where it is."""
+        """90 % interval of relative_conversion_rate. Unset where it is. Users who meet many campaigns of the type are not
+        counted as one each: it is as wide as if all campaigns had met the same users, and too wide where they had others.
+        """
 
     @_builtins.property
     def uplift_interval(self) -> _range_pb2.ConfidenceInterval:

@@ -6,8 +6,10 @@ section 2.3): conversions of the segment over those that its views would have ha
 at the offers that the segment was sent: managers who send the higher offers to those who convert less would
 else make all segments look alike.
 
-The unit is a user in a campaign; a user's views are not independent. Sums of squares and products over users
-give the variances (linearisation of a ratio, Cochran 1977, eq. 6.13).
+A user's views are not independent. Sums of squares and products over the users of a campaign give the
+variances within it (linearisation of a ratio, Cochran 1977, eq. 6.13). The same users meet many campaigns,
+and who converts readily in one does so in the next; how many are the same is not counted. `_recurrence` says
+how much more the sum over campaigns then varies at most.
 """
 
 import math
@@ -67,6 +69,21 @@ class SegmentSums:
         )
         return max(squares, 0.0) * self.users / (self.users - 1)
 
+    @property
+    def rate(self) -> float:
+        """The conversion rate, 0 without views."""
+        return self.conversions / self.views if self.views else 0.0
+
+    @property
+    def pairs(self) -> int:
+        """Return sum x (x - 1): ordered pairs of views of one user."""
+        return max(self.views_views - self.views, 0)
+
+    @property
+    def excess(self) -> float:
+        """What the scatter has beyond that of views which were independent."""
+        return self.scatter - self.rate * (1.0 - self.rate) * self.views
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentRate:
@@ -100,20 +117,41 @@ def rate_segments(sums: Sequence[SegmentSums]) -> list[SegmentRate]:
     for each in sums:
         if each.segment_name:
             by_name.setdefault(each.segment_name, []).append(each)
-    return [_rate(name, parts) for name, parts in sorted(by_name.items())]
+    likeness = _likeness(sums)
+    return [_rate(name, parts, likeness) for name, parts in sorted(by_name.items())]
 
 
-def _rate(name: str, parts: Sequence[SegmentSums]) -> SegmentRate:
+def _likeness(sums: Sequence[SegmentSums]) -> float:
+    """Return the squared coefficient of variation of users' own rates, over all segments together.
+
+    Two views of a user are alike by it: E sum (y_u - r x_u)^2 = r (1 - r) sum x_u + v r^2 sum x_u (x_u - 1).
+    """
+    pairs = math.fsum(each.rate**2 * each.pairs for each in sums)
+    return max(math.fsum(each.excess for each in sums) / pairs, 0.0) if pairs > 0.0 else 0.0
+
+
+def _recurrence(parts: Sequence[SegmentSums], likeness: float) -> float:
+    """Return what users who recur add at most to the variance of the conversions over campaigns.
+
+    For campaigns c and d it is v r_c r_d sum x_uc x_ud, and the sum of products at most what it is where all
+    have the same users, each with the same readiness to view: sqrt(sum x_uc (x_uc - 1) sum x_ud (x_ud - 1)).
+    """
+    sizes = [part.rate * math.sqrt(part.pairs) for part in parts]
+    return likeness * (math.fsum(sizes) ** 2 - math.fsum(size**2 for size in sizes))
+
+
+def _rate(name: str, parts: Sequence[SegmentSums], likeness: float) -> SegmentRate:
     views, conversions = sum(part.views for part in parts), sum(part.conversions for part in parts)
     expected = math.fsum(part.expected_conversions for part in parts)
     ratio = conversions / expected if expected > 0.0 else None
-    error = math.sqrt(math.fsum(part.scatter for part in parts)) / conversions if conversions else None
+    variance = math.fsum(part.scatter for part in parts) + _recurrence(parts, likeness)
+    error = math.sqrt(variance) / conversions if conversions else None
     return SegmentRate(
         segment_name=name,
         users=sum(part.users for part in parts),
         campaigns=len(parts),
         conversion_rate=conversions / views if views else None,
-        conversion_rate_interval=_rate_interval(parts, views, conversions),
+        conversion_rate_interval=_rate_interval(parts, views, conversions, _recurrence(parts, likeness)),
         expected_rate=expected / views if views else None,
         ratio=ratio,
         ratio_interval=None if not ratio or not error else _log_interval(ratio, error),
@@ -121,7 +159,9 @@ def _rate(name: str, parts: Sequence[SegmentSums]) -> SegmentRate:
     )
 
 
-def _rate_interval(parts: Sequence[SegmentSums], views: int, conversions: int) -> Interval | None:
+def _rate_interval(
+    parts: Sequence[SegmentSums], views: int, conversions: int, recurrence: float
+) -> Interval | None:
     """Return Clopper and Pearson's interval at the effective number of trials (Korn & Graubard 1998).
 
     That is R (1 - R) over the variance of R by users; where all or nobody converted, one trial per user as
@@ -130,7 +170,7 @@ def _rate_interval(parts: Sequence[SegmentSums], views: int, conversions: int) -
     if not views or sum(part.users for part in parts) < _PAIR or conversions > views:
         return None
     rate = conversions / views
-    squares = math.fsum(
+    squares = recurrence + math.fsum(
         part.conversions_conversions - 2.0 * rate * part.views_conversions + rate * rate * part.views_views
         for part in parts
     )
