@@ -155,7 +155,8 @@ class RecommendCampaignsResponse(_message.Message):
     """The version of the model that predicted conversion rates. Unset where nothing was predicted."""
     affinity_exponent: _builtins.float
     """With which power of the affinity the odds of a conversion go: 0 where affinity moves nothing, 1 where twice the
-    affinity doubles the odds. Fitted on views of campaigns by the job affinity_model, and drawn to a judgement (0.2, standard deviation 0.2) that decides until some hundred conversions.
+    affinity doubles the odds. Fitted on views of campaigns by the job affinity_model, and drawn to a judgement (0.2,
+    standard deviation 0.2), which decides until some hundred conversions have told.
     Unset where no campaign was compared.
     """
     @_builtins.property
