@@ -3,13 +3,16 @@
 `python -m examples.simulated_world.gains` does it for more and larger worlds.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from examples.simulated_world.gains import LUCKY_DAYS, NO_HOURS, SMALL, JudgedGain, judge_gains
 from examples.simulated_world.hours_world import Equations, HoursWorld
+from services.optimizer.domain.send_time.send_time_calibration import calibrate_gains
+from services.optimizer.domain.send_time.send_time_counts import Sendings
+from services.optimizer.domain.send_time.send_time_profile import fit_profile
 
 
 def judge(equations: Equations, seeds: range) -> list[JudgedGain]:
@@ -51,3 +54,14 @@ def test_few_conversions_calibrate_nothing() -> None:
 
 def test_two_campaigns_calibrate_nothing() -> None:
     assert judge(replace(SMALL, campaigns=2), range(30_051, 30_052)) == []
+
+
+def test_users_of_one_campaign_each_say_not_how_users_differ() -> None:
+    world = HoursWorld.build(30_071, replace(SMALL, users=60, campaigns=3, deliveries=60))
+    own = world.sendings.user % 3 == world.sendings.campaign
+    sendings = Sendings(**{each.name: getattr(world.sendings, each.name)[own] for each in fields(Sendings)})
+    profile = fit_profile(world.history, sendings, world.segment_set_ids)
+    calibration = calibrate_gains(profile, world.history, sendings, world.segment_set_ids)
+    assert calibration is not None
+    assert calibration.conversions == sendings.conversions.sum()
+    assert calibration.user_variance == 0.0
