@@ -42,7 +42,7 @@ def test_where_counts_tell_all_it_is_the_levels_own_mean_and_spread() -> None:
     # The deviation's prior weighs as much as one of some twenty.
     assert law.variance**0.5 == pytest.approx(float(levels.std(ddof=1)), rel=0.03)
     assert law.freedom == pytest.approx(11.0, rel=1e-3)
-    assert law.mean_variance == pytest.approx(law.variance / 12, rel=1e-3)
+    assert law.mean_variance == pytest.approx(law.variance / 12, rel=3e-3)
     np.testing.assert_allclose(law.levels, levels, atol=0.01)
     np.testing.assert_allclose(law.responses, law.levels, atol=0.001)
 
@@ -55,6 +55,16 @@ def test_rows_of_one_group_share_its_level_beside_what_is_known_of_them() -> Non
     counts = Counts.of(position, trials, successes, effect)
     assert len(counts.trials) == 4
     np.testing.assert_allclose(fit_logit_normal(counts).levels, [-1.0, -2.0], atol=1e-3)
+
+
+@pytest.mark.parametrize("successes", [0, 50])
+def test_where_nothing_or_everything_succeeded_the_law_is_finite_and_wide(successes: int) -> None:
+    counts = Counts.of(np.arange(6), np.full(6, 50), np.full(6, successes), np.zeros(6))
+    law = fit_logit_normal(counts)
+    edge = np.log(300 / 0.3) * (1 if successes else -1)  # the prior weighs as a third of a success does
+    assert law.mean == pytest.approx(edge, abs=0.5)
+    assert 0.5 < law.mean_variance**0.5 < 3.0
+    np.testing.assert_allclose(law.levels, law.mean, atol=0.2)
 
 
 def test_a_lone_group_leaves_the_spread_to_its_prior() -> None:
