@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from cachetools import TTLCache
+
 from gen.campaigns.optimizer.v1 import operations_service_pb2, optimizer_service_pb2
 from gen.campaigns.optimizer.v1.operations_service_pb2_grpc import (
     add_OptimizerOperationsServiceServicer_to_server,
@@ -26,7 +28,7 @@ from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.operations.affinity_jobs import build_affinity_jobs
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
-from services.optimizer.operations.campaign_rates import CampaignRates
+from services.optimizer.operations.campaign_rates import KEPT_SECONDS, MOST_KEPT, CampaignRates
 from services.optimizer.operations.heavy_reading import build_reading_room
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.operations.model_keeping import ModelKeeper
@@ -211,7 +213,7 @@ def _build_servicer(
         campaign_choice=CampaignChoiceOperations(
             database,
             affinities=affinities,
-            rates=CampaignRates(database, models),
+            rates=CampaignRates(database, models, kept=TTLCache(MOST_KEPT, KEPT_SECONDS)),
             live=around.live,
             now=now,
         ),

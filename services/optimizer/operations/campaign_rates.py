@@ -1,14 +1,13 @@
 """Active campaigns' conversion rates at their own offers, which are the same for all users: kept a minute."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate, takewhile
 from typing import Final, TypeAlias
 
 import numpy as np
-from cachetools import TTLCache
 
 from services.common.database import Database
 from services.optimizer.domain.features import FloatArray
@@ -25,12 +24,13 @@ from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_cases import load_cases
 
 KEPT_SECONDS: Final = 60.0
-_MOST_KEPT: Final = 50_000
-_Key: TypeAlias = tuple[int, date, ActiveCampaign]
+MOST_KEPT: Final = 50_000
+Key: TypeAlias = tuple[int, date, ActiveCampaign]
+"""A version, a day, and a campaign as the catalog has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Kept:
+class KeptRate:
     """A campaign's rate, and the rows of an inference that it took."""
 
     rate: ExpectedRate
@@ -46,13 +46,15 @@ class CampaignRates:
     Args:
         database: where campaigns' counts are.
         models: what predicts.
-        seconds: how long a rate is kept at most.
+        kept: keeps rates, and forgets them after a while.
     """
 
-    def __init__(self, database: Database, models: ModelClient, *, seconds: float = KEPT_SECONDS) -> None:
+    def __init__(
+        self, database: Database, models: ModelClient, *, kept: MutableMapping[Key, KeptRate]
+    ) -> None:
         self._database = database
         self._models = models
-        self._kept: TTLCache[_Key, _Kept] = TTLCache(_MOST_KEPT, seconds)
+        self._kept = kept
         self._computing = asyncio.Lock()
 
     async def fetch(
@@ -73,11 +75,11 @@ class CampaignRates:
         rows = accumulate(kept.rows for kept in known)  # the same campaigns as if none had been kept
         return [kept.rate for kept, together in zip(known, rows, strict=True) if together <= MOST_ROWS]
 
-    def _find(self, keys: Sequence[_Key]) -> dict[_Key, _Kept]:
+    def _find(self, keys: Sequence[Key]) -> dict[Key, KeptRate]:
         found = {key: self._kept.get(key) for key in keys}
         return {key: kept for key, kept in found.items() if kept is not None}
 
-    async def _compute(self, keys: Sequence[_Key], model: ModelVersion) -> dict[_Key, _Kept]:
+    async def _compute(self, keys: Sequence[Key], model: ModelVersion) -> dict[Key, KeptRate]:
         """Compute and keep the rates of the first of `keys`, in one inference."""
         if not keys:
             return {}
@@ -93,7 +95,7 @@ class CampaignRates:
             predicted = await self._models.infer(CONVERSION_MODEL, model.version, features)
         rates = expect_rates(campaigns[:most], cases, predicted, model.parameters)
         computed = {
-            key: _Kept(rate=rate, rows=case.forest_rows)
+            key: KeptRate(rate=rate, rows=case.forest_rows)
             for key, rate, case in zip(keys, rates, cases, strict=False)
         }
         self._kept.update(computed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from services.abtest.operations.simulation import SimulationOperations, require_
 from services.abtest.settings import AbtestSettings
 from services.abtest.simulating.codec import design_to_json
 from services.abtest.simulating_process import SimulatingProcess
+from services.common.child_work import FOLLOW_PARENT
 from services.common.cli import run_service_command
 from services.common.errors import (
     DeadlineExceededError,
@@ -174,7 +176,14 @@ async def test_a_simulation_that_breaks_off_says_nothing_of_the_inside(
 def test_the_process_ends_with_whoever_started_it() -> None:
     program = [sys.executable, "-m", "services.abtest.simulating"]
     design = a_design(simulations=20_000, looks=28, target=200_000)
-    with subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    environment = os.environ | {FOLLOW_PARENT: "1"}
+    with subprocess.Popen(
+        program,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
         assert process.stdin is not None
         process.stdin.write(design_to_json(design) + b"\n")
         process.stdin.close()

@@ -1,11 +1,12 @@
 """Rates of active campaigns: computed once for all who ask, and the same whoever asked before."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from datetime import date
 from pathlib import Path
 
 import pytest
+from cachetools import TTLCache
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.inference import grpc_service_pb2 as inference_pb
@@ -18,7 +19,7 @@ from services.optimizer.domain.recommendations import campaign_choice
 from services.optimizer.domain.recommendations.campaign_choice import ActiveCampaign
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations import campaign_rates
-from services.optimizer.operations.campaign_rates import CampaignRates
+from services.optimizer.operations.campaign_rates import CampaignRates, KeptRate, Key
 from services.optimizer.operations.lookup import LiveModel
 from services.optimizer.store import campaigns
 from tests.contract.optimizer.conftest import Trained
@@ -36,7 +37,8 @@ class Stand:
         self.port = port
 
     def rates(self, seconds: float = 60.0) -> CampaignRates:
-        return CampaignRates(self.database, self.models, seconds=seconds)
+        self.kept: MutableMapping[Key, KeptRate] = TTLCache(1000, seconds)
+        return CampaignRates(self.database, self.models, kept=self.kept)
 
     async def fetch_world(self) -> tuple[ModelVersion, list[ActiveCampaign]]:
         async with self.database.transaction(readonly=True) as connection:
@@ -98,7 +100,7 @@ async def test_as_many_campaigns_are_told_as_one_inference_holds_whoever_asked_b
     model, active = await stand.fetch_world()
     rates = stand.rates()
     every = await rates.fetch(active, model, TODAY)
-    half = sum(kept.rows for kept in rates._kept.values()) // 2
+    half = sum(kept.rows for kept in stand.kept.values()) // 2
     for module in (campaign_choice, campaign_rates):
         monkeypatch.setattr(module, "MOST_ROWS", half)
     alone = await stand.rates().fetch(active, model, TODAY)

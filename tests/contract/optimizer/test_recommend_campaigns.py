@@ -101,7 +101,9 @@ async def stand(database: DatabaseAddresses, trained: Trained, tmp_path: Path) -
                 servicer.campaign_choice = CampaignChoiceOperations(
                     own,
                     affinities=Affinities(),
-                    rates=CampaignRates(own, ModelClient(models, inference_seconds=5, load_seconds=5)),
+                    rates=CampaignRates(
+                        own, ModelClient(models, inference_seconds=5, load_seconds=5), kept={}
+                    ),
                     live=LiveModel(),
                     now=lambda: NOON,
                 )
