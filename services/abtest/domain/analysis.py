@@ -27,7 +27,7 @@ from services.abtest.domain.outcomes import Outcomes
 from services.abtest.domain.past import check_past, warn_of_past, warn_of_reversals
 from services.abtest.domain.pre_exposure import PreExposureCheck
 from services.abtest.domain.proportions import Interval, wilson_interval
-from services.abtest.domain.sample_ratio_scopes import ScopedSampleRatio, check_scopes
+from services.abtest.domain.sample_ratio_scopes import OVERALL, ScopedSampleRatio, check_scopes
 from services.abtest.domain.segments import SegmentBreakdown, break_down
 from services.abtest.domain.verdicts import Decision, Verdict
 
@@ -226,7 +226,7 @@ def _warn_of_metrics(metrics: Sequence[MetricResult], *, has_users: bool) -> Ite
 
 def _warn_of_sample_ratios(checks: Sequence[ScopedSampleRatio]) -> Iterator[str]:
     for each in checks:
-        if each.check.alarms and not each.name:
+        if each.check.alarms and each.scope == OVERALL:
             yield (
                 "sample-ratio mismatch: the groups' sizes do not fit their weights "
                 f"(sequential p = {each.check.sequential_p_value:.3g}), so no winner is named"
@@ -237,8 +237,9 @@ def _warn_of_sample_ratios(checks: Sequence[ScopedSampleRatio]) -> Iterator[str]
                 f"(sequential p = {each.check.sequential_p_value:.3g})"
             )
         elif each.check.warns:
+            where = "" if each.scope == OVERALL else f"in {each.title} "
             yield (
-                f"the groups' sizes {'in ' + each.title + ' ' if each.name else ''}fit their weights poorly "
+                f"the groups' sizes {where}fit their weights poorly "
                 f"(chi-squared p = {each.check.fixed_p_value:.4g}): watch for a sample-ratio mismatch"
             )
 

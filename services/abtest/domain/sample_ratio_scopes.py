@@ -36,11 +36,13 @@ class ScopedSampleRatio:
 def check_scopes(
     epochs: Sequence[EpochCounts], cells: Sequence[SegmentCell]
 ) -> tuple[ScopedSampleRatio, ...]:
-    """Return the checks: overall first, then of each epoch where there are several, then of each segment."""
+    """Return the checks: overall first, then of each epoch, and of each segment, where there are several."""
     scopes = [(OVERALL, "", list(epochs))]
     if len(epochs) > 1:
         scopes += [(WEIGHT_EPOCH, str(epoch.epoch), [epoch]) for epoch in epochs]
-    scopes += [(SEGMENT, name, count_segment(cells, name)) for name in segment_names(cells)]
+    names = segment_names(cells)
+    if len(names) > 1:
+        scopes += [(SEGMENT, name, count_segment(cells, name)) for name in names]
     checks = (_check_scope(*scope) for scope in scopes)
     return tuple(check for check in checks if check is not None)
 

@@ -73,6 +73,20 @@ def test_a_segment_that_lost_its_variant_is_a_mismatch_of_its_own() -> None:
     assert any("sample-ratio mismatch in segment ios" in warning for warning in result.warnings)
 
 
+def test_one_segment_of_all_users_is_warned_of_once_and_is_not_everybody() -> None:
+    everybody = conversion_outcomes([epoch((100, 1000), (116, 1160))])
+    alone = analyze(design(), replace(everybody, cells=cells((set(), (100, 1000), (116, 1160)))), ended=True)
+    assert sum("fit their weights poorly" in warning for warning in alone.warnings) == 1
+    assert [each.scope for each in alone.sample_ratios] == ["overall"]
+    lost = replace(
+        conversion_outcomes([epoch((200, 2000), (200, 2000))]),
+        cells=cells((set(), (100, 1200), (80, 800)), ({"new"}, (100, 800), (120, 1200))),
+    )
+    warnings = analyze(design(), lost, ended=True).warnings
+    assert any(warning.startswith("sample-ratio mismatch in segment (none)") for warning in warnings)
+    assert not any("so no winner is named" in warning for warning in warnings)
+
+
 def test_means_have_segments_too(values: np.random.Generator) -> None:
     metric = replace(REVENUE_PER_USER, role=MetricRole.PRIMARY, covariate_days=7)
     found = []
