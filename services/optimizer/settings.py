@@ -38,7 +38,7 @@ class OptimizerSettings(DatabaseSettings):
         3600.0, gt=0, le=86_400, description="longest a training may take before it is stopped"
     )
     training_max_samples: int = Field(
-        100_000, ge=1000, le=100_000_000, description="rows that each tree of the forest draws at most"
+        60_000, ge=1000, le=100_000_000, description="rows that each tree of the forest draws at most"
     )
     training_priority: Literal["idle", "low"] = Field(
         "idle",
