@@ -47,6 +47,20 @@ INSERT_TRAINING = (
 )
 
 
+def keeping(
+    trained: Trained, database: DatabaseAddresses, repository: Path
+) -> Callable[[UUID | None], "asyncio.Future[None]"]:
+    """Return what keeps version 1 as the candidate of a training."""
+
+    def keep(training_id: UUID | None) -> "asyncio.Future[None]":
+        publishing = trained.publish(
+            database.optimizer, repository, 1, ModelStatus.CANDIDATE, training_id=training_id
+        )
+        return asyncio.ensure_future(publishing)
+
+    return keep
+
+
 class Successor:
     """A training that has kept its candidate, and whose process takes until `leaves` to end."""
 
@@ -68,12 +82,7 @@ class Successor:
 async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_version(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
-    def keep(training_id: UUID | None) -> "asyncio.Future[None]":
-        publishing = trained.publish(
-            database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id
-        )
-        return asyncio.ensure_future(publishing)
-
+    keep = keeping(trained, database, tmp_path)
     await insert_world(database.admin, trained.world.rows)
     first = EndlessTrainer()
     async with running_model_server(tmp_path) as port:
@@ -123,12 +132,7 @@ class Overtaken:
 async def test_a_training_whose_record_another_one_ended_publishes_nothing(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
-    def keep(training_id: UUID | None) -> "asyncio.Future[None]":
-        publishing = trained.publish(
-            database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id
-        )
-        return asyncio.ensure_future(publishing)
-
+    keep = keeping(trained, database, tmp_path)
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
         async with running_optimizer(settings, trainer=Overtaken(database, keep)) as stub:
