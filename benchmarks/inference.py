@@ -22,7 +22,7 @@ from benchmarks.common import Mark, Work, report, say, time_in_turns
 from benchmarks.forests import draw_rows
 from services.model_server.session import Session
 from services.optimizer.domain.features import Float32Array
-from services.optimizer.domain.models.model_version import INPUT_NAME, OUTPUT_NAME
+from services.optimizer.domain.models.version import INPUT_NAME, OUTPUT_NAME
 from services.optimizer.training.forest import export_forest, fit_forest
 
 FITTED_ROWS, BATCHES, PARITY = 30_000, 64, 2e-6

@@ -43,7 +43,7 @@ from benchmarks.inference import fit
 from gen.inference import grpc_service_pb2 as pb
 from gen.inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from services.optimizer.domain.features import Float32Array
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, INPUT_NAME
+from services.optimizer.domain.models.version import CONVERSION_MODEL, INPUT_NAME
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.training.forest import export_forest
 from tools.environments import InstallError, keep_environment

@@ -29,7 +29,7 @@ from services.model_server.servicer import Context, InferenceServicer
 from services.model_server.session import Session
 from services.model_server.settings import ModelServerSettings
 from services.model_server.tensors import Array
-from services.optimizer.domain.models.model_version import OUTPUT_NAME
+from services.optimizer.domain.models.version import OUTPUT_NAME
 
 _RATE_BYTES = 4
 

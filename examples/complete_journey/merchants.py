@@ -29,15 +29,15 @@ from examples.complete_journey.mapping import TIME_ZONE, MerchantKind, line_merc
 from examples.complete_journey.source import Lines, Source, SourceError
 from services.optimizer.affinity_training.fit import Week, look_at_week
 from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
-from services.optimizer.domain.affinity.affinity_answer import gather_for
-from services.optimizer.domain.affinity.affinity_contacts import (
+from services.optimizer.domain.affinity.answer import gather_for
+from services.optimizer.domain.affinity.contacts import (
     Contact,
     Contacts,
     FloatArray,
     IntArray,
 )
-from services.optimizer.domain.affinity.affinity_features import Merchants
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS, score_pairs, score_users
+from services.optimizer.domain.affinity.features import Merchants
+from services.optimizer.domain.affinity.model import HORIZON_DAYS, score_pairs, score_users
 
 CUT: Final = date(2017, 8, 1)
 TOP: Final = 3

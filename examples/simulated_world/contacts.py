@@ -11,11 +11,11 @@ from examples.simulated_world.events import generate_days
 from examples.simulated_world.population import CATEGORIES
 from examples.simulated_world.world import World
 from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
-from services.optimizer.domain.affinity.affinity_answer import gather_for
-from services.optimizer.domain.affinity.affinity_contacts import Contact, Contacts, FloatArray, IntArray
-from services.optimizer.domain.affinity.affinity_features import Merchants
-from services.optimizer.domain.affinity.affinity_model import score_users
-from services.optimizer.domain.affinity.affinity_response import Exposures
+from services.optimizer.domain.affinity.answer import gather_for
+from services.optimizer.domain.affinity.contacts import Contact, Contacts, FloatArray, IntArray
+from services.optimizer.domain.affinity.features import Merchants
+from services.optimizer.domain.affinity.model import score_users
+from services.optimizer.domain.affinity.response import Exposures
 
 CONTACTS: Final = {
     Kind.PURCHASED: Contact.VISIT,

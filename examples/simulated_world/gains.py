@@ -21,9 +21,9 @@ from services.optimizer.domain.recommendations.timing import (
     TimingChoice,
     choose_timing,
 )
+from services.optimizer.domain.send_time.calibration import calibrate_gains
+from services.optimizer.domain.send_time.profile import fit_profile
 from services.optimizer.domain.send_time.send_time import QuietHours, hour_values
-from services.optimizer.domain.send_time.send_time_calibration import calibrate_gains
-from services.optimizer.domain.send_time.send_time_profile import fit_profile
 
 QUIET: Final = QuietHours(start=22, end=7)
 SMALL: Final = Equations(users=150, campaigns=5, deliveries=30)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import expit
 
 from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.send_time.send_time_counts import (
+from services.optimizer.domain.send_time.counts import (
     HOURS,
     TYPES,
     CycleCounts,

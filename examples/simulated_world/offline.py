@@ -18,8 +18,8 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.campaigns import SentOffer, mean_daily_views
 from services.optimizer.domain.features import HISTORY_DAYS, BoolArray, DailyTable, IntArray, Situation
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.offer_answer import OfferAnswer, answer_offer
-from services.optimizer.domain.offers.offer_case import OfferCase, days_to_come, sent_anchor
+from services.optimizer.domain.offers.answer import OfferAnswer, answer_offer
+from services.optimizer.domain.offers.case import OfferCase, days_to_come, sent_anchor
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.response.offer_cells import CampaignAudience, OfferCells
 from services.optimizer.domain.training_window import window_before

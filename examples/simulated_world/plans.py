@@ -37,8 +37,8 @@ from services.optimizer.domain.features import (
 )
 from services.optimizer.domain.models.serving_parameters import ServingParameters
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.offer_answer import Interval, rate_at
-from services.optimizer.domain.offers.offer_case import OfferCase, days_to_come
+from services.optimizer.domain.offers.answer import Interval, rate_at
+from services.optimizer.domain.offers.case import OfferCase, days_to_come
 from services.optimizer.domain.offers.prediction import Estimate, Plan, Prediction, Surroundings, predict_plan
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.offers.unseen_campaigns import like_others

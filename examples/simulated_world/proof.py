@@ -38,7 +38,7 @@ from examples.simulated_world.response import (
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
 from services.optimizer.domain.features import DailyTable
-from services.optimizer.domain.offers.offer_answer import OfferAnswer
+from services.optimizer.domain.offers.answer import OfferAnswer
 from services.optimizer.domain.response.response import CURVE_OFFERS_MICROS
 from services.optimizer.training.pipeline import TrainedModel
 

@@ -24,8 +24,8 @@ from examples.simulated_world.offline import add_up, case_of, train_before
 from examples.simulated_world.population import DAYS
 from examples.simulated_world.response import FloatArray
 from examples.simulated_world.world import World
-from services.optimizer.domain.affinity.affinity_response import AffinityResponse
-from services.optimizer.domain.offers.offer_answer import rate_at
+from services.optimizer.domain.affinity.response import AffinityResponse
+from services.optimizer.domain.offers.answer import rate_at
 from services.optimizer.training.forest import ExportedForest
 
 

@@ -13,7 +13,7 @@ from gen.inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from services.common.errors import DeadlineExceededError, InternalError, UnavailableError
 from services.common.grpc_client import translate_rpc_error
 from services.optimizer.domain.features import Float32Array, FloatArray
-from services.optimizer.domain.models.model_version import INPUT_NAME, OUTPUT_NAME
+from services.optimizer.domain.models.version import INPUT_NAME, OUTPUT_NAME
 
 _PEER = "model server"
 _POLL_SECONDS = 0.1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services.optimizer.domain.features import FEATURE_NAMES
-from services.optimizer.domain.models.model_version import INPUT_NAME, MAX_BATCH_SIZE, OUTPUT_NAME
+from services.optimizer.domain.models.version import INPUT_NAME, MAX_BATCH_SIZE, OUTPUT_NAME
 
 MODEL_FILE: Final = "model.onnx"
 CONFIG_FILE: Final = "config.pbtxt"

@@ -21,7 +21,7 @@ from services.common.grpc_server import Service
 from services.common.jobs import Job
 from services.common.service_database import open_database, open_jobs_database, running_jobs
 from services.optimizer.affinity_process import AffinityProcess
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.domain.send_time.send_time import QuietHours
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from gen.inference import grpc_service_pb2 as pb
 from services.model_server.config import parse_config
 from services.optimizer.domain.features import FEATURE_NAMES
-from services.optimizer.domain.models.model_version import INPUT_NAME, MAX_BATCH_SIZE, OUTPUT_NAME
+from services.optimizer.domain.models.version import INPUT_NAME, MAX_BATCH_SIZE, OUTPUT_NAME
 from services.optimizer.model_repository import render_config
 
 DUMP = Path(__file__).with_name("triton_protocol_dump.py")

@@ -15,7 +15,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from services.optimizer.affinity_training.similarity_fit import fit_similarities
-from services.optimizer.domain.affinity.affinity_contacts import (
+from services.optimizer.domain.affinity.contacts import (
     BoolArray,
     Contact,
     Contacts,
@@ -25,7 +25,7 @@ from services.optimizer.domain.affinity.affinity_contacts import (
     gather,
     visited_within,
 )
-from services.optimizer.domain.affinity.affinity_features import (
+from services.optimizer.domain.affinity.features import (
     FIRST_FEATURES,
     RETURNING_FEATURES,
     Merchants,
@@ -34,8 +34,8 @@ from services.optimizer.domain.affinity.affinity_features import (
     pair_features,
     visitor_shares,
 )
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS, LogisticTerms
-from services.optimizer.domain.affinity.affinity_similarity import SimilarTaste, similar_taste
+from services.optimizer.domain.affinity.model import HORIZON_DAYS, LogisticTerms
+from services.optimizer.domain.affinity.similarity import SimilarTaste, similar_taste
 
 FIT_WEEKS: Final = 4
 """Whole weeks that a fit learns from at most; one more is held out."""

@@ -17,10 +17,10 @@ from services.optimizer.affinity_training.fit import (
 from services.optimizer.affinity_training.report import Report, assess
 from services.optimizer.affinity_training.response_fit import fit_response
 from services.optimizer.affinity_training.similarity_fit import fit_similarities
-from services.optimizer.domain.affinity.affinity_contacts import Contact, Contacts, gather
-from services.optimizer.domain.affinity.affinity_features import Merchants, visitor_shares
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS, AffinityModel
-from services.optimizer.domain.affinity.affinity_response import UNKNOWN_RESPONSE, Exposures
+from services.optimizer.domain.affinity.contacts import Contact, Contacts, gather
+from services.optimizer.domain.affinity.features import Merchants, visitor_shares
+from services.optimizer.domain.affinity.model import HORIZON_DAYS, AffinityModel
+from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, Exposures
 
 LEAST_DAYS: Final = 4 * HORIZON_DAYS
 """Two weeks of history, a week to fit on and a week to measure with."""

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 
 from services.optimizer.affinity_training.fit import Week
-from services.optimizer.domain.affinity.affinity_contacts import BoolArray, FloatArray, IntArray, total_by
-from services.optimizer.domain.affinity.affinity_features import visitor_shares
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS, Band, LogisticTerms, score_pairs
-from services.optimizer.domain.affinity.affinity_similarity import look_up
+from services.optimizer.domain.affinity.contacts import BoolArray, FloatArray, IntArray, total_by
+from services.optimizer.domain.affinity.features import visitor_shares
+from services.optimizer.domain.affinity.model import HORIZON_DAYS, Band, LogisticTerms, score_pairs
+from services.optimizer.domain.affinity.similarity import look_up
 
 TOP: Final = 3
 _BAND_VISITS: Final = 50

@@ -9,10 +9,10 @@ from scipy.special import expit
 
 from services.common.telemetry import get_logger
 from services.optimizer.affinity_training.fit import Week
-from services.optimizer.domain.affinity.affinity_contacts import FloatArray, IntArray, total_by
-from services.optimizer.domain.affinity.affinity_features import Merchants, pair_features
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS, LogisticTerms, score_pairs
-from services.optimizer.domain.affinity.affinity_response import (
+from services.optimizer.domain.affinity.contacts import FloatArray, IntArray, total_by
+from services.optimizer.domain.affinity.features import Merchants, pair_features
+from services.optimizer.domain.affinity.model import HORIZON_DAYS, LogisticTerms, score_pairs
+from services.optimizer.domain.affinity.response import (
     LEAST_SCORE,
     PRIOR_DEVIATION,
     UNKNOWN_RESPONSE,

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.affinity.affinity_answer import MerchantAffinity, answer_users, gather_for
-from services.optimizer.domain.affinity.affinity_contacts import WINDOW_DAYS
-from services.optimizer.domain.affinity.affinity_model import AffinityModel
+from services.optimizer.domain.affinity.answer import MerchantAffinity, answer_users, gather_for
+from services.optimizer.domain.affinity.contacts import WINDOW_DAYS
+from services.optimizer.domain.affinity.model import AffinityModel
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.store import affinity, affinity_models, catalog
 

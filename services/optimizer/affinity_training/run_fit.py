@@ -9,7 +9,7 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_training import run
 from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
 from services.optimizer.affinity_training.sample import read_sample
-from services.optimizer.domain.affinity.affinity_tables import places_of
+from services.optimizer.domain.affinity.tables import places_of
 from services.optimizer.store import affinity_models
 from services.optimizer.store.affinity_models import AffinityFit
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from services.common.database import Connection
 from services.optimizer.affinity_training.fit import FIT_WEEKS
-from services.optimizer.domain.affinity.affinity_contacts import Contacts
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS
-from services.optimizer.domain.affinity.affinity_response import Exposures
-from services.optimizer.domain.affinity.affinity_tables import ExposureRow, exposures_of
+from services.optimizer.domain.affinity.contacts import Contacts
+from services.optimizer.domain.affinity.model import HORIZON_DAYS
+from services.optimizer.domain.affinity.response import Exposures
+from services.optimizer.domain.affinity.tables import ExposureRow, exposures_of
 from services.optimizer.store import affinity
 
 FIT_USERS: Final = 50_000

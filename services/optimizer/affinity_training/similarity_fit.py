@@ -6,8 +6,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.metrics.pairwise import cosine_similarity
 
-from services.optimizer.domain.affinity.affinity_contacts import Evidence
-from services.optimizer.domain.affinity.affinity_similarity import NEIGHBOUR_COUNT, Similarities
+from services.optimizer.domain.affinity.contacts import Evidence
+from services.optimizer.domain.affinity.similarity import NEIGHBOUR_COUNT, Similarities
 
 _MERCHANTS_AT_ONCE: Final = 500
 

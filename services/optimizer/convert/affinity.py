@@ -6,8 +6,8 @@ from gen.campaigns.optimizer.v1 import affinity_pb2 as pb
 from gen.campaigns.type.v1 import range_pb2
 from services.common.wire import datetime_to_timestamp
 from services.optimizer.convert.checks import optional_limit, required_id
-from services.optimizer.domain.affinity.affinity_answer import Affinity, AffinitySource, MerchantAffinity
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS
+from services.optimizer.domain.affinity.answer import Affinity, AffinitySource, MerchantAffinity
+from services.optimizer.domain.affinity.model import HORIZON_DAYS
 
 DEFAULT_LIMIT: Final = 10
 MOST_MERCHANTS: Final = 1_000

@@ -19,9 +19,9 @@ from services.optimizer.convert.training import (
     note_from_proto,
 )
 from services.optimizer.domain.models.drift import Drift
-from services.optimizer.domain.models.model_version import ModelStatus
 from services.optimizer.domain.models.population import Stability
 from services.optimizer.domain.models.registry import ModelDetails, ModelSummary
+from services.optimizer.domain.models.version import ModelStatus
 from services.optimizer.operations.models import Rollback, RollbackOrder
 
 _STATUSES: Final = {status.value: status for status in ModelStatus}

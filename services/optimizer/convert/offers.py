@@ -11,8 +11,8 @@ from services.optimizer.convert.offer_constraints import check_to_proto
 from services.optimizer.convert.ranges import interval_to_proto
 from services.optimizer.domain.campaigns import PlannedCampaign
 from services.optimizer.domain.objectives import Objective
-from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval, OfferAnswer
-from services.optimizer.domain.offers.offer_evidence import Evidence
+from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval, OfferAnswer
+from services.optimizer.domain.offers.evidence import Evidence
 from services.optimizer.domain.offers.recommendation import Comparison, CurvePoint
 from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
 

@@ -1,7 +1,7 @@
 """Intervals between the wire and the domain."""
 
 from gen.campaigns.type.v1 import range_pb2
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 
 
 def interval_to_proto(interval: Interval | None) -> range_pb2.ConfidenceInterval | None:

@@ -2,7 +2,7 @@
 
 from gen.campaigns.optimizer.v1 import segments_pb2 as pb
 from services.optimizer.convert.ranges import interval_to_proto
-from services.optimizer.domain.segments.segment_ranking import RankedSegment, SegmentRanking
+from services.optimizer.domain.segments.ranking import RankedSegment, SegmentRanking
 
 
 def ranking_to_proto(ranking: SegmentRanking) -> pb.GetSegmentRecommendationsResponse:

@@ -10,6 +10,7 @@ from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import invalid_field
 from services.optimizer.convert.checks import required_id
 from services.optimizer.convert.ranges import interval_to_proto
+from services.optimizer.domain.send_time.counts import HOURS
 from services.optimizer.domain.send_time.send_time import (
     CONFIDENCE_METHOD,
     WEEKDAY_NAMES,
@@ -17,7 +18,6 @@ from services.optimizer.domain.send_time.send_time import (
     QuietHours,
     SendTime,
 )
-from services.optimizer.domain.send_time.send_time_counts import HOURS
 from services.optimizer.operations.send_times import JOB_NAME
 
 TOP_HOURS: Final = 3

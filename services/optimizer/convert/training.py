@@ -17,9 +17,9 @@ from services.optimizer.convert.checks import (
     optional_text,
     required_id,
 )
-from services.optimizer.domain.models.model_version import Importance, ModelStatus, Scores
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import Note, Training, TrainingOrder
+from services.optimizer.domain.models.version import Importance, ModelStatus, Scores
 from services.optimizer.domain.response.calibration import Calibration, Estimate
 from services.optimizer.operations.training import TrainingResult
 

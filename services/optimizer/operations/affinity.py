@@ -9,7 +9,7 @@ from typing import Final
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, NotFoundError
-from services.optimizer.domain.affinity.affinity_answer import (
+from services.optimizer.domain.affinity.answer import (
     Affinity,
     AffinitySource,
     MerchantAffinity,
@@ -21,8 +21,8 @@ from services.optimizer.domain.affinity.affinity_answer import (
     score_range,
     score_user,
 )
-from services.optimizer.domain.affinity.affinity_contacts import WINDOW_DAYS, Contacts
-from services.optimizer.domain.affinity.affinity_model import AffinityModel
+from services.optimizer.domain.affinity.contacts import WINDOW_DAYS, Contacts
+from services.optimizer.domain.affinity.model import AffinityModel
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.store import affinity as store

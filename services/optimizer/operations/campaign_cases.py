@@ -12,9 +12,9 @@ from services.optimizer.domain.campaigns import (
     mean_daily_views,
 )
 from services.optimizer.domain.features import HISTORY_DAYS, Situation
-from services.optimizer.domain.models.model_version import ModelVersion
+from services.optimizer.domain.models.version import ModelVersion
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.offer_case import OfferCase, days_to_come, sent_anchor
+from services.optimizer.domain.offers.case import OfferCase, days_to_come, sent_anchor
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.offers.unseen_campaigns import like_others
 from services.optimizer.domain.response.offer_cells import CampaignAudience

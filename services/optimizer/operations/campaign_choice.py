@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Protocol
 
 from services.common.database import Database
-from services.optimizer.domain.affinity.affinity_answer import UserScores
-from services.optimizer.domain.affinity.affinity_response import AffinityResponse
+from services.optimizer.domain.affinity.answer import UserScores
+from services.optimizer.domain.affinity.response import AffinityResponse
 from services.optimizer.domain.recommendations.campaign_choice import (
     MOST_CANDIDATES,
     Choice,

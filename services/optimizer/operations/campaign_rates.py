@@ -11,8 +11,8 @@ import numpy as np
 
 from services.common.database import Database
 from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelVersion
-from services.optimizer.domain.offers.offer_answer import ExpectedRate
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelVersion
+from services.optimizer.domain.offers.answer import ExpectedRate
 from services.optimizer.domain.recommendations.campaign_choice import (
     MOST_ROWS,
     ActiveCampaign,

@@ -3,7 +3,7 @@
 from services.common.database import Connection
 from services.common.errors import FailedPreconditionError, NotFoundError
 from services.optimizer.domain.campaigns import Campaign
-from services.optimizer.domain.models.model_version import ModelVersion
+from services.optimizer.domain.models.version import ModelVersion
 from services.optimizer.store import catalog, models
 
 

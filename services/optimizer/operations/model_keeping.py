@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from services.common.database import Database
 from services.common.errors import DomainError
 from services.common.telemetry import get_logger
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.model_client import ModelClient
 from services.optimizer.store.models import fetch_live_version
 

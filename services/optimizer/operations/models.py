@@ -9,9 +9,9 @@ from typing import Final
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError, FailedPreconditionError, NotFoundError
 from services.optimizer.domain.models.drift import Drift
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.domain.models.registry import ModelDetails, ModelSummary, choose_removable
 from services.optimizer.domain.models.trainings import Note
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.publication import Publication, writing_repository
 from services.optimizer.store import models as store

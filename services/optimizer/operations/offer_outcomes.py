@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from services.common.database import Connection, Database
 from services.common.jobs import Every, Job, JobContext
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.recommendations.outcomes import (
     OUTCOME_DAYS,
     Outcome,

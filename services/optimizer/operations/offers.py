@@ -13,8 +13,15 @@ from services.optimizer.domain.campaigns import (
     RevenueTotals,
 )
 from services.optimizer.domain.features import HISTORY_DAYS
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelVersion
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelVersion
 from services.optimizer.domain.objectives import Objective
+from services.optimizer.domain.offers.answer import OfferAnswer, answer_offer
+from services.optimizer.domain.offers.case import (
+    OfferCase,
+    days_to_come,
+    planned_situation,
+    sent_anchor,
+)
 from services.optimizer.domain.offers.constraints import (
     NO_LIMITS,
     Constraint,
@@ -22,13 +29,6 @@ from services.optimizer.domain.offers.constraints import (
     OfferLimits,
     Scope,
     gather,
-)
-from services.optimizer.domain.offers.offer_answer import OfferAnswer, answer_offer
-from services.optimizer.domain.offers.offer_case import (
-    OfferCase,
-    days_to_come,
-    planned_situation,
-    sent_anchor,
 )
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.offers.unseen_campaigns import as_seen, like_others

@@ -13,18 +13,18 @@ from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import UNKNOWN_TERMS
+from services.optimizer.domain.policies.margins import (
+    MarginSource,
+    PolicyMargin,
+    choose_margin,
+    warn_of_margins,
+)
 from services.optimizer.domain.policies.offer_policy import (
     OUTCOME_HOURS,
     OfferPolicy,
     PolicyEvaluation,
     PolicyObjective,
     evaluate_offer_policy,
-)
-from services.optimizer.domain.policies.policy_margins import (
-    MarginSource,
-    PolicyMargin,
-    choose_margin,
-    warn_of_margins,
 )
 from services.optimizer.domain.response.decision_table import NO_SEGMENTS, DecisionTable, as_column
 from services.optimizer.operations.days import fetch_reporting_zone

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from services.common.database import Connection
 from services.common.errors import AbortedError, DomainError, InternalError
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelStatus
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.store import models as store

@@ -17,7 +17,7 @@ from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.recommendations.channels import choose_channel
-from services.optimizer.domain.recommendations.recommendation_drafts import (
+from services.optimizer.domain.recommendations.drafts import (
     draft_channel,
     draft_offer,
     draft_segment,

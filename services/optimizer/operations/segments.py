@@ -12,9 +12,9 @@ from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.policies.offer_policy import OUTCOME_HOURS
 from services.optimizer.domain.response.drawn_offers import find_sides, latest_days
-from services.optimizer.domain.segments.segment_ranking import SegmentRanking, rank_segments
-from services.optimizer.domain.segments.segment_uplift import Uplift, uplift_by_offers, uplift_by_test
+from services.optimizer.domain.segments.ranking import SegmentRanking, rank_segments
 from services.optimizer.domain.segments.segments import SegmentRate, rate_segments
+from services.optimizer.domain.segments.uplift import Uplift, uplift_by_offers, uplift_by_test
 from services.optimizer.domain.training_window import WINDOW_DAYS
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign

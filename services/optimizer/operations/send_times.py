@@ -10,6 +10,9 @@ from typing import Final
 from services.common.database import Connection, Database
 from services.common.errors import DeadlineExceededError, FailedPreconditionError
 from services.optimizer.domain.receipt import LATE_RECEIPT
+from services.optimizer.domain.send_time.calibration import calibrate_gains
+from services.optimizer.domain.send_time.counts import CellCount, History, list_sendings
+from services.optimizer.domain.send_time.profile import SendTimeProfile, fit_profile
 from services.optimizer.domain.send_time.send_time import (
     KeptSendTime,
     QuietHours,
@@ -17,9 +20,6 @@ from services.optimizer.domain.send_time.send_time import (
     Source,
     recommend,
 )
-from services.optimizer.domain.send_time.send_time_calibration import calibrate_gains
-from services.optimizer.domain.send_time.send_time_counts import CellCount, History, list_sendings
-from services.optimizer.domain.send_time.send_time_profile import SendTimeProfile, fit_profile
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.store import send_times as store
 from services.optimizer.store.send_times import UserPlace

@@ -17,9 +17,9 @@ from services.common.errors import (
     invalid_field,
 )
 from services.common.telemetry import get_logger
-from services.optimizer.domain.models.model_version import ModelStatus, ModelVersion
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import Ending, Note, Training, TrainingOrder, TrainingState
+from services.optimizer.domain.models.version import ModelStatus, ModelVersion
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.days import fetch_reporting_day
 from services.optimizer.operations.lookup import require_model

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from services.common.database import Database
 from services.common.errors import AbortedError, FailedPreconditionError
 from services.common.jobs import DailyAt, Job, JobContext
-from services.optimizer.domain.models.model_version import ModelStatus
 from services.optimizer.domain.models.trainings import Note, TrainingCause, TrainingOrder
+from services.optimizer.domain.models.version import ModelStatus
 from services.optimizer.operations.days import fetch_reporting_day
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.operations.retention import RecordKeeper

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.optimizer.domain.affinity.affinity_answer import MerchantAffinity
-from services.optimizer.domain.affinity.affinity_contacts import Contacts
-from services.optimizer.domain.affinity.affinity_tables import ExposureRow, contacts_of
+from services.optimizer.domain.affinity.answer import MerchantAffinity
+from services.optimizer.domain.affinity.contacts import Contacts
+from services.optimizer.domain.affinity.tables import ExposureRow, contacts_of
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.store.statements import STATEMENTS, Connection, fetch_required
 

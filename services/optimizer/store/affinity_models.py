@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from services.optimizer.domain.affinity.affinity_documents import from_document, to_document
-from services.optimizer.domain.affinity.affinity_features import Merchants
-from services.optimizer.domain.affinity.affinity_model import AffinityModel
-from services.optimizer.domain.affinity.affinity_tables import (
+from services.optimizer.domain.affinity.documents import from_document, to_document
+from services.optimizer.domain.affinity.features import Merchants
+from services.optimizer.domain.affinity.model import AffinityModel
+from services.optimizer.domain.affinity.tables import (
     MerchantRow,
     merchants_of,
     model_of,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.domain.response.offer_cells import CampaignAudience, CellRow
 from services.optimizer.store.statements import STATEMENTS, Connection
 

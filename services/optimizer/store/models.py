@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.optimizer.domain.models.drift import Drift, Reference
-from services.optimizer.domain.models.model_documents import (
+from services.optimizer.domain.models.documents import (
     calibration_from_document,
     calibration_to_document,
     drift_from_document,
@@ -15,7 +14,10 @@ from services.optimizer.domain.models.model_documents import (
     reference_from_document,
     reference_to_document,
 )
-from services.optimizer.domain.models.model_version import (
+from services.optimizer.domain.models.drift import Drift, Reference
+from services.optimizer.domain.models.registry import ModelDetails, ModelSummary
+from services.optimizer.domain.models.serving_parameters import from_document, to_document
+from services.optimizer.domain.models.version import (
     CONVERSION_MODEL,
     Importance,
     ModelStatus,
@@ -23,8 +25,6 @@ from services.optimizer.domain.models.model_version import (
     Scores,
     TrainingData,
 )
-from services.optimizer.domain.models.registry import ModelDetails, ModelSummary
-from services.optimizer.domain.models.serving_parameters import from_document, to_document
 from services.optimizer.domain.response.calibration import Calibration
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 

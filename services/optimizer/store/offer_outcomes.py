@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.recommendations.outcomes import DayCounts, Outcome, OutcomeKey, OutcomeSource
 from services.optimizer.domain.recommendations.recommendations import Recommendation, RecommendationType
 from services.optimizer.store.recommendations import recommendation_from_row

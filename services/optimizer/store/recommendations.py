@@ -6,8 +6,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.models.version import CONVERSION_MODEL
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.recommendations.recommendations import (
     Action,
     Decision,

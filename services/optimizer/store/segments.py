@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.domain.response.drawn_offers import DrawnCell, OfferSide
-from services.optimizer.domain.segments.segment_uplift import OfferMoments, SegmentCell
 from services.optimizer.domain.segments.segments import SegmentSums
+from services.optimizer.domain.segments.uplift import OfferMoments, SegmentCell
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 MOST_TESTS: Final = 20

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
+from services.optimizer.domain.send_time.counts import CellCount
+from services.optimizer.domain.send_time.profile import (
+    SendTimeProfile,
+    profile_from_document,
+    profile_to_document,
+)
 from services.optimizer.domain.send_time.send_time import (
     CellScores,
     KeptSendTime,
     QuietHours,
     SendTime,
     Source,
-)
-from services.optimizer.domain.send_time.send_time_counts import CellCount
-from services.optimizer.domain.send_time.send_time_profile import (
-    SendTimeProfile,
-    profile_from_document,
-    profile_to_document,
 )
 from services.optimizer.domain.send_time.timing_gain import GainCalibration, gain_from_document
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required

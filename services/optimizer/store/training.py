@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import (
     Ending,
@@ -15,6 +14,7 @@ from services.optimizer.domain.models.trainings import (
     TrainingOrder,
     TrainingState,
 )
+from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 

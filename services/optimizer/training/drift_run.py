@@ -23,8 +23,8 @@ from services.optimizer.domain.models.drift import (
     judge_drift,
     measure_errors,
 )
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelVersion
 from services.optimizer.domain.models.population import Exposed, Stability, measure_stability
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelVersion
 from services.optimizer.domain.response.calibration import Outcomes
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.settings import OptimizerSettings

@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
 from services.optimizer.domain.features import FEATURE_NAMES, Float32Array, FloatArray
-from services.optimizer.domain.models.model_version import INPUT_NAME, OUTPUT_NAME, Importance
+from services.optimizer.domain.models.version import INPUT_NAME, OUTPUT_NAME, Importance
 from services.optimizer.training.backend import LOCAL, Backend
 
 TREES: Final = 100

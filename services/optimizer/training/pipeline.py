@@ -18,9 +18,9 @@ from services.optimizer.domain.features import (
     table_features,
     trailing_history,
 )
-from services.optimizer.domain.models.model_version import Importance, Scores, TrainingData
 from services.optimizer.domain.models.promotion import HeldOut, LiveComparison, Verdict, decide_promotion
 from services.optimizer.domain.models.serving_parameters import ServingParameters
+from services.optimizer.domain.models.version import Importance, Scores, TrainingData
 from services.optimizer.domain.response.between_campaigns import survey_campaigns
 from services.optimizer.domain.response.metrics import (
     Conformal,

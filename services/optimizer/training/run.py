@@ -13,9 +13,9 @@ import numpy as np
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError
 from services.optimizer.domain.features import DailyTable
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.models.promotion import Verdict, refuse_same
 from services.optimizer.domain.models.registry import ModelSummary
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.response.offer_cells import OfferCells, offer_cells, sample_campaigns
 from services.optimizer.domain.training_window import TrainingWindow, window_before
 from services.optimizer.model_repository import ModelRepository

@@ -11,7 +11,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.database import Database
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelStatus, ModelVersion
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.training_window import window_before
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.store import models

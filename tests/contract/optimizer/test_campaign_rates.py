@@ -14,7 +14,7 @@ from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.common.database import Database
 from services.common.errors import UnavailableError
 from services.common.grpc_client import open_channel
-from services.optimizer.domain.models.model_version import ModelVersion
+from services.optimizer.domain.models.version import ModelVersion
 from services.optimizer.domain.recommendations import campaign_choice
 from services.optimizer.domain.recommendations.campaign_choice import ActiveCampaign
 from services.optimizer.model_client import ModelClient

@@ -13,7 +13,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import models_pb2 as pb
 from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
-from services.optimizer.domain.models.model_version import ModelStatus
+from services.optimizer.domain.models.version import ModelStatus
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     NOON,

@@ -23,8 +23,8 @@ from services.common.database import Database
 from services.common.errors import NotFoundError
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import Service, build_server
-from services.optimizer.domain.affinity.affinity_answer import MerchantAffinity, ScoreRange, UserScores
-from services.optimizer.domain.affinity.affinity_response import AffinityResponse
+from services.optimizer.domain.affinity.answer import MerchantAffinity, ScoreRange, UserScores
+from services.optimizer.domain.affinity.response import AffinityResponse
 from services.optimizer.model_client import ModelClient
 from services.optimizer.operations.campaign_choice import CampaignChoiceOperations
 from services.optimizer.operations.campaign_rates import CampaignRates

@@ -11,7 +11,7 @@ import pytest
 
 from gen.campaigns.optimizer.v1.offer_constraints_pb2 import SetOfferConstraintsRequest
 from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
-from services.optimizer.domain.send_time.send_time_profile import SendTimeProfile, profile_to_document
+from services.optimizer.domain.send_time.profile import SendTimeProfile, profile_to_document
 from services.optimizer.domain.send_time.timing_gain import GainCalibration
 from tests.contract.optimizer.event_log import DELIVERED, Event, insert_events
 from tests.contract.optimizer.harness import (

@@ -15,7 +15,7 @@ from gen.campaigns.optimizer.v1 import send_time_pb2 as pb
 from services.common.database import Connection, Database
 from services.common.errors import DeadlineExceededError
 from services.common.statements import load_statements
-from services.optimizer.domain.send_time.send_time_counts import CellCount
+from services.optimizer.domain.send_time.counts import CellCount
 from services.optimizer.operations import send_times as operations_module
 from services.optimizer.store import send_times as store
 from tests.contract.optimizer.harness import (

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.errors import DeadlineExceededError, DomainError, ResourceExhaustedError
-from services.optimizer.domain.segments.segment_ranking import SegmentRanking
+from services.optimizer.domain.segments.ranking import SegmentRanking
 from services.optimizer.operations import recommendation_sources
 from services.optimizer.operations.segments import SegmentOperations
 from tests.contract.optimizer.event_log import insert_campaigns

@@ -14,7 +14,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
 from services.common.database import Database
 from services.common.errors import AbortedError, InternalError
-from services.optimizer.domain.models.model_version import ModelStatus
+from services.optimizer.domain.models.version import ModelStatus
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     NOON,

@@ -16,8 +16,8 @@ from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError, DeadlineExceededError, UnavailableError
 from services.common.grpc_client import open_channel
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.publication import Publication

@@ -18,9 +18,9 @@ from services.common.errors import FailedPreconditionError, InternalError
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import build_server
 from services.common.wire import datetime_to_timestamp
-from services.optimizer.domain.models.model_version import ModelStatus
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import LOST_AFTER
+from services.optimizer.domain.models.version import ModelStatus
 from services.optimizer.operations import training as training_operations
 from services.optimizer.server import open_services
 from tests.contract.optimizer.conftest import Trained

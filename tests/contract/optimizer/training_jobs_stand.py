@@ -13,7 +13,7 @@ from services.common.database import Database
 from services.common.grpc_client import open_channel
 from services.common.job_table import Cursor
 from services.common.jobs import Job, JobContext
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
+from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.models import ModelOperations

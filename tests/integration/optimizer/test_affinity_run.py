@@ -13,7 +13,7 @@ from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.affinity_training import run
 from services.optimizer.affinity_training.run import run_refresh
 from services.optimizer.affinity_training.run_fit import run_fit
-from services.optimizer.domain.affinity.affinity_tables import similarity_rows
+from services.optimizer.domain.affinity.tables import similarity_rows
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.store import affinity_models
 from tests.contract.optimizer.harness import fetch_rows

@@ -16,7 +16,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Connection, Database
 from services.common.statements import load_statements
 from services.optimizer.domain.response.drawn_offers import DrawnCell, OfferSide, find_sides, latest_days
-from services.optimizer.domain.segments.segment_uplift import OfferMoments
+from services.optimizer.domain.segments.uplift import OfferMoments
 from services.optimizer.store.segments import DrawnWindow, list_drawn_cells, list_offer_moments
 from tests.contract.optimizer.event_log import insert_campaigns, insert_segment_sets
 from tests.plans import rows_thrown_away, walk_plan

@@ -14,8 +14,8 @@ from gen.campaigns.optimizer.v1 import training_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.database import Database
 from services.common.errors import AbortedError
-from services.optimizer.domain.models.model_version import CONVERSION_MODEL
 from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.training.run import add_version
 from tests.contract.optimizer.harness import (

@@ -16,7 +16,7 @@ from examples.uci_coupons.source import (
     SourceError,
     read_coupons,
 )
-from services.optimizer.domain.models.model_version import LARGEST_PARITY_ERROR
+from services.optimizer.domain.models.version import LARGEST_PARITY_ERROR
 
 SHARED = Path(os.environ.get("SHARED_DATA_DIR", Path(__file__).parents[4] / "shared" / "data"))
 FOLDER = SHARED / "uci_coupons"

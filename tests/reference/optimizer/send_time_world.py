@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from examples.simulated_world.columns import EventColumns, Kind
 from examples.simulated_world.events import generate_days
 from examples.simulated_world.world import World
-from services.optimizer.domain.send_time.send_time import QuietHours, SendTime, recommend
-from services.optimizer.domain.send_time.send_time_counts import (
+from services.optimizer.domain.send_time.counts import (
     HOURS,
     TYPES,
     WEEKDAYS,
@@ -20,7 +19,8 @@ from services.optimizer.domain.send_time.send_time_counts import (
     History,
     Sendings,
 )
-from services.optimizer.domain.send_time.send_time_profile import fit_profile
+from services.optimizer.domain.send_time.profile import fit_profile
+from services.optimizer.domain.send_time.send_time import QuietHours, SendTime, recommend
 
 HOUR_SECONDS = 3600
 NOON_SECONDS = 12 * HOUR_SECONDS

@@ -20,8 +20,8 @@ from examples.simulated_world.evaluate.offers import place_of
 from examples.simulated_world.population import DAYS
 from examples.simulated_world.truth import Truth
 from services.optimizer.affinity_training.pipeline import Fitted
-from services.optimizer.domain.affinity.affinity_contacts import FloatArray, total_by
-from services.optimizer.domain.affinity.affinity_model import HORIZON_DAYS
+from services.optimizer.domain.affinity.contacts import FloatArray, total_by
+from services.optimizer.domain.affinity.model import HORIZON_DAYS
 
 SEED = 90_210
 END = date(2026, 11, 19)

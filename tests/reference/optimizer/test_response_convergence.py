@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from structlog.testing import capture_logs
 
 from services.optimizer.affinity_training.response_fit import LARGEST_ERROR, WithinFit, fit_within, respond
-from services.optimizer.domain.affinity.affinity_contacts import FloatArray, IntArray
-from services.optimizer.domain.affinity.affinity_response import UNKNOWN_RESPONSE, Exposures, draw_to_prior
+from services.optimizer.domain.affinity.contacts import FloatArray, IntArray
+from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, Exposures, draw_to_prior
 from services.optimizer.domain.response.response import logistic
 
 EXPONENTS = (0.3, 0.7, 1.0, 2.0)

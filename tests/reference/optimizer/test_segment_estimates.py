@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.response.decision_table import DecisionTable
 from services.optimizer.domain.response.drawn_offers import find_sides
-from services.optimizer.domain.segments.segment_uplift import (
+from services.optimizer.domain.segments.segments import SegmentSums, rate_segments
+from services.optimizer.domain.segments.uplift import (
     OfferMoments,
     SegmentCell,
     uplift_by_offers,
     uplift_by_test,
 )
-from services.optimizer.domain.segments.segments import SegmentSums, rate_segments
 from tests.unit.optimizer.drawn_log import add_up, group_draws, uplifts
 
 

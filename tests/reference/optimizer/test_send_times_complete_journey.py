@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from examples.complete_journey.mapping import TIME_ZONE
 from examples.complete_journey.source import Lines, Source
+from services.optimizer.domain.send_time.counts import CellCount, FloatArray, History, list_sendings
+from services.optimizer.domain.send_time.profile import fit_profile
 from services.optimizer.domain.send_time.send_time import QuietHours, SendTime, recommend
 from services.optimizer.domain.send_time.send_time import Source as Answered
-from services.optimizer.domain.send_time.send_time_counts import CellCount, FloatArray, History, list_sendings
-from services.optimizer.domain.send_time.send_time_profile import fit_profile
 
 SHARED = Path(os.environ.get("SHARED_DATA_DIR", Path(__file__).parents[4] / "shared" / "data"))
 FOLDER = SHARED / "complete_journey"

@@ -28,8 +28,8 @@ from examples.simulated_world.response import CURVE_OFFERS
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
 from services.optimizer.domain.features import BoolArray, FloatArray
-from services.optimizer.domain.offers.offer_answer import OfferAnswer
-from services.optimizer.domain.offers.offer_evidence import EvidenceKind
+from services.optimizer.domain.offers.answer import OfferAnswer
+from services.optimizer.domain.offers.evidence import EvidenceKind
 from services.optimizer.domain.response.offer_cells import UNKNOWN_PROPENSITY, UNSEGMENTED, OfferCells
 from services.optimizer.domain.response.response import logistic, logit
 from services.optimizer.domain.response.support import survey_support

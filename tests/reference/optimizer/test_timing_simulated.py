@@ -10,9 +10,9 @@ import pytest
 
 from examples.simulated_world.gains import LUCKY_DAYS, NO_HOURS, SMALL, JudgedGain, judge_gains
 from examples.simulated_world.hours_world import Equations, HoursWorld
-from services.optimizer.domain.send_time.send_time_calibration import calibrate_gains
-from services.optimizer.domain.send_time.send_time_counts import Sendings
-from services.optimizer.domain.send_time.send_time_profile import fit_profile
+from services.optimizer.domain.send_time.calibration import calibrate_gains
+from services.optimizer.domain.send_time.counts import Sendings
+from services.optimizer.domain.send_time.profile import fit_profile
 
 
 def judge(equations: Equations, seeds: range) -> list[JudgedGain]:

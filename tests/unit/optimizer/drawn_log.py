@@ -8,7 +8,7 @@ import numpy as np
 from services.optimizer.domain.features import BoolArray, FloatArray
 from services.optimizer.domain.response.decision_table import DecisionTable
 from services.optimizer.domain.response.drawn_offers import DrawnCell, OfferSide, find_sides
-from services.optimizer.domain.segments.segment_uplift import OfferMoments, Uplift, uplift_by_offers
+from services.optimizer.domain.segments.uplift import OfferMoments, Uplift, uplift_by_offers
 
 
 def uplifts(table: DecisionTable, segments: Mapping[int, Sequence[str]]) -> dict[str, Uplift]:

@@ -5,14 +5,14 @@ from datetime import UTC, date, datetime
 import numpy as np
 
 from services.optimizer.domain.features import Encoding
-from services.optimizer.domain.models.model_version import (
+from services.optimizer.domain.models.serving_parameters import ServingParameters
+from services.optimizer.domain.models.version import (
     Importance,
     ModelStatus,
     ModelVersion,
     Scores,
     TrainingData,
 )
-from services.optimizer.domain.models.serving_parameters import ServingParameters
 from services.optimizer.domain.response.metrics import Conformal
 from services.optimizer.domain.response.response import TypeResponse
 from services.optimizer.domain.response.support import TypeSupport

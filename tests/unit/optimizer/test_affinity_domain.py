@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.optimizer.affinity_training.similarity_fit import fit_similarities
-from services.optimizer.domain.affinity.affinity_answer import (
+from services.optimizer.domain.affinity.answer import (
     answer_by_population,
     answer_users,
     gather_for,
@@ -16,7 +16,7 @@ from services.optimizer.domain.affinity.affinity_answer import (
     score_range,
     score_user,
 )
-from services.optimizer.domain.affinity.affinity_contacts import (
+from services.optimizer.domain.affinity.contacts import (
     HABIT_HALF_LIFE,
     RECENT_HALF_LIFE,
     WINDOW_DAYS,
@@ -28,8 +28,8 @@ from services.optimizer.domain.affinity.affinity_contacts import (
     visited_within,
     weighted_days,
 )
-from services.optimizer.domain.affinity.affinity_documents import from_document, to_document
-from services.optimizer.domain.affinity.affinity_features import (
+from services.optimizer.domain.affinity.documents import from_document, to_document
+from services.optimizer.domain.affinity.features import (
     FIRST_FEATURES,
     RETURNING_FEATURES,
     Merchants,
@@ -38,10 +38,10 @@ from services.optimizer.domain.affinity.affinity_features import (
     pair_features,
     visitor_shares,
 )
-from services.optimizer.domain.affinity.affinity_model import AffinityModel, Band, LogisticTerms
-from services.optimizer.domain.affinity.affinity_reasons import Explainer
-from services.optimizer.domain.affinity.affinity_response import UNKNOWN_RESPONSE, AffinityResponse
-from services.optimizer.domain.affinity.affinity_similarity import look_up, similar_taste
+from services.optimizer.domain.affinity.model import AffinityModel, Band, LogisticTerms
+from services.optimizer.domain.affinity.reasons import Explainer
+from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, AffinityResponse
+from services.optimizer.domain.affinity.similarity import look_up, similar_taste
 
 TODAY = 700_000
 NAN = math.nan

@@ -9,8 +9,8 @@ from services.common.errors import FailedPreconditionError
 from services.optimizer.affinity_training.fit import calibrate, fit_terms, look_at_week
 from services.optimizer.affinity_training.pipeline import Fitted, fit_affinity
 from services.optimizer.affinity_training.report import make_bands, recall
-from services.optimizer.domain.affinity.affinity_contacts import Contact, Contacts, FloatArray
-from services.optimizer.domain.affinity.affinity_features import Merchants
+from services.optimizer.domain.affinity.contacts import Contact, Contacts, FloatArray
+from services.optimizer.domain.affinity.features import Merchants
 
 TODAY = 700_000
 USERS = 300

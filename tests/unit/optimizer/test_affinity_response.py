@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from services.optimizer.affinity_training.response_fit import FEWEST_CONVERSIONS, respond
-from services.optimizer.domain.affinity.affinity_contacts import FloatArray
-from services.optimizer.domain.affinity.affinity_response import (
+from services.optimizer.domain.affinity.contacts import FloatArray
+from services.optimizer.domain.affinity.response import (
     PRIOR_DEVIATION,
     PRIOR_EXPONENT,
     UNKNOWN_RESPONSE,
@@ -16,7 +16,7 @@ from services.optimizer.domain.affinity.affinity_response import (
     Exposures,
     draw_to_prior,
 )
-from services.optimizer.domain.affinity.affinity_tables import exposures_of
+from services.optimizer.domain.affinity.tables import exposures_of
 from services.optimizer.domain.response.response import logistic
 
 TOLD = AffinityResponse(

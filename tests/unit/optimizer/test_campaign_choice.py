@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.optimizer.domain.affinity.affinity_answer import MerchantAffinity, UserScores
-from services.optimizer.domain.affinity.affinity_response import UNKNOWN_RESPONSE
+from services.optimizer.domain.affinity.answer import MerchantAffinity, UserScores
+from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE
 from services.optimizer.domain.features import Situation
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.offer_answer import ExpectedRate, rate_at
-from services.optimizer.domain.offers.offer_case import OfferCase
+from services.optimizer.domain.offers.answer import ExpectedRate, rate_at
+from services.optimizer.domain.offers.case import OfferCase
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.recommendations.campaign_choice import (
     ActiveCampaign,

@@ -18,9 +18,9 @@ from services.optimizer.convert import models
 from services.optimizer.convert import offers as convert
 from services.optimizer.convert import training as trainings
 from services.optimizer.domain.campaigns import PlannedCampaign
-from services.optimizer.domain.models.model_version import ModelStatus, Scores
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import Note
+from services.optimizer.domain.models.version import ModelStatus, Scores
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.response.calibration import Calibration
 from services.optimizer.operations.training import TrainingResult

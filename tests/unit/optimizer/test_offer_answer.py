@@ -19,15 +19,15 @@ from services.optimizer.domain.campaigns import (
 from services.optimizer.domain.features import Encoding, Situation
 from services.optimizer.domain.models.serving_parameters import ServingParameters, from_document, to_document
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.constraints import Constraint, ConstraintKind, ConstraintSource
-from services.optimizer.domain.offers.offer_answer import answer_offer, rate_at
-from services.optimizer.domain.offers.offer_case import (
+from services.optimizer.domain.offers.answer import answer_offer, rate_at
+from services.optimizer.domain.offers.case import (
     OfferCase,
     days_to_come,
     planned_situation,
     sent_anchor,
 )
-from services.optimizer.domain.offers.offer_evidence import gather_evidence
+from services.optimizer.domain.offers.constraints import Constraint, ConstraintKind, ConstraintSource
+from services.optimizer.domain.offers.evidence import gather_evidence
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.response.doubly_robust import FalseSlope
 from services.optimizer.domain.response.metrics import Conformal

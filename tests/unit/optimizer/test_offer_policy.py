@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
+from services.optimizer.domain.policies.margins import LIKELY_MARGINS
 from services.optimizer.domain.policies.off_policy import (
     LoggedRewards,
     effective_sample_size,
@@ -20,7 +21,6 @@ from services.optimizer.domain.policies.offer_policy import (
     PolicyRule,
     evaluate_offer_policy,
 )
-from services.optimizer.domain.policies.policy_margins import LIKELY_MARGINS
 from services.optimizer.domain.response.decision_table import DecisionTable
 from services.optimizer.domain.response.offer_overlap import find_covered, find_regimes
 

@@ -12,8 +12,8 @@ from services.optimizer.domain.campaigns import TypicalHistory
 from services.optimizer.domain.features import Situation
 from services.optimizer.domain.models.serving_parameters import ServingParameters, from_document, to_document
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.offer_answer import answer_offer
-from services.optimizer.domain.offers.offer_case import OfferCase
+from services.optimizer.domain.offers.answer import answer_offer
+from services.optimizer.domain.offers.case import OfferCase
 from services.optimizer.domain.offers.prediction import NO_REVENUE, Plan, Surroundings, predict_plan
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.offers.unseen_campaigns import as_seen, like_others

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.recommendations.channels import ChannelChoice, ChannelCosts
-from services.optimizer.domain.recommendations.outcomes import EffectMetric, expect_effect, measured_by
-from services.optimizer.domain.recommendations.recommendation_drafts import (
+from services.optimizer.domain.recommendations.drafts import (
     draft_channel,
     draft_segment,
     draft_timing,
 )
+from services.optimizer.domain.recommendations.outcomes import EffectMetric, expect_effect, measured_by
 from services.optimizer.domain.recommendations.recommendations import (
     Action,
     Draft,
@@ -27,9 +27,9 @@ from services.optimizer.domain.recommendations.recommendations import (
 )
 from services.optimizer.domain.recommendations.timing import ReachedUsers, TimingChoice
 from services.optimizer.domain.recommendations.withholding import withhold_timing
-from services.optimizer.domain.segments.segment_ranking import rank_segments
-from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
+from services.optimizer.domain.segments.ranking import rank_segments
 from services.optimizer.domain.segments.segments import SegmentRate, SegmentSums, claimable, rate_segments
+from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -6,13 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.optimizer.domain.models.drift import (
-    Drift,
-    DriftVerdict,
-    Errors,
-    Reference,
-)
-from services.optimizer.domain.models.model_documents import (
+from services.optimizer.domain.models.documents import (
     calibration_from_document,
     calibration_to_document,
     drift_from_document,
@@ -20,10 +14,16 @@ from services.optimizer.domain.models.model_documents import (
     reference_from_document,
     reference_to_document,
 )
-from services.optimizer.domain.models.model_version import ModelStatus
+from services.optimizer.domain.models.drift import (
+    Drift,
+    DriftVerdict,
+    Errors,
+    Reference,
+)
 from services.optimizer.domain.models.population import Histogram, Move, Population, Stability
 from services.optimizer.domain.models.registry import ModelSummary, choose_removable
 from services.optimizer.domain.models.trainings import Note
+from services.optimizer.domain.models.version import ModelStatus
 from services.optimizer.domain.response.calibration import Estimate, Outcomes, measure_calibration
 from tests.unit.optimizer.examples import MODEL
 

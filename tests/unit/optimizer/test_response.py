@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.models.serving_parameters import ServingParameters, from_document, to_document
-from services.optimizer.domain.offers.offer_evidence import EvidenceKind, gather_evidence
+from services.optimizer.domain.offers.evidence import EvidenceKind, gather_evidence
 from services.optimizer.domain.response.doubly_robust import FalseSlope
 from services.optimizer.domain.response.metrics import Conformal
 from services.optimizer.domain.response.offer_cells import DrawnOffers

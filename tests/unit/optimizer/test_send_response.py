@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit
 
 from services.optimizer.domain.send_time.activity import Influence, log_activity
+from services.optimizer.domain.send_time.counts import TYPES
 from services.optimizer.domain.send_time.send_response import (
     Outcomes,
     Response,
@@ -12,7 +13,6 @@ from services.optimizer.domain.send_time.send_response import (
     fit_response,
     user_levels,
 )
-from services.optimizer.domain.send_time.send_time_counts import TYPES
 
 CELLS = 24
 ROWS = 60_000

@@ -6,8 +6,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from services.optimizer.domain.send_time.activity import Influence
+from services.optimizer.domain.send_time.counts import TYPES, FloatArray
 from services.optimizer.domain.send_time.send_response import Outcomes, Response, fit_response, user_levels
-from services.optimizer.domain.send_time.send_time_counts import TYPES, FloatArray
 
 CELLS, ROWS = 24, 600
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.send_time.activity import Influence
-from services.optimizer.domain.send_time.send_response import Response
-from services.optimizer.domain.send_time.send_time import CellScores, QuietHours, SendTime, Source, recommend
-from services.optimizer.domain.send_time.send_time_counts import TYPES, CellCount, History, list_sendings
-from services.optimizer.domain.send_time.send_time_profile import (
+from services.optimizer.domain.send_time.counts import TYPES, CellCount, History, list_sendings
+from services.optimizer.domain.send_time.profile import (
     CycleProfile,
     SendTimeProfile,
     fit_profile,
     profile_from_document,
     profile_to_document,
 )
+from services.optimizer.domain.send_time.send_response import Response
+from services.optimizer.domain.send_time.send_time import CellScores, QuietHours, SendTime, Source, recommend
 from services.optimizer.domain.send_time.timing_gain import AT_THEIR_WORD
 
 NO_QUIET = QuietHours(start=0, end=0)

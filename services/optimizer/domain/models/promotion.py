@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 
 from services.optimizer.domain.clusters import Spread, spread_of_sum
 from services.optimizer.domain.features import FloatArray, IntArray
-from services.optimizer.domain.models.model_version import LARGEST_PARITY_ERROR, ModelStatus
+from services.optimizer.domain.models.version import LARGEST_PARITY_ERROR, ModelStatus
 
 BASELINE_SIGNIFICANCE: Final = 0.05
 """How often noise may pass for better than the baseline: one-sided, over days and campaigns."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.optimizer.domain.models.model_version import Importance, ModelStatus, Scores, TrainingData
+from services.optimizer.domain.models.version import Importance, ModelStatus, Scores, TrainingData
 from services.optimizer.domain.response.calibration import Calibration
 
 

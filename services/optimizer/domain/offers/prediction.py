@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray, IntArray
 from services.optimizer.domain.models.serving_parameters import ServingParameters
-from services.optimizer.domain.offers.offer_evidence import gather_evidence
+from services.optimizer.domain.offers.evidence import gather_evidence
 from services.optimizer.domain.response.between_campaigns import FEWEST_CAMPAIGNS, BetweenCampaigns, Spread
 from services.optimizer.domain.response.offer_odds import logit_spreads
 from services.optimizer.domain.response.response import Anchor, logistic

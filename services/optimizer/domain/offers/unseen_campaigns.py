@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from services.optimizer.domain.campaigns import TypicalHistory
 from services.optimizer.domain.models.serving_parameters import ServingParameters
-from services.optimizer.domain.offers.offer_case import OfferCase, sent_anchor
+from services.optimizer.domain.offers.case import OfferCase, sent_anchor
 
 
 def like_others(case: OfferCase, typical: TypicalHistory, parameters: ServingParameters) -> OfferCase:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
+from services.optimizer.domain.policies.margins import confidence_over_margins
 from services.optimizer.domain.policies.off_policy import (
     LoggedRewards,
     PolicyValue,
     effective_sample_size,
     evaluate_policy,
 )
-from services.optimizer.domain.policies.policy_margins import confidence_over_margins
-from services.optimizer.domain.policies.policy_rewards import weigh
+from services.optimizer.domain.policies.rewards import weigh
 from services.optimizer.domain.response.decision_table import NO_SEGMENTS, DecisionTable
 from services.optimizer.domain.response.offer_overlap import find_covered
 

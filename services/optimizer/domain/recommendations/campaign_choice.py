@@ -12,12 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from services.optimizer.domain.affinity.affinity_answer import MerchantAffinity, UserScores
+from services.optimizer.domain.affinity.answer import MerchantAffinity, UserScores
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.features import FEATURE_NAMES, MICROS_PER_UNIT, Float32Array, FloatArray
 from services.optimizer.domain.models.serving_parameters import ServingParameters
-from services.optimizer.domain.offers.offer_answer import ExpectedRate, Interval, rate_at
-from services.optimizer.domain.offers.offer_case import OfferCase
+from services.optimizer.domain.offers.answer import ExpectedRate, Interval, rate_at
+from services.optimizer.domain.offers.case import OfferCase
 from services.optimizer.domain.response.response import logit
 
 MOST_CANDIDATES: Final = 4000

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray
-from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
 from services.optimizer.domain.segments.segments import claimable
 
 MINIMUM_CAMPAIGNS: Final = 3

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from scipy.special import stdtrit
 
-from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
 from services.optimizer.domain.recommendations.recommendations import Draft, RecommendationType
 
 OUTCOME_DAYS = 28

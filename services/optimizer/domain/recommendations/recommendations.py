@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 
 EXPIRES_AFTER: Final = timedelta(days=14)
 """How long a recommendation stands from when it was last made."""

@@ -18,9 +18,9 @@ import numpy as np
 from scipy.special import ndtr
 
 from services.optimizer.domain.features import BoolArray, FloatArray
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.segments.segments import QUANTILE, claimable
-from services.optimizer.domain.send_time.send_time_counts import IntArray
+from services.optimizer.domain.send_time.counts import IntArray
 from services.optimizer.domain.send_time.timing_gain import AT_THEIR_WORD, GainCalibration, value_terms
 
 HOURS: Final = 24

@@ -19,7 +19,7 @@ from typing import Final
 
 from scipy.special import betaincinv, ndtr, ndtri
 
-from services.optimizer.domain.offers.offer_answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
 
 MOST_PROBABILITY: Final = 0.99
 LEAST_PROBABILITY: Final = 0.01

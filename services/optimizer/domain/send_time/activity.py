@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from scipy.special import expit, softmax
 
-from services.optimizer.domain.send_time.send_time_counts import FloatArray
+from services.optimizer.domain.send_time.counts import FloatArray
 
 NEWTON_STEPS: Final = 30
 NEWTON_TOLERANCE: Final = 1e-3

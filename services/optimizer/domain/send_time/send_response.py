@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from services.optimizer.domain.send_time.activity import Influence, log_activity
-from services.optimizer.domain.send_time.send_time_counts import TYPES, FloatArray, IntArray
+from services.optimizer.domain.send_time.counts import TYPES, FloatArray, IntArray
 
 LEAST_SUCCESSES: Final = 50
 LEAST_TRIALS_OF_CELL: Final = 30

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.send_time.activity import Posterior, relative_activity
+from services.optimizer.domain.send_time.counts import HOURS, WEEKDAYS, FloatArray, History
+from services.optimizer.domain.send_time.profile import CycleProfile, SendTimeProfile, offset_of
 from services.optimizer.domain.send_time.send_response import Response, user_levels
-from services.optimizer.domain.send_time.send_time_counts import HOURS, WEEKDAYS, FloatArray, History
-from services.optimizer.domain.send_time.send_time_profile import CycleProfile, SendTimeProfile, offset_of
 
 DRAWS: Final = 300
 USERS_AT_ONCE: Final = 250

@@ -2,7 +2,7 @@
 
 A user's values by hour are posterior means: shrunk, of a fitted shape, and no surer than the profile that all
 users share. So their gains are not taken at their word. The job that fits the profile predicts deliveries of
-campaigns that it leaves out (`send_time_calibration`), and learns how conversions follow what was predicted:
+campaigns that it leaves out (`calibration`), and learns how conversions follow what was predicted:
 
     log(conversions of a delivery) = the campaign's level + the user's level
         + a r + b max(r, 0) + c [the user's best hour] + d [the best hour of all]

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
 from services.optimizer.domain.segments.segments import SegmentRate
+from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis
 
 
 @dataclass(frozen=True, kw_only=True)

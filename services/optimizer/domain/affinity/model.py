@@ -15,15 +15,15 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 from scipy.special import expit
 
-from services.optimizer.domain.affinity.affinity_contacts import BoolArray, Evidence, FloatArray, IntArray
-from services.optimizer.domain.affinity.affinity_features import (
+from services.optimizer.domain.affinity.contacts import BoolArray, Evidence, FloatArray, IntArray
+from services.optimizer.domain.affinity.features import (
     Merchants,
     Pairs,
     candidate_keys,
     pair_features,
 )
-from services.optimizer.domain.affinity.affinity_response import UNKNOWN_RESPONSE, AffinityResponse
-from services.optimizer.domain.affinity.affinity_similarity import Similarities, similar_taste
+from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, AffinityResponse
+from services.optimizer.domain.affinity.similarity import Similarities, similar_taste
 
 HORIZON_DAYS: Final = 7
 """A score is about the next seven days: every day of the week once."""

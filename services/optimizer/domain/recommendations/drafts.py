@@ -6,7 +6,7 @@ from typing import Final
 from scipy.special import ndtr
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
-from services.optimizer.domain.offers.offer_answer import Interval, OfferAnswer
+from services.optimizer.domain.offers.answer import Interval, OfferAnswer
 from services.optimizer.domain.recommendations.channels import CHANNEL_METHOD, ChannelChoice
 from services.optimizer.domain.recommendations.recommendations import (
     MINIMUM_CONFIDENCE,
@@ -29,9 +29,9 @@ from services.optimizer.domain.recommendations.withholding import (
     withhold_dear_channel,
 )
 from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
-from services.optimizer.domain.segments.segment_ranking import RankedSegment, SegmentRanking
-from services.optimizer.domain.segments.segment_uplift import Uplift, UpliftBasis
+from services.optimizer.domain.segments.ranking import RankedSegment, SegmentRanking
 from services.optimizer.domain.segments.segments import QUANTILE, SegmentRate, claimable
+from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis
 
 CHANNEL_NAMES: Final[Mapping[int, str]] = {
     1: "CHANNEL_PUSH",

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.optimizer.domain.send_time.send_time import hour_values
-from services.optimizer.domain.send_time.send_time_counts import (
+from services.optimizer.domain.send_time.counts import (
     HOURS,
     CycleCounts,
     FloatArray,
@@ -16,7 +15,8 @@ from services.optimizer.domain.send_time.send_time_counts import (
     IntArray,
     Sendings,
 )
-from services.optimizer.domain.send_time.send_time_profile import SendTimeProfile, refit_answers
+from services.optimizer.domain.send_time.profile import SendTimeProfile, refit_answers
+from services.optimizer.domain.send_time.send_time import hour_values
 from services.optimizer.domain.send_time.timing_gain import (
     LEAST_CAMPAIGNS,
     LEAST_CONVERSIONS,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from services.optimizer.domain.offers.offer_answer import Interval
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.segments.segments import QUANTILE
 
 MINIMUM_USERS: Final = 50

@@ -5,12 +5,12 @@ from datetime import date
 
 import numpy as np
 
-from services.optimizer.domain.affinity.affinity_contacts import Contacts, FloatArray, IntArray
-from services.optimizer.domain.affinity.affinity_documents import AffinityParameters
-from services.optimizer.domain.affinity.affinity_features import Merchants
-from services.optimizer.domain.affinity.affinity_model import AffinityModel
-from services.optimizer.domain.affinity.affinity_response import Exposures
-from services.optimizer.domain.affinity.affinity_similarity import Similarities
+from services.optimizer.domain.affinity.contacts import Contacts, FloatArray, IntArray
+from services.optimizer.domain.affinity.documents import AffinityParameters
+from services.optimizer.domain.affinity.features import Merchants
+from services.optimizer.domain.affinity.model import AffinityModel
+from services.optimizer.domain.affinity.response import Exposures
+from services.optimizer.domain.affinity.similarity import Similarities
 
 ContactRow = tuple[int, int, int, date]
 """Place of the user in the caller's list, merchant_id, kind, day."""

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from services.optimizer.domain.affinity.affinity_contacts import (
+from services.optimizer.domain.affinity.contacts import (
     HABIT_HALF_LIFE,
     RECENT_HALF_LIFE,
     BoolArray,
@@ -15,7 +15,7 @@ from services.optimizer.domain.affinity.affinity_contacts import (
     total_by,
     weighted_days,
 )
-from services.optimizer.domain.affinity.affinity_similarity import SimilarTaste, best_by_taste, look_up
+from services.optimizer.domain.affinity.similarity import SimilarTaste, best_by_taste, look_up
 
 RETURNING_FEATURES: Final = (
     "recent_rate",

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from services.optimizer.domain.affinity.affinity_contacts import BoolArray, FloatArray, IntArray
+from services.optimizer.domain.affinity.contacts import BoolArray, FloatArray, IntArray
 from services.optimizer.domain.response.response import logistic, logit
 
 PRIOR_EXPONENT: Final = 0.2

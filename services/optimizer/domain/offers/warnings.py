@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from services.optimizer.domain.features import HISTORY_DAYS, MICROS_PER_UNIT
 from services.optimizer.domain.objectives import Objective
+from services.optimizer.domain.offers.case import OfferCase
 from services.optimizer.domain.offers.constraints import ConstraintKind
-from services.optimizer.domain.offers.offer_case import OfferCase
 from services.optimizer.domain.offers.recommendation import OfferRecommendation
 
 

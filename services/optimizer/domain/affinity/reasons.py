@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from scipy.sparse import csc_array
 
-from services.optimizer.domain.affinity.affinity_contacts import WINDOW_DAYS, Evidence, FloatArray, IntArray
-from services.optimizer.domain.affinity.affinity_features import Merchants, Pairs
-from services.optimizer.domain.affinity.affinity_model import AffinityModel, LogisticTerms
-from services.optimizer.domain.affinity.affinity_similarity import look_up
+from services.optimizer.domain.affinity.contacts import WINDOW_DAYS, Evidence, FloatArray, IntArray
+from services.optimizer.domain.affinity.features import Merchants, Pairs
+from services.optimizer.domain.affinity.model import AffinityModel, LogisticTerms
+from services.optimizer.domain.affinity.similarity import look_up
 
 HABIT_FEATURES: Final = ("recent_rate", "habit_rate", "long_rate", "habit_share", "last_visit", "known_days")
 _NAMED_NEIGHBOURS: Final = 2

@@ -12,18 +12,18 @@ from services.optimizer.domain.features import (
     FloatArray,
 )
 from services.optimizer.domain.models.serving_parameters import ServingParameters
-from services.optimizer.domain.offers.offer_case import OfferCase
-from services.optimizer.domain.offers.offer_evidence import Evidence, gather_evidence
-from services.optimizer.domain.offers.offer_warnings import (
-    warn_of_assumptions,
-    warn_of_comparison,
-    warn_of_constraints,
-    warn_of_history,
-)
+from services.optimizer.domain.offers.case import OfferCase
+from services.optimizer.domain.offers.evidence import Evidence, gather_evidence
 from services.optimizer.domain.offers.recommendation import (
     Knowledge,
     OfferRecommendation,
     decide_offer,
+)
+from services.optimizer.domain.offers.warnings import (
+    warn_of_assumptions,
+    warn_of_comparison,
+    warn_of_constraints,
+    warn_of_history,
 )
 from services.optimizer.domain.response.metrics import Conformal
 from services.optimizer.domain.response.offer_odds import logit_spreads

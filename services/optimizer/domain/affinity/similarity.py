@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from scipy.sparse import csr_array
 
-from services.optimizer.domain.affinity.affinity_contacts import Evidence, FloatArray, IntArray, total_by
+from services.optimizer.domain.affinity.contacts import Evidence, FloatArray, IntArray, total_by
 
 NEIGHBOUR_COUNT: Final = 50
 PRIOR_SIMILARITY: Final = 0.3

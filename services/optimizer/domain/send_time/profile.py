@@ -18,13 +18,7 @@ from services.optimizer.domain.send_time.activity import (
     posterior,
     with_level,
 )
-from services.optimizer.domain.send_time.send_response import (
-    Outcomes,
-    Response,
-    fit_levels,
-    fit_response,
-)
-from services.optimizer.domain.send_time.send_time_counts import (
+from services.optimizer.domain.send_time.counts import (
     HOURS,
     TYPES,
     WEEKDAYS,
@@ -33,6 +27,12 @@ from services.optimizer.domain.send_time.send_time_counts import (
     History,
     IntArray,
     Sendings,
+)
+from services.optimizer.domain.send_time.send_response import (
+    Outcomes,
+    Response,
+    fit_levels,
+    fit_response,
 )
 from services.optimizer.domain.send_time.timing_gain import GainCalibration, gain_from_document
 

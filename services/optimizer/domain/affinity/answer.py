@@ -8,16 +8,16 @@ from enum import Enum
 import numpy as np
 from scipy.special import expit, logit
 
-from services.optimizer.domain.affinity.affinity_contacts import Contacts, Evidence, IntArray, gather
-from services.optimizer.domain.affinity.affinity_model import (
+from services.optimizer.domain.affinity.contacts import Contacts, Evidence, IntArray, gather
+from services.optimizer.domain.affinity.model import (
     AffinityModel,
     Scored,
     best_rows,
     population_ranking,
     score_users,
 )
-from services.optimizer.domain.affinity.affinity_reasons import Explainer, population_reason
-from services.optimizer.domain.affinity.affinity_response import UNKNOWN_RESPONSE, AffinityResponse
+from services.optimizer.domain.affinity.reasons import Explainer, population_reason
+from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, AffinityResponse
 
 
 class AffinitySource(Enum):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from services.optimizer.domain.affinity.affinity_model import AffinityModel, Band, LogisticTerms
-from services.optimizer.domain.affinity.affinity_response import AffinityResponse
+from services.optimizer.domain.affinity.model import AffinityModel, Band, LogisticTerms
+from services.optimizer.domain.affinity.response import AffinityResponse
 
 
 @dataclass(frozen=True, kw_only=True)
