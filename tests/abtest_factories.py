@@ -142,12 +142,14 @@ async def running_channel(
 
 
 def a_test(**fields: Any) -> tests_pb2.CreateTestRequest:  # noqa: ANN401 (a request's fields)
+    """A test that places the same users alike at every run, as its id alone, which is drawn, would not."""
     values: dict[str, Any] = {
         "test_name": "Offer Amount A/B Test",
         "control_campaign_id": CONTROL_CAMPAIGN,
         "variant_campaign_id": VARIANT_CAMPAIGN,
         "target_sample_size": 1000,
         "confidence_level": 0.95,
+        "hash_seed": "seed",
     }
     return tests_pb2.CreateTestRequest(**(values | fields))
 

@@ -30,16 +30,16 @@ async def test_a_served_process_is_healthy_and_answers(database: DatabaseAddress
     stopping = asyncio.Event()
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(settings, stopping=stopping, on_started=started.set_result))
-    port = await asyncio.wait_for(started, 20)
+    port = await asyncio.wait_for(started, 60)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await is_serving(health) is False:
                 await asyncio.sleep(0.01)
         history = await ABTestServiceStub(channel).ListTestHistory(pb.ListTestHistoryRequest())
         assert not history.tests
     stopping.set()
-    await asyncio.wait_for(serving, 20)
+    await asyncio.wait_for(serving, 60)
 
 
 def test_help_names_every_setting() -> None:

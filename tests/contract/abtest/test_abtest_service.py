@@ -20,7 +20,7 @@ NAN = float("nan")
 
 
 async def test_a_created_test_says_what_it_is(abtest: ABTestServiceStub) -> None:
-    created = await abtest.CreateTest(a_test(minimum_detectable_effect=0.2))
+    created = await abtest.CreateTest(a_test(minimum_detectable_effect=0.2, hash_seed=None))
     assert created.test_id
     assert created.is_active
     assert created.decision_method == "anytime"

@@ -53,7 +53,7 @@ class World:
 
     async def create(self, **settings: Any) -> str:  # noqa: ANN401 (a bandit's settings)
         bandit = bandit_pb2.BanditSettings(**({"minimum_users_per_group": 20} | settings))
-        return str((await self.tests.CreateTest(a_test(bandit=bandit, hash_seed="seed"))).test_id)
+        return str((await self.tests.CreateTest(a_test(bandit=bandit))).test_id)
 
     async def enrol(self, test_id: str, users: range) -> list[assignments_pb2.UserAssignment]:
         answer = await self.tests.AssignUsers(
@@ -77,7 +77,7 @@ class World:
         """Run a job to its end and return it."""
         before = await self.job(job_name)
         await self.operations.RunJob(operations_service_pb2.RunJobRequest(job_name=job_name))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 job = await self.job(job_name)
                 if job.last_finished_time != before.last_finished_time:
@@ -86,7 +86,7 @@ class World:
 
     async def job(self, job_name: str) -> operations_service_pb2.Job:
         """Return a job once it does not run."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 answer = await self.operations.ListJobs(operations_service_pb2.ListJobsRequest())
                 job = next(each for each in answer.jobs if each.job_name == job_name)
@@ -171,7 +171,7 @@ async def test_traffic_moves_to_the_better_group_and_assignments_keep_their_prop
 async def test_money_of_two_currencies_moves_no_weights(world: World, database: DatabaseAddresses) -> None:
     revenue = metrics_pb2.Metric(metric_type="revenue_per_user")
     bandit = bandit_pb2.BanditSettings(minimum_users_per_group=20)
-    created = await world.tests.CreateTest(a_test(bandit=bandit, primary_metric=revenue, hash_seed="seed"))
+    created = await world.tests.CreateTest(a_test(bandit=bandit, primary_metric=revenue))
     await world.convert(await world.enrol(created.test_id, range(400)), {"control": 0.5, "variant": 0.1})
     connection = await asyncpg.connect(database.admin)
     await connection.execute("update analytics.events set revenue_micros = 1000000 * (1 + length(user_id))")

@@ -28,7 +28,7 @@ class LongAnalysis:
 
     def __call__(self, *arguments: Any, **options: Any) -> Analysis:  # noqa: ANN401 (whatever analyze takes)
         self.began.release()
-        assert self.go.wait(timeout=30)
+        assert self.go.wait(timeout=120)
         return analyze(*arguments, **options)
 
 
@@ -54,13 +54,13 @@ async def test_analyses_that_take_long_hold_up_no_assignment(
         for test_id in test_ids
     ]
     try:
-        assert await asyncio.to_thread(analysing.began.acquire, timeout=10)
+        assert await asyncio.to_thread(analysing.began.acquire, timeout=60)
         assigned = await abtest.AssignUser(
-            assignments_pb2.AssignUserRequest(test_id=test_ids[0], user_id="u"), timeout=5
+            assignments_pb2.AssignUserRequest(test_id=test_ids[0], user_id="u"), timeout=30
         )
         assert assigned.assigned_group
         code, reason, _ = await refusal(
-            abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_ids[0]), timeout=5)
+            abtest.AnalyzeTest(results_pb2.AnalyzeTestRequest(test_id=test_ids[0]), timeout=30)
         )
         assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WAITING")
     finally:

@@ -34,6 +34,7 @@ def a_test(
         exclusion_share=exclusion_share,
         traffic_weights=weights,
         coverage=coverage,
+        hash_seed="seed",
         targeting=tests_pb2.Targeting(include_segments=include_segments),
     )
 

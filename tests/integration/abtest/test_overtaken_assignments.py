@@ -58,7 +58,7 @@ async def test_what_waited_for_a_change_is_decided_anew(
                 )
             )
         )
-        await asyncio.wait_for(somebody_waits(database), timeout=10)
+        await asyncio.wait_for(somebody_waits(database), timeout=60)
     answer = await assigning
     assert {each.reason for each in answer.assignments} == {reason}
     rows = await admin.fetch("select epoch, propensity from abtest.ab_test_assignments")

@@ -126,7 +126,7 @@ async def test_replicas_that_find_the_same_test_due_start_it_once(
         async with admin.transaction():  # so that both have found the test before either can start it
             await admin.execute(STATEMENTS["lock_test"].sql, test_id)
             starting = asyncio.gather(*(replica.start_due() for replica in replicas))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await admin.fetchval(WAITING) < len(replicas):
                     await asyncio.sleep(0.01)
         assert sorted(await starting) == [0, 1]
