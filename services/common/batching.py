@@ -82,13 +82,15 @@ class Batcher(Generic[Request, Outcome]):
 
     async def _work_off_batch(self) -> int:
         """Answer the first requests; return how many they were."""
-        first = dict(islice(self._waiting.items(), self._batch_size))
-        batch = dict(islice(first.items(), self._count_together(list(first.values()))))
-        for future in batch:
-            del self._waiting[future]
+        batch = dict(islice(self._waiting.items(), self._batch_size))
         outcomes: Sequence[Outcome | Exception]
         try:
+            batch = dict(islice(batch.items(), self._count_together(list(batch.values()))))
+            for future in batch:
+                del self._waiting[future]
             outcomes = await self._work(list(batch.values()))
+            if len(outcomes) != len(batch):
+                raise ValueError(f"{len(outcomes)} outcomes of {len(batch)} {self._what}")
         except Exception as error:  # noqa: BLE001 (handed to every caller of the batch)
             outcomes = [error] * len(batch)
         except BaseException:
@@ -96,6 +98,7 @@ class Batcher(Generic[Request, Outcome]):
                 future.cancel()
             raise
         for future, outcome in zip(batch, outcomes, strict=True):
+            self._waiting.pop(future, None)
             _resolve(future, outcome)
         return len(batch)
 

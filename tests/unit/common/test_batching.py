@@ -164,3 +164,33 @@ async def test_work_runs_in_no_callers_context() -> None:
     group: Batcher[int, str] = Batcher("numbers", work, batch_size=10, most_waiting=10)
     caller.set("somebody")
     assert await group.submit(1) == "nobody"
+
+
+async def test_work_that_forgets_a_request_fails_its_batch_and_leaves_nobody_waiting() -> None:
+    async def work(batch: Sequence[int]) -> list[int | Exception]:
+        return list(batch[1:])
+
+    group: Batcher[int, int] = Batcher("numbers", work, batch_size=10, most_waiting=10)
+    ended = await asyncio.wait_for(
+        asyncio.gather(group.submit(1), group.submit(2), return_exceptions=True), timeout=10
+    )
+    assert [type(error) for error in ended] == [ValueError] * 2
+
+
+async def test_a_defect_in_telling_what_goes_together_reaches_those_it_is_of_and_no_later_ones() -> None:
+    committer = Committer()
+    committer.go.set()
+
+    def count_together(numbers: Sequence[int]) -> int:
+        if 0 in numbers:
+            raise KeyError("zero")
+        return len(numbers)
+
+    group: Batcher[int, int] = Batcher(
+        "numbers", committer, batch_size=10, most_waiting=10, count_together=count_together
+    )
+    ended = await asyncio.wait_for(
+        asyncio.gather(group.submit(0), group.submit(1), return_exceptions=True), timeout=10
+    )
+    assert [type(error) for error in ended] == [KeyError] * 2
+    assert await group.submit(1) == 2
