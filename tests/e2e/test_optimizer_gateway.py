@@ -310,6 +310,8 @@ async def test_going_back_is_asked_twice_and_done_once(
     assert (back["model"]["version"], back["previous_version"]) == (2, 1)
     assert client.refused("POST", "/models/rollback", order) == (409, "STATE_CHANGED")
     assert client.get("/offer/campaign-0")["model_version"] == 2
+    (change,) = client.get("/models/changes", limit=1)["changes"]
+    assert (change["previous_version"], change["version"], change["actor"]) == (1, 2, "anna")
     async with grpc.aio.insecure_channel(client.target) as channel:
         stub = OptimizerServiceStub(channel)
         request = models_pb2.RollbackModelRequest(version=1, expected_live_version=2)

@@ -8,14 +8,16 @@ from typing import Final
 
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError, FailedPreconditionError, NotFoundError
+from services.optimizer.domain.models.changes import ChangeKind, Going, ModelChange
 from services.optimizer.domain.models.drift import Drift
 from services.optimizer.domain.models.registry import ModelDetails, ModelSummary, choose_removable
-from services.optimizer.domain.models.trainings import Note
+from services.optimizer.domain.models.trainings import Note, TrainingCause
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.publication import Publication, writing_repository
 from services.optimizer.store import models as store
 from services.optimizer.store.audiences import delete_audiences
+from services.optimizer.store.model_changes import list_model_changes
 from services.optimizer.store.training import lock_publication, try_lock_training
 
 _NEWEST: Final = 2**31 - 1
@@ -71,6 +73,11 @@ class ModelOperations:
         async with self._database.transaction(readonly=True) as connection:
             return await _require_details(connection, version)
 
+    async def list_changes(self, limit: int, before: int) -> list[ModelChange]:
+        """Return at most `limit` exchanges of the live version with a number below `before`, latest first."""
+        async with self._database.transaction(readonly=True) as connection:
+            return await list_model_changes(connection, before=before, limit=limit)
+
     async def fetch_drift(self) -> Drift:
         """Return what was measured last of the live version.
 
@@ -115,14 +122,13 @@ class ModelOperations:
             details = await _require_details(connection, target)
             if target != live:
                 await asyncio.to_thread(_require_restorable, details.summary, self._repository)
-                moved = f"{_direction(live, target)} version {target}{order.note}"
+                going = _going(live, target, order.note)
                 await self._publication.put_live(
                     connection,
                     target,
                     before=ModelStatus.RETIRED,
-                    reason=moved,
-                    retired_reason=moved,
-                    is_rollback=live is not None and target < live,
+                    going=going,
+                    retired_reason=going.reason,
                 )
                 details = await _require_details(connection, target)
         return Rollback(live=details, previous=live)
@@ -181,8 +187,10 @@ def _require_live(expected: int | None, live: int | None) -> None:
     )
 
 
-def _direction(live: int | None, target: int) -> str:
-    return "rolled back to" if live is None or target < live else "returned to later"
+def _going(live: int | None, target: int, note: Note) -> Going:
+    kind = ChangeKind.ROLLBACK if live is None or target < live else ChangeKind.RETURN
+    moved = "rolled back to" if kind is ChangeKind.ROLLBACK else "returned to later"
+    return Going(kind=kind, cause=TrainingCause.REQUEST, note=note, reason=f"{moved} version {target}{note}")
 
 
 async def _require_details(connection: Connection, version: int) -> ModelDetails:

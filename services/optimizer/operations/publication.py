@@ -7,10 +7,12 @@ from datetime import datetime
 
 from services.common.database import Connection
 from services.common.errors import AbortedError, DomainError, InternalError
+from services.optimizer.domain.models.changes import ChangeKind, Going
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.store import models as store
+from services.optimizer.store.model_changes import insert_model_change
 from services.optimizer.store.training import lock_publication
 
 
@@ -30,16 +32,15 @@ class Publication:
         version: int,
         *,
         before: ModelStatus,
-        reason: str,
+        going: Going,
         retired_reason: str,
-        is_rollback: bool = False,
     ) -> None:
         """Have the model server serve `version` beside the one that is live, then exchange them.
 
         The one that was live before that is served too: a request that began under it may not have asked yet.
-        The exchange becomes visible when the caller's transaction commits. Where the server does not take the
-        version, it is told again to serve what it served before. With `is_rollback` the version that was live
-        is not gone back to by itself.
+        The exchange becomes visible when the caller's transaction commits, and its record (`model_changes`)
+        with it. Where the server does not take the version, it is told again to serve what it served before.
+        After a rollback the version that was live is not gone back to by itself.
 
         Raises:
             AbortedError: the version is not in status `before` any more (CONCURRENT_UPDATE).
@@ -56,11 +57,13 @@ class Publication:
                 await asyncio.to_thread(self._repository.write_config, served)
             await self._models.load(CONVERSION_MODEL, version)
             now = self._now()
-            await store.retire_live_model(connection, retired_reason, now, is_rolled_back=is_rollback)
-            if not await store.put_model_live(connection, version, before, reason, now):
+            is_rolled_back = going.kind is ChangeKind.ROLLBACK
+            await store.retire_live_model(connection, retired_reason, now, is_rolled_back=is_rolled_back)
+            if not await store.put_model_live(connection, version, before, going.reason, now):
                 raise AbortedError(
                     f"version {version} is not {before.value} any more", reason="CONCURRENT_UPDATE"
                 )
+            await insert_model_change(connection, going, previous=live, version=version, now=now)
 
     @asynccontextmanager
     async def _restoring(self, live: int | None) -> AsyncIterator[None]:

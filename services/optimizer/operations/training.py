@@ -17,6 +17,7 @@ from services.common.errors import (
     invalid_field,
 )
 from services.common.telemetry import get_logger
+from services.optimizer.domain.models.changes import ChangeKind, Going
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import Ending, Note, Training, TrainingOrder, TrainingState
 from services.optimizer.domain.models.version import ModelStatus, ModelVersion
@@ -174,7 +175,7 @@ class TrainingOperations:
                 on_progress(progress)
 
             model = await record.run(
-                self._work(connection, record.training_id, end_day, hear),
+                self._work(connection, record.training_id, order, end_day, hear),
                 may_train=lambda: not is_lost(connection),
             )
         _log.info("trained", version=model.version, status=model.status.value, why=model.status_reason)
@@ -192,7 +193,12 @@ class TrainingOperations:
         return training
 
     async def _work(
-        self, connection: Connection, training_id: UUID, end_day: date, hear: OnProgress
+        self,
+        connection: Connection,
+        training_id: UUID,
+        order: TrainingOrder,
+        end_day: date,
+        hear: OnProgress,
     ) -> ModelVersion:
         """Train, publish, and keep what came of it; all of the latter becomes visible at once."""
         live = await store_models.fetch_live_version(connection)
@@ -200,7 +206,7 @@ class TrainingOperations:
         trained = await require_model(connection, version)
         if trained.status is ModelStatus.CANDIDATE:
             hear(TrainingProgress(stage="load_model", fraction=0.97))
-            await self._publish(connection, training_id, trained, compared_with=live)
+            await self._publish(connection, training_id, order, trained, compared_with=live)
             return await require_model(connection, version)
         ending = Ending(state=TrainingState.REJECTED, version=version, message=trained.status_reason)
         await self._end(connection, training_id, ending)
@@ -219,7 +225,13 @@ class TrainingOperations:
             ) from error
 
     async def _publish(
-        self, connection: Connection, training_id: UUID, trained: ModelVersion, *, compared_with: int | None
+        self,
+        connection: Connection,
+        training_id: UUID,
+        order: TrainingOrder,
+        trained: ModelVersion,
+        *,
+        compared_with: int | None,
     ) -> None:
         """Put a candidate live, unless another version went live while it was trained.
 
@@ -234,16 +246,23 @@ class TrainingOperations:
                 )
                 ending = Ending(state=TrainingState.REJECTED, version=trained.version, message=why)
             else:
-                await self._put_live(connection, trained)
+                going = Going(
+                    kind=ChangeKind.PROMOTION,
+                    cause=order.cause,
+                    note=order.note,
+                    reason=trained.status_reason,
+                    training_id=training_id,
+                )
+                await self._put_live(connection, trained, going)
             await self._end(connection, training_id, ending)
 
-    async def _put_live(self, connection: Connection, trained: ModelVersion) -> None:
+    async def _put_live(self, connection: Connection, trained: ModelVersion, going: Going) -> None:
         try:
             await self._publication.put_live(
                 connection,
                 trained.version,
                 before=ModelStatus.CANDIDATE,
-                reason=trained.status_reason,
+                going=going,
                 retired_reason=f"replaced by version {trained.version}",
             )
         except DomainError as error:

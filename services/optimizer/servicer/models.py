@@ -1,7 +1,9 @@
 """The methods of the registry."""
 
+from gen.campaigns.optimizer.v1 import model_changes_pb2 as changes_pb
 from gen.campaigns.optimizer.v1 import models_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceServicer
+from services.optimizer.convert import model_changes as changes
 from services.optimizer.convert import models as convert
 from services.optimizer.operations.models import ModelOperations
 from services.optimizer.servicer.context import Context
@@ -23,6 +25,13 @@ class ModelMethods(OptimizerServiceServicer):
         """Return a version with all that was measured of it."""
         version = convert.version_from_proto(request.version)
         return convert.details_to_proto(await self.models.fetch_model(version))
+
+    async def ListModelChanges(
+        self, request: changes_pb.ListModelChangesRequest, context: Context
+    ) -> changes_pb.ListModelChangesResponse:
+        """Return a page of which version was live when."""
+        limit, before = changes.changes_limit_from_proto(request), changes.changes_start_from_proto(request)
+        return changes.changes_to_proto(await self.models.list_changes(limit, before), limit)
 
     async def RollbackModel(
         self, request: pb.RollbackModelRequest, context: Context

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1 import model_changes_pb2
 from gen.campaigns.optimizer.v1 import models_pb2 as pb
 from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
@@ -100,6 +101,7 @@ async def test_going_back_loses_no_request(
     """
     served: list[int] = []
     stopping = asyncio.Event()
+    changes_request = model_changes_pb2.ListModelChangesRequest
 
     async def keep_asking(stub: OptimizerServiceStub) -> None:
         while not stopping.is_set():
@@ -118,6 +120,8 @@ async def test_going_back_loses_no_request(
         same = await stub.RollbackModel(pb.RollbackModelRequest(version=4))
         first = await stub.RollbackModel(pb.RollbackModelRequest())
         last = await stub.OptimizeOffer(OptimizeOfferRequest(campaign_id="campaign-1"))
+        page = await stub.ListModelChanges(changes_request(limit=3))
+        older = await stub.ListModelChanges(changes_request(limit=3, page_token=page.next_page_token))
         while served[-1] != 1 and not asking.done():
             await asyncio.sleep(0.01)
         stopping.set()
@@ -133,6 +137,21 @@ async def test_going_back_loses_no_request(
     assert (same.model.version, same.previous_version) == (4, 4)
     assert (first.model.version, first.previous_version) == (1, 4)
     assert last.model_version == 1
+    changes = [*page.changes, *older.changes]
+    assert older.next_page_token == ""
+    assert [(each.change_number, each.kind, each.previous_version, each.version) for each in changes] == [
+        (4, "rollback", 4, 1),
+        (3, "return", 1, 4),
+        (2, "rollback", 3, 1),
+        (1, "rollback", 4, 3),
+    ]
+    assert all(each.cause == "request" and not each.is_automatic for each in changes)
+    assert [(each.actor, each.comment) for each in changes] == [("", "")] * 3 + [("anna", "odd offers")]
+    assert changes[-1].reason == back.model.status_reason
+    assert changes[-1].change_time == back.model.status_time
+    ends = [each.end_time for each in changes[1:]]
+    assert ends == [each.change_time for each in changes[:-1]]
+    assert not changes[0].HasField("end_time")
     assert {1, 4} <= set(served) <= {1, 3, 4}
     rows = await fetch_rows(database.reporting, "select version, status from ml_models order by version")
     assert [row["status"] for row in rows] == ["live", "rejected", "retired", "retired"]

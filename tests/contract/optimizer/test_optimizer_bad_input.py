@@ -15,6 +15,7 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import (
     affinity_pb2,
     campaigns_for_user_pb2,
+    model_changes_pb2,
     models_pb2,
     offer_constraints_pb2,
     offers_pb2,
@@ -71,6 +72,7 @@ FIT: dict[str, Message] = {
     "OptimizerService.GetModel": models_pb2.GetModelRequest(version=1),
     "OptimizerService.GetModelDrift": models_pb2.GetModelDriftRequest(),
     "OptimizerService.ListModels": models_pb2.ListModelsRequest(limit=2, statuses=["live"]),
+    "OptimizerService.ListModelChanges": model_changes_pb2.ListModelChangesRequest(limit=2),
     "OptimizerService.ListTrainings": training_pb2.ListTrainingsRequest(limit=2),
     "OptimizerService.RollbackModel": models_pb2.RollbackModelRequest(
         version=1, actor="anna", comment="slow", expected_live_version=1

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
+from gen.campaigns.optimizer.v1 import model_changes_pb2, models_pb2, training_pb2
 from services.common.database import Database
 from services.common.errors import AbortedError, InternalError
 from services.optimizer.domain.models.version import ModelStatus
@@ -54,6 +54,7 @@ async def test_a_model_is_trained_daily_once_for_the_same_days(
         jobs.times[0] += timedelta(days=1)
         next_day = await jobs.run("retrain_model")
         kept = await jobs.trainings()
+        (change,) = (await jobs.stub.ListModelChanges(model_changes_pb2.ListModelChangesRequest())).changes
     assert too_little.startswith("not trained: not enough data to train on")
     assert busy == "not trained: another training runs"
     assert first == "version 1 is live"
@@ -64,6 +65,10 @@ async def test_a_model_is_trained_daily_once_for_the_same_days(
         ("promoted", "daily", 1),
     ]
     assert sorted(each.state for each in kept) == ["promoted", "refused", "rejected"]
+    assert (change.kind, change.cause, change.is_automatic, change.version) == ("promotion", "daily", True, 1)
+    assert not change.HasField("previous_version")
+    assert change.training_id == next(each.training_id for each in kept if each.state == "promoted")
+    assert change.reason.startswith("beats the baseline")
     assert [(each.stage, each.progress) for each in kept if each.version] == [("done", 1.0), ("done", 1.0)]
 
 

@@ -16,7 +16,9 @@ from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError, DeadlineExceededError, UnavailableError
 from services.common.grpc_client import open_channel
+from services.optimizer.domain.models.changes import ChangeKind, Going
 from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.trainings import Note, TrainingCause
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
@@ -36,6 +38,7 @@ from tests.contract.optimizer.harness import (
 from tests.contract.optimizer.trainers import EndlessTrainer
 from tests.unit.optimizer.synthetic import END_DAY
 
+PROMOTION = Going(kind=ChangeKind.PROMOTION, cause=TrainingCause.DAILY, note=Note(), reason="better")
 ROW = np.array([[10.0, 3.0, 11.0, 2.0, 1.0, 500.0, 40.0]], dtype=np.float32)
 END_THE_LOCK = (
     "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted"
@@ -227,7 +230,7 @@ async def test_a_server_that_took_a_version_too_late_is_told_to_serve_what_it_se
     async with published(database, tmp_path, slow=2) as (client, publication, connection):
         with pytest.raises(DeadlineExceededError):
             await publication.put_live(
-                connection, 2, before=ModelStatus.CANDIDATE, reason="", retired_reason=""
+                connection, 2, before=ModelStatus.CANDIDATE, going=PROMOTION, retired_reason=""
             )
         with pytest.raises(UnavailableError) as gone:
             await client.infer(CONVERSION_MODEL, 2, ROW)
@@ -245,7 +248,7 @@ async def test_a_candidate_that_was_rejected_meanwhile_is_not_put_live(
         with pytest.raises(AbortedError, match="version 2 is not candidate any more"):
             async with connection.transaction():
                 await publication.put_live(
-                    connection, 2, before=ModelStatus.CANDIDATE, reason="", retired_reason=""
+                    connection, 2, before=ModelStatus.CANDIDATE, going=PROMOTION, retired_reason=""
                 )
         assert await status_of(connection, 1) is ModelStatus.LIVE
     assert (tmp_path / "conversion/config.pbtxt").read_bytes() == config

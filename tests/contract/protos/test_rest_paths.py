@@ -127,6 +127,7 @@ OPTIMIZER = {
     "CancelTraining": [("POST", "/api/optimize/trainings/{training_id}/cancel")],
     "ListTrainings": [("GET", "/api/optimize/trainings")],
     "ListModels": [("GET", "/api/optimize/models")],
+    "ListModelChanges": [("GET", "/api/optimize/models/changes")],
     "GetModel": [("GET", "/api/optimize/models/{version}")],
     "RollbackModel": [("POST", "/api/optimize/models/rollback")],
     "GetModelDrift": [("GET", "/api/optimize/drift")],

@@ -286,7 +286,7 @@ class RollbackModelRequest(_message.Message):
     says from where.
     """
     actor: _builtins.str
-    """Who asks, at most 128 characters; kept as part of the versions' status_reason, until their status changes again."""
+    """Who asks, at most 128 characters; kept for good, where ListModelChanges has it."""
     comment: _builtins.str
     """Why, at most 500 characters; kept as actor is."""
     expected_live_version: _builtins.int

@@ -5,6 +5,7 @@ import warnings
 
 from gen.campaigns.optimizer.v1 import affinity_pb2 as campaigns_dot_optimizer_dot_v1_dot_affinity__pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as campaigns_dot_optimizer_dot_v1_dot_campaigns__for__user__pb2
+from gen.campaigns.optimizer.v1 import model_changes_pb2 as campaigns_dot_optimizer_dot_v1_dot_model__changes__pb2
 from gen.campaigns.optimizer.v1 import models_pb2 as campaigns_dot_optimizer_dot_v1_dot_models__pb2
 from gen.campaigns.optimizer.v1 import offer_constraints_pb2 as campaigns_dot_optimizer_dot_v1_dot_offer__constraints__pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as campaigns_dot_optimizer_dot_v1_dot_offers__pb2
@@ -80,6 +81,11 @@ class OptimizerServiceStub:
                 '/campaigns.optimizer.v1.OptimizerService/GetModel',
                 request_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+                _registered_method=True)
+        self.ListModelChanges = channel.unary_unary(
+                '/campaigns.optimizer.v1.OptimizerService/ListModelChanges',
+                request_serializer=campaigns_dot_optimizer_dot_v1_dot_model__changes__pb2.ListModelChangesRequest.SerializeToString,
+                response_deserializer=campaigns_dot_optimizer_dot_v1_dot_model__changes__pb2.ListModelChangesResponse.FromString,
                 _registered_method=True)
         self.RollbackModel = channel.unary_unary(
                 '/campaigns.optimizer.v1.OptimizerService/RollbackModel',
@@ -214,6 +220,13 @@ class OptimizerServiceServicer:
 
     def GetModel(self, request, context):
         """Returns a version. NOT_FOUND for an unknown one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelChanges(self, request, context):
+        """Lists which version was live when, who changed it and why, by whatever means: promotions by trainings, and rollbacks.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -388,6 +401,11 @@ def add_OptimizerServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelRequest.FromString,
                     response_serializer=campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelResponse.SerializeToString,
+            ),
+            'ListModelChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelChanges,
+                    request_deserializer=campaigns_dot_optimizer_dot_v1_dot_model__changes__pb2.ListModelChangesRequest.FromString,
+                    response_serializer=campaigns_dot_optimizer_dot_v1_dot_model__changes__pb2.ListModelChangesResponse.SerializeToString,
             ),
             'RollbackModel': grpc.unary_unary_rpc_method_handler(
                     servicer.RollbackModel,
@@ -638,6 +656,33 @@ class OptimizerService:
             '/campaigns.optimizer.v1.OptimizerService/GetModel',
             campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
             campaigns_dot_optimizer_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/campaigns.optimizer.v1.OptimizerService/ListModelChanges',
+            campaigns_dot_optimizer_dot_v1_dot_model__changes__pb2.ListModelChangesRequest.SerializeToString,
+            campaigns_dot_optimizer_dot_v1_dot_model__changes__pb2.ListModelChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

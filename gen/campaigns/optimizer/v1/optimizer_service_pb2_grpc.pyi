@@ -5,6 +5,7 @@ isort:skip_file
 
 from gen.campaigns.optimizer.v1 import affinity_pb2 as _affinity_pb2
 from gen.campaigns.optimizer.v1 import campaigns_for_user_pb2 as _campaigns_for_user_pb2
+from gen.campaigns.optimizer.v1 import model_changes_pb2 as _model_changes_pb2
 from gen.campaigns.optimizer.v1 import models_pb2 as _models_pb2
 from gen.campaigns.optimizer.v1 import offer_constraints_pb2 as _offer_constraints_pb2
 from gen.campaigns.optimizer.v1 import offers_pb2 as _offers_pb2
@@ -53,6 +54,8 @@ class OptimizerServiceStub:
     """Lists the versions of the conversion model."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """Returns a version. NOT_FOUND for an unknown one."""
+    ListModelChanges: _aio.UnaryUnaryMultiCallable[_model_changes_pb2.ListModelChangesRequest, _model_changes_pb2.ListModelChangesResponse]
+    """Lists which version was live when, who changed it and why, by whatever means: promotions by trainings, and rollbacks."""
     RollbackModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RollbackModelRequest, _models_pb2.RollbackModelResponse]
     """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
     Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
@@ -182,6 +185,13 @@ class OptimizerServiceServicer:
         context: _aio.ServicerContext[_models_pb2.GetModelRequest, _abc.Awaitable[_models_pb2.GetModelResponse]],
     ) -> _abc.Awaitable[_models_pb2.GetModelResponse]:
         """Returns a version. NOT_FOUND for an unknown one."""
+
+    def ListModelChanges(
+        self,
+        request: _model_changes_pb2.ListModelChangesRequest,
+        context: _aio.ServicerContext[_model_changes_pb2.ListModelChangesRequest, _abc.Awaitable[_model_changes_pb2.ListModelChangesResponse]],
+    ) -> _abc.Awaitable[_model_changes_pb2.ListModelChangesResponse]:
+        """Lists which version was live when, who changed it and why, by whatever means: promotions by trainings, and rollbacks."""
 
     def RollbackModel(
         self,

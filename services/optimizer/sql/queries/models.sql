@@ -154,3 +154,24 @@ returning version;
 update ml_models
 set status = $3, status_reason = $4, status_changed_at = $5
 where model_name = $1 and version = $2;
+
+-- name: insert_model_change :exec
+-- Keep that the version $3 went live, after $2 (null: none was); only for who holds the right to publish, so that no two
+-- changes get one number.
+insert into model_changes (
+    model_name, change_number, from_version, to_version, kind, cause, actor, comment, reason, changed_at, training_id
+)
+select $1, coalesce(max(change_number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+from model_changes
+where model_name = $1;
+
+-- name: list_model_changes :many
+-- At most $3 exchanges of the live version with a number below $2, the latest first, each with when the next one came.
+select
+    c.change_number, c.kind, c.cause, c.actor, c.comment, c.reason, c.from_version, c.to_version, c.changed_at,
+    later.changed_at as ended_at, c.training_id, c.is_reconstructed
+from model_changes c
+left join model_changes later on later.model_name = c.model_name and later.change_number = c.change_number + 1
+where c.model_name = $1 and c.change_number < $2
+order by c.change_number desc
+limit $3;

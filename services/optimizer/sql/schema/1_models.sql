@@ -63,3 +63,34 @@ create table optimizer.model_feature_importance (
 
 grant select, insert, update, delete on optimizer.ml_models, optimizer.model_feature_importance to optimizer;
 grant select on optimizer.ml_models, optimizer.model_feature_importance to reporting;
+
+-- Which version was live when: a row per exchange of the live version, numbered from 1 without gaps. Written only by
+-- insert, in the transaction of the exchange, and kept for good, as outcomes are. from_version is null where none was
+-- live, or nobody kept it; cause is null, and actor and comment are empty, where nobody kept them.
+create table optimizer.model_changes (
+    model_name text not null,
+    change_number bigint not null,
+    kind text not null,
+    cause text,
+    actor text not null,
+    comment text not null,
+    reason text not null,
+    from_version bigint,
+    to_version bigint not null,
+    changed_at timestamptz not null,
+    training_id uuid,
+    is_reconstructed boolean not null default false,
+    constraint model_changes_pkey primary key (model_name, change_number),
+    constraint model_changes_number_positive check (change_number > 0),
+    constraint model_changes_kind_known check (kind in ('promotion', 'rollback', 'return')),
+    constraint model_changes_cause_known check (cause in ('request', 'daily', 'drift')),
+    constraint model_changes_cause_kept check (is_reconstructed or cause is not null),
+    constraint model_changes_versions_differ check (from_version <> to_version),
+    constraint model_changes_to_fkey foreign key (model_name, to_version)
+        references optimizer.ml_models (model_name, version),
+    constraint model_changes_from_fkey foreign key (model_name, from_version)
+        references optimizer.ml_models (model_name, version)
+);
+
+grant select, insert on optimizer.model_changes to optimizer;
+grant select on optimizer.model_changes to reporting;
