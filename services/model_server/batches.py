@@ -23,7 +23,6 @@ from services.model_server.tensors import Array
 
 _MOST_REQUESTS: Final = 64
 _MOST_WAITING: Final = 1024
-_OTHER_ROWS: Final = InternalError("the model gives other rows than it takes", reason="INFERENCE_FAILED")
 
 
 class BatchRequest(NamedTuple):
@@ -120,7 +119,7 @@ class Batches:
         timed = self._run(first.version, requests, inputs)
         ends = [0, *accumulate(request.rows for request in requests)]
         if any(output.shape[:1] != (ends[-1],) for output in timed.result):
-            raise _OTHER_ROWS
+            raise InternalError("the model gives other rows than it takes", reason="INFERENCE_FAILED")
         return [
             BatchAnswer([output[begin:end] for output in timed.result], timed.begun_ns, timed.compute_ns)
             for begin, end in pairwise(ends)

@@ -1,9 +1,11 @@
 """Dynamic batching: fewer runs of the model, and to every request the answer it would have had alone."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from unittest.mock import Mock
 
 import numpy as np
@@ -107,6 +109,20 @@ async def test_a_model_whose_rows_are_not_its_inputs_answers_each_request_alone(
         expected = (await plain.infer(request)).outputs[0].array
         np.testing.assert_array_equal(answer.outputs[0].array, expected)
         np.testing.assert_array_equal((await batching.infer(request)).outputs[0].array, expected)
+
+
+async def test_batches_that_had_to_be_parted_leave_nothing_in_memory(tmp_path: Path) -> None:
+    def count_tracebacks() -> int:
+        gc.collect()
+        return sum(isinstance(kept, TracebackType) for kept in gc.get_objects())
+
+    plane = await warm_plane(tmp_path, models.first_row_model(), BATCHING, {"x": ones(1, 2)})
+    requests = [{"x": ones(rows, 2)} for rows in (1, 2)]
+    await infer_together(plane, requests)
+    before = count_tracebacks()
+    for _ in range(10):
+        await infer_together(plane, requests)
+    assert count_tracebacks() <= before
 
 
 async def test_an_answer_without_rows_fails_nobody(tmp_path: Path) -> None:
