@@ -1,4 +1,4 @@
-"""Which version was live when: what is gathered of the time before it was kept, and that nobody changes it."""
+"""Which version was live when: what is gathered of the time before it was kept, and that it stays."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
