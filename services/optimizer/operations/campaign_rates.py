@@ -1,7 +1,8 @@
 """Active campaigns' conversion rates at their own offers, which are the same for all users: kept a minute."""
 
 import asyncio
-from collections.abc import MutableMapping, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate, takewhile
@@ -10,6 +11,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from services.common.database import Database
+from services.common.errors import DomainError, error_from_json, error_to_json
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelVersion
 from services.optimizer.domain.offers.answer import ExpectedRate
@@ -56,6 +58,7 @@ class CampaignRates:
         self._models = models
         self._kept = kept
         self._computing = asyncio.Lock()
+        self._failure: DomainError | None = None
 
     async def fetch(
         self, campaigns: Sequence[ActiveCampaign], model: ModelVersion, today: date
@@ -68,12 +71,28 @@ class CampaignRates:
         keys = [(model.version, today, campaign) for campaign in campaigns]
         found = self._find(keys)
         if len(found) < len(keys):
-            async with self._computing:  # who comes meanwhile finds what is computed now
+            async with self._turn():  # who comes meanwhile finds what is computed now
                 found = self._find(keys)
                 found |= await self._compute([key for key in keys if key not in found], model)
         known = [found[key] for key in takewhile(found.__contains__, keys)]
         rows = accumulate(kept.rows for kept in known)  # the same campaigns as if none had been kept
         return [kept.rate for kept, together in zip(known, rows, strict=True) if together <= MOST_ROWS]
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Compute one after the other; who waited while that failed fails with it.
+
+        Each would otherwise wait for all before it: for a server that does not answer, longer and longer.
+        """
+        before = self._failure
+        async with self._computing:
+            if self._failure is not None and self._failure is not before:
+                raise error_from_json(error_to_json(self._failure))
+            try:
+                yield
+            except DomainError as error:
+                self._failure = error
+                raise
 
     def _find(self, keys: Sequence[Key]) -> dict[Key, KeptRate]:
         found = {key: self._kept.get(key) for key in keys}

@@ -12,8 +12,9 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.inference import grpc_service_pb2 as inference_pb
 from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.common.database import Database
-from services.common.errors import UnavailableError
+from services.common.errors import DeadlineExceededError, UnavailableError
 from services.common.grpc_client import open_channel
+from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.models.version import ModelVersion
 from services.optimizer.domain.recommendations import campaign_choice
 from services.optimizer.domain.recommendations.campaign_choice import ActiveCampaign
@@ -123,4 +124,30 @@ async def test_what_is_kept_is_told_while_the_model_server_is_away(stand: Stand)
         with pytest.raises(UnavailableError):
             await rates.fetch(active, model, TODAY)
     rates._models = stand.models
+    assert len(await rates.fetch(active, model, TODAY)) == len(active)
+
+
+async def test_who_waits_while_the_model_server_hangs_is_refused_with_the_first(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call that hangs is over when the test says so; nobody begins another one after it."""
+    model, active = await stand.fetch_world()
+    rates = stand.rates()
+    calls, hanging = 0, asyncio.Event()
+
+    async def hang(*_arguments: object) -> FloatArray:
+        nonlocal calls
+        calls += 1
+        await hanging.wait()
+        raise DeadlineExceededError("the model server did not answer", reason="PEER_DEADLINE_EXCEEDED")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stand.models, "infer", hang)
+        asking = [asyncio.create_task(rates.fetch(active[place:], model, TODAY)) for place in range(4)]
+        while calls == 0:
+            await asyncio.sleep(0.01)
+        hanging.set()
+        refused = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(error) for error in refused] == [DeadlineExceededError] * 4
+    assert calls == 1
     assert len(await rates.fetch(active, model, TODAY)) == len(active)
