@@ -4,12 +4,10 @@ import asyncio
 import os
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -21,10 +19,10 @@ import pytest
 from deploy.local import bootstrap
 from deploy.local.bootstrap import DatabaseAddresses
 from deploy.local.postgres import Cluster, running_throwaway_cluster
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEMPLATE = "merchants_db_template"
-FREE_PORTS = range(12_000, 32_000)
 # A file system in memory, and the room that several workers' clusters may come to take of it.
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders made in it are closed to others
 MEMORY_BYTES = 6 << 30
@@ -65,25 +63,10 @@ def run_in_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
         return executor.submit(asyncio.run, coroutine).result()
 
 
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Return a function that picks a loopback port nobody listens on.
-
-    Ports are counted up from a drawn one, below those that the kernel gives to connections: so neither a
-    connection nor another process that runs tests is likely to take one before its server does.
-    """
-    ports = cycle(FREE_PORTS)
-    start = secrets.randbelow(len(FREE_PORTS))
-
-    def pick() -> int:
-        for port in islice(ports, len(FREE_PORTS)):
-            with socket.socket() as probe, suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-        raise RuntimeError("no port is free")
-
-    list(islice(ports, start))
-    return pick
+@pytest.fixture(scope="session", name="free_port")
+def given_free_port() -> Callable[[], int]:
+    """Return a function that gives a loopback port that is nobody else's; see tests/ports.py."""
+    return free_port
 
 
 @pytest.fixture(scope="session")

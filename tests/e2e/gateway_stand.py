@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from deploy.envoy.bootstrap import envoy_binary, render_bootstrap
 from tests.e2e.gateway_backends import SERVICES, START_SECONDS, UNARY_TIMEOUT_SECONDS, Backends, Recorder
+from tests.ports import free_port
 
 DESCRIPTORS = Path(__file__).resolve().parents[2] / "gen/descriptors/api.binpb"
 
@@ -145,10 +146,3 @@ def _until_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> 
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

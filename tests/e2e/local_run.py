@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.local.settings import RunSettings
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
@@ -158,14 +159,7 @@ def untraced_environment() -> dict[str, str]:
 def free_ports() -> dict[str, str]:
     """Return a free port for every port setting of a run."""
     names = [name.upper() for name in RunSettings.model_fields if name.endswith("_port")]
-    sockets = [socket.socket() for _ in names]
-    try:
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return {name: str(probe.getsockname()[1]) for name, probe in zip(names, sockets, strict=True)}
-    finally:
-        for probe in sockets:
-            probe.close()
+    return {name: str(free_port()) for name in names}
 
 
 def is_running(pid: int) -> bool:

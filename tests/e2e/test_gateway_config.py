@@ -11,7 +11,8 @@ from deploy.envoy.bootstrap import envoy_binary, render_bootstrap
 from deploy.envoy.contract import load_rpcs
 from deploy.envoy.routes import CLUSTERS, LONG_TIMEOUTS, path_regex
 from services.optimizer.settings import OptimizerSettings
-from tests.e2e.gateway_stand import DESCRIPTORS, free_port
+from tests.e2e.gateway_stand import DESCRIPTORS
+from tests.ports import free_port
 
 
 def render(*, gateway_port: int = 1, admin_port: int = 2) -> str:
