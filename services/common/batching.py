@@ -81,8 +81,11 @@ class Batcher(Generic[Request, Outcome]):
                 await asyncio.sleep(0)  # work that never waits would hold the loop
 
     async def _work_off_batch(self) -> int:
-        """Answer the first requests; return how many they were."""
-        batch = dict(islice(self._waiting.items(), self._batch_size))
+        """Answer the first requests whose callers have not left; return how many they were."""
+        staying = (entry for entry in self._waiting.items() if not entry[0].done())
+        batch = dict(islice(staying, self._batch_size))
+        if not batch:
+            return 0
         outcomes: Sequence[Outcome | Exception]
         try:
             batch = dict(islice(batch.items(), self._count_together(list(batch.values()))))

@@ -4,6 +4,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from services.common import batching
 from services.common.batching import Batcher
 from services.common.errors import ResourceExhaustedError
 
@@ -36,7 +37,10 @@ async def test_what_waits_during_a_batch_becomes_the_next_one() -> None:
     assert committer.batches == [[1], [2, 3, 4], [5, 6]]
 
 
-async def test_requests_of_neighbouring_turns_of_the_loop_are_one_batch() -> None:
+async def test_requests_of_neighbouring_turns_of_the_loop_are_one_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_GATHERING_SECONDS", 3600.0)  # however long a turn takes
     committer = Committer()
     committer.go.set()
     group: Batcher[int, int] = Batcher("numbers", committer, batch_size=100, most_waiting=1_000_000)
@@ -129,6 +133,34 @@ async def test_callers_that_left_keep_no_place_in_the_line() -> None:
     committer.go.set()
     assert (await first, await staying) == (2, 8)
     assert committer.batches == [[1], [4]]
+
+
+async def test_nobody_works_for_callers_that_left_while_their_batch_was_gathered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_GATHERING_SECONDS", 0.0)  # it begins before they take leave
+    committer = Committer()
+    committer.go.set()
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=10, most_waiting=10)
+    leaving = [asyncio.create_task(group.submit(number)) for number in (1, 2)]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    assert await group.submit(3) == 6
+    assert committer.batches == [[3]]
+
+
+async def test_where_all_have_left_nothing_is_worked_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_GATHERING_SECONDS", 0.0)
+    committer = Committer()
+    committer.go.set()
+    group: Batcher[int, int] = Batcher("numbers", committer, batch_size=10, most_waiting=10)
+    leaving = asyncio.create_task(group.submit(1))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert await group.submit(2) == 4
+    assert committer.batches == [[2]]
 
 
 async def test_a_batch_is_as_large_as_its_requests_go_together() -> None:
