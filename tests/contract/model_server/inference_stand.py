@@ -19,7 +19,7 @@ from services.model_server.settings import ModelServerSettings
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Stub = pb_grpc.GRPCInferenceServiceStub
-DEADLINE = 20
+DEADLINE = 120
 
 
 @asynccontextmanager

@@ -19,8 +19,9 @@ from services.model_server.runner import CostBook
 from services.model_server.statistics import VersionStatistics
 from services.model_server.tensors import Array
 from tests.unit.model_server import models
-from tests.unit.model_server.plane import Plane, ones, open_plane
+from tests.unit.model_server.plane import SHORT_MILLISECONDS, Plane, ones, open_plane
 
+MILLISECOND = 1_000_000
 BATCHING = "max_batch_size: 8 dynamic_batching { }"
 
 
@@ -145,8 +146,7 @@ async def test_a_batch_is_as_short_as_a_request_must_be_and_so_waits_for_no_work
     """Another model's long inference holds the only worker; each request is short, all together are not."""
     plane = await warm_plane(tmp_path, models.scale_model(2.0), BATCHING, {"x": ones(1, 2)})
     costs = plane.repository.find("m").costs
-    costs.record(2, 300_000)
-    costs.record(4, 10_000_000)  # two of them: long
+    costs.record(4, round(10 * SHORT_MILLISECONDS * MILLISECOND))  # two of them: long
     release = threading.Event()
     long = asyncio.create_task(plane.runner.run(release.wait, costs=CostBook(), size=1))
     await asyncio.sleep(0)

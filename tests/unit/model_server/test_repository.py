@@ -14,6 +14,8 @@ from services.model_server.loading import LoadedModel, Loader
 from services.model_server.repository import IndexEntry, Repository
 from tests.unit.model_server import models
 
+LIMIT_SECONDS = 120
+
 
 def open_repository(root: Path, *, polls: bool = False) -> Repository:
     layout = Layout(root=root)
@@ -300,7 +302,7 @@ class SlowLoader(Loader):
 
     def load(self, name: str, served: LoadedModel | None, *, stand_in: bool) -> LoadedModel:
         self.begun.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(LIMIT_SECONDS)
         return super().load(name, served, stand_in=stand_in)
 
 
@@ -311,14 +313,14 @@ async def test_a_first_load_under_way_shows_as_loading_and_a_later_one_as_what_s
     loader = SlowLoader(Layout(root=tmp_path))
     repository = Repository(Layout(root=tmp_path), loader)
     work = asyncio.create_task(repository.load("m"))
-    await asyncio.to_thread(loader.begun.wait, 10)
+    assert await asyncio.to_thread(loader.begun.wait, LIMIT_SECONDS)
     assert await lines(repository) == [("m", "", "LOADING")]
     loader.go_on.set()
     await work
     loader.go_on.clear()
     loader.begun.clear()
     work = asyncio.create_task(repository.load("m"))
-    await asyncio.to_thread(loader.begun.wait, 10)
+    assert await asyncio.to_thread(loader.begun.wait, LIMIT_SECONDS)
     assert await lines(repository) == [("m", "1", "READY")]
     loader.go_on.set()
     await work
@@ -330,7 +332,7 @@ async def test_a_caller_that_goes_away_does_not_stop_its_load(tmp_path: Path) ->
     loader = SlowLoader(Layout(root=tmp_path))
     repository = Repository(Layout(root=tmp_path), loader)
     work = asyncio.create_task(repository.load("m"))
-    await asyncio.to_thread(loader.begun.wait, 10)
+    assert await asyncio.to_thread(loader.begun.wait, LIMIT_SECONDS)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work

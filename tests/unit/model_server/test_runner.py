@@ -1,10 +1,12 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from services.common.errors import ResourceExhaustedError
+from services.model_server import runner as runner_module
 from services.model_server.runner import CostBook, Runner
 
 MILLISECOND = 1_000_000
@@ -38,12 +40,12 @@ def test_new_costs_move_the_expectation_step_by_step() -> None:
 
 
 async def test_what_is_known_to_be_short_runs_on_the_loop_and_the_rest_in_a_worker() -> None:
-    runner = Runner(workers=1, inline_milliseconds=1.0, max_waiting=1)
+    runner = Runner(workers=1, inline_milliseconds=60_000.0, max_waiting=1)
     costs = CostBook()
     first = await runner.run(threading.get_ident, costs=costs, size=1)
     assert first.result != threading.get_ident()
     assert (await runner.run(threading.get_ident, costs=costs, size=1)).result == threading.get_ident()
-    costs.record(1 << 20, 5 * MILLISECOND)
+    costs.record(1 << 20, 60_001 * MILLISECOND)
     assert (await runner.run(threading.get_ident, costs=costs, size=1 << 20)).result != threading.get_ident()
     runner.close()
 
@@ -105,16 +107,25 @@ async def test_callers_that_come_and_go_put_nothing_more_before_the_workers() ->
     runner.close()
 
 
-async def test_waiting_and_computing_are_timed_apart() -> None:
+async def test_waiting_and_computing_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only what is computed moves."""
+    now = 100
+    clock = SimpleNamespace(perf_counter_ns=lambda: now, thread_time_ns=time.thread_time_ns)
+    monkeypatch.setattr(runner_module, "time", clock)
     runner = Runner(workers=1, inline_milliseconds=0, max_waiting=1)
     release = threading.Event()
-    first = asyncio.create_task(runner.run(release.wait, costs=CostBook(), size=1))
+
+    def compute(nanoseconds: int) -> None:
+        nonlocal now
+        release.wait()
+        now += nanoseconds
+
+    first = asyncio.create_task(runner.run(lambda: compute(20), costs=CostBook(), size=1))
     await asyncio.sleep(0)
-    second = asyncio.create_task(runner.run(time.perf_counter_ns, costs=CostBook(), size=1))
-    await asyncio.sleep(0.02)
+    second = asyncio.create_task(runner.run(lambda: compute(7), costs=CostBook(), size=1))
+    await asyncio.sleep(0)
     release.set()
     blocking, waiting = await first, await second
-    assert blocking.compute_ns >= 15 * MILLISECOND
-    assert waiting.begun_ns - blocking.begun_ns >= 15 * MILLISECOND
-    assert waiting.compute_ns < 15 * MILLISECOND
+    assert (blocking.begun_ns, blocking.compute_ns) == (100, 20)
+    assert (waiting.begun_ns, waiting.compute_ns) == (120, 7)
     runner.close()
