@@ -14,7 +14,7 @@ from services.optimizer.domain.models.registry import ModelDetails, ModelSummary
 from services.optimizer.domain.models.trainings import Note, TrainingCause
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_repository import ModelRepository
-from services.optimizer.operations.publication import Publication, writing_repository
+from services.optimizer.operations.publication import Publication
 from services.optimizer.store import models as store
 from services.optimizer.store.audiences import delete_audiences
 from services.optimizer.store.model_changes import list_model_changes
@@ -149,8 +149,7 @@ class ModelOperations:
                 return "nothing to remove"
             before_live = await store.fetch_last_retired_version(connection, live)
             served = [live, *([] if before_live is None else [before_live])]
-            async with writing_repository():
-                await asyncio.to_thread(self._remove, removable, served)
+            await asyncio.to_thread(self._remove, removable, served)
             await delete_audiences(connection, removable)
             await store.note_removed_files(connection, removable, self._now())
         return f"the files of {len(removable)} versions of {CONVERSION_MODEL} removed"

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from services.common.database import Connection
-from services.common.errors import AbortedError, DomainError, InternalError
+from services.common.errors import AbortedError, DomainError
 from services.optimizer.domain.models.changes import ChangeKind, Going
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
@@ -45,16 +45,15 @@ class Publication:
         Raises:
             AbortedError: the version is not in status `before` any more (CONCURRENT_UPDATE).
             DomainError: the model server does not answer, or refuses the version.
-            InternalError: the model repository cannot be written.
+            InternalError: the model repository cannot be read or written.
         """
         await lock_publication(connection)
         live = await store.fetch_live_version(connection)
         retired = await store.fetch_last_retired_version(connection, version)
         async with self._restoring(live):
-            async with writing_repository():
-                known = [version, live, retired]
-                served = [each for each in known if each is not None]
-                await asyncio.to_thread(self._repository.write_config, served)
+            known = [version, live, retired]
+            served = [each for each in known if each is not None]
+            await asyncio.to_thread(self._repository.write_config, served)
             await self._models.load(CONVERSION_MODEL, version)
             now = self._now()
             is_rolled_back = going.kind is ChangeKind.ROLLBACK
@@ -75,17 +74,8 @@ class Publication:
         try:
             yield
         except BaseException:
-            with suppress(OSError, DomainError):  # then the caller hears of it already
+            with suppress(DomainError):  # then the caller hears of it already
                 await asyncio.to_thread(self._repository.restore_config, before)
                 if live is not None:
                     await self._models.load(CONVERSION_MODEL, live)
             raise
-
-
-@asynccontextmanager
-async def writing_repository() -> AsyncIterator[None]:
-    """Call what the file system refuses by a name of ours: an OSError would pass for a lost database."""
-    try:
-        yield
-    except OSError as error:
-        raise InternalError("the model repository cannot be written", reason="INTERNAL") from error

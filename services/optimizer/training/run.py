@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from services.common.database import Connection, Database
-from services.common.errors import AbortedError
+from services.common.errors import AbortedError, InternalError
 from services.optimizer.domain.features import DailyTable
 from services.optimizer.domain.models.promotion import Verdict, refuse_same
 from services.optimizer.domain.models.registry import ModelSummary
@@ -47,6 +48,7 @@ async def run_training(
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
         AbortedError: the training is over, by its record (TRAINING_STOPPED).
+        InternalError: the model repository cannot be written.
         UnavailableError: the database or the Dask scheduler does not answer.
     """
     started = time.monotonic()
@@ -80,7 +82,8 @@ async def run_training(
         try:
             await _keep(database, model, trained, window, training_id)
         except BaseException:
-            repository.remove_version(version)
+            with suppress(InternalError):  # what went wrong first is to be told
+                repository.remove_version(version)
             raise
         return version
     finally:

@@ -243,5 +243,6 @@ async def test_a_repository_that_cannot_be_written_is_no_lost_database(
         refusal = await refused(stub, pb.RollbackModelRequest())
         blocked.rmdir()
         back = await stub.RollbackModel(pb.RollbackModelRequest())
-    assert (refusal.code, refusal.message) == ("INTERNAL", "the model repository cannot be written")
+    assert refusal.code == "INTERNAL"
+    assert refusal.message == "the model repository cannot be written: Is a directory"
     assert back.model.version == 3

@@ -13,13 +13,14 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import training_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.database import Database
-from services.common.errors import AbortedError
+from services.common.errors import AbortedError, InternalError
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.training.run import add_version
 from tests.contract.optimizer.harness import (
     NOON,
+    PATIENCE_SECONDS,
     ThreadTrainer,
     fetch_rows,
     insert_world,
@@ -41,7 +42,7 @@ async def test_a_cancelled_training_leaves_nothing(database: DatabaseAddresses, 
             heard.set()
 
     training = asyncio.create_task(training_of(database, tmp_path).run(END_DAY, hear))
-    await asyncio.wait_for(heard.wait(), 60)
+    await asyncio.wait_for(heard.wait(), 300)
     training.cancel()
     with pytest.raises(asyncio.CancelledError):
         await training
@@ -86,7 +87,7 @@ async def test_a_caller_who_leaves_the_stream_stops_the_training_and_frees_the_w
 
 async def follow_when_free(stub: OptimizerServiceStub) -> list[pb.TrainModelWithProgressResponse]:
     """Follow a training to its end, from when the one before has gone."""
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + 2 * PATIENCE_SECONDS
     while True:
         try:
             call = stub.TrainModelWithProgress(pb.TrainModelWithProgressRequest())
@@ -189,6 +190,18 @@ async def test_trainings_that_end_together_take_numbers_of_their_own(
         await pool.close()
     assert sorted(versions) == [1, 2, 3, 4, 5, 6]
     assert [repository.read_model(version) for version in versions] == contents
+
+
+async def test_a_repository_that_cannot_be_written_is_no_lost_database_to_a_training(
+    database: DatabaseAddresses, tmp_path: Path
+) -> None:
+    (tmp_path / "conversion").write_bytes(b"")
+    pool = await Database.open(database.optimizer, application_name="test")
+    try:
+        with pytest.raises(InternalError, match="the model repository cannot be written: File exists"):
+            await add_version(pool, ModelRepository(tmp_path, CONVERSION_MODEL), b"model")
+    finally:
+        await pool.close()
 
 
 class SabotagedTrainer:
