@@ -1,6 +1,8 @@
 """Loading, swapping, unloading and polling of models, over a real in-process server and a real stub."""
 
 import asyncio
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -9,10 +11,14 @@ import pytest
 
 from gen.inference import grpc_service_pb2 as pb
 from services.common.grpc_server import build_server
+from services.model_server.loading import LoadedVersion
+from services.model_server.repository import Repository
 from services.model_server.server import open_service
+from services.model_server.session import Session
 from services.model_server.settings import ModelServerSettings
 from tests.contract.model_server.inference_stand import (
     DEADLINE,
+    Array,
     Stub,
     infer,
     raw_output,
@@ -139,18 +145,33 @@ async def test_versions_are_swapped_under_load_without_a_failed_request(tmp_path
     assert set(answers) == set(range(1, 22))
 
 
-async def test_a_long_inference_survives_the_unloading_of_its_model(tmp_path: Path) -> None:
+async def test_a_long_inference_survives_the_unloading_of_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     models.write_version(tmp_path, "heavy", 1, models.heavy_model())
     rows = np.random.default_rng(1).random((500, 256)).astype(np.float32)
+    find, run = Repository.find, Session.run
+    found: list[str] = []
+    go_on = threading.Event()
+
+    def noted_find(self: Repository, model: str, version: str = "") -> LoadedVersion:
+        one = find(self, model, version)
+        found.append(model)
+        return one
+
+    def held_run(self: Session, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        assert go_on.wait(DEADLINE)
+        return run(self, inputs, outputs)
+
     async with serving(tmp_path) as stub:
+        monkeypatch.setattr(Repository, "find", noted_find)
+        monkeypatch.setattr(Session, "run", held_run)
         calls = [asyncio.create_task(infer(stub, raw_request("heavy", rows))) for _ in range(4)]
-        while (
-            not (await stub.ModelStatistics(pb.ModelStatisticsRequest(name="heavy")))
-            .model_stats[0]
-            .execution_count
-        ):
+        while len(found) < len(calls):
+            assert not any(call.done() for call in calls)
             await asyncio.sleep(0.001)
         await stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="heavy"))
+        go_on.set()
         for call in calls:
             np.testing.assert_allclose(raw_output(await call), rows, rtol=1e-5)
         code, _, reason, _ = await refusal_of(stub.ModelInfer(raw_request("heavy", rows)))

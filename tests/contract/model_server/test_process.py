@@ -20,16 +20,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gen.inference import grpc_service_pb2 as pb
+from tests.ports import free_port
 from tests.unit.model_server import models
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVICE = "inference.GRPCInferenceService"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+LIMIT_SECONDS = 120.0
 
 
 def command(*arguments: str, **settings: str) -> subprocess.Popen[str]:
@@ -64,18 +60,20 @@ def process(root: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str]
 
 def await_serving(channel: grpc.Channel, service: str = "") -> None:
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    deadline = time.monotonic() + 20
-    while True:
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), wait_for_ready=True, timeout=20)
-        if answer.status == health_pb2.HealthCheckResponse.SERVING:
-            return
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.02)
+    asked = health_pb2.HealthCheckRequest(service=service)
+    watching = stub.Watch(asked, wait_for_ready=True, timeout=LIMIT_SECONDS)
+    assert any(answer.status == health_pb2.HealthCheckResponse.SERVING for answer in watching)
+    watching.cancel()
+
+
+def metrics_of(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=LIMIT_SECONDS) as page:
+        return str(page.read().decode())
 
 
 def test_help_names_every_setting_with_its_default() -> None:
     server = command("--help")
-    output, _ = server.communicate(timeout=30)
+    output, _ = server.communicate(timeout=LIMIT_SECONDS)
     assert server.returncode == 0
     for setting, default in (
         ("MODEL_REPOSITORY", ".data/models"),
@@ -90,7 +88,7 @@ def test_help_names_every_setting_with_its_default() -> None:
 
 def test_a_wrong_setting_fails_by_name() -> None:
     server = command(MODEL_SERVER_WORKERS="0", MODEL_SERVER_CONTROL_MODE="sometimes")
-    _, errors = server.communicate(timeout=30)
+    _, errors = server.communicate(timeout=LIMIT_SECONDS)
     assert server.returncode == 2
     assert "setting MODEL_SERVER_WORKERS: " in errors
     assert "setting MODEL_SERVER_CONTROL_MODE: " in errors
@@ -102,7 +100,7 @@ def test_a_taken_port_is_one_line_that_names_it(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         server = command(MODEL_SERVER_PORT=str(port), MODEL_REPOSITORY=str(tmp_path))
-        _, errors = server.communicate(timeout=30)
+        _, errors = server.communicate(timeout=LIMIT_SECONDS)
     assert server.returncode == 1
     assert re.search(rf"model_server: port {port} .* set MODEL_SERVER_PORT", errors)
 
@@ -116,29 +114,34 @@ def test_an_empty_folder_serves_and_stays_empty_and_a_signal_ends_it_cleanly(tmp
         (answer,) = reflection.ServerReflectionInfo(iter([request]))
         assert SERVICE in [service.name for service in answer.list_services_response.service]
         server.send_signal(signal.SIGTERM)
-        _, errors = server.communicate(timeout=30)
+        _, errors = server.communicate(timeout=LIMIT_SECONDS)
         assert server.returncode == 0, errors
         assert '"event": "stopped"' in errors
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_inference_under_way_is_answered_before_the_server_stops(tmp_path: Path) -> None:
-    models.write_version(tmp_path, "heavy", 1, models.heavy_model(rounds=60))
+    models.write_version(tmp_path, "heavy", 1, models.heavy_model(rounds=30))
     rows = np.random.default_rng(1).random((4000, 256)).astype(np.float32)
     tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=rows.shape)
     request = pb.ModelInferRequest(model_name="heavy", inputs=[tensor], raw_input_contents=[rows.tobytes()])
-    with process(tmp_path, MODEL_SERVER_DRAIN_SECONDS="1") as (server, channel, _):
+    settings = {"MODEL_SERVER_DRAIN_SECONDS": "0", "MODEL_SERVER_GRACE_SECONDS": f"{LIMIT_SECONDS}"}
+    with process(tmp_path, **settings) as (server, channel, metrics_port):
         await_serving(channel)
         infer = channel.unary_unary(
             f"/{SERVICE}/ModelInfer",
             request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelInferResponse.FromString,
         )
-        calls = [infer.future(request, timeout=60) for _ in range(6)]
-        calls[0].result()
+        calls = [infer.future(request, timeout=LIMIT_SECONDS) for _ in range(6)]
+        method = f'{{grpc_method="ModelInfer",grpc_service="{SERVICE}"}}'
+        began = f"grpc_server_started_total{method} {len(calls)}.0"
+        while began not in metrics_of(metrics_port):
+            assert server.poll() is None
+            time.sleep(0.01)
         server.send_signal(signal.SIGTERM)
         answers = [call.result() for call in calls]
-        server.communicate(timeout=30)
+        server.communicate(timeout=LIMIT_SECONDS)
     assert server.returncode == 0
     for answer in answers:
         np.testing.assert_allclose(
@@ -150,8 +153,7 @@ def test_metrics_tell_what_is_served(tmp_path: Path) -> None:
     models.write_version(tmp_path, "forest", 4, models.forest_model(1))
     with process(tmp_path) as (_, channel, metrics_port):
         await_serving(channel)
-        with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10) as page:
-            text = page.read().decode()
+        text = metrics_of(metrics_port)
     assert 'model_server_served{model="forest",version="4"} 1.0' in text
     assert 'model_server_loads_total{model="forest",outcome="loaded"} 1.0' in text
 
