@@ -74,7 +74,7 @@ def test_a_process_ends_with_its_parent() -> None:
     with start(waits, stdin=subprocess.PIPE, follows=True) as process:
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(timeout=60) == 4
+        assert process.wait(timeout=300) == 4
 
 
 @pytest.mark.parametrize("closing", ["", "os.close(0)\n", "sys.stdin.close()\n", "sys.stdin = None\n"])
@@ -87,7 +87,7 @@ def test_by_hand_it_runs_to_its_end_whatever_it_may_read(closing: str) -> None:
         "sys.exit(run_child(work))\n"
     )
     with start(closing + works, stdin=subprocess.PIPE) as process:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=300)
     assert (process.returncode, json.loads(output), errors) == (0, {"result": None}, "")
 
 

@@ -55,7 +55,7 @@ def test_children_start_without_grpcs_fork_handlers(service: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
