@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - folders made in it are closed to other
 MEMORY_BYTES = 6 << 30
 MEMORY_PREFIX = "test-postgres-"
 LEFT_BEHIND_SECONDS = 86_400
+NEAR_MIDNIGHT = timedelta(minutes=3)
+"""More than a test takes that asks which day it is and has a process ask again."""
 
 # Files of the whole run's longest tests, longest first: begun late, one of them alone would hold up its end.
 LONGEST = (
@@ -67,6 +70,16 @@ def run_in_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 def given_free_port() -> Callable[[], int]:
     """Return a function that gives a loopback port that is nobody else's; see tests/ports.py."""
     return free_port
+
+
+@pytest.fixture
+def one_day() -> None:
+    """Keep midnight (UTC) out of a test whose clocks must agree on the day: where it is near, let it pass."""
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    if midnight - now < NEAR_MIDNIGHT:
+        while datetime.now(UTC) < midnight:
+            time.sleep(1)
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,13 @@ async def of_portfolio(stubs: Stubs, **fields: Any) -> Any:
     return await stubs.analytics.GetPortfolioForecast(pb.GetPortfolioForecastRequest(**fields))
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_a_run_of_the_process_is_served(database: DatabaseAddresses) -> None:
     """The process has the real clock, and so has this server."""
     last_day = datetime.now(UTC).date() - timedelta(days=1)
     await add_days(database.analytics, "c", daily_values(90, mean=80.0, seed=1), last_day)
     process = ForecastingProcess(
-        database_url=database.analytics, reporting_time_zone="UTC", timeout_seconds=120.0
+        database_url=database.analytics, reporting_time_zone="UTC", timeout_seconds=600.0
     )
     assert "forecasts of 1 campaigns and 1 portfolios" in await process.run()
     async with running_server(database.analytics, clock=lambda: datetime.now(UTC)) as stubs:

@@ -11,7 +11,7 @@ from gen.campaigns.analytics.v1 import catalog_service_pb2, costs_pb2
 from services.analytics.domain.metrics import CampaignMetrics
 from services.analytics.operations.metrics import MetricsOperations
 from services.analytics.servicer.analytics import KEPT_METHODS
-from tests.analytics_factories import Stubs, campaign, event, ingest, refusal, running_server
+from tests.analytics_factories import Stubs, add_catalog, campaign, event, ingest, refusal, running_server
 
 WRITES = ("Ingest", "Import")
 
@@ -61,7 +61,7 @@ async def test_costs_and_the_catalog_are_writes_too(stubs: Stubs) -> None:
 
 
 async def test_an_answer_is_made_once_while_nothing_is_written(
-    stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
     measure = MetricsOperations.get_campaign_metrics
@@ -73,8 +73,10 @@ async def test_an_answer_is_made_once_while_nothing_is_written(
         return await measure(self, campaign_id, start, end)
 
     monkeypatch.setattr(MetricsOperations, "get_campaign_metrics", count)
-    await ingest(stubs, event("d"))
-    assert [await impressions(stubs) for _ in range(5)] == [1] * 5
+    async with running_server(database.analytics, kept_answer_seconds=60) as stubs:
+        await add_catalog(stubs)
+        await ingest(stubs, event("d"))
+        assert [await impressions(stubs) for _ in range(5)] == [1] * 5
     assert made == ["c1"]
 
 

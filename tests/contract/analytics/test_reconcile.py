@@ -65,7 +65,7 @@ async def test_one_at_a_time_and_a_caller_that_leaves_makes_room(
         await transaction.rollback()
     finally:
         await blocker.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert len(await reconcile_when_free(stubs)) == len(ROLLUPS)
 
 

@@ -18,6 +18,7 @@ from services.optimizer.store import models
 from services.optimizer.training.pipeline import TrainedModel, train
 from tests.contract.optimizer.harness import (
     NOON,
+    be_patient,
     insert_world,
     optimizer_settings,
     running_model_server,
@@ -74,6 +75,11 @@ class Trained:
             importances=self.model.importances,
             calibration=self.model.report.calibration,
         )
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,10 @@ from services.common.grpc_client import open_channel
 from services.common.grpc_server import build_server
 from services.model_server import server as model_server
 from services.model_server.settings import ModelServerSettings
+from services.optimizer import model_client
 from services.optimizer.domain.features import DailyRow
 from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.operations import recommendation_sources, training
 from services.optimizer.operations.training import Trainer
 from services.optimizer.server import open_services
 from services.optimizer.settings import OptimizerSettings
@@ -29,6 +31,15 @@ from tests.unit.optimizer.synthetic import END_DAY, MEAN_REVENUE
 
 OnProgress = Callable[[TrainingProgress], None]
 NOON = datetime.combine(END_DAY, time(12), tzinfo=UTC)
+PATIENCE_SECONDS = 60.0
+"""How long tests wait for what comes in its own time: however slow the machine, that is a hang."""
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lift the limits that keep callers from waiting long: on a machine that does much else, tests may."""
+    monkeypatch.setattr(model_client, "_READY_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(recommendation_sources, "LONGEST_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(training, "CANCEL_SECONDS", PATIENCE_SECONDS)
 
 
 async def insert_world(
@@ -153,6 +164,7 @@ def optimizer_settings(
         model_server_address=f"127.0.0.1:{model_port}",
         port=0,
         metrics_port=0,
+        inference_timeout_seconds=PATIENCE_SECONDS,
         jobs_enabled=False,
         model_check_seconds=model_check_seconds,
     )

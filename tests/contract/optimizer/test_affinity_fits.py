@@ -64,6 +64,7 @@ async def test_a_refresh_waits_for_a_fit_under_way(database: DatabaseAddresses) 
             while not await fetch_rows(
                 database.admin, "select 1 from pg_locks where locktype = 'advisory' and not granted"
             ):
+                assert not waiting.done()
                 await asyncio.sleep(0.01)
             assert not waiting.done()
         assert (await waiting).startswith("nothing is fitted yet")

@@ -37,7 +37,7 @@ class Stand:
         self.models = models
         self.port = port
 
-    def rates(self, seconds: float = 60.0) -> CampaignRates:
+    def rates(self, seconds: float = 3600.0) -> CampaignRates:
         self.kept: MutableMapping[Key, KeptRate] = TTLCache(1000, seconds)
         return CampaignRates(self.database, self.models, kept=self.kept)
 
@@ -68,7 +68,7 @@ async def stand(database: DatabaseAddresses, trained: Trained, tmp_path: Path) -
     ):
         own = await Database.open(database.optimizer, application_name="test")
         try:
-            yield Stand(own, ModelClient(channel, inference_seconds=5, load_seconds=5), port)
+            yield Stand(own, ModelClient(channel, inference_seconds=60, load_seconds=60), port)
         finally:
             await own.close()
 
@@ -119,7 +119,7 @@ async def test_what_is_kept_is_told_while_the_model_server_is_away(stand: Stand)
     rates = stand.rates()
     known = await rates.fetch(active[:4], model, TODAY)
     async with open_channel("127.0.0.1:1") as nowhere:
-        rates._models = ModelClient(nowhere, inference_seconds=1, load_seconds=1)
+        rates._models = ModelClient(nowhere, inference_seconds=60, load_seconds=60)
         assert await rates.fetch(active[:4], model, TODAY) == known
         with pytest.raises(UnavailableError):
             await rates.fetch(active, model, TODAY)

@@ -116,7 +116,7 @@ async def test_drift_is_not_measured_without_a_model_or_its_file(
 async def test_the_process_measures_drift_and_refuses_in_its_own_words(
     database: DatabaseAddresses, tmp_path: Path
 ) -> None:
-    process = TrainingProcess(database_url=database.optimizer, repository=tmp_path, timeout_seconds=60.0)
+    process = TrainingProcess(database_url=database.optimizer, repository=tmp_path, timeout_seconds=900.0)
     with pytest.raises(FailedPreconditionError, match="no model is live") as refused:
         await process.measure_drift(END_DAY)
     assert refused.value.reason == "MODEL_NOT_TRAINED"

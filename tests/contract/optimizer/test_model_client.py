@@ -61,7 +61,7 @@ def rates_answer(rates: list[float], *, datatype: str = "FP32") -> pb.ModelInfer
 
 
 @asynccontextmanager
-async def client_of(stand_in: StandIn, *, seconds: float = 5.0) -> AsyncIterator[ModelClient]:
+async def client_of(stand_in: StandIn, *, seconds: float = 60.0) -> AsyncIterator[ModelClient]:
     server = grpc.aio.server()
     pb_grpc.add_GRPCInferenceServiceServicer_to_server(stand_in, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -132,7 +132,7 @@ async def test_a_server_that_is_about_to_stop_is_not_relied_on() -> None:
 
 async def test_no_server_is_unavailable_everywhere() -> None:
     async with open_channel("127.0.0.1:1") as channel:
-        client = ModelClient(channel, inference_seconds=2.0, load_seconds=2.0)
+        client = ModelClient(channel, inference_seconds=60.0, load_seconds=60.0)
         for call in (client.require_server(), client.load("conversion", 1)):
             with pytest.raises(UnavailableError):
                 await call

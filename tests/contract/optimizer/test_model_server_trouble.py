@@ -17,6 +17,7 @@ from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.common.grpc_client import open_channel
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
+    PATIENCE_SECONDS,
     fetch_rows,
     insert_world,
     optimizer_settings,
@@ -37,7 +38,7 @@ async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_
     async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub:
         refused = await refused_offer(stub, request)
         with pytest.raises(grpc.aio.AioRpcError) as training:
-            await stub.TrainModel(training_pb2.TrainModelRequest(), timeout=5)
+            await stub.TrainModel(training_pb2.TrainModelRequest(), timeout=PATIENCE_SECONDS)
         async with running_model_server(tmp_path, port):
             answer = await answer_when_back(stub, request)
         again = await refused_offer(stub, request)
@@ -50,7 +51,7 @@ async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_
 async def answer_when_back(stub: OptimizerServiceStub, request: Request) -> OptimizeOfferResponse:
     """Ask until the server is back, or serves the version; the channel reconnects within about a second."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + 20
+    deadline = loop.time() + PATIENCE_SECONDS
     while True:
         try:
             return await stub.OptimizeOffer(request)

@@ -9,7 +9,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import operations_service_pb2 as pb
 from gen.campaigns.optimizer.v1.operations_service_pb2_grpc import OptimizerOperationsServiceStub
-from tests.contract.optimizer.harness import optimizer_settings, refusal_of, running_channel
+from tests.contract.optimizer.harness import PATIENCE_SECONDS, optimizer_settings, refusal_of, running_channel
 
 JOBS = {
     "affinity",
@@ -43,7 +43,7 @@ async def test_a_job_that_is_asked_for_runs_and_says_what_came_out(
     async with running_channel(settings) as channel:
         stub = OptimizerOperationsServiceStub(channel)
         asked = await stub.RunJob(pb.RunJobRequest(job_name="prune_models"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (done := await job_named(stub, "prune_models")).HasField("last_finished_time"):
                 await asyncio.sleep(0.05)
     assert asked.job.job_name == "prune_models"

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.grpc_client import open_channel
 from services.optimizer import server
-from tests.contract.optimizer.harness import optimizer_settings
+from tests.contract.optimizer.harness import PATIENCE_SECONDS, optimizer_settings
 
 
 async def test_it_serves_while_the_database_answers_even_without_a_model_server(
@@ -20,16 +20,16 @@ async def test_it_serves_while_the_database_answers_even_without_a_model_server(
     stopping, started = asyncio.Event(), asyncio.get_running_loop().create_future()
     settings = optimizer_settings(database.optimizer, tmp_path, 1).model_copy(update={"drain_seconds": 0.0})
     serving = asyncio.create_task(server.serve(settings, stopping=stopping, on_started=started.set_result))
-    port = await asyncio.wait_for(started, 20)
+    port = await asyncio.wait_for(started, PATIENCE_SECONDS)
     async with open_channel(f"127.0.0.1:{port}") as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service=server.SERVICE_NAME))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             async for answer in watch:
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     break
     stopping.set()
-    await asyncio.wait_for(serving, 20)
+    await asyncio.wait_for(serving, PATIENCE_SECONDS)
     assert server.SERVICE_NAME == "campaigns.optimizer.v1.OptimizerService"
 
 

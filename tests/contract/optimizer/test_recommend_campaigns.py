@@ -102,7 +102,7 @@ async def stand(database: DatabaseAddresses, trained: Trained, tmp_path: Path) -
                     own,
                     affinities=Affinities(),
                     rates=CampaignRates(
-                        own, ModelClient(models, inference_seconds=5, load_seconds=5), kept={}
+                        own, ModelClient(models, inference_seconds=60, load_seconds=60), kept={}
                     ),
                     live=LiveModel(),
                     now=lambda: NOON,

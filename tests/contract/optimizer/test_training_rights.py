@@ -28,6 +28,7 @@ from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.event_log import VIEWED, Event, insert_events
 from tests.contract.optimizer.harness import (
     NOON,
+    PATIENCE_SECONDS,
     fetch_rows,
     insert_world,
     optimizer_settings,
@@ -41,7 +42,7 @@ from tests.unit.optimizer.synthetic import END_DAY
 PROMOTION = Going(kind=ChangeKind.PROMOTION, cause=TrainingCause.DAILY, note=Note(), reason="better")
 ROW = np.array([[10.0, 3.0, 11.0, 2.0, 1.0, 500.0, 40.0]], dtype=np.float32)
 END_THE_LOCK = (
-    "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted"
+    "select pg_terminate_backend(pid, 60000) from pg_locks where locktype = 'advisory' and granted"
     " and database = (select oid from pg_database where datname = current_database())"
 )
 INSERT_TRAINING = (
@@ -213,7 +214,7 @@ class Slow(ModelClient):
     """Has the server load a version, and does not hear of it in time."""
 
     def __init__(self, channel: grpc.aio.Channel, slow: int) -> None:
-        super().__init__(channel, inference_seconds=5.0, load_seconds=30.0)
+        super().__init__(channel, inference_seconds=PATIENCE_SECONDS, load_seconds=PATIENCE_SECONDS)
         self._slow = slow
 
     async def load(self, model: str, version: int) -> None:

@@ -26,6 +26,7 @@ from services.optimizer.server import open_services
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     NOON,
+    PATIENCE_SECONDS,
     fetch_rows,
     insert_world,
     optimizer_settings,
@@ -168,7 +169,7 @@ async def test_every_ending_is_kept_and_listed_by_page(database: DatabaseAddress
         leaving = one.TrainModel(pb.TrainModelRequest(as_of=datetime_to_timestamp(NOON - timedelta(days=3))))
         await script.begun.wait()
         leaving.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await the_training(other)).state == "running":
                 await asyncio.sleep(0.02)
         first = await other.ListTrainings(pb.ListTrainingsRequest(limit=3))

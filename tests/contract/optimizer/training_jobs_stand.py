@@ -78,7 +78,7 @@ async def stand(
                 open_channel(settings.model_server_address) as channel,
                 running_optimizer(settings, clock=lambda: times[0]) as stub,
             ):
-                models = ModelClient(channel, inference_seconds=2.0, load_seconds=30.0)
+                models = ModelClient(channel, inference_seconds=60.0, load_seconds=60.0)
                 publication = Publication(models, folder, now=lambda: times[0])
                 jobs = build_training_jobs(
                     database=pool,

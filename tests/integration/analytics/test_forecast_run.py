@@ -206,6 +206,7 @@ async def test_the_keeper_waits_until_the_history_stands_still(database: Databas
     assert forecaster.runs == 3
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_the_command_makes_them_anew_and_tells_how_far_it_is(
     database: DatabaseAddresses, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +221,7 @@ async def test_the_command_makes_them_anew_and_tells_how_far_it_is(
         assert len(await read(opened_database, PORTFOLIO)) == 3
 
 
+@pytest.mark.usefixtures("one_day")
 def test_the_report_reads_the_database_and_keeps_nothing(
     database: DatabaseAddresses, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +248,7 @@ async def count_forecasts(url: str) -> int:
         return count
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_a_service_that_finds_no_forecast_has_it_made_by_itself(database: DatabaseAddresses) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     await add_days(database.analytics, "c", daily_values(40, mean=100.0, seed=1), yesterday)
@@ -256,7 +259,7 @@ async def test_a_service_that_finds_no_forecast_has_it_made_by_itself(database: 
         job_poll_seconds=0.1,
         forecast_interval_seconds=0.1,
     ) as stubs:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(600):
             while await job_result(stubs) is None:
                 await asyncio.sleep(0.1)
         answer = await stubs.analytics.GetCampaignForecast(pb.GetCampaignForecastRequest(campaign_id="c"))

@@ -164,7 +164,7 @@ async def test_streams_and_jobs_live_through_a_restart_of_the_database(
             assert await impressions(call) == 1
             assert (await asyncio.wait_for(portfolio.read(), 60)).totals.impressions == 1
             await sent
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(300):
                 while (await _job(stubs, "alerts")).last_succeeded_time.ToDatetime(UTC) < restarted_at:
                     await asyncio.sleep(0.05)
     finally:

@@ -107,7 +107,7 @@ async def test_a_lost_database_is_unavailable_and_comes_back(database: DatabaseA
         try:
             await admin.execute(
                 "alter role analytics connection limit 0;"
-                " select pg_terminate_backend(pid) from pg_stat_activity where usename = 'analytics'"
+                " select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = 'analytics'"
             )
             refused = await refusal(ingest(stubs, event("a")))
             assert (refused.code, refused.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")

@@ -18,7 +18,8 @@ from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.store import affinity_models
 from tests.contract.optimizer.harness import fetch_rows
 
-SECONDS = 300.0
+SECONDS = 900.0
+pytestmark = pytest.mark.usefixtures("one_day")
 
 
 async def insert_market(url: str, *, users: int = 60, merchants: int = 8, habits: bool = True) -> None:

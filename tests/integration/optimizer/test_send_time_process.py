@@ -46,7 +46,7 @@ async def kept(url: str) -> list[tuple[object, ...]]:
 
 def process(database: DatabaseAddresses) -> SendTimeProcess:
     return SendTimeProcess(
-        database_url=database.optimizer, timeout_seconds=300.0, quiet=QUIET, profile_hours=24.0
+        database_url=database.optimizer, timeout_seconds=900.0, quiet=QUIET, profile_hours=24.0
     )
 
 

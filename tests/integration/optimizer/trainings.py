@@ -40,5 +40,5 @@ async def quickly_training_optimizer(
         yield stub
 
 
-def training_of(database: DatabaseAddresses, repository: Path, seconds: float = 120.0) -> TrainingProcess:
+def training_of(database: DatabaseAddresses, repository: Path, seconds: float = 900.0) -> TrainingProcess:
     return TrainingProcess(database_url=database.optimizer, repository=repository, timeout_seconds=seconds)
