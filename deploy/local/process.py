@@ -14,7 +14,9 @@ from deploy.local.paths import REPOSITORY
 from deploy.local.postgres import launch_command
 
 LAST_LINES = 20
-_KILL_SECONDS = 10.0
+_KILL_SECONDS = 30.0
+_OUTPUT_SECONDS = 5.0
+"""How long after the end of a process the end of its output is awaited."""
 _CHUNK_BYTES = 65536
 _LONGEST_LINE_BYTES = 65536
 
@@ -112,7 +114,7 @@ class Child:
         self.kill()  # what it started and left behind
         self._group_ended = True  # the number of the group may now be given to another
         # A grandchild outside the group could hold the pipe open for ever.
-        await asyncio.wait([self._pump], timeout=1.0)
+        await asyncio.wait([self._pump], timeout=_OUTPUT_SECONDS)
         self._pump.cancel()
         await asyncio.gather(self._pump, return_exceptions=True)
         return status
@@ -149,17 +151,19 @@ class Child:
 
     async def _pass_pieces_on(self, stream: asyncio.StreamReader) -> None:
         rest = b""
-        while chunk := await stream.read(_CHUNK_BYTES):
-            pieces = (rest + chunk).splitlines(keepends=True)
-            # The last piece may go on in the next chunk, also where it ends in the first half of \r\n.
-            rest = b"" if pieces[-1].endswith(b"\n") else pieces.pop()
-            for piece in pieces:
-                self._pass_piece_on(piece)
-            if len(rest) > _LONGEST_LINE_BYTES:
+        try:
+            while chunk := await stream.read(_CHUNK_BYTES):
+                pieces = (rest + chunk).splitlines(keepends=True)
+                # The last piece may go on in the next chunk, also where it ends in the first half of \r\n.
+                rest = b"" if pieces[-1].endswith(b"\n") else pieces.pop()
+                for piece in pieces:
+                    self._pass_piece_on(piece)
+                if len(rest) > _LONGEST_LINE_BYTES:
+                    self._pass_piece_on(rest)
+                    rest = b""
+        finally:  # also where nobody waits for the end of the output any more
+            if rest:
                 self._pass_piece_on(rest)
-                rest = b""
-        if rest:
-            self._pass_piece_on(rest)
 
     def _pass_piece_on(self, piece: bytes) -> None:
         text = piece.decode("utf-8", errors="replace").rstrip("\r\n")

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import process
 from deploy.local.console import Console
 from deploy.local.errors import RunError
 from deploy.local.ports import listener_of
 from deploy.local.process import Child, Program, describe_status
 from deploy.local.supervisor import Supervisor
 
+LIMIT_SECONDS = 120.0
+# Says nothing once it listens: a signal amid its words would find them locked.
 LISTENER = """
 import signal, socket, sys, time
 def stop(*_):
@@ -27,13 +30,13 @@ listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind(("127.0.0.1", int(sys.argv[1])))
 listener.listen()
-print("listening", flush=True)
 while True:
     time.sleep(60)
 """
 ORPHANING_RUN = """
 import asyncio, io, sys
 from pathlib import Path
+from deploy.local import process
 from deploy.local.console import Console
 from deploy.local.ports import listener_of
 from deploy.local.process import Child
@@ -48,7 +51,7 @@ asyncio.run(main())
 class Bench:
     """A supervisor of small listeners, and what it said."""
 
-    def __init__(self, folder: Path, *, start_seconds: float = 20.0) -> None:
+    def __init__(self, folder: Path, *, start_seconds: float = LIMIT_SECONDS) -> None:
         self.stream = io.StringIO()
         self.console = Console(folder / "logs", stream=self.stream)
         self.supervisor = Supervisor(self.console, start_seconds=start_seconds, restart_seconds=0.01)
@@ -58,7 +61,7 @@ class Bench:
         return self.stream.getvalue()
 
     async def until_said(self, text: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_SECONDS):
             while text not in self.said:
                 await asyncio.sleep(0.01)
 
@@ -77,7 +80,7 @@ def program(name: str, port: int, *, source: str = LISTENER) -> Program:
         command=lambda: [sys.executable, "-c", source, str(port)],
         is_ready=is_ready,
         ports={f"{name.upper()}_PORT": port},
-        stop_seconds=5.0,
+        stop_seconds=LIMIT_SECONDS,
     )
 
 
@@ -150,7 +153,7 @@ async def test_one_failure_ends_the_wait_for_the_rest_of_its_stage(
 ) -> None:
     slow = program("slow", free_port(), source="import time; time.sleep(600)")
     broken = program("broken", free_port(), source="raise SystemExit(3)")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(RunError, match="broken ended with status 3"):
             await bench.supervisor.start(slow, broken)
 
@@ -190,7 +193,7 @@ async def test_what_is_killed_on_purpose_is_not_restarted(bench: Bench, free_por
     port = free_port()
     await bench.supervisor.start(program("abtest", port))
     bench.supervisor.kill()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_SECONDS):
         while any("_keep_running" in repr(task) for task in asyncio.all_tasks()):
             await asyncio.sleep(0.01)
     await bench.supervisor.stop()
@@ -212,6 +215,21 @@ async def test_the_console_shows_a_part_and_the_file_keeps_the_whole(tmp_path: P
     assert console.log_path("postgres").read_text() == "12:00 hidden\n12:01 seen\n"
 
 
+async def test_the_last_words_are_passed_on_though_what_left_the_group_holds_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_OUTPUT_SECONDS", 0.1)
+    console = Console(tmp_path, stream=io.StringIO())
+    source = (
+        "import subprocess, sys\n"
+        "left = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "sys.stdout.write(f'{left.pid}')"
+    )
+    child = await Child.start("parent", [sys.executable, "-c", source], console)
+    assert await child.wait() == 0
+    os.kill(int(child.last_lines[0]), signal.SIGKILL)
+
+
 async def test_what_a_process_started_ends_with_it(tmp_path: Path) -> None:
     console = Console(tmp_path, stream=io.StringIO())
     source = (
@@ -220,11 +238,11 @@ async def test_what_a_process_started_ends_with_it(tmp_path: Path) -> None:
         "time.sleep(600)"
     )
     child = await Child.start("parent", [sys.executable, "-c", source], console)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_SECONDS):
         while not child.last_lines:
             await asyncio.sleep(0.01)
         grandchild = int(child.last_lines[0])
-        await child.stop(signal.SIGTERM, seconds=5)
+        await child.stop(signal.SIGTERM, seconds=LIMIT_SECONDS)
         while not has_ended(grandchild):
             await asyncio.sleep(0.01)
     assert child.status == -signal.SIGTERM
@@ -245,7 +263,7 @@ def test_children_end_when_the_run_is_killed(tmp_path: Path) -> None:
         run.wait()
     descriptor = open_process(child)
     if descriptor is not None:
-        ended, _, _ = select.select([descriptor], [], [], 10)
+        ended, _, _ = select.select([descriptor], [], [], LIMIT_SECONDS)
         os.close(descriptor)
         assert ended
     assert has_ended(child)
