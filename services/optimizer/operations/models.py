@@ -8,6 +8,7 @@ from typing import Final
 
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError, FailedPreconditionError, NotFoundError
+from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.models.changes import ChangeKind, Going, ModelChange
 from services.optimizer.domain.models.drift import Drift
 from services.optimizer.domain.models.registry import ModelDetails, ModelSummary, choose_removable
@@ -22,6 +23,7 @@ from services.optimizer.store.training import lock_publication, try_lock_trainin
 
 _NEWEST: Final = 2**31 - 1
 _MOST_PRUNED: Final = 1000
+_MOST_WAITING: Final = 8
 _TRAIN_ANEW: Final = "train anew (TrainModel, POST /api/optimize/train-model)"
 
 
@@ -60,6 +62,7 @@ class ModelOperations:
         self._publication = publication
         self._repository = repository
         self._now = now
+        self._room = WaitingRoom("rollbacks", at_once=1, waiting=_MOST_WAITING)
 
     async def list_models(
         self, statuses: Sequence[ModelStatus], limit: int, before: int = _NEWEST
@@ -111,9 +114,11 @@ class ModelOperations:
             AbortedError: STATE_CHANGED; the version expected to be live is not.
             NotFoundError: MODEL_UNKNOWN.
             FailedPreconditionError: MODEL_NOT_RESTORABLE, or the model server refuses the version.
+            ResourceExhaustedError: too many rollbacks wait.
             UnavailableError: the database or the model server does not answer.
         """
-        async with self._database.transaction() as connection:
+        # One at a time: a model server that hangs is to hold one connection, and not all that requests have.
+        async with self._room.turn(), self._database.transaction() as connection:
             await lock_publication(connection)
             live = await store.fetch_live_version(connection)
             if order.version is None or order.version != live:
@@ -122,6 +127,7 @@ class ModelOperations:
             details = await _require_details(connection, target)
             if target != live:
                 await asyncio.to_thread(_require_restorable, details.summary, self._repository)
+                await self._publication.require_server()
                 going = _going(live, target, order.note)
                 await self._publication.put_live(
                     connection,

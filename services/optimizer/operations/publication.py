@@ -26,6 +26,10 @@ class Publication:
         self._repository = repository
         self._now = now
 
+    async def require_server(self) -> None:
+        """Raise UnavailableError or DeadlineExceededError where the model server does not answer at once."""
+        await self._models.require_server()
+
     async def put_live(
         self,
         connection: Connection,

@@ -206,8 +206,7 @@ class TrainingOperations:
         trained = await require_model(connection, version)
         if trained.status is ModelStatus.CANDIDATE:
             hear(TrainingProgress(stage="load_model", fraction=0.97))
-            await self._publish(connection, training_id, order, trained, compared_with=live)
-            return await require_model(connection, version)
+            return await self._publish(connection, training_id, order, trained, compared_with=live)
         ending = Ending(state=TrainingState.REJECTED, version=version, message=trained.status_reason)
         await self._end(connection, training_id, ending)
         return trained
@@ -232,13 +231,15 @@ class TrainingOperations:
         trained: ModelVersion,
         *,
         compared_with: int | None,
-    ) -> None:
-        """Put a candidate live, unless another version went live while it was trained.
+    ) -> ModelVersion:
+        """Put a candidate live, unless another version went live while it was trained; return it after.
 
-        What was live stays so until the transaction commits, and the server keeps serving it beside.
+        What was live stays so until the transaction commits, and the server keeps serving it beside. A
+        rollback that is under way is waited for: it is another version that went live.
         """
         ending = Ending(state=TrainingState.PROMOTED, version=trained.version)
         async with connection.transaction():
+            await store.lock_publication(connection)
             if await store_models.fetch_live_version(connection) != compared_with:
                 why = "another version went live while it was trained, and it was not compared with that one"
                 await store_models.update_model_status(
@@ -255,6 +256,7 @@ class TrainingOperations:
                 )
                 await self._put_live(connection, trained, going)
             await self._end(connection, training_id, ending)
+            return await require_model(connection, trained.version)
 
     async def _put_live(self, connection: Connection, trained: ModelVersion, going: Going) -> None:
         try:

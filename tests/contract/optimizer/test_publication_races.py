@@ -1,0 +1,125 @@
+"""Rollbacks that meet a training or a model server that hangs: none is undone, and requests go on."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import grpc
+
+from deploy.local.bootstrap import DatabaseAddresses
+from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
+from gen.inference import grpc_service_pb2 as inference_pb
+from gen.inference import grpc_service_pb2_grpc as inference_grpc
+from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.version import ModelStatus
+from tests.contract.optimizer.conftest import Trained
+from tests.contract.optimizer.harness import (
+    NOON,
+    fetch_rows,
+    insert_world,
+    optimizer_settings,
+    refusal_of,
+    running_model_server,
+    running_optimizer,
+)
+
+LOCK = "select pg_advisory_xact_lock(hashtextextended('optimizer.publication', 0))"
+WAITS_FOR_A_LOCK = (
+    "select 1 from pg_locks where locktype = 'advisory' and not granted"
+    " and database = (select oid from pg_database where datname = current_database())"
+)
+LIVE = "update optimizer.ml_models set status = $2, status_changed_at = now() where version = $1"
+STANDING = "select version, status from ml_models order by version"
+
+
+class CandidateTrainer:
+    """Makes version 1, which deserves to go live."""
+
+    def __init__(self, database: DatabaseAddresses, trained: Trained, repository: Path) -> None:
+        self._database, self._trained, self._repository = database, trained, repository
+
+    async def run(
+        self,
+        end_day: date,
+        on_progress: Callable[[TrainingProgress], None],
+        *,
+        training_id: UUID | None = None,
+    ) -> int:
+        await self._trained.publish(
+            self._database.optimizer,
+            self._repository,
+            1,
+            ModelStatus.CANDIDATE,
+            training_id=training_id,
+        )
+        return 1
+
+
+async def test_a_training_waits_for_a_rollback_under_way_and_does_not_undo_it(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    """The rollback to version 2 holds the right to publish when the candidate, version 1, is ready."""
+    await insert_world(database.admin, trained.world.rows)
+    await trained.publish(database.optimizer, tmp_path, 2, ModelStatus.RETIRED)
+    await trained.publish(database.optimizer, tmp_path, 3)
+    rollback = await asyncpg.connect(database.admin)
+    trainer = CandidateTrainer(database, trained, tmp_path)
+    async with running_model_server(tmp_path) as port:
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        async with running_optimizer(settings, trainer=trainer) as stub:
+            async with rollback.transaction():
+                await rollback.execute(LOCK)
+                await rollback.execute(LIVE, 3, "retired")
+                await rollback.execute(LIVE, 2, "live")
+                training = stub.TrainModel(training_pb2.TrainModelRequest())
+                while not training.done() and not await fetch_rows(database.admin, WAITS_FOR_A_LOCK):
+                    await asyncio.sleep(0.02)
+            overtaken = await training
+    await rollback.close()
+    assert overtaken.status == "rejected"
+    standing = await fetch_rows(database.reporting, STANDING)
+    assert [tuple(row) for row in standing] == [(1, "rejected"), (2, "live"), (3, "retired")]
+
+
+class HangingModelServer(inference_grpc.GRPCInferenceServiceServicer):
+    """Takes questions and answers none until it is let go, and then has nothing."""
+
+    def __init__(self) -> None:
+        self.asked, self.go = 0, asyncio.Event()
+
+    async def ServerReady(
+        self, request: inference_pb.ServerReadyRequest, context: object
+    ) -> inference_pb.ServerReadyResponse:
+        self.asked += 1
+        await self.go.wait()
+        return inference_pb.ServerReadyResponse(ready=False)
+
+
+async def test_rollbacks_that_wait_for_the_model_server_leave_connections_to_others(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    """Twelve at once, of which one asks, eight wait without a connection of eight, and three are refused."""
+    for version, status in ((1, ModelStatus.RETIRED), (2, ModelStatus.LIVE)):
+        await trained.publish(database.optimizer, tmp_path, version, status, NOON - timedelta(days=1))
+    hanging, server = HangingModelServer(), grpc.aio.server()
+    inference_grpc.add_GRPCInferenceServiceServicer_to_server(hanging, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub:
+            calls = [stub.RollbackModel(models_pb2.RollbackModelRequest()) for _ in range(12)]
+            while hanging.asked == 0 or sum(call.done() for call in calls) < 3:
+                await asyncio.sleep(0.02)
+            listed = await stub.ListModels(models_pb2.ListModelsRequest())
+            hanging.go.set()
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+    finally:
+        await server.stop(None)
+    assert [model.version for model in listed.models] == [2, 1]
+    reasons = [refusal_of(error).reason for error in errors if isinstance(error, grpc.aio.AioRpcError)]
+    assert reasons.count("TOO_MANY_WAITING") == 3
+    assert set(reasons) <= {"TOO_MANY_WAITING", "PEER_UNAVAILABLE", "PEER_DEADLINE_EXCEEDED"}
+    assert len(reasons) == 12
