@@ -3,6 +3,7 @@
 import asyncio
 from argparse import ArgumentParser
 from collections.abc import AsyncIterator, Awaitable
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -20,20 +21,28 @@ Context = grpc.aio.ServicerContext[IngestEventsRequest, Awaitable[IngestEventsRe
 
 
 class Analytics(AnalyticsServiceServicer):
-    """Keeps event ids; fails as often as `failures` has codes; rejects the event named "bad"."""
+    """Keeps event ids; fails as often as `failures` has codes; rejects the event named "bad".
+
+    Answers nobody before so many requests as `crowd` have been under way together.
+    """
 
     def __init__(self) -> None:
         self.failures: list[grpc.StatusCode] = []
         self.batches: list[int] = []
         self.kept: set[str] = set()
         self.under_way = self.most_under_way = 0
+        self.crowd = 1
+        self.is_crowded = asyncio.Event()
 
     async def IngestEvents(self, request: IngestEventsRequest, context: Context) -> IngestEventsResponse:
         if self.failures:
             await context.abort(self.failures.pop(0), "on purpose")
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
-        await asyncio.sleep(0.01)
+        if self.under_way == self.crowd:
+            self.is_crowded.set()
+        await asyncio.wait_for(self.is_crowded.wait(), ingestion.CALL_SECONDS)
+        await asyncio.sleep(0.01)  # others, were there more, would come
         self.under_way -= 1
         self.batches.append(len(request.events))
         known = sum(event.event_id in self.kept for event in request.events)
@@ -97,6 +106,7 @@ async def test_sending_again_only_finds_duplicates(target: str) -> None:
 async def test_no_more_requests_are_under_way_than_allowed(
     analytics: Analytics, target: str, in_flight: int
 ) -> None:
+    analytics.crowd = in_flight
     await send(target, some_events(2_000), in_flight=in_flight)
     assert analytics.most_under_way == in_flight
 
@@ -149,7 +159,7 @@ def test_without_a_terminal_progress_is_a_line_every_few_seconds(
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     clock = iter([0.0, 1.0, 2.0, 5.5, 6.0, 11.0])
-    monkeypatch.setattr("examples.ingestion.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("examples.ingestion.time", SimpleNamespace(monotonic=lambda: next(clock)))
     with ingestion.Progress(total=1_000, label="world") as progress:
         for _ in range(5):
             progress.advance(200)

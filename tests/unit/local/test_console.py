@@ -1,5 +1,6 @@
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_progress_replaces_itself_on_a_terminal(tmp_path: Path) -> None:
 
 def test_progress_elsewhere_is_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([100.0, 100.0, 101.0, 111.0, 111.0])
-    monkeypatch.setattr("deploy.local.console.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("deploy.local.console.time", SimpleNamespace(monotonic=lambda: next(now)))
     stream = io.StringIO()
     console = Console(tmp_path, stream=stream)
     for percent in ("10%", "11%", "90%"):

@@ -1,13 +1,15 @@
 import os
 import socket
-import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from deploy.local import ports
 from deploy.local.errors import RunError
 from deploy.local.ports import check_ports, listener_of
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -60,22 +62,31 @@ def test_a_file_closed_while_it_is_listed_does_not_hide_the_listener() -> None:
         assert listener_of(listener.getsockname()[1]) == os.getpid()
 
 
-def test_a_port_of_a_passing_connection_is_waited_for() -> None:
+def test_a_port_of_a_passing_connection_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_PASSING_SECONDS", 3600.0)
     with socket.socket() as client:
-        port = connect_from_any_port(client)
-        threading.Timer(0.2, client.close).start()
+        port = connect_from_free_port(client)
+        pauses: list[float] = []
+
+        def pass_by(seconds: float) -> None:
+            pauses.append(seconds)
+            client.close()
+
+        monkeypatch.setattr(ports, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pass_by))
         check_ports({"GATEWAY_PORT": port})
+    assert len(pauses) == 1
 
 
 def test_a_port_of_a_staying_connection_is_not_said_to_be_listened_on() -> None:
     with socket.socket() as client:
-        port = connect_from_any_port(client)
+        port = connect_from_free_port(client)
         with pytest.raises(RunError, match=r"is in use by a connection, though nothing listens on it: try"):
             check_ports({"GATEWAY_PORT": port})
 
 
-def connect_from_any_port(client: socket.socket) -> int:
-    """Connect `client` to nobody's listener and return the port it got for that."""
+def connect_from_free_port(client: socket.socket) -> int:
+    """Connect `client` to nobody's listener and return the port it has for that."""
+    client.bind(("127.0.0.1", free_port()))
     with socket.create_server(("127.0.0.1", 0)) as server:
         client.connect(server.getsockname())
         server.accept()[0].close()  # first, so that the client's own end leaves no TIME_WAIT
@@ -91,9 +102,7 @@ def test_a_port_taken_on_every_address_is_taken() -> None:
 
 
 def test_free_ports_pass_and_stay_free(taken_port: int) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     check_ports({"GATEWAY_PORT": port})
     check_ports({"GATEWAY_PORT": port})
     assert listener_of(port) is None
@@ -108,7 +117,7 @@ def test_one_port_for_two_settings_is_refused() -> None:
 def test_a_port_of_lately_closed_connections_passes() -> None:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as every server of ours does
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen()
         port = listener.getsockname()[1]
         client = socket.create_connection(("127.0.0.1", port))
