@@ -45,9 +45,17 @@ LONGEST = (
 # cores as it is, and threads that wait for one another over small matrices cost four times the work itself.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Examples take as long as the machine lets them.
-hypothesis.settings.register_profile("without_deadline", deadline=None)
-hypothesis.settings.load_profile("without_deadline")
+# The same examples at every run, which may take as long as the machine lets them, so that nothing
+# fails by chance; `pytest --hypothesis-profile exploring` draws others, and more.
+hypothesis.settings.register_profile("exploring", deadline=None, max_examples=2000)
+hypothesis.settings.register_profile(
+    "steady",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("steady")
 
 T = TypeVar("T")
 
