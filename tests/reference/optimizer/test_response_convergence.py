@@ -1,8 +1,9 @@
 """The exponent's fit beside scikit-learn's likelihood, where Newton's method alone runs away.
 
 Weekly affinities under 1 % (logarithms around -5) and the share of views that convert, from 1 % to 60 %, are
-far from where the fit starts. Expected: the unpenalised logistic regression of scikit-learn with an indicator
-of every stratum, and the exponent that the views were drawn with.
+far from where the fit starts. Expected: the exponent that the views were drawn with; where strata have many
+views, the unpenalised logistic regression of scikit-learn with an indicator of every stratum; where they have
+few, the exact conditional likelihood of statsmodels.
 """
 
 import itertools
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
+from statsmodels.discrete.conditional_models import ConditionalLogit
 from structlog.testing import capture_logs
 
-from services.optimizer.affinity_training.response_fit import LARGEST_ERROR, WithinFit, fit_within, respond
+from services.optimizer.affinity_training.response_fit import WithinFit, fit_within, respond
 from services.optimizer.domain.affinity.contacts import FloatArray, IntArray
 from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, Exposures, draw_to_prior
 from services.optimizer.domain.response.response import logistic
@@ -68,19 +70,41 @@ WORLDS = list(itertools.product(EXPONENTS, CENTRES, RATES))
 
 
 @pytest.mark.parametrize(("exponent", "centre", "rate"), WORLDS)
-def test_the_fit_is_the_likeliest(exponent: float, centre: float, rate: float) -> None:
+def test_the_fit_is_the_likeliest_where_strata_are_large(exponent: float, centre: float, rate: float) -> None:
     exposures, logs = world(1, exponent=exponent, centre=centre, rate=rate)
     told = np.isin(exposures.stratum, np.unique(exposures.stratum[exposures.conversions > 0]))
     exposures, logs = exposures.select(told), logs[told]
     values = beside_means(exposures, logs)
     fit = fit_within(values, exposures)
     assert fit is not None
-    assert fit.coefficient == pytest.approx(likeliest(values, exposures), abs=1e-4)
+    assert fit.coefficient == pytest.approx(likeliest(values, exposures), rel=0.02, abs=0.003)
     assert fit.coefficient == pytest.approx(exponent, abs=4.0 * fit.standard_error)
     response = respond(exposures, np.exp(logs))
     drawn = draw_to_prior(fit.coefficient, fit.standard_error)
     assert (response.exponent, response.standard_error) == pytest.approx(drawn)
     assert response.views == len(exposures)
+
+
+def test_strata_of_few_views_do_not_raise_the_exponent() -> None:
+    """Three views a stratum: effects fitted beside the exponent would say 0.52 for 0.4 (Neyman and Scott)."""
+    found, exact = [], []
+    for seed in range(40):
+        rng = np.random.default_rng([2026, seed])
+        user, stratum = np.repeat(np.arange(300), 4), rng.integers(400, size=1_200)
+        logs = rng.normal(-1.5, 1.0, 1_200)
+        level = rng.normal(0.0, 0.6, 400)[stratum] + rng.normal(0.0, 0.4, 300)[user]
+        converts = rng.random(1_200) < logistic(level + 0.4 * (logs + 1.5))
+        exposures = exposures_of(user, stratum, converts.astype(np.int64))
+        share = np.bincount(stratum, converts, 400) / np.maximum(np.bincount(stratum, minlength=400), 1)
+        told = ((share > 0.0) & (share < 1.0))[stratum]
+        exposures, values = exposures.select(told), beside_means(exposures, logs)[told]
+        fit = fit_within(values, exposures)
+        assert fit is not None
+        peer = ConditionalLogit(exposures.conversions, values, groups=exposures.stratum).fit(disp=0)
+        found.append((fit.coefficient, fit.standard_error))
+        exact.append((float(peer.params[0]), float(peer.bse[0])))
+    np.testing.assert_allclose(found, exact, atol=0.05)
+    assert np.mean(found, axis=0)[0] == pytest.approx(0.4, abs=0.05)
 
 
 @pytest.mark.parametrize("centre", CENTRES)
@@ -145,12 +169,12 @@ def test_columns_that_tell_the_same_measure_nothing() -> None:
 
 @pytest.mark.parametrize("times", [1_000, 10_000_000])
 def test_huge_counts_leave_the_estimate_as_it_is(times: int) -> None:
-    """As many times the views and conversions: the same likeliest exponent, and users that still scatter."""
+    """As many times the views and conversions: nearly the same exponent, and users that still scatter."""
     exposures, logs = world(5, exponent=1.0, centre=-5.0, rate=0.3)
     many = exposures_of(exposures.user, exposures.stratum, exposures.conversions * times, views=times)
     values = beside_means(exposures, logs)
     once, often = fit_within(values, exposures), fit_within(values, many)
     assert once is not None
     assert often is not None
-    assert often.coefficient == pytest.approx(once.coefficient, abs=1e-6)
-    assert 0.9 * once.standard_error < often.standard_error <= once.standard_error < LARGEST_ERROR
+    assert often.coefficient == pytest.approx(once.coefficient, rel=0.01)
+    assert often.standard_error == pytest.approx(once.standard_error, rel=0.1)
