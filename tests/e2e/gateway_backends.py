@@ -25,8 +25,10 @@ from services.common.grpc_server import Service, build_server
 from services.common.settings import ServiceSettings
 
 SERVICES = ("analytics", "abtest", "optimizer", "model_server")
-UNARY_TIMEOUT_SECONDS = 1.0
-START_SECONDS = 20.0
+HASTY_SECONDS = 1.0
+"""What the hasty gateway gives a call."""
+LIMIT_SECONDS = 120.0
+"""What nothing takes that ends at all; the other gateway gives it to a call."""
 _SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING")
 _NOT_SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("NOT_SERVING")
 
@@ -57,7 +59,7 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
     ) -> analytics_service_pb2.GetCampaignMetricsResponse:
         self._recorder.note(request, context)
         if request.campaign_id == "slow":
-            await asyncio.sleep(UNARY_TIMEOUT_SECONDS * 10)
+            await asyncio.sleep(LIMIT_SECONDS)
         if request.campaign_id.startswith("flaky") and self._calls(request) == 1:
             raise errors.UnavailableError("not now", reason="DATABASE_UNAVAILABLE")
         if error := _ERRORS.get(request.campaign_id):
@@ -106,7 +108,7 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
                 metrics=metrics_pb2.CampaignMetrics(campaign_id=request.campaign_id, views=views)
             )
             # Longer than a unary call may take, unless the test has seen the first message before.
-            await asyncio.to_thread(self._recorder.release.wait, UNARY_TIMEOUT_SECONDS * 2)
+            await asyncio.to_thread(self._recorder.release.wait, HASTY_SECONDS * 2)
 
     def _calls(self, request: Message) -> int:
         return self._recorder.requests.count(request)
@@ -128,7 +130,7 @@ class Optimizer(optimizer_service_pb2_grpc.OptimizerServiceServicer):
         self, request: training_pb2.TrainModelRequest, context: Context
     ) -> training_pb2.TrainModelResponse:
         self._recorder.note(request, context)
-        await asyncio.sleep(UNARY_TIMEOUT_SECONDS * 1.5)
+        await asyncio.sleep(HASTY_SECONDS * 1.5)
         return training_pb2.TrainModelResponse(status="success", version=1)
 
 
@@ -188,7 +190,7 @@ class Backends:
 
     def _run(self, work: Any) -> None:  # noqa: ANN401 - a coroutine of anything
         future: Future[None] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        future.result(timeout=START_SECONDS)
+        future.result(timeout=LIMIT_SECONDS)
 
     async def _start(self) -> None:
         analytics, optimizer = Analytics(self.recorder), Optimizer(self.recorder)

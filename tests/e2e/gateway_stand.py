@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from deploy.envoy.bootstrap import envoy_binary, render_bootstrap
-from tests.e2e.gateway_backends import SERVICES, START_SECONDS, UNARY_TIMEOUT_SECONDS, Backends, Recorder
+from tests.e2e.gateway_backends import LIMIT_SECONDS, SERVICES, Backends, Recorder
 from tests.ports import free_port
 
 DESCRIPTORS = Path(__file__).resolve().parents[2] / "gen/descriptors/api.binpb"
@@ -68,7 +68,7 @@ class Gateway:
         body: str | bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_SECONDS)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
@@ -78,12 +78,13 @@ class Gateway:
             connection.close()
 
     def logged_calls(self) -> list[dict[str, Any]]:
-        """Return the lines of the access log."""
-        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+        """Return the lines of the access log that are written whole."""
+        whole = self._log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def until_logged(self, *request_ids: str) -> list[dict[str, Any]]:
         """Return the access log's lines of these calls, in order; fail where one does not come in time."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + LIMIT_SECONDS
         while True:
             lines = {line["request_id"]: line for line in self.logged_calls()}
             if set(request_ids) <= set(lines):
@@ -97,7 +98,7 @@ class Gateway:
 
     def until(self, path: str, status: int) -> Answer:
         """Ask until the answer has `status`; fail where it does not come in time."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + LIMIT_SECONDS
         while (answer := self.get(path)).status != status:
             assert time.monotonic() < deadline, f"{path} still answers {answer.status}: {answer.body!r}"
             time.sleep(0.05)
@@ -105,8 +106,13 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, backends: Backends | None) -> Iterator[Gateway]:
-    """Run Envoy in front of `backends`, or of ports where nobody listens; ready to be asked."""
+def running_gateway(
+    folder: Path, backends: Backends | None, *, unary_seconds: float = LIMIT_SECONDS
+) -> Iterator[Gateway]:
+    """Run Envoy in front of `backends`, or of ports where nobody listens; ready to be asked.
+
+    It gives a call `unary_seconds`.
+    """
     ports = backends.ports if backends else {name: free_port() for name in SERVICES}
     gateway = Gateway(free_port(), backends, folder / "envoy.log")
     configuration = folder / "envoy.yaml"
@@ -119,7 +125,7 @@ def running_gateway(folder: Path, backends: Backends | None) -> Iterator[Gateway
             optimizer_port=ports["optimizer"],
             model_server_port=ports["model_server"],
             descriptor_path=DESCRIPTORS,
-            unary_timeout_seconds=UNARY_TIMEOUT_SECONDS,
+            unary_timeout_seconds=unary_seconds,
         )
     )
     command = [str(envoy_binary()), "--config-path", str(configuration), "--disable-hot-restart"]
@@ -134,11 +140,11 @@ def running_gateway(folder: Path, backends: Backends | None) -> Iterator[Gateway
         yield gateway
     finally:
         process.terminate()
-        process.wait(timeout=START_SECONDS)
+        process.wait(timeout=LIMIT_SECONDS)
 
 
 def _until_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()

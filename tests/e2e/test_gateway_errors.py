@@ -154,8 +154,8 @@ class TestErrorsOfTheGateway:
 
         assert (status, code, reason) == (431, 3, "REQUEST_INVALID")
 
-    def test_a_service_that_takes_too_long(self, gateway: Gateway) -> None:
-        answer = gateway.get("/api/analytics/campaign/slow/metrics")
+    def test_a_service_that_takes_too_long(self, hasty_gateway: Gateway) -> None:
+        answer = hasty_gateway.get("/api/analytics/campaign/slow/metrics")
 
         assert error_of(answer) == (504, 4, "the service behind this path took too long", "SERVICE_TIMED_OUT")
 

@@ -22,7 +22,7 @@ from gen.campaigns.analytics.v1 import (
 )
 from gen.campaigns.optimizer.v1 import offers_pb2, optimizer_service_pb2_grpc
 from gen.inference import grpc_service_pb2, grpc_service_pb2_grpc
-from tests.e2e.gateway_backends import UNARY_TIMEOUT_SECONDS
+from tests.e2e.gateway_backends import HASTY_SECONDS
 from tests.e2e.gateway_stand import DESCRIPTORS, Answer, Gateway
 from tools.generate import tool_script
 
@@ -130,11 +130,12 @@ class TestGrpc:
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
         assert "no service behind this gateway has this name" in str(caught.value.details())
 
-    async def test_a_service_that_takes_too_long_is_unavailable(self, channel: grpc.aio.Channel) -> None:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await analytics_service_pb2_grpc.AnalyticsServiceStub(channel).GetCampaignMetrics(
-                metrics_request("slow")
-            )
+    async def test_a_service_that_takes_too_long_is_unavailable(self, hasty_gateway: Gateway) -> None:
+        async with grpc.aio.insecure_channel(hasty_gateway.target) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await analytics_service_pb2_grpc.AnalyticsServiceStub(channel).GetCampaignMetrics(
+                    metrics_request("slow")
+                )
 
         assert (caught.value.code(), caught.value.details()) == (
             grpc.StatusCode.UNAVAILABLE,
@@ -144,7 +145,7 @@ class TestGrpc:
     async def test_the_callers_own_deadline_comes_first(self, channel: grpc.aio.Channel) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await analytics_service_pb2_grpc.AnalyticsServiceStub(channel).GetCampaignMetrics(
-                metrics_request("slow"), timeout=UNARY_TIMEOUT_SECONDS / 4
+                metrics_request("slow"), timeout=HASTY_SECONDS / 4
             )
 
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED

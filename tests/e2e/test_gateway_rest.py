@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from deploy.envoy.contract import Binding, load_rpcs
 from gen.campaigns.analytics.v1 import events_pb2
 from gen.campaigns.type.v1 import campaign_pb2
+from tests.e2e.gateway_backends import LIMIT_SECONDS
 from tests.e2e.gateway_errors import METRICS, error_of
 from tests.e2e.gateway_stand import DESCRIPTORS, Gateway
 
@@ -63,7 +64,7 @@ class TestAnswers:
 
     def test_a_stream_is_one_object_a_line_as_it_comes(self, gateway: Gateway) -> None:
         gateway.recorder.release.clear()
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=LIMIT_SECONDS)
         connection.request("GET", "/api/analytics/campaign/c1/watch")
         response = connection.getresponse()
 
@@ -74,15 +75,15 @@ class TestAnswers:
 
         assert [line["metrics"]["views"] for line in (first, second)] == ["0", "1"]
 
-    def test_a_stream_may_last_longer_than_a_call(self, gateway: Gateway) -> None:
-        gateway.recorder.release.clear()
+    def test_a_stream_may_last_longer_than_a_call(self, hasty_gateway: Gateway) -> None:
+        hasty_gateway.recorder.release.clear()
 
-        lines = gateway.get("/api/analytics/campaign/c1/watch").body.splitlines()
+        lines = hasty_gateway.get("/api/analytics/campaign/c1/watch").body.splitlines()
 
         assert [json.loads(line)["metrics"]["views"] for line in lines if line] == ["0", "1"]
 
-    def test_training_may_last_longer_than_other_calls(self, gateway: Gateway) -> None:
-        assert gateway.post("/api/optimize/train-model", {}).json["status"] == "success"
+    def test_training_may_last_longer_than_other_calls(self, hasty_gateway: Gateway) -> None:
+        assert hasty_gateway.post("/api/optimize/train-model", {}).json["status"] == "success"
 
 
 class TestRequests:
@@ -226,9 +227,9 @@ class TestRetries:
         assert answer.status == 503
         assert len(gateway.recorder.requests) == before + 1
 
-    def test_a_caller_cannot_ask_for_more_time(self, gateway: Gateway) -> None:
-        answer = gateway.get(
-            "/api/analytics/campaign/slow/metrics", **{"x-envoy-upstream-rq-timeout-ms": "5000"}
+    def test_a_caller_cannot_ask_for_more_time(self, hasty_gateway: Gateway) -> None:
+        answer = hasty_gateway.get(
+            "/api/analytics/campaign/slow/metrics", **{"x-envoy-upstream-rq-timeout-ms": "60000"}
         )
 
         assert error_of(answer)[3] == "SERVICE_TIMED_OUT"
