@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from random import Random
@@ -284,27 +285,49 @@ async def test_catalog_changes_under_load_leave_one_currency_and_exact_rollups(
 
 
 async def test_a_collision_is_retried_within_the_request(database: DatabaseAddresses) -> None:
-    """A batch in a deadlock with another transaction is rolled back, run again, and counted once."""
-    async with running_server(database.analytics) as stubs:
+    """A batch in a deadlock with another transaction is rolled back, run again, and counted once.
+
+    Of two that wait for each other the one that began to wait last finds the circle: the batch, as it
+    comes to what its rival holds only when the rival waits already.
+    """
+    waiting = "select count(*) from pg_locks where not granted"
+    async with running_server(database.analytics) as stubs, AsyncExitStack() as opened:
         await add_catalog(stubs)
         await ingest(stubs, event("first", campaign_id="c1"), event("first", user_id="u2", campaign_id="c2"))
-        rival = await asyncpg.connect(database.admin)
-        try:
-            await rival.execute("set search_path = analytics; set deadlock_timeout = '10s'")
-            transaction = rival.transaction()
-            await transaction.start()
-            await rival.execute("update campaign_totals set users = users where campaign_id = 'c1'")
-            sending = asyncio.create_task(
-                ingest(
-                    stubs, event("second", campaign_id="c1"), event("second", user_id="u2", campaign_id="c2")
-                )
-            )
-            while not await rival.fetchval("select exists (select from pg_locks where not granted)"):
-                assert not sending.done()
-            # The batch holds its rows of the user totals and waits for c1; asking for one closes the circle.
-            await rival.execute("update campaign_user_totals set views = views where campaign_id = 'c1'")
-            await transaction.rollback()
-            assert (await sending).accepted_count == 2
-        finally:
-            await rival.close()
+        gate, rival, observer = [await asyncpg.connect(database.admin) for _ in range(3)]
+        for connection in (gate, rival, observer):
+            opened.push_async_callback(connection.close)
+            await connection.execute("set search_path = analytics; set deadlock_timeout = '10min'")
+        closed, held = gate.transaction(), rival.transaction()
+        await closed.start()
+        await held.start()
+        await gate.execute("update campaign_totals set users = users where campaign_id = 'c1'")
+        await rival.execute("update campaign_totals set users = users where campaign_id = 'c2'")
+        second = [event("second", campaign_id="c1"), event("second", user_id="u2", campaign_id="c2")]
+        sending = asyncio.create_task(ingest(stubs, *second))
+        while await observer.fetchval(waiting) < 1:  # it holds its rows of the user totals, and waits for c1
+            assert not sending.done()
+        asking = asyncio.create_task(
+            rival.execute("update campaign_user_totals set views = views where campaign_id = 'c1'")
+        )
+        while await observer.fetchval(waiting) < 2:  # the rival waits for the batch
+            assert not sending.done()
+            assert not asking.done()
+        await closed.rollback()  # the batch takes c1, and comes to c2
+        await asking
+        await held.rollback()
+        assert (await sending).accepted_count == 2
     assert await differences(database) == []
+    await wait_for_a_deadlock(database)
+
+
+async def wait_for_a_deadlock(database: DatabaseAddresses) -> None:
+    """Return once PostgreSQL has counted one; it does when the connection that met it is closed."""
+    counted = "select deadlocks from pg_stat_database where datname = current_database()"
+    connection = await asyncpg.connect(database.admin)
+    try:
+        async with asyncio.timeout(60):
+            while await connection.fetchval(counted) != 1:
+                await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
