@@ -65,22 +65,29 @@ def parse_config(text: str, name: str) -> pb.ModelConfig:
     return config
 
 
-def choose_versions(config: pb.ModelConfig, present: Sequence[int]) -> list[int]:
+def missing_versions(config: pb.ModelConfig, present: Sequence[int]) -> list[int]:
+    """Return the versions that the policy names and that are not present, newest first."""
+    return sorted(set(config.version_policy.specific.versions) - set(present), reverse=True)
+
+
+def choose_versions(config: pb.ModelConfig, present: Sequence[int], *, stand_in: bool = False) -> list[int]:
     """Return which of the versions present (newest first) the policy wants, newest first.
 
     Raises:
-        FailedPreconditionError: none is present, or one that the policy names is not.
+        FailedPreconditionError: none is present, or one that the policy names is not; with `stand_in`, none
+            that it names.
     """
     policy = config.version_policy
     if policy.HasField("specific"):
-        wanted = sorted(set(policy.specific.versions), reverse=True)
-        missing = [version for version in wanted if version not in present]
-        if missing or not wanted:
+        named = sorted(set(policy.specific.versions), reverse=True)
+        missing = missing_versions(config, present)
+        found = [version for version in named if version not in missing]
+        if not found or (missing and not stand_in):
             raise FailedPreconditionError(
-                f"version_policy names versions {wanted}, of which {missing} are not in the repository",
+                f"version_policy names versions {named}, of which {missing} are not in the repository",
                 reason="MODEL_VERSION_MISSING",
             )
-        return wanted
+        return found
     if not present:
         raise FailedPreconditionError("the repository has no version of it", reason="MODEL_VERSION_MISSING")
     if policy.HasField("latest"):

@@ -18,6 +18,7 @@ from services.model_server.config import (
     agree,
     choose_versions,
     complete_config,
+    missing_versions,
     parse_config,
     threads_of,
 )
@@ -75,9 +76,9 @@ class Loader:
     def load(self, name: str, served: LoadedModel | None, *, stand_in: bool) -> LoadedModel:
         """Return the model as its folder now wants it; versions of `served` with the same files are kept.
 
-        Every version that the policy wants must load. Not so with `stand_in`: then one is enough, and under
-        the policy `latest` an older version stands in for a newer one that does not load, so that a restart
-        does not turn a refused version into an outage.
+        Every version that the policy wants must load. Not so with `stand_in`: then one is enough, whether the
+        others do not load or are gone, and under the policy `latest` an older version stands in for a newer
+        one that does not load, so that a restart does not turn a refused version into an outage.
 
         Raises:
             FailedPreconditionError: nothing can be loaded, or not all that must; the message says why.
@@ -95,10 +96,10 @@ class Loader:
     def _load(self, name: str, served: LoadedModel | None, *, stand_in: bool) -> LoadedModel:
         config = parse_config(self._layout.read_config(name), name)
         present = self._layout.list_versions(name)
-        wanted = choose_versions(config, present)
+        wanted = choose_versions(config, present, stand_in=stand_in)
         kept = served.versions if served is not None and _serves_alike(config, served.own_config) else {}
         loaded: dict[str, LoadedVersion] = {}
-        refusals: dict[str, FailedPreconditionError] = {}
+        refusals = {str(version): _missing_version() for version in missing_versions(config, present)}
         for number in present if stand_in and config.version_policy.HasField("latest") else wanted:
             if len(loaded) == len(wanted):
                 break
@@ -158,6 +159,10 @@ def warm_up(version: LoadedVersion, config: pb.ModelConfig) -> None:
             for tensor in version.spec.inputs
         }
         _run_warmup(version, zeros, runs=2)
+
+
+def _missing_version() -> FailedPreconditionError:
+    return FailedPreconditionError("it is not in the repository", reason="MODEL_VERSION_MISSING")
 
 
 def _serves_alike(config: pb.ModelConfig, other: pb.ModelConfig) -> bool:

@@ -174,6 +174,23 @@ async def test_after_a_restart_what_loads_of_the_named_versions_serves(tmp_path:
     assert await lines(repository) == [("m", "1", "READY"), ("m", "2", "UNAVAILABLE")]
 
 
+async def test_after_a_restart_a_named_version_that_is_gone_takes_no_other_with_it(tmp_path: Path) -> None:
+    models.write_version(tmp_path, "m", 2, models.scale_model(2.0))
+    models.write_config(tmp_path, "m", "version_policy { specific { versions: [ 1, 2 ] } }")
+    repository = open_repository(tmp_path)
+    await repository.load_all()
+    assert await repository.index(ready_only=False) == [
+        IndexEntry(model="m", version="2", state="READY"),
+        IndexEntry(model="m", version="1", state="UNAVAILABLE", reason="it is not in the repository"),
+    ]
+    with pytest.raises(UnavailableError) as refusal:
+        repository.find("m", "1")
+    assert refusal.value.reason == "VERSION_NOT_READY"
+    with pytest.raises(FailedPreconditionError, match=r"of which \[1\] are not in the repository"):
+        await repository.load("m")
+    assert ask(repository, "m") == 2.0
+
+
 async def test_one_bad_model_does_not_keep_the_others_from_serving(tmp_path: Path) -> None:
     models.write_version(tmp_path, "bad", 1, b"garbage")
     models.write_version(tmp_path, "good", 1, models.scale_model(1.0))
