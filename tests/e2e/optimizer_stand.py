@@ -27,6 +27,8 @@ def running_optimizer_gateway(
     environment = {
         "OPTIMIZER_DATABASE_URL": database.optimizer,
         "OPTIMIZER_JOBS_ENABLED": "false",
+        "OPTIMIZER_INFERENCE_TIMEOUT_SECONDS": "60",
+        "OPTIMIZER_LOAD_TIMEOUT_SECONDS": "600",
         "OPTIMIZER_MODEL_SERVER_ADDRESS": f"127.0.0.1:{services['model_server']}",
         "MODEL_REPOSITORY": str(client.models),
     }

@@ -13,6 +13,7 @@ from deploy.envoy.contract import Binding
 from deploy.local.bootstrap import DatabaseAddresses
 from tests.bad_input import INSIDE, REASONS, Rpc, list_rpcs
 from tests.e2e.analytics_gateway import analytics_gateway
+from tests.e2e.real_gateway import LIMIT_SECONDS
 
 STATUSES = {400, 404, 409, 413, 429, 431}
 BINDINGS = [(rpc, binding) for rpc in list_rpcs() for binding in rpc.bindings]
@@ -67,7 +68,7 @@ class Client:
     """Speaks HTTP with the gateway over one connection."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_SECONDS)
 
     def ask(self, verb: str, path: str, body: bytes | None = None) -> Answer:
         self._connection.request(verb, path, body, {"content-type": "application/json"} if body else {})

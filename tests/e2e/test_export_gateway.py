@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from deploy.local.bootstrap import DatabaseAddresses
 from tests.e2e.analytics_gateway import AnalyticsGateway, analytics_gateway
+from tests.e2e.real_gateway import LIMIT_SECONDS
 
 TREND = "/api/analytics/export/campaign/c1/trends"
 USERS = 2_345
@@ -21,7 +22,7 @@ USERS = 2_345
 def call(
     gateway: AnalyticsGateway, verb: str, path: str, body: object = None
 ) -> tuple[int, Mapping[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=LIMIT_SECONDS)
     try:
         sent = None if body is None else json.dumps(body)
         connection.request(verb, path, sent, {"content-type": "application/json"})

@@ -8,10 +8,11 @@ from typing import Any
 
 from deploy.local.bootstrap import DatabaseAddresses
 from tests.e2e.analytics_gateway import AnalyticsGateway, analytics_gateway
+from tests.e2e.real_gateway import LIMIT_SECONDS
 
 
 def post(gateway: AnalyticsGateway, path: str, body: object) -> dict[str, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=LIMIT_SECONDS)
     try:
         connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
         response = connection.getresponse()
@@ -37,7 +38,7 @@ def test_each_commit_is_a_line_of_json(
 ) -> None:
     with analytics_gateway(database, tmp_path, free_port, time_zone="UTC") as gateway:
         post(gateway, "/api/catalog/campaigns", {"campaigns": [{"campaign_id": "c1", "campaign_type": 1}]})
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=LIMIT_SECONDS)
         try:
             connection.request("GET", "/api/analytics/campaign/c1/watch")
             stream = connection.getresponse()
