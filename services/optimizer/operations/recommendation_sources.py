@@ -7,12 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.common.database import Database
-from services.common.errors import (
-    DeadlineExceededError,
-    FailedPreconditionError,
-    ResourceExhaustedError,
-    UnavailableError,
-)
+from services.common.errors import DomainError, FailedPreconditionError
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.objectives import Objective
@@ -79,12 +74,7 @@ class RecommendationSources:
         except TimeoutError:
             message = f"It was not made within {LONGEST_SECONDS:g} seconds; ask again later."
             return Withheld(type=kind, reason=TOO_SLOW, message=message)
-        except (
-            DeadlineExceededError,
-            FailedPreconditionError,
-            ResourceExhaustedError,
-            UnavailableError,
-        ) as error:
+        except DomainError as error:
             if error.reason == REVENUE_UNKNOWN:
                 return withhold_without_revenue()
             return Withheld(type=kind, reason=error.reason, message=error.message)

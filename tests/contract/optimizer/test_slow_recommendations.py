@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from services.common.errors import DeadlineExceededError, DomainError, ResourceExhaustedError
+from services.common.errors import (
+    AbortedError,
+    DeadlineExceededError,
+    DomainError,
+    InternalError,
+    ResourceExhaustedError,
+)
 from services.optimizer.domain.segments.ranking import SegmentRanking
 from services.optimizer.operations import recommendation_sources
 from services.optimizer.operations.segments import SegmentOperations
@@ -19,6 +25,8 @@ from tests.contract.optimizer.recommendation_stand import reasons, running_close
     [
         DeadlineExceededError("the database did not finish in time", reason="DATABASE_DEADLINE_EXCEEDED"),
         ResourceExhaustedError("too many wait", reason="TOO_MANY_WAITING"),
+        AbortedError("it collided", reason="CONCURRENT_UPDATE"),
+        InternalError("the model server failed", reason="PEER_FAILED"),
     ],
 )
 async def test_a_source_that_fails_withholds_its_own_type(
