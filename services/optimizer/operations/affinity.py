@@ -83,13 +83,16 @@ class AffinityOperations:
         return self._database.transaction(isolation="repeatable_read", readonly=True)
 
     async def is_anything_new(self) -> bool:
-        """Return whether events came in that the kept merchants do not hold, or a scoring was cut off."""
+        """Return whether events came in that the kept merchants do not hold, or a scoring was cut off.
+
+        Not while somebody fits or scores, who may take longer than waiting for them is allowed to.
+        """
         async with self._database.transaction(readonly=True) as connection:
             live = await affinity_models.fetch_live(connection)
-            if live is None:
+            if live is None or not await affinity_models.is_free(connection):
                 return False
             if live.is_scoring or live.refreshed_until is None:
-                return await affinity_models.is_free(connection)
+                return True
             return await store.has_changed_users(connection, live.refreshed_until - LATE_RECEIPT)
 
     def _answer(self, user_id: str, known: _Known, *, limit: int) -> Affinity:

@@ -20,6 +20,7 @@ from gen.campaigns.optimizer.v1 import affinity_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.optimizer.affinity_training.run import KEPT_MERCHANTS
 from services.optimizer.operations.affinity import AffinityOperations
+from services.optimizer.store import affinity_models
 from tests.contract.optimizer.affinity_stand import (
     GEOFENCE_ENTERED,
     NOW,
@@ -194,7 +195,11 @@ async def test_the_refresh_scores_those_of_whom_something_came_in(
     before = await ask(optimizer, user_id(30), 3)
     assert before.source == pb.AFFINITY_SOURCE_LIVE, "kept scores do not hold what came in since"
     async with opened(module_database.optimizer) as database:
-        assert await AffinityOperations(database, now=lambda: later).is_anything_new()
+        affinities = AffinityOperations(database, now=lambda: later)
+        assert await affinities.is_anything_new()
+        async with database.transaction() as fitting:
+            await affinity_models.lock_affinity(fitting)
+            assert not await affinities.is_anything_new(), "no refresh is begun to wait for a fit's end"
     assert await refresh(module_database.optimizer, later) == "1 users scored by version 1"
     just_in = await ask(optimizer, user_id(30), 3)
     assert just_in.source == pb.AFFINITY_SOURCE_LIVE, "others' events of these minutes may be missed yet"
