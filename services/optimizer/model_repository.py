@@ -7,8 +7,9 @@ versions to serve, so that a rejected version's folder never takes the live one'
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -89,6 +90,22 @@ class ModelRepository:
         """Return whether the model file of `version` is there."""
         with _calling_by_name("read"):
             return (self._folder / str(version) / MODEL_FILE).is_file()
+
+    def list_strays(self, known: Collection[int], before: datetime) -> list[int]:
+        """Return the folders from before a moment whose number is none of `known`, and below the highest.
+
+        An interrupted training leaves such; one above might be of a training under way, or have its number
+        used again.
+        """
+        newest = max(known, default=0)
+        with _calling_by_name("read"):
+            return [
+                version
+                for version in self._list_versions()
+                if version < newest
+                and version not in known
+                and (self._folder / str(version)).stat().st_mtime < before.timestamp()
+            ]
 
     def remove_version(self, version: int) -> None:
         """Remove the folder of `version`, whole at once: it is renamed first."""

@@ -142,29 +142,42 @@ class ModelOperations:
     async def prune(self, retention: timedelta) -> str:
         """Remove the folders of versions that were rejected or retired long ago; return what was done.
 
-        Nothing is removed while a training runs, which may be about to publish.
+        So are folders of no version, which interrupted trainings left. Nothing is removed while a training
+        runs, which may be about to publish.
         """
+        now = self._now()
         async with self._database.transaction() as connection:
             if not await try_lock_training(connection):
                 return "nothing removed: a training runs"
             await lock_publication(connection)
             models = await store.list_models(connection, before=_NEWEST, statuses=(), limit=_MOST_PRUNED)
-            removable = choose_removable(models, now=self._now(), retention=retention)
-            live = await store.fetch_live_version(connection)
-            if not removable or live is None:
+            removable = choose_removable(models, now=now, retention=retention)
+            known = await store.list_known_versions(connection)
+            strays = await asyncio.to_thread(self._repository.list_strays, known, now - retention)
+            if not removable and not strays:
                 return "nothing to remove"
-            before_live = await store.fetch_last_retired_version(connection, live)
-            served = [live, *([] if before_live is None else [before_live])]
-            await asyncio.to_thread(self._remove, removable, served)
+            served = await _list_served(connection)
+            await asyncio.to_thread(self._remove, [*removable, *strays], served)
             await delete_audiences(connection, removable)
-            await store.note_removed_files(connection, removable, self._now())
-        return f"the files of {len(removable)} versions of {CONVERSION_MODEL} removed"
+            await store.note_removed_files(connection, removable, now)
+        removed = f"the files of {len(removable)} versions of {CONVERSION_MODEL} removed"
+        return f"{removed}, and {len(strays)} folders of none" if strays else removed
 
     def _remove(self, versions: Sequence[int], served: Sequence[int]) -> None:
-        """Remove folders, after config.pbtxt names none of them."""
-        self._repository.write_config(served)
+        """Remove folders, after config.pbtxt names none of them; where none is live, nobody asks for any."""
+        if served:
+            self._repository.write_config(served)
         for version in versions:
             self._repository.remove_version(version)
+
+
+async def _list_served(connection: Connection) -> list[int]:
+    """Return the live version and the one before it; none where none is live."""
+    live = await store.fetch_live_version(connection)
+    if live is None:
+        return []
+    before = await store.fetch_last_retired_version(connection, live)
+    return [live] if before is None else [live, before]
 
 
 async def _require_earlier(connection: Connection, live: int | None) -> int:

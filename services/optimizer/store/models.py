@@ -35,6 +35,14 @@ async def fetch_newest_version(connection: Connection) -> int:
     return int(row["version"])
 
 
+async def list_known_versions(connection: Connection) -> set[int]:
+    """Return every version that the conversion model ever had."""
+    return {
+        row["version"]
+        for row in await connection.fetch(STATEMENTS["list_known_versions"].sql, CONVERSION_MODEL)
+    }
+
+
 async def fetch_live_version(connection: Connection) -> int | None:
     """Return the live version's number."""
     row = await connection.fetchrow(STATEMENTS["fetch_live_version"].sql, CONVERSION_MODEL)

@@ -1,6 +1,7 @@
 """The jobs of the model, over a real database, repository and model server: retraining and old files."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -118,6 +119,26 @@ async def test_old_files_are_removed_and_what_going_back_needs_is_kept(
         " back; train anew (TrainModel, POST /api/optimize/train-model)"
     )
     assert "no version that has its files was live before" in refusal_of(none_left.value).message
+
+
+async def test_what_interrupted_trainings_left_is_removed_and_what_may_be_under_way_is_not(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    """Folders 1, 3 and 6 are of no version: 3 is young, and 6 above all that are known. None is live."""
+    long_ago = (NOON - timedelta(days=90)).timestamp()
+    async with stand(database, tmp_path) as jobs:
+        await trained.publish(
+            database.optimizer, tmp_path, 2, ModelStatus.REJECTED, NOON - timedelta(days=90)
+        )
+        await trained.publish(database.optimizer, tmp_path, 5, ModelStatus.REJECTED, NOON)
+        for version, age in ((1, long_ago), (3, NOON.timestamp()), (6, long_ago)):
+            copytree(tmp_path / "conversion/2", tmp_path / f"conversion/{version}")
+            os.utime(tmp_path / f"conversion/{version}", (age, age))
+        done = await jobs.run("prune_models")
+        again = await jobs.run("prune_models")
+    assert done.startswith("the files of 1 versions of conversion removed, and 1 folders of none")
+    assert again.startswith("nothing to remove")
+    assert sorted(path.name for path in (tmp_path / "conversion").iterdir()) == ["3", "5", "6"]
 
 
 async def test_a_repository_that_cannot_be_written_keeps_no_records(

@@ -6,6 +6,12 @@ select coalesce(max(version), 0)::bigint as version
 from ml_models
 where model_name = $1;
 
+-- name: list_known_versions :many
+-- Every version that a model ever had.
+select version
+from ml_models
+where model_name = $1;
+
 -- name: fetch_live_version :one
 -- The version of a model that is live.
 select version
