@@ -1,10 +1,13 @@
 """Environments of their own: made from a hashed lock, by uv where this one has it, else by pip."""
 
+import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _STAMP = "lock.sha256"
@@ -31,20 +34,34 @@ def make_environment(folder: Path, lock: Path) -> Path:
 def keep_environment(folder: Path, lock: Path) -> Path:
     """Return the interpreter of the environment `folder`; made where it is absent or `lock` has changed.
 
+    Several processes may ask at once: one makes it, and the others wait until it has.
+
     Raises:
         InstallError: it cannot be made here; nothing of it is left.
     """
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     stamp, python = folder / _STAMP, folder / "bin" / "python"
-    if stamp.is_file() and stamp.read_text() == digest:
-        return python
-    try:
-        make_environment(folder, lock)
-    except InstallError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    stamp.write_text(digest)
+    with _alone_at(folder):
+        if stamp.is_file() and stamp.read_text() == digest:
+            return python
+        try:
+            make_environment(folder, lock)
+        except InstallError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        stamp.write_text(digest)
     return python
+
+
+@contextmanager
+def _alone_at(folder: Path) -> Iterator[None]:
+    """Let only one process at a time into the block, by a lock on the folder that `folder` lies in."""
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _run(command: Sequence[str]) -> None:

@@ -1,6 +1,10 @@
 """Environments that are kept: made once per lock, and none left where one cannot be made."""
 
+import fcntl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,6 +40,30 @@ def test_an_environment_is_made_once_for_every_lock(tmp_path: Path, installer: I
         lock.write_text(text)
         assert keep_environment(folder, lock) == folder / "bin" / "python"
     assert installer.made == ["a==1", "a==2"]
+
+
+def test_who_asks_while_it_is_made_waits_for_it(
+    tmp_path: Path, installer: Installer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lock = tmp_path / "environment", tmp_path / "lock.txt"
+    lock.write_text("a==1")
+    asking = threading.Semaphore(0)
+
+    def noted_flock(descriptor: int, operation: int) -> None:
+        asking.release()
+        fcntl.flock(descriptor, operation)
+
+    def make_once_both_ask(folder: Path, lock: Path) -> Path:
+        for _ in range(2):
+            assert asking.acquire(timeout=60)
+        return installer(folder, lock)
+
+    monkeypatch.setattr(environments, "fcntl", SimpleNamespace(flock=noted_flock, LOCK_EX=fcntl.LOCK_EX))
+    monkeypatch.setattr(environments, "make_environment", make_once_both_ask)
+    with ThreadPoolExecutor(2) as threads:
+        given = list(threads.map(lambda _: keep_environment(folder, lock), range(2)))
+    assert given == [folder / "bin" / "python"] * 2
+    assert installer.made == ["a==1"]
 
 
 def test_of_one_that_cannot_be_made_nothing_is_left(tmp_path: Path, installer: Installer) -> None:
