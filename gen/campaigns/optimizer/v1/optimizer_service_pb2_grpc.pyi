@@ -60,8 +60,9 @@ class OptimizerServiceStub:
     """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
     Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
     that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-    version is live than expected_live_version says. The gateway drops unknown JSON fields without a word: misspelt,
-    `version` and expected_live_version are unset.
+    version is live than expected_live_version says; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their
+    turn already. The gateway drops unknown JSON fields without a word: misspelt, `version` and expected_live_version
+    are unset.
     """
     GetModelDrift: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelDriftRequest, _models_pb2.GetModelDriftResponse]
     """Returns how the live version does since its training, as the job `check_drift` measured it last; where it has not
@@ -201,8 +202,9 @@ class OptimizerServiceServicer:
         """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
         Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
         that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-        version is live than expected_live_version says. The gateway drops unknown JSON fields without a word: misspelt,
-        `version` and expected_live_version are unset.
+        version is live than expected_live_version says; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their
+        turn already. The gateway drops unknown JSON fields without a word: misspelt, `version` and expected_live_version
+        are unset.
         """
 
     def GetModelDrift(
