@@ -108,7 +108,7 @@ async def test_a_policy_is_worth_what_its_own_deliveries_brought(
     assert conversions.snips.value == pytest.approx(0.3, abs=0.07)
     assert conversions.improvement.interval.lower < conversions.improvement.value
     assert 0.01 <= answer.confidence <= 0.99
-    assert answer.confidence_method == "doubly_robust_student"
+    assert answer.confidence_method == "doubly_robust_empirical_likelihood"
 
 
 async def test_a_margin_that_the_catalog_lacks_is_the_merchants_the_callers_or_said_to_be_assumed(

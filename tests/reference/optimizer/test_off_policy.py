@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from examples.policy_intervals.__main__ import ends_of, measure, student_ends
+from examples.policy_intervals.logs import WORLDS
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.policies.off_policy import LoggedRewards, PolicyValue, evaluate_policy
-from services.optimizer.domain.response.direct_model import cross_fit
+from services.optimizer.domain.policies.user_sums import UserSums
 
 PROPENSITIES = np.array([0.2, 0.8])
 POLICY = np.array([0.7, 0.3])
@@ -82,70 +84,110 @@ def test_ips_and_doubly_robust_are_unbiased_by_enumeration(predictions: tuple[fl
     assert expected_robust == pytest.approx(truth)
 
 
-def simulate(
-    rng: np.random.Generator, users: int, offers: FloatArray, policy: FloatArray
-) -> tuple[PolicyValue, float]:
-    """A log of users who come back (1 to 5 times) and differ; the offer is drawn by the hour's
-    propensities.
-    """
-    visits = rng.integers(1, 6, users)
-    user = np.repeat(np.arange(users), visits)
-    taste = np.repeat(rng.normal(0, 0.6, users), visits)
-    morning = rng.random(len(user)) < 0.5
-    propensity = np.where(morning[:, np.newaxis], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5])
-    rates = 1 / (1 + np.exp(1.8 - taste[:, np.newaxis] - 0.4 * morning[:, np.newaxis] - 0.09 * offers))
-    action = (rng.random(len(user))[:, np.newaxis] > propensity.cumsum(axis=1)).sum(axis=1)
-    row = np.arange(len(user))
-    reward = (rng.random(len(user)) < rates[row, action]) * (40.0 - offers[action])
-    model = cross_fit(reward, offers[action], morning[:, np.newaxis].astype(np.float64), user)
-    at_offers = np.column_stack([model.predict(np.full(len(user), offer)) for offer in offers])
-    value = evaluate(
-        user,
-        policy[action] / propensity[row, action],
-        reward,
-        at_offers[row, action],
-        at_offers @ policy,
-    )
-    return value, float(np.mean(rates * (40.0 - offers) @ policy))
+DRAWS = 600
+HARD = (
+    "300 logs",
+    "uneven propensities, 600 logs",
+    "5 % convert, 600 logs",
+    "60 users, 20 visits each",
+)
+"""Worlds of `examples/policy_intervals`, which has larger tables; the seed was not used in development."""
 
 
 @pytest.fixture(scope="module")
-def simulated() -> list[tuple[PolicyValue, float]]:
-    rng = np.random.default_rng(20261)
-    return [simulate(rng, 400, np.array([10.0, 15.0, 20.0]), np.array([0.0, 0.1, 0.9])) for _ in range(600)]
+def drawn() -> dict[str, list[LoggedRewards]]:
+    logs = {}
+    for place, name in enumerate(HARD):
+        rng = np.random.default_rng(20261 + place)
+        logs[name] = [WORLDS[name].draw(rng) for _ in range(DRAWS)]
+    return logs
 
 
+@pytest.fixture(scope="module")
+def told(drawn: dict[str, list[LoggedRewards]]) -> dict[str, list[PolicyValue]]:
+    return {name: [evaluate_policy(log) for log in logs] for name, logs in drawn.items()}
+
+
+@pytest.mark.parametrize("world", HARD)
 @pytest.mark.parametrize("name", ["ips", "snips", "doubly_robust"])
-def test_estimates_hit_the_truth_on_average_and_cover_it_nine_times_in_ten(
-    simulated: list[tuple[PolicyValue, float]], name: str
+def test_estimates_hit_the_truth_on_average_and_hold_it_nine_times_in_ten(
+    told: dict[str, list[PolicyValue]], world: str, name: str
 ) -> None:
-    estimates = [getattr(value, name) for value, _ in simulated]
-    truths = np.array([truth for _, truth in simulated])
-    errors = np.array([estimate.value for estimate in estimates]) - truths
-    covered = np.mean(
-        [estimate.lower <= truth <= estimate.upper for estimate, truth in zip(estimates, truths, strict=True)]
+    """Monte Carlo's standard error of a share of 600 is 1.2 points; of 3,000 logs 88.4 to 91.0 % hold."""
+    estimates = [getattr(value, name) for value in told[world]]
+    truth = WORLDS[world].value
+    errors = np.array([estimate.value for estimate in estimates]) - truth
+    assert abs(errors.mean()) < 4 * errors.std() / np.sqrt(DRAWS)
+    assert 0.87 <= measure([ends_of(estimate) for estimate in estimates], truth).held <= 0.93
+
+
+def test_intervals_fail_on_both_sides(told: dict[str, list[PolicyValue]]) -> None:
+    """By Student's t of the standard error they lay below the truth five times as often as above it."""
+    before, now = (
+        [measure([ends(value) for value in told[name]], WORLDS[name].value) for name in HARD]
+        for ends in (student_ends, lambda value: ends_of(value.doubly_robust))
     )
-    assert abs(errors.mean()) < 4 * errors.std() / np.sqrt(len(errors))
-    assert 0.87 <= covered <= 0.95
+    assert np.mean([each.held for each in before]) < 0.88
+    assert 0.885 < np.mean([each.held for each in now]) < 0.915
+    assert np.mean([each.below for each in before]) > 4 * np.mean([each.above for each in before])
+    assert np.mean([each.below for each in now]) < 3 * np.mean([each.above for each in now])
 
 
-def test_the_doubly_robust_estimate_scatters_least(simulated: list[tuple[PolicyValue, float]]) -> None:
+@pytest.mark.parametrize("world", HARD)
+def test_the_doubly_robust_estimate_scatters_least(told: dict[str, list[PolicyValue]], world: str) -> None:
     spread = {
-        name: np.std([getattr(value, name).value - truth for value, truth in simulated])
+        name: np.std([getattr(value, name).value for value in told[world]])
         for name in ("ips", "snips", "doubly_robust")
     }
-    assert spread["doubly_robust"] < spread["snips"] < spread["ips"]
+    assert spread["doubly_robust"] < 1.01 * spread["snips"] < 1.01 * spread["ips"]
 
 
-def test_confidence_is_right_as_often_as_it_says(simulated: list[tuple[PolicyValue, float]]) -> None:
-    # The truth of a difference changes little over simulations, so its scatter is that of the estimate: by
-    # Student's t the share of estimates whose one-sided probability is below p is p.
-    truth = np.mean([value.improvement.value for value, _ in simulated])
-    scores = np.array(
+@pytest.mark.parametrize("world", HARD)
+def test_confidence_is_right_as_often_as_it_says(drawn: dict[str, list[LoggedRewards]], world: str) -> None:
+    """The probability that an improvement exceeds the true one is below p in a share p of logs.
+
+    Not quite where few deliveries carry the weight: 12 % are below 0.1 (by Student's t 15 %)
+    of 600 logs of other seeds.
+    """
+    truth = WORLDS[world].value - WORLDS[world].logged_value
+    chances = np.array(
         [
-            (value.improvement.value - truth) / (value.improvement.standard_error or np.nan)
-            for value, _ in simulated
+            UserSums.of(log.gains, np.ones(len(log.user)), log.user).probability_above(truth)
+            for log in drawn[world]
         ]
     )
-    assert np.mean(scores > 1.2816) == pytest.approx(0.1, abs=0.035)
-    assert np.mean(scores < -1.2816) == pytest.approx(0.1, abs=0.035)
+    assert np.mean(chances < 0.1) == pytest.approx(0.1, abs=0.06)
+    assert np.mean(chances > 0.9) == pytest.approx(0.1, abs=0.035)
+
+
+def test_empirical_likelihood_is_the_one_worked_by_hand() -> None:
+    # Users at 0, 0, 3 and the value 2: with weights p on each 0 and 1 - 2 p on the 3 the mean is 2 where
+    # p = 1/6, so l = -2 (2 log(3/6) + log(3 * 4/6)) = 2 log 2; at 1 the weights are equal, and at 4 none are.
+    sums = UserSums(np.array([0.0, 0.0, 3.0]), np.ones(3))
+    assert sums.signed_root(2.0) == pytest.approx(-np.sqrt(2 * np.log(2)))
+    assert sums.signed_root(1.0) == pytest.approx(0.0, abs=1e-6)
+    assert sums.signed_root(4.0) == -np.inf
+    assert sums.signed_root(-1.0) == np.inf
+    # V = 6 of squares 1, 1, 4: var(V) = 18 - 36/3 = 6, so that 2 * 36 / 6 = 12 are more than 2.
+    assert sums.degrees_of_freedom == 2.0
+    lower, upper = sums.interval(0.9)
+    quantile = 2.9199855803537  # of Student's t with 2 degrees of freedom at 0.95 (tables: 2.920)
+    assert (sums.signed_root(lower), sums.signed_root(upper)) == pytest.approx((quantile, -quantile))
+
+
+def test_a_ratio_leaves_out_users_without_weight_and_scales() -> None:
+    rng = np.random.default_rng(20262)
+    weight = np.where(rng.random(200) < 0.3, 0.0, rng.gamma(2.0, size=200))
+    sums = UserSums(weight * rng.gamma(1.0, size=200), weight)
+    counted = weight > 0.0
+    alone = UserSums(sums.numerator[counted], weight[counted])
+    assert sums.interval(0.9) == pytest.approx(alone.interval(0.9), rel=0.01)
+    scaled = UserSums(1e6 * sums.numerator, sums.denominator)
+    assert np.array(scaled.interval(0.9)) == pytest.approx(1e6 * np.array(sums.interval(0.9)))
+
+
+def test_an_interval_stays_within_what_users_brought() -> None:
+    sums = UserSums(np.array([0.0, 1.0]), np.ones(2))
+    lower, upper = sums.interval(0.9)
+    assert 0.0 <= lower < 0.01
+    assert 0.99 < upper <= 1.0

@@ -305,5 +305,5 @@ def test_one_user_has_no_interval_and_no_confidence() -> None:
     )
     assert value.ips.value == pytest.approx(2.0)
     assert (value.ips.lower, value.ips.standard_error, value.confidence) == (None, None, None)
-    assert probability_above_zero(value.improvement, 1.0) is None
+    assert probability_above_zero(ones, np.zeros(3, dtype=np.intp)) is None
     assert effective_sample_size(np.zeros(3)) == 0.0

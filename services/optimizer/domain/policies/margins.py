@@ -9,7 +9,7 @@ import numpy as np
 
 from services.optimizer.domain.campaigns import MerchantTerms
 from services.optimizer.domain.features import FloatArray
-from services.optimizer.domain.policies.off_policy import LoggedRewards, estimate_mean, probability_above_zero
+from services.optimizer.domain.policies.off_policy import LoggedRewards, probability_above_zero
 
 LIKELY_MARGINS: Final = np.linspace(0.025, 0.975, 20)
 """Middles of equal parts of 0 to 1: what a margin that nobody knows may be."""
@@ -69,21 +69,15 @@ def warn_of_margins(margins: Sequence[PolicyMargin]) -> Iterator[str]:
         )
 
 
-def confidence_over_margins(
-    none: LoggedRewards, whole: LoggedRewards, effective_users: float
-) -> float | None:
+def confidence_over_margins(none: LoggedRewards, whole: LoggedRewards) -> float | None:
     """Return the mean probability that the policy earns more, over all margins that nobody knows.
 
     Args:
         none: the rewards with unknown margins taken for 0.
         whole: the same decisions with them taken for 1. Rewards are linear in the margin, and so is the
             reward model (ridge regression), so that what lies between needs no further fit.
-        effective_users: those of the policy's weights.
     """
-    chances = [
-        probability_above_zero(estimate_mean(gains, none.user, effective_users), effective_users)
-        for gains in _between(none.gains, whole.gains)
-    ]
+    chances = [probability_above_zero(gains, none.user) for gains in _between(none.gains, whole.gains)]
     known = [chance for chance in chances if chance is not None]
     return float(np.mean(known)) if known else None
 

@@ -13,23 +13,23 @@ with q a model of the reward that was not fitted to decision i (`direct_model`),
 the policy's actions. With true propensities above 0 wherever the policy may go, IPS and DR are unbiased
 whatever q is, and SNIPS is consistent. DR scatters least where q tells anything.
 
-One user's decisions are not independent: variances add up a user's deviations before they are squared
-(linearisation of a ratio over users, Cochran 1977, eq. 6.13), as all intervals here do.
+One user's decisions are not independent: standard errors and intervals are of sums by user (`user_sums`), and
+the intervals by empirical likelihood, since these sums are skewed. That two deliveries share a campaign's
+luck of a day is left out.
 
 Owen: "Monte Carlo theory, methods and examples", chapter 9. Dudik, Langford & Li: "Doubly Robust Policy
 Evaluation and Learning", ICML 2011. Swaminathan & Joachims: "The Self-Normalized Estimator for Counterfactual
 Learning", NIPS 2015.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.policies.user_sums import UserSums
 
 IntArray = NDArray[np.intp]
 
@@ -37,8 +37,9 @@ INTERVAL_LEVEL: Final = 0.9
 MINIMUM_USERS: Final = 2
 NO_ERROR: Final = 1e-9
 """A standard error of this part of the value or less is rounding."""
-CONFIDENCE_METHOD: Final = "doubly_robust_student"
-"""The probability that the policy earns more than what was sent, by Student's t of the paired difference."""
+CONFIDENCE_METHOD: Final = "doubly_robust_empirical_likelihood"
+"""The probability that the policy earns more than what was sent: of the paired difference, by the signed root
+of its empirical likelihood ratio."""
 MOST_CONFIDENCE: Final = 0.99
 LEAST_CONFIDENCE: Final = 0.01
 """No probability above this, nor below its complement, is claimed, as for recommended offers."""
@@ -125,58 +126,47 @@ def evaluate_policy(logged: LoggedRewards) -> PolicyValue:
     per_user_weight = np.asarray(np.bincount(user, weights=weight), dtype=np.float64)
     effective_users = effective_sample_size(per_user_weight)
     users = int(np.count_nonzero(np.bincount(user)))
-    improvement = estimate_mean(logged.gains, user, effective_users)
-    weights = estimate_mean(weight, user, float(users))
+    gains = UserSums.of(logged.gains, np.ones(len(reward)), user)
+    weights = UserSums.of(weight, np.ones(len(weight)), user)
     return PolicyValue(
         decisions=len(reward),
         users=users,
         effective_decisions=effective_sample_size(weight),
         effective_users=effective_users,
         largest_weight=float(weight.max()),
-        mean_weight=weights.value,
-        mean_weight_error=weights.standard_error or 0.0,
-        logged=estimate_mean(reward, user, float(users)),
-        ips=estimate_mean(weight * reward, user, effective_users),
-        snips=_estimate_ratio(weight * reward, weight, user, effective_users),
-        doubly_robust=estimate_mean(logged.doubly_robust, user, effective_users),
-        improvement=improvement,
-        confidence=probability_above_zero(improvement, effective_users),
+        mean_weight=weights.ratio,
+        mean_weight_error=weights.standard_error if _has_error(weights) else 0.0,
+        logged=estimate_mean(reward, user),
+        ips=estimate_mean(weight * reward, user),
+        snips=_estimate(UserSums.of(weight * reward, weight, user)),
+        doubly_robust=estimate_mean(logged.doubly_robust, user),
+        improvement=_estimate(gains),
+        confidence=_probability(gains),
     )
 
 
-def estimate_mean(values: FloatArray, user: IntArray, effective_users: float) -> PolicyEstimate:
+def estimate_mean(values: FloatArray, user: IntArray) -> PolicyEstimate:
     """Return the mean over decisions, with an interval whose unit is the user."""
-    return _estimate_ratio(values, np.ones(len(values)), user, effective_users)
+    return _estimate(UserSums.of(values, np.ones(len(values)), user))
 
 
-def probability_above_zero(estimate: PolicyEstimate, effective_users: float) -> float | None:
-    """Return the probability, 0.01 to 0.99, that a difference is above 0; None without standard error."""
-    if not estimate.standard_error:
+def probability_above_zero(values: FloatArray, user: IntArray) -> float | None:
+    """Return the probability, 0.01 to 0.99, that a mean over decisions is above 0; None without an error."""
+    return _probability(UserSums.of(values, np.ones(len(values)), user))
+
+
+def _estimate(sums: UserSums) -> PolicyEstimate:
+    if not _has_error(sums):
+        return PolicyEstimate(value=sums.ratio, standard_error=None, lower=None, upper=None)
+    lower, upper = sums.interval(INTERVAL_LEVEL)
+    return PolicyEstimate(value=sums.ratio, standard_error=sums.standard_error, lower=lower, upper=upper)
+
+
+def _probability(sums: UserSums) -> float | None:
+    if not _has_error(sums):
         return None
-    student = float(stdtr(_degrees(effective_users), estimate.value / estimate.standard_error))
-    return min(max(student, LEAST_CONFIDENCE), MOST_CONFIDENCE)
+    return min(max(sums.probability_above(0.0), LEAST_CONFIDENCE), MOST_CONFIDENCE)
 
 
-def _estimate_ratio(
-    numerator: FloatArray, denominator: FloatArray, user: IntArray, effective_users: float
-) -> PolicyEstimate:
-    """Return R = sum(y) / sum(x) with var(R) = m / (m - 1) sum_u (sum_i in u (y_i - R x_i))^2 / sum(x)^2.
-
-    m is the number of users. Student's t has the degrees of freedom of the users that the weights make
-    effective, because where few decisions carry the weight the variance is known no better than from them.
-    """
-    total = float(denominator.sum())
-    value = float(numerator.sum()) / total
-    users = int(np.count_nonzero(np.bincount(user)))
-    if users < MINIMUM_USERS or effective_users < MINIMUM_USERS:
-        return PolicyEstimate(value=value, standard_error=None, lower=None, upper=None)
-    deviations = np.bincount(user, weights=numerator - value * denominator)
-    error = math.sqrt(users / (users - 1) * float(np.sum(deviations**2))) / abs(total)
-    if error <= NO_ERROR * abs(value):
-        return PolicyEstimate(value=value, standard_error=None, lower=None, upper=None)
-    half = float(stdtrit(_degrees(effective_users), (1.0 + INTERVAL_LEVEL) / 2.0)) * error
-    return PolicyEstimate(value=value, standard_error=error, lower=value - half, upper=value + half)
-
-
-def _degrees(effective_users: float) -> float:
-    return max(effective_users - 1.0, 1.0)
+def _has_error(sums: UserSums) -> bool:
+    return len(sums.numerator) >= MINIMUM_USERS and sums.standard_error > NO_ERROR * abs(sums.ratio)

@@ -170,7 +170,7 @@ def evaluate_offer_policy(
     if objective is PolicyObjective.PROFIT and is_margin_assumed is not None and is_margin_assumed.any():
         none = rewards_at(np.where(is_margin_assumed, 0.0, margins))
         whole = rewards_at(np.where(is_margin_assumed, 1.0, margins))
-        confidence = confidence_over_margins(none, whole, value.effective_users)
+        confidence = confidence_over_margins(none, whole)
         value = replace(value, confidence=confidence)
     return PolicyEvaluation(
         value=value,
