@@ -22,8 +22,8 @@ from services.optimizer.domain.affinity.response import (
 )
 from services.optimizer.domain.response.climb import climb
 
-FEWEST_CONVERSIONS: Final = 50
-"""Fewer of them, or of views without one, tell nothing of an exponent."""
+FEWEST_CONVERSIONS: Final = 20
+"""Of fewer, or of fewer views without one, the exponent's error is no error of a normal law."""
 LARGEST_ERROR: Final = 10.0 * PRIOR_DEVIATION
 """An exponent that is less certain than this is the prior's: views would move it by a hundredth at most."""
 _LEAST_SHARE: Final = 0.01

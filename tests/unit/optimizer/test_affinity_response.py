@@ -25,14 +25,16 @@ TOLD = AffinityResponse(
 EXPONENT = 0.3
 
 
-def views_of(rng: np.random.Generator, *, users: int = 300, each: int = 12) -> tuple[Exposures, FloatArray]:
+def views_of(
+    rng: np.random.Generator, *, users: int = 300, each: int = 12, exponent: float = EXPONENT
+) -> tuple[Exposures, FloatArray]:
     """Return views of 20 campaigns and the affinities; users who are near to all convert more in all."""
     user = np.repeat(np.arange(users), each)
     campaign = rng.integers(20, size=len(user))
     closeness = rng.normal(0, 1, users)
     affinity = logistic(closeness[user] + rng.normal(-1.5, 1, len(user)))
     level = rng.normal(-1, 0.5, 20)[campaign] + 0.8 * closeness[user] + rng.normal(0, 0.4, users)[user]
-    converts = rng.random(len(user)) < logistic(level + EXPONENT * np.log(affinity))
+    converts = rng.random(len(user)) < logistic(level + exponent * np.log(affinity))
     ones = np.ones(len(user), dtype=np.int64)
     exposures = Exposures(
         user=user.astype(np.int64),
@@ -74,6 +76,20 @@ def test_too_few_conversions_tell_nothing() -> None:
     assert UNKNOWN_RESPONSE.exponent == PRIOR_EXPONENT
 
 
+def test_forty_conversions_already_move_the_prior() -> None:
+    """Where affinity moves nothing and where it moves much, of 12 users with 12 views each."""
+    found = {
+        exponent: [
+            respond(*views_of(np.random.default_rng([7, seed]), users=12, exponent=exponent))
+            for seed in range(40)
+        ]
+        for exponent in (0.0, 0.7)
+    }
+    assert np.mean([response.conversions for response in found[0.0]]) < 50
+    assert np.mean([response.exponent for response in found[0.0]]) < PRIOR_EXPONENT - 0.07
+    assert np.mean([response.exponent for response in found[0.7]]) > PRIOR_EXPONENT + 0.05
+
+
 def test_users_who_viewed_one_campaign_each_leave_the_prior_alone() -> None:
     """Nothing differs within them: whether affinity or the user converts, nobody can tell."""
     exposures, affinity = views_of(np.random.default_rng(1), users=3_000, each=1)
@@ -83,7 +99,7 @@ def test_users_who_viewed_one_campaign_each_leave_the_prior_alone() -> None:
 
 
 def test_an_estimate_is_drawn_to_the_prior_as_far_as_it_may_be_chance() -> None:
-    assert draw_to_prior(0.1, PRIOR_DEVIATION) == pytest.approx((0.15, PRIOR_DEVIATION / math.sqrt(2.0)))
+    assert draw_to_prior(0.1, PRIOR_DEVIATION) == pytest.approx((0.2, PRIOR_DEVIATION / math.sqrt(2.0)))
     assert draw_to_prior(0.1, 1e-4) == pytest.approx((0.1, 1e-4), rel=1e-5)
 
 
