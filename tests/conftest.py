@@ -1,6 +1,7 @@
 """PostgreSQL for tests: one throwaway cluster per session, one database per test from a migrated template."""
 
 import asyncio
+import fcntl
 import os
 import secrets
 import shutil
@@ -10,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import asyncpg
@@ -96,12 +96,29 @@ def cluster_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if _free_memory() < MEMORY_BYTES:
         yield tmp_path_factory.mktemp("postgres")
         return
-    for left in MEMORY.glob(f"{MEMORY_PREFIX}*"):  # by workers that were killed; another may be at it too
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > LEFT_BEHIND_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    with TemporaryDirectory(dir=MEMORY, prefix=MEMORY_PREFIX) as folder:
-        yield Path(folder)
+    _remove_left_behind()
+    name = f"{MEMORY_PREFIX}{secrets.token_hex(6)}"
+    with (MEMORY / f"{name}.lock").open("w") as lock:  # held before there is a folder, until there is none
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = MEMORY / name
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(lock.name).unlink(missing_ok=True)
+
+
+def _remove_left_behind() -> None:
+    """Remove folders of workers that were killed: old, and locked by nobody; another may be at it too."""
+    for left in MEMORY.glob(f"{MEMORY_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime < LEFT_BEHIND_SECONDS:
+                continue
+            with left.with_suffix(".lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left.with_suffix(""), ignore_errors=True)
+                Path(lock.name).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
