@@ -17,6 +17,7 @@ from onnx import TensorProto
 from tests.unit.model_server import models
 
 ROOT = Path(__file__).resolve().parents[2]
+LIMIT_SECONDS = 300
 CONFIG = """
 name: "forest"
 backend: "onnxruntime"
@@ -47,7 +48,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"127.0.0.1:{await_port(server)}"
     finally:
         server.terminate()
-        server.communicate(timeout=30)
+        server.communicate(timeout=LIMIT_SECONDS)
 
 
 def await_port(server: subprocess.Popen[str]) -> int:
@@ -62,7 +63,7 @@ def await_port(server: subprocess.Popen[str]) -> int:
         pytest.fail("the server ended before it served")
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        for answer in stub.Watch(health_pb2.HealthCheckRequest(), timeout=20):
+        for answer in stub.Watch(health_pb2.HealthCheckRequest(), timeout=LIMIT_SECONDS):
             if answer.status == health_pb2.HealthCheckResponse.SERVING:
                 break
     return port
@@ -77,7 +78,7 @@ def answers(interop_python: Path, address: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=LIMIT_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

@@ -37,7 +37,7 @@ def infer_in_background(client: Any, rows: Any) -> list[float]:  # noqa: ANN401
     tensor = triton.InferInput("X", list(rows.shape), "FP32")
     tensor.set_data_from_numpy(rows)
     client.async_infer("forest", [tensor], lambda result, error: answers.put(error or result))
-    values: list[float] = answers.get(timeout=20).as_numpy("variable").reshape(-1).tolist()
+    values: list[float] = answers.get(timeout=300).as_numpy("variable").reshape(-1).tolist()
     return values
 
 

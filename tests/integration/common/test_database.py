@@ -18,11 +18,13 @@ from services.common.errors import (
     UnavailableError,
 )
 
+LIMIT_SECONDS = 120
+
 
 @pytest.fixture
 async def pool(database: DatabaseAddresses) -> AsyncIterator[Database]:
     pool = await Database.open(
-        database.admin, application_name="test", max_size=4, statement_timeout_seconds=5
+        database.admin, application_name="test", max_size=4, statement_timeout_seconds=LIMIT_SECONDS
     )
     async with pool.acquire() as connection:
         await connection.execute(
@@ -63,10 +65,10 @@ async def test_a_constraint_is_told_by_its_name(pool: Database, statement: str, 
 
 
 async def test_a_statement_over_its_time_is_deadline_exceeded(database: DatabaseAddresses) -> None:
-    pool = await Database.open(database.admin, application_name="test", statement_timeout_seconds=0.05)
+    pool = await Database.open(database.admin, application_name="test", statement_timeout_seconds=1)
     with pytest.raises(DeadlineExceededError):
         async with pool.acquire() as connection:
-            await connection.execute("select pg_sleep(30)")
+            await connection.execute("select pg_sleep(300)")
     await pool.close()
 
 
@@ -88,7 +90,7 @@ async def test_a_lost_connection_is_unavailable_and_the_pool_recovers(pool: Data
     with pytest.raises(UnavailableError):
         async with pool.acquire() as victim, pool.acquire() as killer:
             await killer.execute(
-                "select pg_terminate_backend($1, 5000)", await victim.fetchval("select pg_backend_pid()")
+                "select pg_terminate_backend($1, 120000)", await victim.fetchval("select pg_backend_pid()")
             )
             await victim.fetchval("select 1")
     await pool.ping()
@@ -130,7 +132,7 @@ async def test_a_connection_stays_at_hand_until_it_ends(pool: Database, database
             raise RuntimeError
     killer = await asyncpg.connect(database.admin)
     try:
-        assert await killer.fetchval("select pg_terminate_backend($1, 5000)", pid)
+        assert await killer.fetchval("select pg_terminate_backend($1, 120000)", pid)
     finally:
         await killer.close()
     with suppress(UnavailableError):  # where nobody has read yet that it ended
@@ -146,7 +148,7 @@ async def test_who_waits_gets_the_connection_that_comes_back(pool: Database) -> 
             waiting = asyncio.create_task(fetch_pid(pool))
             await asyncio.sleep(0.05)
             assert not waiting.done()
-        assert await asyncio.wait_for(waiting, timeout=5) > 0
+        assert await asyncio.wait_for(waiting, timeout=LIMIT_SECONDS) > 0
 
 
 async def test_a_transaction_left_open_is_rolled_back(pool: Database) -> None:

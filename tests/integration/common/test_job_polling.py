@@ -13,6 +13,8 @@ from services.common.errors import UnavailableError
 from services.common.jobs import Every, Job, JobContext, JobRunner
 from tests.integration.common.job_hands import LEASE_SECONDS, START, Hands, Replica, Table, Work, run_due
 
+LIMIT_SECONDS = 120
+
 
 async def test_a_job_can_be_asked_for_before_its_time_and_while_it_runs(
     replica: Replica, hands: Hands, table: Table, database: DatabaseAddresses
@@ -78,7 +80,7 @@ async def test_a_stop_amid_a_claim_leaves_no_lease(database: DatabaseAddresses, 
         async with locker.transaction():
             await locker.execute("lock table jobs in share mode")
             polling = asyncio.create_task(runner.poll())
-            await asyncio.wait_for(wait_until_blocked(), 20)
+            await asyncio.wait_for(wait_until_blocked(), LIMIT_SECONDS)
             polling.cancel()
             await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
@@ -112,7 +114,7 @@ async def test_a_running_runner_polls_by_itself_and_survives_lost_connections(
             while not runs.empty():
                 runs.get_nowait()
             await admin.execute("alter role analytics connection limit -1")
-            await asyncio.wait_for(runs.get(), 30)
+            await asyncio.wait_for(runs.get(), LIMIT_SECONDS)
     finally:
         await admin.close()
         await pool.close()
@@ -136,9 +138,9 @@ async def test_a_defect_in_looking_for_jobs_does_not_end_the_looking(
     monkeypatch.setattr(job_table, "claim_job", defect)
     runner = JobRunner(pool, [Job(name="a", schedule=Every(seconds=60), run=run)], poll_seconds=0.01)
     async with runner.running():
-        await asyncio.wait_for(broken.wait(), 30)
+        await asyncio.wait_for(broken.wait(), LIMIT_SECONDS)
         monkeypatch.setattr(job_table, "claim_job", claim)
-        await asyncio.wait_for(ran.wait(), 30)
+        await asyncio.wait_for(ran.wait(), LIMIT_SECONDS)
     await pool.close()
 
 
