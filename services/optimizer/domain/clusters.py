@@ -46,6 +46,15 @@ def spread_of_sum(influence: FloatArray, campaign: IntArray, day: IntArray) -> S
     )
 
 
+def effective_clusters(key: IntArray, weights: FloatArray) -> float:
+    """Return how many clusters of equal weight tell as much: (sum w)^2 / sum w^2, of clusters' weights w.
+
+    Kish, "Survey sampling", 1965. `weights` (rows,) add up to their clusters'.
+    """
+    _, place = np.unique(key, return_inverse=True)
+    return float(np.sum(weights) ** 2 / np.sum(np.bincount(place, weights) ** 2))
+
+
 def _cluster(influence: FloatArray, key: IntArray) -> tuple[float, int]:
     """Return the sum of the clusters' squared sums, corrected for their number, and that number."""
     clusters, inverse = np.unique(key, return_inverse=True)

@@ -20,7 +20,9 @@ from services.optimizer.domain.models.population import (
 CAMPAIGNS = 200
 
 
-def exposed(rng: np.random.Generator, *, days: int = 7, offer_shift: float = 0.0) -> Exposed:
+def exposed(
+    rng: np.random.Generator, *, days: int = 7, offer_shift: float = 0.0, unequal: float = 0.0
+) -> Exposed:
     """Draw campaigns that keep one offer and one rate for all their days: rows of a campaign are alike."""
     campaign = np.repeat(np.arange(CAMPAIGNS), days)
     features = np.zeros((len(campaign), len(FEATURE_NAMES)), dtype=np.float32)
@@ -31,7 +33,7 @@ def exposed(rng: np.random.Generator, *, days: int = 7, offer_shift: float = 0.0
     return Exposed(
         features=features,
         predicted=rng.beta(2.0, 20.0, CAMPAIGNS)[campaign],
-        views=rng.integers(20, 80, len(campaign)).astype(np.float64),
+        views=rng.uniform(20, 80, len(campaign)) * np.exp(unequal * rng.normal(size=CAMPAIGNS))[campaign],
         campaign=campaign,
     )
 
@@ -62,12 +64,18 @@ def test_the_index_is_that_of_the_definition() -> None:
     assert (month.index, month.limit, month.move) == (0.0, 0.0, Move.STABLE)
 
 
-def test_chance_is_no_move() -> None:
-    """100 draws of the same 200 campaigns' world: of 500 features that decide, at most three seem to move."""
+@pytest.mark.parametrize("unequal", [0.0, 1.5])
+def test_chance_is_no_move(unequal: float) -> None:
+    """100 draws of the same world: of 600 features that decide, at most three seem to move.
+
+    Where the logarithms of campaigns' sizes differ by 1.5, 200 of them tell as much as some 30 equal ones;
+    counted as 200, most features would seem to have moved.
+    """
     rng = np.random.default_rng(31)
     moved = 0
     for _ in range(100):
-        found = measure_stability(describe_population(exposed(rng, days=30)), exposed(rng))
+        then = describe_population(exposed(rng, days=30, unequal=unequal))
+        found = measure_stability(then, exposed(rng, unequal=unequal))
         moved += sum(each.move is not Move.STABLE for each in found if each.decides)
     assert moved <= 3
 

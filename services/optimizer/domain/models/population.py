@@ -5,8 +5,8 @@
 (Siddiqi 2006, "Credit Risk Scorecards", chapter 12: above 0.1 is a moderate move, above 0.25 a large one.)
 Chance alone moves it: under no change PSI / (1/n + 1/m) is about chi-squared with one degree of freedom less
 than there are bins (Yurdakul and Naranjo 2020, "Statistical properties of the population stability index",
-theorem 1). What counts as n and m here are campaigns and not rows, since a campaign's days are alike: that
-errs towards fewer alarms.
+theorem 1). What counts as n and m here are campaigns and not rows, since a campaign's days are alike, and of
+unequal campaigns Kish's effective number: a bin's share moves with the few that are large.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from scipy.special import chdtri
 
+from services.optimizer.domain.clusters import effective_clusters
 from services.optimizer.domain.features import FEATURE_NAMES, Float32Array, FloatArray, IntArray
 
 MODERATE_MOVE: Final = 0.1
@@ -50,9 +51,9 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """How features and predictions were spread, over how many campaigns."""
+    """How features and predictions were spread, over how many campaigns (Kish's effective number)."""
 
-    campaigns: int
+    campaigns: float
     histograms: Mapping[str, Histogram]
 
 
@@ -100,12 +101,12 @@ def describe_population(rows: Exposed) -> Population:
         histograms[name] = Histogram(
             edges=tuple(edges.tolist()), shares=tuple(float(share) for share in shares)
         )
-    return Population(campaigns=len(np.unique(rows.campaign)), histograms=histograms)
+    return Population(campaigns=effective_clusters(rows.campaign, rows.views), histograms=histograms)
 
 
 def measure_stability(then: Population, now: Exposed) -> tuple[Stability, ...]:
     """Return how far each feature and the prediction have moved, in the order of the features."""
-    campaigns = len(np.unique(now.campaign))
+    campaigns = effective_clusters(now.campaign, now.views)
     columns = now.columns()
     scale = 1.0 / then.campaigns + 1.0 / campaigns
     measured = []
@@ -127,7 +128,7 @@ def _judge(index: float, limit: float) -> Move:
     return Move.LARGE if index > LARGE_MOVE else Move.MODERATE
 
 
-def _smooth(shares: FloatArray, campaigns: int) -> FloatArray:
+def _smooth(shares: FloatArray, campaigns: float) -> FloatArray:
     """Return shares as if half a campaign more had been seen in every bin: an empty one is no proof."""
     return (shares * campaigns + _SMOOTHING) / (campaigns + _SMOOTHING * len(shares))
 
