@@ -20,6 +20,7 @@ from services.optimizer.domain.models.drift import (
     Drift,
     Reference,
     compare_errors,
+    compare_with_baseline,
     judge_drift,
     measure_errors,
 )
@@ -30,7 +31,7 @@ from services.optimizer.model_repository import ModelRepository
 from services.optimizer.settings import OptimizerSettings
 from services.optimizer.store import models, outcomes
 from services.optimizer.training.evaluation import Baselines
-from services.optimizer.training.forest import ExportedForest
+from services.optimizer.training.forest import ExportedForest, read_forest
 
 _READ_SECONDS: Final = 600.0
 
@@ -43,7 +44,7 @@ async def measure_live_drift(settings: OptimizerSettings, end_day: date) -> int:
 
     Raises:
         FailedPreconditionError: MODEL_NOT_TRAINED; or DRIFT_UNKNOWN where what drift is measured against was
-            not kept when the version was trained, or its file is gone.
+            not kept when the version was trained, or its file is gone or broken.
         UnavailableError: the database does not answer.
     """
     repository = ModelRepository(settings.repository, CONVERSION_MODEL)
@@ -63,17 +64,17 @@ async def measure_live_drift(settings: OptimizerSettings, end_day: date) -> int:
             first_day = max(model.data.end_day, end_day - timedelta(days=MOST_DAYS))
             history_day = first_day - timedelta(days=HISTORY_DAYS)
             table = await outcomes.list_daily_outcomes(connection, history_day, max(end_day, first_day))
-        content = repository.read_model(model.version)
-        if reference is None or content is None:
+        forest = read_forest(repository.read_model(model.version))
+        if reference is None or forest is None:
             raise FailedPreconditionError(
                 f"drift of version {model.version} cannot be measured: what it is measured against was not"
-                " kept when it was trained, or its file is gone; train again",
+                " kept when it was trained, or its file is gone or broken; train again",
                 reason="DRIFT_UNKNOWN",
             )
         drift = measure_drift(
             table,
             model=model,
-            forest=ExportedForest(content),
+            forest=forest,
             reference=reference,
             days=(first_day, max(end_day, first_day)),
             now=datetime.now(UTC),
@@ -100,22 +101,21 @@ def measure_drift(
     live = table.select(chosen)
     count = len(np.unique(live.day))
     stability: tuple[Stability, ...] = ()
-    now_errors, live_error, baseline_error = None, None, None
+    now_errors, against_baseline = None, None
     if len(live):
         exposed = _expose(table, chosen, live, model, forest)
         stability = measure_stability(reference.population, exposed)
-        now_errors = measure_errors(_outcomes(live, exposed.predicted))
-        live_error = now_errors.mean_squared
+        outcomes_now = _outcomes(live, exposed.predicted)
+        now_errors = measure_errors(outcomes_now)
         baselines = Baselines(overall=reference.overall_rate, by_type=dict(reference.type_rates))
-        baseline_error = measure_errors(_outcomes(live, baselines.predict_by_type(live))).mean_squared
+        against_baseline = compare_with_baseline(outcomes_now, baselines.predict_by_type(live))
     comparison = None if now_errors is None else compare_errors(reference.errors, now_errors)
     verdict, reasons = judge_drift(
         days=count,
         rows=len(live),
         stability=stability,
         comparison=comparison,
-        live_error=live_error,
-        baseline_error=baseline_error,
+        against_baseline=against_baseline,
     )
     return Drift(
         version=model.version,
@@ -128,8 +128,8 @@ def measure_drift(
         reasons=reasons,
         stability=stability,
         training_error=reference.errors.mean_squared,
-        live_error=live_error,
-        baseline_error=baseline_error,
+        live_error=None if against_baseline is None else against_baseline.live_error,
+        baseline_error=None if against_baseline is None else against_baseline.baseline_error,
         error_growth=None if comparison is None else comparison.growth,
         growth_p_value=None if comparison is None else comparison.p_value,
     )

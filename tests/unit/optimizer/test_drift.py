@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.models.drift import (
+    BaselineComparison,
     DriftVerdict,
     Errors,
     compare_errors,
+    compare_with_baseline,
     judge_drift,
     measure_errors,
 )
@@ -72,8 +74,7 @@ def test_errors_that_grew_are_found() -> None:
         rows=1050,
         stability=(STABLE, MONTH),
         comparison=found,
-        live_error=0.006,
-        baseline_error=0.009,
+        against_baseline=BaselineComparison(live_error=0.006, baseline_error=0.009, p_value=0.9),
     )
     assert verdict is DriftVerdict.DEGRADED
     assert verdict.calls_for_training
@@ -97,14 +98,15 @@ def test_too_few_days_or_no_error_at_all_are_not_compared() -> None:
 
 
 def judged(stability: tuple[Stability, ...], **changes: float) -> tuple[DriftVerdict, str]:
-    known = {"days": 7, "rows": 1050, "live_error": 0.004, "baseline_error": 0.009, **changes}
+    known = {"days": 7, "rows": 1050, "live_error": 0.004, "p_value": 0.9, **changes}
     verdict, reasons = judge_drift(
         days=int(known["days"]),
         rows=int(known["rows"]),
         stability=stability,
         comparison=None,
-        live_error=known["live_error"],
-        baseline_error=known["baseline_error"],
+        against_baseline=BaselineComparison(
+            live_error=known["live_error"], baseline_error=0.009, p_value=known["p_value"]
+        ),
     )
     return verdict, "; ".join(reasons)
 
@@ -117,10 +119,42 @@ def test_the_verdicts() -> None:
     drifted, why = judged((STABLE, MOVED, MONTH))
     assert drifted is DriftVerdict.DRIFTED
     assert why == "merchant has moved (population stability index 0.40, large above 0.25)"
-    worse, why = judged((STABLE,), live_error=0.01)
+    worse, why = judged((STABLE,), live_error=0.02, p_value=0.002)
     assert worse is DriftVerdict.DEGRADED
     assert "worse than the mean rates of campaign types" in why
+    assert "0.02 against 0.009, p = 0.002" in why
+    assert judged((STABLE,), live_error=0.01, p_value=0.3)[0] is DriftVerdict.STABLE
     few, why = judged((MOVED,), days=2, rows=90)
     assert few is DriftVerdict.INSUFFICIENT
     assert not few.calls_for_training
     assert "2 of 3 days and 90 of 100 rows" in why
+
+
+def beside_mean_rate(rng: np.random.Generator, *, off: float, days: int = 3) -> BaselineComparison:
+    """Draw three days of 40 campaigns whose rates differ by 0.03, forecast with an error of `off`."""
+    campaign, day = np.tile(np.arange(40), days), np.repeat(np.arange(days), 40)
+    truth = rng.normal(0.2, 0.03, 40)[campaign]
+    wrong = rng.normal(0.0, off, 40)[campaign]
+    outcomes = Outcomes(
+        observed=rng.binomial(25, truth) / 25,
+        predicted=truth + wrong,
+        views=np.full(len(day), 25.0),
+        campaign=campaign,
+        day=day,
+    )
+    return compare_with_baseline(outcomes, np.full(len(day), 0.2))
+
+
+def test_a_weak_model_is_seldom_worse_than_the_mean_rates_by_more_than_chance() -> None:
+    """Errors of 0.025 beside 0.03: chance alone puts one in seven behind on three days."""
+    rng = np.random.default_rng(17)
+    found = [beside_mean_rate(rng, off=0.025) for _ in range(300)]
+    assert np.mean([each.live_error > each.baseline_error for each in found]) > 0.05
+    assert np.mean([each.p_value is not None and each.p_value < 0.01 for each in found]) <= 0.01
+    bad = beside_mean_rate(rng, off=0.15, days=14)
+    assert bad.p_value is not None
+    assert bad.p_value < 0.01
+
+
+def test_one_day_tells_no_chance() -> None:
+    assert beside_mean_rate(np.random.default_rng(19), off=0.02, days=1).p_value is None

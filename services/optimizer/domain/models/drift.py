@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.models.population import Move, Population, Stability
 from services.optimizer.domain.response.calibration import CONFIDENCE_LEVEL, Estimate, Outcomes
 
@@ -100,6 +101,18 @@ class ErrorComparison:
     p_value: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class BaselineComparison:
+    """Mean squared errors of the model and of the mean rates of campaign types on the same rows.
+
+    `p_value` is the one-sided one of the model being no worse; None where nothing tells chance.
+    """
+
+    live_error: float
+    baseline_error: float
+    p_value: float | None
+
+
 def measure_errors(outcomes: Outcomes) -> Errors:
     """Return the errors of `outcomes.predicted`; at least one row."""
     shares = outcomes.views / outcomes.views.sum()
@@ -134,14 +147,31 @@ def compare_errors(then: Errors, now: Errors) -> ErrorComparison | None:
     )
 
 
+def compare_with_baseline(outcomes: Outcomes, baseline: FloatArray) -> BaselineComparison:
+    """Return how `outcomes.predicted` does beside `baseline` (rows,), by the differences of their errors.
+
+    As a promotion is decided (`promotion.measure_gain`; Diebold and Mariano 1995), campaigns and days being
+    the units: on few days chance alone puts a weak model behind the mean rates.
+    """
+    shares = outcomes.views / outcomes.views.sum()
+    ours, theirs = ((outcomes.observed - each) ** 2 for each in (outcomes.predicted, baseline))
+    behind = float(np.sum(shares * (ours - theirs)))
+    spread = outcomes.spread(shares * (ours - theirs - behind))
+    is_told = 0.0 < spread.error < math.inf
+    return BaselineComparison(
+        live_error=float(np.sum(shares * ours)),
+        baseline_error=float(np.sum(shares * theirs)),
+        p_value=float(stdtr(spread.degrees_of_freedom, -behind / spread.error)) if is_told else None,
+    )
+
+
 def judge_drift(
     *,
     days: int,
     rows: int,
     stability: tuple[Stability, ...],
     comparison: ErrorComparison | None,
-    live_error: float | None,
-    baseline_error: float | None,
+    against_baseline: BaselineComparison | None,
 ) -> tuple[DriftVerdict, tuple[str, ...]]:
     """Return the verdict and its reasons."""
     if days < MINIMUM_DAYS or rows < MINIMUM_ROWS:
@@ -157,10 +187,15 @@ def judge_drift(
             f"its squared error has grown by {comparison.growth.point:.0%} beyond noise"
             f" (p = {comparison.p_value:.2g})"
         )
-    if live_error is not None and baseline_error is not None and live_error > baseline_error:
+    if (
+        against_baseline is not None
+        and against_baseline.p_value is not None
+        and against_baseline.p_value < SIGNIFICANCE
+    ):
         errors.append(
-            "it forecasts worse than the mean rates of campaign types do"
-            f" (mean squared error {live_error:.3g} against {baseline_error:.3g})"
+            "it forecasts worse than the mean rates of campaign types do (mean squared error"
+            f" {against_baseline.live_error:.3g} against {against_baseline.baseline_error:.3g},"
+            f" p = {against_baseline.p_value:.2g})"
         )
     moves = [
         f"{each.name} has moved (population stability index {each.index:.2f}, large above {each.bound:.2f})"
