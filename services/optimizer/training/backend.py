@@ -14,6 +14,7 @@ from services.common.errors import UnavailableError
 from services.optimizer.domain.features import Float32Array
 
 _CONNECT_SECONDS: Final = 10.0
+_WORKER_SECONDS: Final = 10.0
 _PEER: Final = "Dask scheduler"
 
 
@@ -43,7 +44,7 @@ class Backend:
             raise _unavailable("does not answer") from error
         with client:
             try:
-                client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+                client.wait_for_workers(1, timeout=_WORKER_SECONDS)
             except TimeoutError as error:
                 raise _unavailable("has no worker") from error
             yield cls(client)

@@ -16,6 +16,12 @@ STEPS = 10
 start_cluster: Any = LocalCluster  # it has no types
 
 
+@pytest.fixture
+def patient_with_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_CONNECT_SECONDS", 60.0)
+    monkeypatch.setattr(backend, "_WORKER_SECONDS", 60.0)
+
+
 class Counting(SchedulerPlugin):
     """Notes the tasks that workers finish; joblib makes one of several trees."""
 
@@ -27,6 +33,7 @@ class Counting(SchedulerPlugin):
             self.done.add(str(key))
 
 
+@pytest.mark.usefixtures("patient_with_dask")
 def test_a_cluster_grows_the_same_trees() -> None:
     rng = np.random.default_rng(1)
     features = rng.normal(size=(2000, 7)).astype(np.float32)
@@ -62,8 +69,9 @@ def test_a_scheduler_that_does_not_answer_is_told_in_words(
     assert refused.value.reason == "PEER_UNAVAILABLE"
 
 
+@pytest.mark.usefixtures("patient_with_dask")
 def test_a_scheduler_without_workers_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(backend, "_WORKER_SECONDS", 0.5)
     with (
         start_cluster(n_workers=0, dashboard_address=None) as cluster,
         pytest.raises(UnavailableError, match="Dask scheduler has no worker"),
