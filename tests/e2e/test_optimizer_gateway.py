@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import grpc
 import numpy as np
@@ -27,7 +28,9 @@ from tests.contract.optimizer.harness import fetch_rows, insert_world
 from tests.e2e.optimizer_stand import Client, running_optimizer_gateway
 from tests.unit.optimizer.synthetic import build_world
 
-TODAY = datetime.now(UTC).date()
+ZONE = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+"""Where it is about noon, so that no day ends amid the tests; the zone's name counts hours to the west."""
+TODAY = datetime.now(ZoneInfo(ZONE)).date()
 """The world ends yesterday: the service's clock is the real one."""
 DAY = timedelta(days=1)
 LOW_OFFER = 5.0
@@ -41,9 +44,14 @@ def client(
     world = build_world(end_day=TODAY)
     low = [round(LOW_OFFER * 1_000_000)] * len(world.last_offers)
     asyncio.run(insert_world(module_database.admin, world.rows, catalog_offers=low))
+    asyncio.run(set_zone(module_database.admin))
     folder = tmp_path_factory.mktemp("optimizer_gateway")
     with running_optimizer_gateway(module_database, folder, free_port) as running:
         yield running
+
+
+async def set_zone(url: str) -> None:
+    await fetch_rows(url, "update analytics.reporting_settings set reporting_time_zone = $1", ZONE)
 
 
 @pytest.fixture(scope="module")
