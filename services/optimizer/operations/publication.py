@@ -1,12 +1,12 @@
 """Which version is live: the model server serves it first, and only then it is called so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from services.common.database import Connection
-from services.common.errors import AbortedError, DomainError
+from services.common.errors import AbortedError, DomainError, FailedPreconditionError
 from services.optimizer.domain.models.changes import ChangeKind, Going
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
@@ -42,6 +42,7 @@ class Publication:
         """Have the model server serve `version` beside the one that is live, then exchange them.
 
         The one that was live before that is served too: a request that began under it may not have asked yet.
+        One whose file broke is left out.
         The exchange becomes visible when the caller's transaction commits, and its record (`model_changes`)
         with it. Where the server does not take the version, it is told again to serve what it served before.
         After a rollback the version that was live is not gone back to by itself.
@@ -55,10 +56,7 @@ class Publication:
         live = await store.fetch_live_version(connection)
         retired = await store.fetch_last_retired_version(connection, version)
         async with self._restoring(live):
-            known = [version, live, retired]
-            served = [each for each in known if each is not None]
-            await asyncio.to_thread(self._repository.write_config, served)
-            await self._models.load(CONVERSION_MODEL, version)
+            await self._load_beside(version, [each for each in (live, retired) if each is not None])
             now = self._now()
             is_rolled_back = going.kind is ChangeKind.ROLLBACK
             await store.retire_live_model(connection, retired_reason, now, is_rolled_back=is_rolled_back)
@@ -67,6 +65,21 @@ class Publication:
                     f"version {version} is not {before.value} any more", reason="CONCURRENT_UPDATE"
                 )
             await insert_model_change(connection, going, previous=live, version=version, now=now)
+
+    async def _load_beside(self, version: int, others: Sequence[int]) -> None:
+        """Have the model server serve a version beside the first of others, as many of them as it takes.
+
+        One whose file broke must not keep another one from being put in its place.
+        """
+        for count in range(len(others), -1, -1):
+            await asyncio.to_thread(self._repository.write_config, [version, *others[:count]])
+            try:
+                await self._models.load(CONVERSION_MODEL, version)
+            except FailedPreconditionError:
+                if count == 0:
+                    raise
+            else:
+                return
 
     @asynccontextmanager
     async def _restoring(self, live: int | None) -> AsyncIterator[None]:

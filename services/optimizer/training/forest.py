@@ -126,6 +126,16 @@ class ExportedForest:
         return np.asarray(rates, dtype=np.float64).reshape(-1)
 
 
+def read_forest(content: bytes | None) -> ExportedForest | None:
+    """Return a forest that was kept; None where its file is gone or broken, and so cannot serve either."""
+    if content is None:
+        return None
+    try:
+        return ExportedForest(content)
+    except Exception:  # noqa: BLE001 (ONNX Runtime's errors share no base class)
+        return None
+
+
 def measure_parity(forest: RandomForestRegressor, exported: ExportedForest, features: Float32Array) -> float:
     """Return the largest relative difference between the exported and the trained forest on `features`."""
     trained = np.asarray(forest.predict(features), dtype=np.float64)

@@ -24,7 +24,7 @@ from services.optimizer.settings import OptimizerSettings
 from services.optimizer.store import audiences, catalog, models, outcomes
 from services.optimizer.store import training as trainings
 from services.optimizer.training.backend import Backend
-from services.optimizer.training.forest import ExportedForest
+from services.optimizer.training.forest import read_forest
 from services.optimizer.training.pipeline import LiveModel, Progress, TrainedModel, train
 
 _READ_SECONDS: Final = 600.0
@@ -163,13 +163,13 @@ async def _fetch_zone(connection: Connection) -> ZoneInfo:
 
 
 def _load_live(model: ModelVersion | None, repository: ModelRepository) -> LiveModel | None:
-    """Return the live version to compare with; none where its file is gone, which cannot serve either."""
-    content = None if model is None else repository.read_model(model.version)
-    if model is None or content is None:
+    """Return the live version to compare with; none where its file is gone or broken."""
+    forest = None if model is None else read_forest(repository.read_model(model.version))
+    if model is None or forest is None:
         return None
     return LiveModel(
         version=model.version,
-        forest=ExportedForest(content),
+        forest=forest,
         encoding=model.parameters.encoding,
         split_day=model.data.split_day.toordinal(),
     )

@@ -1,4 +1,4 @@
-"""Rollbacks that meet a training or a model server that hangs: none is undone, and requests go on."""
+"""Versions put live in adversity: a training at the same time, a server that hangs, files that broke."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,9 +8,11 @@ from uuid import UUID
 
 import asyncpg
 import grpc
+import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from gen.inference import grpc_service_pb2 as inference_pb
 from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.optimizer.domain.models.training_progress import TrainingProgress
@@ -123,3 +125,26 @@ async def test_rollbacks_that_wait_for_the_model_server_leave_connections_to_oth
     assert reasons.count("TOO_MANY_WAITING") == 3
     assert set(reasons) <= {"TOO_MANY_WAITING", "PEER_UNAVAILABLE", "PEER_DEADLINE_EXCEEDED"}
     assert len(reasons) == 12
+
+
+@pytest.mark.parametrize(("broken", "served"), [(3, [2]), (1, [2, 3])])
+async def test_a_file_that_broke_keeps_no_other_version_from_going_live(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path, broken: int, served: list[int]
+) -> None:
+    """From 3 back to 2, beside which 3 and 1, live before, would be served."""
+    await insert_world(database.admin, trained.world.rows)
+    statuses = {1: ModelStatus.RETIRED, 2: ModelStatus.RETIRED, 3: ModelStatus.LIVE}
+    for version, status in statuses.items():
+        at = NOON - timedelta(days=9 - version)
+        await trained.publish(database.optimizer, tmp_path, version, status, at)
+    file = tmp_path / f"conversion/{broken}/model.onnx"
+    file.write_bytes(file.read_bytes()[:1000])
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+    ):
+        back = await stub.RollbackModel(models_pb2.RollbackModelRequest())
+        answer = await stub.OptimizeOffer(OptimizeOfferRequest(campaign_id="campaign-1"))
+    assert (back.model.version, answer.model_version) == (2, 2)
+    config = (tmp_path / "conversion/config.pbtxt").read_text()
+    assert f"versions: [ {', '.join(map(str, served))} ]" in config

@@ -13,6 +13,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import model_changes_pb2, models_pb2, training_pb2
+from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from services.common.database import Database
 from services.common.errors import AbortedError, InternalError
 from services.optimizer.domain.models.version import ModelStatus
@@ -71,6 +72,21 @@ async def test_a_model_is_trained_daily_once_for_the_same_days(
     assert change.training_id == next(each.training_id for each in kept if each.state == "promoted")
     assert change.reason.startswith("beats the baseline")
     assert [(each.stage, each.progress) for each in kept if each.version] == [("done", 1.0), ("done", 1.0)]
+
+
+async def test_a_live_version_whose_file_broke_is_not_compared_with_and_is_replaced(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    await insert_world(database.admin, trained.world.rows)
+    await trained.publish(database.optimizer, tmp_path)
+    (tmp_path / "conversion/1/model.onnx").write_bytes(trained.model.model[:1000])
+    async with stand(database, tmp_path) as jobs:
+        unmeasured = await jobs.run("check_drift")
+        replaced = await jobs.run("retrain_model")
+        answer = await jobs.stub.OptimizeOffer(OptimizeOfferRequest(campaign_id="campaign-1"))
+    assert unmeasured.startswith("not measured: drift of version 1 cannot be measured")
+    assert replaced == "version 2 is live"
+    assert answer.model_version == 2
 
 
 async def test_old_files_are_removed_and_what_going_back_needs_is_kept(
