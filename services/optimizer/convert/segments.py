@@ -23,6 +23,7 @@ def _segment_to_proto(segment: RankedSegment) -> pb.SegmentRecommendation:
         conversion_rate_interval=interval_to_proto(rate.conversion_rate_interval),
         evidence=segment.evidence,
         expected_conversion_rate=rate.expected_rate,
+        expected_conversion_rate_interval=interval_to_proto(rate.expected_rate_interval),
         relative_conversion_rate=rate.ratio,
         relative_conversion_rate_interval=interval_to_proto(rate.ratio_interval),
         uplift=None if uplift is None else uplift.value,

@@ -66,7 +66,7 @@ def answer_to_proto(kept: KeptSendTime) -> pb.OptimizeSendTimeResponse:
         optimal_hour=best.optimal_hour,
         optimal_day=WEEKDAY_NAMES[best.optimal_day],
         optimal_window=window_text(best.optimal_hour),
-        top_hours=_hours_to_proto(best),
+        top_hours=_hours_to_proto(best, is_interim=kept.is_interim),
         expected_conversion_rate=best.conversion_rate,
         expected_conversion_rate_interval=interval_to_proto(best.conversion_rate_interval),
         confidence=best.confidence,
@@ -77,7 +77,10 @@ def answer_to_proto(kept: KeptSendTime) -> pb.OptimizeSendTimeResponse:
         quiet_end_hour=best.quiet.end,
         top_days=[
             pb.DayScore(
-                day=WEEKDAY_NAMES[day], score=best.days.values[day], probability=best.days.probabilities[day]
+                day=WEEKDAY_NAMES[day],
+                score=best.days.values[day],
+                probability=best.days.probabilities[day],
+                score_interval=None if kept.is_interim else interval_to_proto(best.days.value_interval(day)),
             )
             for day in best.days.ranked()
         ],
@@ -107,7 +110,7 @@ def _clock_text(hour: int) -> str:
     return f"{(hour - 1) % _NOON + 1}:00 {'AM' if hour < _NOON else 'PM'}"
 
 
-def _hours_to_proto(best: SendTime) -> list[pb.HourScore]:
+def _hours_to_proto(best: SendTime, *, is_interim: bool) -> list[pb.HourScore]:
     scores = best.hours
     return [
         pb.HourScore(
@@ -118,6 +121,9 @@ def _hours_to_proto(best: SendTime) -> list[pb.HourScore]:
             expected_view_rate=None if scores.view_rates is None else scores.view_rates[hour],
             score=scores.values[hour],
             probability=scores.probabilities[hour],
+            expected_conversion_rate_interval=interval_to_proto(scores.conversion_interval(hour)),
+            expected_view_rate_interval=interval_to_proto(scores.view_interval(hour)),
+            score_interval=None if is_interim else interval_to_proto(scores.value_interval(hour)),
         )
         for hour in best.ranked_hours[:TOP_HOURS]
     ]

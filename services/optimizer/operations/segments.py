@@ -1,5 +1,6 @@
 """Which segments to send a campaign to."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
@@ -12,6 +13,7 @@ from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.policies.offer_policy import OUTCOME_HOURS
 from services.optimizer.domain.response.drawn_offers import find_sides, latest_days
+from services.optimizer.domain.segments.offer_mix import compare_at_offers
 from services.optimizer.domain.segments.ranking import SegmentRanking, rank_segments
 from services.optimizer.domain.segments.segments import SegmentRate, rate_segments
 from services.optimizer.domain.segments.uplift import Uplift, uplift_by_offers, uplift_by_test
@@ -88,7 +90,12 @@ async def rate_type_segments(connection: Connection, campaign: Campaign) -> Sequ
             "the catalog does not say what type the campaign is of; upsert it with its campaign_type",
             reason="SEGMENTS_UNKNOWN",
         )
-    rates = rate_segments(await segments.list_segment_sums(connection, campaign.campaign_type))
+    sums = await segments.list_segment_sums(connection, campaign.campaign_type)
+    viewers = await segments.list_offer_viewers(connection, campaign.campaign_type)
+    sets = await decisions.list_segment_sets(connection, sorted({each.segment_set_id for each in viewers}))
+    recurrence = await segments.fetch_user_recurrence(connection, campaign.campaign_type)
+    compared = await asyncio.to_thread(compare_at_offers, sums, viewers, sets)
+    rates = rate_segments(compared, recurrence)
     if not rates:
         raise FailedPreconditionError(
             "no campaign of this type was measured by segment yet: a job of analytics does it now and then,"

@@ -13,6 +13,7 @@ from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.domain.send_time.calibration import calibrate_gains
 from services.optimizer.domain.send_time.counts import CellCount, History, list_sendings
 from services.optimizer.domain.send_time.profile import SendTimeProfile, fit_profile
+from services.optimizer.domain.send_time.recurrence import measure_recurrence
 from services.optimizer.domain.send_time.send_time import (
     KeptSendTime,
     QuietHours,
@@ -20,6 +21,7 @@ from services.optimizer.domain.send_time.send_time import (
     Source,
     recommend,
 )
+from services.optimizer.domain.send_time.view_calibration import calibrate_views
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.store import send_times as store
 from services.optimizer.store.send_times import UserPlace
@@ -254,7 +256,12 @@ def _fit(
     history = History.of(user_ids, counts)
     sendings = list_sendings(user_ids, counts)
     profile = fit_profile(history, sendings, segment_set_ids)
-    return replace(profile, gain=calibrate_gains(profile, history, sendings, segment_set_ids))
+    return replace(
+        profile,
+        gain=calibrate_gains(profile, history, sendings, segment_set_ids),
+        recurrence=measure_recurrence(sendings, segment_set_ids),
+        view_shift=calibrate_views(profile, history, sendings, segment_set_ids),
+    )
 
 
 def _recommend(

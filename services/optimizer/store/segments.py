@@ -7,12 +7,15 @@ from typing import Final
 
 from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.domain.response.drawn_offers import DrawnCell, OfferSide
+from services.optimizer.domain.segments.offer_mix import OfferViewers
 from services.optimizer.domain.segments.segments import SegmentSums
 from services.optimizer.domain.segments.uplift import OfferMoments, SegmentCell
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 MOST_TESTS: Final = 20
 """Variants of tests that one ranking looks at: the campaign's own, then those begun last."""
+MOST_CAMPAIGNS: Final = 500
+"""Campaigns of a type whose offers are told apart, those viewed most; others count at their own rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,24 @@ class DrawnWindow:
 
 async def list_segment_sums(connection: Connection, campaign_type: int) -> list[SegmentSums]:
     """Return what was measured of the segments of a type's campaigns."""
-    rows = await connection.fetch(STATEMENTS["list_segment_sums"].sql, campaign_type, CONVERSION_MODEL)
+    rows = await connection.fetch(STATEMENTS["list_segment_sums"].sql, campaign_type)
     return [SegmentSums(**dict(row)) for row in rows]
+
+
+async def list_offer_viewers(connection: Connection, campaign_type: int) -> list[OfferViewers]:
+    """Return who viewed which offer of a type's campaigns, as counted with the live version."""
+    rows = await connection.fetch(
+        STATEMENTS["list_offer_viewers"].sql, campaign_type, CONVERSION_MODEL, MOST_CAMPAIGNS
+    )
+    return [OfferViewers(**dict(row)) for row in rows]
+
+
+async def fetch_user_recurrence(connection: Connection, campaign_type: int) -> float | None:
+    """Return what users who recur add to the variance over a type's campaigns, None where unknown."""
+    inflation: float | None = await connection.fetchval(
+        STATEMENTS["fetch_user_recurrence"].sql, campaign_type
+    )
+    return inflation
 
 
 async def list_test_cells(connection: Connection, campaign_id: str, campaign_type: int) -> list[SegmentCell]:

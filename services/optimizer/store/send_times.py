@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from services.optimizer.domain.offers.answer import Interval
+from services.optimizer.domain.send_time.cell_scores import CellScores
 from services.optimizer.domain.send_time.counts import CellCount
 from services.optimizer.domain.send_time.profile import (
     SendTimeProfile,
@@ -13,7 +15,6 @@ from services.optimizer.domain.send_time.profile import (
     profile_to_document,
 )
 from services.optimizer.domain.send_time.send_time import (
-    CellScores,
     KeptSendTime,
     QuietHours,
     SendTime,
@@ -21,6 +22,10 @@ from services.optimizer.domain.send_time.send_time import (
 )
 from services.optimizer.domain.send_time.timing_gain import GainCalibration, gain_from_document
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
+
+HOUR: Final = "hour"
+DAY: Final = "day"
+"""Cycles, as columns are called by them; of days the errors of values alone are kept: no rates are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +162,8 @@ async def fetch_send_time(connection: Connection, user_id: str) -> KeptSendTime 
     return KeptSendTime(
         send_time=SendTime(
             user_id=row["user_id"],
-            hours=_scores(row, "hour"),
-            days=_scores(row, "day"),
+            hours=_scores(row, HOUR),
+            days=_scores(row, DAY),
             quiet=QuietHours(start=row["quiet_start_hour"], end=row["quiet_end_hour"]),
             conversion_rate_interval=None if lower is None else Interval(lower=lower, upper=upper),
             source=Source(row["source"]),
@@ -200,14 +205,24 @@ def _to_row(kept: KeptSendTime) -> tuple[object, ...]:
                 scores.probabilities,
             )
         ),
+        best.hours.value_deviations,
+        best.hours.view_deviations,
+        best.hours.conversion_deviations,
+        best.days.value_deviations,
     )
 
 
 def _scores(row: Record, cycle: str) -> CellScores:
-    views, conversions = row[f"{cycle}_view_rates"], row[f"{cycle}_conversion_rates"]
     return CellScores(
         values=tuple(row[f"{cycle}_values"]),
-        view_rates=None if views is None else tuple(views),
-        conversion_rates=None if conversions is None else tuple(conversions),
+        view_rates=_numbers(row, f"{cycle}_view_rates"),
+        conversion_rates=_numbers(row, f"{cycle}_conversion_rates"),
         probabilities=tuple(row[f"{cycle}_probabilities"]),
+        value_deviations=_numbers(row, f"{cycle}_value_deviations"),
+        view_deviations=_numbers(row, f"{cycle}_view_deviations") if cycle == HOUR else None,
+        conversion_deviations=_numbers(row, f"{cycle}_conversion_deviations") if cycle == HOUR else None,
     )
+
+
+def _numbers(row: Record, column: str) -> tuple[float, ...] | None:
+    return None if row[column] is None else tuple(row[column])

@@ -77,9 +77,9 @@ async def test_a_changed_campaign_is_looked_at_anew(closed: Closed) -> None:
 
 @pytest.mark.parametrize(
     ("short_of_it", "why"),
-    [(0.0, "is the best"), (0.5, r"with a probability of 0\.[5-7]\d, and 0\.80 is asked")],
+    [(0.0, "is expected to be the best"), (0.5, r"with a probability of 0\.[5-7]\d, and 0\.80 is asked")],
 )
-async def test_nothing_better_is_said_so_and_takes_an_open_one_back(
+async def test_what_may_gain_nothing_is_said_so_and_takes_an_open_one_back(
     closed: Closed, short_of_it: float, why: str
 ) -> None:
     best = await closed.offer()
@@ -91,7 +91,8 @@ async def test_nothing_better_is_said_so_and_takes_an_open_one_back(
     answer = await closed.recommend()
     (message,) = [each.message for each in answer.withheld if each.type == "offer_amount"]
     assert re.search(why, message)
-    assert reasons(answer)["offer_amount"] == "NO_BETTER_CHOICE"
+    assert "Whether one gains 2% profit per view is not known" in message
+    assert reasons(answer)["offer_amount"] == "GAIN_UNCERTAIN"
     assert not answer.recommendations
     rows = await closed.fetch("select status from optimizer.campaign_optimizations")
     assert [row["status"] for row in rows] == ["superseded"]

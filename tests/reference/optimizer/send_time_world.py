@@ -21,6 +21,7 @@ from services.optimizer.domain.send_time.counts import (
 )
 from services.optimizer.domain.send_time.profile import fit_profile
 from services.optimizer.domain.send_time.send_time import QuietHours, SendTime, recommend
+from services.optimizer.domain.send_time.view_calibration import calibrate_views
 
 HOUR_SECONDS = 3600
 NOON_SECONDS = 12 * HOUR_SECONDS
@@ -91,7 +92,9 @@ class CountedWorld:
         """Fit the profile to 500 users, and recommend for all."""
         sample = np.linspace(0, len(self.history.user_ids) - 1, 500).astype(np.intp)
         of_sample = self.only(sample)
-        profile = fit_profile(of_sample.history, of_sample.sendings, of_sample.segment_set_ids)
+        told = of_sample.history, of_sample.sendings, of_sample.segment_set_ids
+        profile = fit_profile(*told)
+        profile = replace(profile, view_shift=calibrate_views(profile, *told))
         return recommend(profile, self.history, self.segment_set_ids, campaign_type=0, quiet=quiet)
 
 

@@ -54,10 +54,22 @@ def test_a_segment_is_held_against_the_campaigns_it_was_sent() -> None:
     assert rate.ratio == pytest.approx(156 / 130)
     assert rate.conversion_rate == pytest.approx(156 / 400)
     assert (rate.users, rate.campaigns) == (400, 2)
-    # Each user once: n / (n - 1) n p (1 - p) by campaign.
-    variance = 100 / 99 * 100 * 0.12 * 0.88 + 300 / 299 * 300 * 0.48 * 0.52
+    # Each user once: n / (n - 1) n p (1 - p) by campaign. A conversion of the segment adds 1 / 156 to the log
+    # of what is observed, and its campaign's share of the 130 expected over the campaign's conversions to
+    # that of what is expected, as one of the campaign's other users does.
+    pulls = 10 / 130 / 100, 120 / 130 / 200
+    scatters = 100 / 99 * 100 * 0.12 * 0.88, 300 / 299 * 300 * 0.48 * 0.52
+    # Unsegmented users all converted, so that they add nothing to how users scatter beyond chance.
+    inflation = sum(scatters) / (100 * 0.12 * 0.88 + 300 * 0.48 * 0.52)
+    outside = 900 * (88 / 900) * (1 - 88 / 900), 200 * (56 / 200) * (1 - 56 / 200)
+    own = sum(s * (1 / 156 - pull) ** 2 for s, pull in zip(scatters, pulls, strict=True))
+    others = sum(inflation * o * pull**2 for o, pull in zip(outside, pulls, strict=True))
     assert rate.ratio_interval is not None
-    assert rate.ratio_interval.upper == pytest.approx(1.2 * np.exp(1.6448536 * np.sqrt(variance) / 156))
+    assert rate.ratio_interval.upper == pytest.approx(1.2 * np.exp(1.6448536 * np.sqrt(own + others)))
+    of_expected = sum(s * pull**2 for s, pull in zip(scatters, pulls, strict=True)) + others
+    odds = 130 / 270 * np.exp(1.6448536 * np.sqrt(of_expected) / (1 - 130 / 400))
+    assert rate.expected_rate_interval is not None
+    assert rate.expected_rate_interval.upper == pytest.approx(odds / (1 + odds))
 
 
 def test_ratios_and_rates_cover_their_truth_nine_times_in_ten() -> None:

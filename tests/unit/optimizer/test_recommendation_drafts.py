@@ -45,6 +45,7 @@ def rate(
         conversion_rate=0.2,
         conversion_rate_interval=Interval(lower=0.1, upper=0.3),
         expected_rate=None if ratio is None else 0.2 / ratio,
+        expected_rate_interval=None,
         ratio=ratio,
         ratio_interval=interval,
         probability_above_average=sure,
@@ -91,10 +92,10 @@ def test_an_order_that_differs_from_the_rates_shown_says_why() -> None:
     first, second = ranking.segments
     assert (first.rate.segment_name, second.rate.segment_name) == ("loyal", "popular")
     assert (
-        "0.200 of views converted where the same campaigns' own rates make 0.125: 1.60 times"
-        in first.evidence
+        "0.200 (0.100 to 0.300) of views converted where everybody whom the same campaigns reach, this segment"
+        " included, makes 0.125 at the same offers: 1.60 (1.44 to 1.76) times as many" in first.evidence
     )
-    assert "0.360 of views converted" in second.evidence
+    assert "0.360 (0.100 to 0.300) of views converted" in second.evidence
     assert any("Ranked by relative_conversion_rate" in warning for warning in ranking.warnings)
     as_shown = rank_segments("c", [replace(popular, conversion_rate=0.1), rate("loyal", ratio=1.6)], {})
     assert not any("Ranked by" in warning for warning in as_shown.warnings)
@@ -105,10 +106,16 @@ def test_an_order_that_differs_from_the_rates_shown_says_why() -> None:
 def test_an_uplift_that_may_be_nothing_is_not_recommended() -> None:
     ranking = rank_segments("c", [rate("loyal"), rate("new")], {"loyal": uplift(0.01), "new": uplift(0.0)})
     outcome = withheld(draft_segment(ranking))
-    assert outcome.reason == "NO_BETTER_CHOICE"
+    assert outcome.reason == "GAIN_UNCERTAIN"
     # 0.01 at a standard error of 0.02 / 1.645 is 0.82 of one: 0.795, and of two segments 0.59.
     assert "segment loyal" in outcome.message
     assert "0.59" in outcome.message
+    losses = {"loyal": uplift(-0.03), "new": uplift(-0.02)}
+    assert withheld(draft_segment(rank_segments("c", [rate("loyal"), rate("new")], losses))).reason == (
+        "NO_BETTER_CHOICE"
+    )
+    without = rank_segments("c", [rate("loyal"), rate("new"), rate("third")], losses)
+    assert withheld(draft_segment(without)).reason == "GAIN_UNCERTAIN"
 
 
 def test_the_first_of_many_segments_pays_for_being_first() -> None:
@@ -117,6 +124,24 @@ def test_the_first_of_many_segments_pays_for_being_first() -> None:
     assert recommended(draft_segment(few)).confidence == pytest.approx(0.94)
     assert claimable(0.5 - 3.0) == 0.01  # and not 1 - 0.99
     assert "0.82" in withheld(draft_segment(many)).message
+
+
+@pytest.mark.parametrize(
+    ("upper", "reason"), [(1.09, "NO_BETTER_CHOICE"), (1.11, "GAIN_UNCERTAIN"), (None, "GAIN_UNCERTAIN")]
+)
+def test_nothing_is_better_only_where_no_interval_reaches_the_gain_that_matters(
+    upper: float | None, reason: str
+) -> None:
+    """What the first cannot tell, and what a less likely one cannot, are alike no lack of a better one."""
+    first = replace(rate("a", ratio=1.03), ratio_interval=Interval(lower=1.0, upper=1.06))
+    other = replace(
+        rate("b", ratio=1.01),
+        ratio_interval=None if upper is None else Interval(lower=0.9, upper=upper),
+    )
+    outcome = withheld(draft_segment(rank_segments("c", [first, other], {})))
+    assert outcome.reason == reason
+    assert "segment a, +3.0%" in outcome.message
+    assert outcome.is_verdict
 
 
 def test_many_segments_do_not_hide_one_that_is_certain() -> None:
@@ -140,7 +165,9 @@ def test_segments_in_which_nobody_converted_are_no_choice() -> None:
     (nobody,) = rate_segments([sums])
     assert (nobody.ratio, nobody.conversion_rate, nobody.conversion_rate_interval) == (None, 0.0, None)
     ranking = rank_segments("c", [nobody], {})
-    assert withheld(draft_segment(ranking)).message == "Nobody of any segment converted."
+    outcome = withheld(draft_segment(ranking))
+    assert outcome.reason == "GAIN_UNCERTAIN"
+    assert outcome.message.startswith("Nobody of any segment converted")
     assert "in one campaign" in ranking.segments[0].evidence
     assert len(ranking.warnings) == 1
     (alone,) = rate_segments(
@@ -148,7 +175,10 @@ def test_segments_in_which_nobody_converted_are_no_choice() -> None:
     )
     assert alone.ratio == pytest.approx(2.0)
     assert alone.ratio_interval is not None
-    assert alone.ratio_interval.upper == pytest.approx(2.0 * math.exp(1.6448536))
+    # The user's conversions add 1 / 2 - 1 / 10 each, and scatter by 4: 6 times as much as views which are
+    # independent. So do the campaign's other 27 views, of which 8 converted: each adds 1 / 10.
+    variance = 4 * 0.4**2 + 6 * 27 * (8 / 27) * (19 / 27) / 10**2
+    assert alone.ratio_interval.upper == pytest.approx(2.0 * math.exp(1.6448536 * math.sqrt(variance)))
     (all_of_two,) = rate_segments(
         [
             replace(
@@ -187,16 +217,19 @@ def test_one_uplift_alone_ranks_nothing() -> None:
     assert "ranked by how they convert" in ranking.warnings[0]
     assert recommended(draft_segment(ranking)).effect_metric == "conversion_rate"
     alone = rank_segments("c", [rate("new", ratio=1.09)], {"new": uplift(0.2)})
-    assert "No segment converts 10% more" in withheld(draft_segment(alone)).message
+    assert "Whether one gains 10% conversions per view" in withheld(draft_segment(alone)).message
 
 
-def timing(*, hour: int = 0, confidence: float = 0.97, effect: float = 0.3) -> TimingChoice:
+def timing(
+    *, hour: int = 0, confidence: float = 0.97, effect: float = 0.3, upper: float = 0.5
+) -> TimingChoice:
     return TimingChoice(
         hour=hour,
         best_single_hour=0,
         effect=effect,
+        measured_effect=effect + 0.05,
         confidence=confidence,
-        interval=Interval(lower=0.1, upper=0.5),
+        interval=Interval(lower=0.1, upper=upper),
         own_hour_effect=0.32,
         users=50,
         conversions=600,
@@ -209,11 +242,14 @@ def test_hours_are_told_as_people_say_them() -> None:
     assert "7:00 PM" in recommended(draft_timing(timing(hour=19))).text
     assert "+32%" in recommended(draft_timing(timing(hour=19))).evidence
     unsure = withheld(draft_timing(timing(confidence=0.89)))
-    assert unsure.reason == "NO_BETTER_CHOICE"
+    assert unsure.reason == "GAIN_UNCERTAIN"
     assert "10% or more with a probability of 0.89" in unsure.message
-    assert "+9.0%" in withheld(draft_timing(timing(effect=0.09))).message
+    nothing = withheld(draft_timing(timing(effect=0.03, confidence=0.2, upper=0.09)))
+    assert nothing.reason == "NO_BETTER_CHOICE"
+    assert "+3%" in nothing.message
     assert recommended(draft_timing(timing())).interval == Interval(lower=0.1, upper=0.5)
     assert "600 conversions" in recommended(draft_timing(timing())).evidence
+    assert "measured as +35%" in recommended(draft_timing(timing())).evidence
 
 
 def test_why_no_hour_is_chosen() -> None:
@@ -248,9 +284,14 @@ def test_no_channel_is_no_recommendation() -> None:
         confidence=0.8,
         campaigns=5,
         current_campaigns=6,
+        most_effect=0.28,
         costs=None,
     )
-    assert "CHANNEL_EMAIL" in withheld(draft_channel(unsure)).message
+    outcome = withheld(draft_channel(unsure))
+    assert "CHANNEL_EMAIL" in outcome.message
+    assert (outcome.reason, "+28%" in outcome.message) == ("GAIN_UNCERTAIN", True)
+    assert withheld(draft_channel(replace(unsure, most_effect=0.09))).reason == "NO_BETTER_CHOICE"
+    assert withheld(draft_channel(replace(unsure, most_effect=None))).reason == "GAIN_UNCERTAIN"
     sure = replace(unsure, effect=0.73, confidence=0.99)
     assert "What conversions cost is not compared" in recommended(draft_channel(sure)).evidence
     # 73 % more conversions of an impression at 2.31 times its cost: each costs a third more.

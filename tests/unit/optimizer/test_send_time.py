@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from services.optimizer.domain.send_time.activity import Influence
+from services.optimizer.domain.send_time.cell_scores import CellScores
 from services.optimizer.domain.send_time.counts import TYPES, CellCount, History, list_sendings
 from services.optimizer.domain.send_time.profile import (
     CycleProfile,
@@ -17,7 +18,7 @@ from services.optimizer.domain.send_time.profile import (
     profile_to_document,
 )
 from services.optimizer.domain.send_time.send_response import Response
-from services.optimizer.domain.send_time.send_time import CellScores, QuietHours, SendTime, Source, recommend
+from services.optimizer.domain.send_time.send_time import QuietHours, SendTime, Source, recommend
 from services.optimizer.domain.send_time.timing_gain import AT_THEIR_WORD
 
 NO_QUIET = QuietHours(start=0, end=0)

@@ -315,7 +315,9 @@ class PolicyEstimate(_message.Message):
     """Its standard error. Unset where fewer than two users are behind it, or none of them differs from another."""
     @_builtins.property
     def interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval. Unset where standard_error is."""
+        """90 % interval, by empirical likelihood of the users' sums: not symmetric, since few users make much of the value.
+        Unset where standard_error is.
+        """
 
     def __init__(
         self,

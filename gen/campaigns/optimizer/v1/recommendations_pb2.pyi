@@ -95,7 +95,8 @@ class OptimizationRecommendation(_message.Message):
     """
     effect_metric: _builtins.str
     """What expected_effect is of: `profit_per_view` (offer_amount), `conversions_per_impression` (timing, channel), and of
-    a segment `conversion_rate` (conversions / views: the segment's over that of its campaigns) or `uplift`: what is
+    a segment `conversion_rate` (conversions / views: the segment's over that of everybody whom campaigns of the type
+    reach, this segment included, in the same campaigns at the same offers; less 1) or `uplift`: what is
     added within the segment by the variant over the control of A/B tests (converting users / users), or by the highest
     over the lowest offer drawn (conversions / deliveries); `recommendation` and `evidence` say which.
     """
@@ -221,7 +222,10 @@ class WithheldRecommendation(_message.Message):
     type: _builtins.str
     """`offer_amount`, `timing`, `segment` or `channel`."""
     reason: _builtins.str
-    """Why, for programs, such as `MODEL_NOT_TRAINED`; `NO_BETTER_CHOICE` where the data shows nothing better than today's,
+    """Why, for programs, such as `MODEL_NOT_TRAINED`; `NO_BETTER_CHOICE` where the data shows that nothing is better than
+    today's by as much as matters: the 90 % interval of what every other choice gains ends below it (offer_amount 2 % profit
+    per view; timing, segment and channel 10 %, a segment's uplift 0); `GAIN_UNCERTAIN` where one may gain that much, and
+    may not: it is not known,
     `CURRENT_OFFER_CONSTRAINED` the same where today's offer breaks a constraint (message has the best offer that keeps
     them), `COST_NOT_BETTER` where another channel converts more and a conversion costs no less, `CAMPAIGN_ENDED` where
     the campaign's end_at is past, `REVENUE_UNKNOWN` where nobody knows what a conversion brings, `DISMISSED` where the

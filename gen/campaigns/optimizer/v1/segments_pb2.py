@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gen.campaigns.type.v1 import range_pb2 as campaigns_dot_type_dot_v1_dot_range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/segments.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"7\n GetSegmentRecommendationsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"\xa0\x04\n\x15SegmentRecommendation\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x14\n\x0csegment_name\x18\x02 \x01(\t\x12\x1c\n\x0f\x63onversion_rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12G\n\x18\x63onversion_rate_interval\x18\x04 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\x12%\n\x18relative_conversion_rate\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12P\n!relative_conversion_rate_interval\x18\x07 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x13\n\x06uplift\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12>\n\x0fuplift_interval\x18\t \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\r\n\x05\x62\x61sis\x18\n \x01(\t\x12\r\n\x05users\x18\x0b \x01(\x03\x12%\n\x18\x65xpected_conversion_rate\x18\x0c \x01(\x01H\x03\x88\x01\x01\x42\x12\n\x10_conversion_rateB\x1b\n\x19_relative_conversion_rateB\t\n\x07_upliftB\x1b\n\x19_expected_conversion_rate\"\x8b\x01\n!GetSegmentRecommendationsResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12?\n\x08segments\x18\x02 \x03(\x0b\x32-.campaigns.optimizer.v1.SegmentRecommendation\x12\x10\n\x08warnings\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%campaigns/optimizer/v1/segments.proto\x12\x16\x63\x61mpaigns.optimizer.v1\x1a\x1d\x63\x61mpaigns/type/v1/range.proto\"7\n GetSegmentRecommendationsRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\"\xf2\x04\n\x15SegmentRecommendation\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x14\n\x0csegment_name\x18\x02 \x01(\t\x12\x1c\n\x0f\x63onversion_rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12G\n\x18\x63onversion_rate_interval\x18\x04 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\x12%\n\x18relative_conversion_rate\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12P\n!relative_conversion_rate_interval\x18\x07 \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\x13\n\x06uplift\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12>\n\x0fuplift_interval\x18\t \x01(\x0b\x32%.campaigns.type.v1.ConfidenceInterval\x12\r\n\x05\x62\x61sis\x18\n \x01(\t\x12\r\n\x05users\x18\x0b \x01(\x03\x12%\n\x18\x65xpected_conversion_rate\x18\x0c \x01(\x01H\x03\x88\x01\x01\x12P\n!expected_conversion_rate_interval\x18\r \x01(\x0b\x32%.campaigns.type.v1.ConfidenceIntervalB\x12\n\x10_conversion_rateB\x1b\n\x19_relative_conversion_rateB\t\n\x07_upliftB\x1b\n\x19_expected_conversion_rate\"\x8b\x01\n!GetSegmentRecommendationsResponse\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12?\n\x08segments\x18\x02 \x03(\x0b\x32-.campaigns.optimizer.v1.SegmentRecommendation\x12\x10\n\x08warnings\x18\x03 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSEGMENTRECOMMENDATIONSREQUEST']._serialized_start=96
   _globals['_GETSEGMENTRECOMMENDATIONSREQUEST']._serialized_end=151
   _globals['_SEGMENTRECOMMENDATION']._serialized_start=154
-  _globals['_SEGMENTRECOMMENDATION']._serialized_end=698
-  _globals['_GETSEGMENTRECOMMENDATIONSRESPONSE']._serialized_start=701
-  _globals['_GETSEGMENTRECOMMENDATIONSRESPONSE']._serialized_end=840
+  _globals['_SEGMENTRECOMMENDATION']._serialized_end=780
+  _globals['_GETSEGMENTRECOMMENDATIONSRESPONSE']._serialized_start=783
+  _globals['_GETSEGMENTRECOMMENDATIONSRESPONSE']._serialized_end=922
 # @@protoc_insertion_point(module_scope)

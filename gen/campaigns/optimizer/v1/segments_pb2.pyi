@@ -59,6 +59,7 @@ class SegmentRecommendation(_message.Message):
     BASIS_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     EXPECTED_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    EXPECTED_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """Place in the ranking, from 1."""
     segment_name: _builtins.str
@@ -68,9 +69,10 @@ class SegmentRecommendation(_message.Message):
     evidence: _builtins.str
     """What the ranking rests on, for a person."""
     relative_conversion_rate: _builtins.float
-    """conversion_rate over expected_conversion_rate: 1 is average, and what differs between campaigns is taken out, so that
-    the order may differ from that of conversion_rate. Descriptive: it says who converts, not whom the campaign moves. Unset where
-    it cannot be said.
+    """conversion_rate over expected_conversion_rate: how many times as many conversions a view brings if campaigns of this
+    type go to the segment instead of to everybody they reach (this segment included), at the same offers. 1 is average;
+    what differs between campaigns is taken out, so that the order may differ from that of conversion_rate. Descriptive: it
+    says who converts, not whom the campaign moves. Unset where it cannot be said.
     """
     uplift: _builtins.float
     """What the campaign adds over its control in this segment: for `ab_test` converting users / assigned users, variant less
@@ -84,10 +86,10 @@ class SegmentRecommendation(_message.Message):
     users: _builtins.int
     """Users of the segment behind conversion_rate, counted once for each campaign that reached them: no number of people."""
     expected_conversion_rate: _builtins.float
-    """Conversion rate that the segment's views would have had at the rate of each campaign it was in, at the offers that
-    the segment viewed (as the training of the live version counted them; at the campaign's mean where none did). It has
-    no interval: it is what the segment is compared with, counted over all users of its campaigns and taken as known.
-    Unset without views.
+    """Conversion rate that the segment's views would have had if those who viewed were everybody whom each of its campaigns
+    reached, this segment included, at the offers that the segment viewed (who viewed which offer as the training of the
+    live version counted it, of the type's 500 campaigns viewed most; elsewhere at the campaign's mean). Unset without
+    views.
     """
     @_builtins.property
     def conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -95,13 +97,19 @@ class SegmentRecommendation(_message.Message):
 
     @_builtins.property
     def relative_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of relative_conversion_rate. Unset where it is. Users who meet many campaigns of the type are not
-        counted as one each: it is as wide as if all campaigns had met the same users, and too wide where they had others.
+        """90 % interval of relative_conversion_rate; what is uncertain of expected_conversion_rate is in it. Unset where
+        relative_conversion_rate is, and where nobody converted. Users who meet many campaigns of the type count as far as a
+        sample of users (of the job `send_times`) shows that they do alike in all; before that was measured it is as wide as
+        if all campaigns had met the same users, and too wide where they had others.
         """
 
     @_builtins.property
     def uplift_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of uplift. Unset where it is."""
+
+    @_builtins.property
+    def expected_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_conversion_rate. Unset where it is, and where nobody or everybody converted."""
 
     def __init__(
         self,
@@ -118,10 +126,11 @@ class SegmentRecommendation(_message.Message):
         basis: _builtins.str = ...,
         users: _builtins.int = ...,
         expected_conversion_rate: _builtins.float | None = ...,
+        expected_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_expected_conversion_rate", b"_expected_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "expected_conversion_rate", b"expected_conversion_rate", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "uplift", b"uplift", "uplift_interval", b"uplift_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_expected_conversion_rate", b"_expected_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "uplift", b"uplift", "uplift_interval", b"uplift_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_expected_conversion_rate", b"_expected_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "basis", b"basis", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "evidence", b"evidence", "expected_conversion_rate", b"expected_conversion_rate", "rank", b"rank", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "segment_name", b"segment_name", "uplift", b"uplift", "uplift_interval", b"uplift_interval", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate", "_expected_conversion_rate", b"_expected_conversion_rate", "_relative_conversion_rate", b"_relative_conversion_rate", "_uplift", b"_uplift", "basis", b"basis", "conversion_rate", b"conversion_rate", "conversion_rate_interval", b"conversion_rate_interval", "evidence", b"evidence", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval", "rank", b"rank", "relative_conversion_rate", b"relative_conversion_rate", "relative_conversion_rate_interval", b"relative_conversion_rate_interval", "segment_name", b"segment_name", "uplift", b"uplift", "uplift_interval", b"uplift_interval", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015

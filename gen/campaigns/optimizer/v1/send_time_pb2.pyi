@@ -75,23 +75,37 @@ class HourScore(_message.Message):
     EXPECTED_VIEW_RATE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     PROBABILITY_FIELD_NUMBER: _builtins.int
+    EXPECTED_CONVERSION_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    EXPECTED_VIEW_RATE_INTERVAL_FIELD_NUMBER: _builtins.int
+    SCORE_INTERVAL_FIELD_NUMBER: _builtins.int
     hour: _builtins.int
     """The hour in the user's time zone, 0 to 23."""
     expected_conversion_rate: _builtins.float
-    """Conversion rate (conversions / views) expected, 0 to 1. The interval is kept of the best hour's alone
-    (expected_conversion_rate_interval): the others are there to be ranked, by score. Unset where the data cannot tell
-    it.
-    """
+    """Conversion rate (conversions / views) expected, 0 to 1. Unset where the data cannot tell it."""
     expected_view_rate: _builtins.float
-    """View rate (views / impressions) expected, 0 to 1: a posterior mean, whose interval is not kept. Unset where the data
-    cannot tell it.
-    """
+    """View rate (views / impressions) expected, 0 to 1: a posterior mean. Unset where the data cannot tell it."""
     score: _builtins.float
     """What hours are ranked by: the conversions expected of one impression; its views where conversions cannot be told
     apart by hour; the hour's share of the user's purchases where views cannot either.
     """
     probability: _builtins.float
     """Probability that no hour that is not quiet has a higher score: above 0, and below 1 unless no other is allowed."""
+    @_builtins.property
+    def expected_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_conversion_rate, of campaigns and offers as the user is sent them. Unset where it is, and in
+        answers kept by a version before intervals were.
+        """
+
+    @_builtins.property
+    def expected_view_rate_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_view_rate. Unset as expected_conversion_rate_interval is."""
+
+    @_builtins.property
+    def score_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of score. Unset where is_interim is true, since nobody's hours are learned then that it could be held
+        against, and in answers kept by a version before intervals were.
+        """
+
     def __init__(
         self,
         *,
@@ -100,10 +114,13 @@ class HourScore(_message.Message):
         expected_view_rate: _builtins.float | None = ...,
         score: _builtins.float = ...,
         probability: _builtins.float = ...,
+        expected_conversion_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        expected_view_rate_interval: _range_pb2.ConfidenceInterval | None = ...,
+        score_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate", "_expected_view_rate", b"_expected_view_rate", "expected_conversion_rate", b"expected_conversion_rate", "expected_view_rate", b"expected_view_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate", "_expected_view_rate", b"_expected_view_rate", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval", "expected_view_rate", b"expected_view_rate", "expected_view_rate_interval", b"expected_view_rate_interval", "score_interval", b"score_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate", "_expected_view_rate", b"_expected_view_rate", "expected_conversion_rate", b"expected_conversion_rate", "expected_view_rate", b"expected_view_rate", "hour", b"hour", "probability", b"probability", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate", "_expected_view_rate", b"_expected_view_rate", "expected_conversion_rate", b"expected_conversion_rate", "expected_conversion_rate_interval", b"expected_conversion_rate_interval", "expected_view_rate", b"expected_view_rate", "expected_view_rate_interval", b"expected_view_rate_interval", "hour", b"hour", "probability", b"probability", "score", b"score", "score_interval", b"score_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_conversion_rate: _TypeAlias = _typing.Literal["expected_conversion_rate"]  # noqa: Y015
     _WhichOneofArgType__expected_conversion_rate: _TypeAlias = _typing.Literal["_expected_conversion_rate", b"_expected_conversion_rate"]  # noqa: Y015
@@ -125,22 +142,28 @@ class DayScore(_message.Message):
     DAY_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     PROBABILITY_FIELD_NUMBER: _builtins.int
+    SCORE_INTERVAL_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     """The day, in English, as `Friday`."""
     score: _builtins.float
     """As HourScore.score, over the day's hours; purchases are divided by how often the weekday came."""
     probability: _builtins.float
     """Probability that no day has a higher score: above 0 and below 1."""
+    @_builtins.property
+    def score_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of score, as HourScore.score_interval."""
+
     def __init__(
         self,
         *,
         day: _builtins.str = ...,
         score: _builtins.float = ...,
         probability: _builtins.float = ...,
+        score_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["score_interval", b"score_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "probability", b"probability", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "probability", b"probability", "score", b"score", "score_interval", b"score_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

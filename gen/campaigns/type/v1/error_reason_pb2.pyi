@@ -211,7 +211,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CHANNELS_UNKNOWN: _ErrorReason.ValueType  # 90
     """Why no channel is recommended: too few campaigns to compare. Example: two campaigns of a type in all."""
     ERROR_REASON_NO_BETTER_CHOICE: _ErrorReason.ValueType  # 91
-    """Why nothing of a type is recommended: nothing better is known. Example: the current offer is the best."""
+    """Why nothing of a type is recommended: nothing is better by as much as matters, as far as the data goes. Example: the
+    90 % intervals of what all other channels gain end below a tenth.
+    """
     ERROR_REASON_DISMISSED: _ErrorReason.ValueType  # 92
     """Why nothing of a type is recommended: the same was dismissed. Example: the same offer, a day later."""
     ERROR_REASON_ALREADY_APPLIED: _ErrorReason.ValueType  # 93
@@ -239,6 +241,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_COST_NOT_BETTER: _ErrorReason.ValueType  # 101
     """Why no channel is recommended: it converts more, and a conversion costs no less. Example: twice the conversions per
     impression at three times the cost.
+    """
+    ERROR_REASON_GAIN_UNCERTAIN: _ErrorReason.ValueType  # 102
+    """Why nothing of a type is recommended: whether anything is better by as much as matters is not known. Example: a
+    segment converts 8 % more than everybody, with a 90 % interval from -3 % to 20 %.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -436,7 +442,9 @@ ERROR_REASON_SEND_TIMES_UNKNOWN: ErrorReason.ValueType  # 89
 ERROR_REASON_CHANNELS_UNKNOWN: ErrorReason.ValueType  # 90
 """Why no channel is recommended: too few campaigns to compare. Example: two campaigns of a type in all."""
 ERROR_REASON_NO_BETTER_CHOICE: ErrorReason.ValueType  # 91
-"""Why nothing of a type is recommended: nothing better is known. Example: the current offer is the best."""
+"""Why nothing of a type is recommended: nothing is better by as much as matters, as far as the data goes. Example: the
+90 % intervals of what all other channels gain end below a tenth.
+"""
 ERROR_REASON_DISMISSED: ErrorReason.ValueType  # 92
 """Why nothing of a type is recommended: the same was dismissed. Example: the same offer, a day later."""
 ERROR_REASON_ALREADY_APPLIED: ErrorReason.ValueType  # 93
@@ -464,5 +472,9 @@ ERROR_REASON_CAMPAIGN_ENDED: ErrorReason.ValueType  # 100
 ERROR_REASON_COST_NOT_BETTER: ErrorReason.ValueType  # 101
 """Why no channel is recommended: it converts more, and a conversion costs no less. Example: twice the conversions per
 impression at three times the cost.
+"""
+ERROR_REASON_GAIN_UNCERTAIN: ErrorReason.ValueType  # 102
+"""Why nothing of a type is recommended: whether anything is better by as much as matters is not known. Example: a
+segment converts 8 % more than everybody, with a 90 % interval from -3 % to 20 %.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -18,7 +18,12 @@ from services.optimizer.domain.offers.constraints import (
     choose,
     list_broken,
 )
-from services.optimizer.domain.response.offer_odds import PricedOffer, arrange_duel, logit_spreads
+from services.optimizer.domain.response.offer_odds import (
+    PricedOffer,
+    arrange_duel,
+    logit_spreads,
+    most_improvement,
+)
 from services.optimizer.domain.response.response import (
     CURVE_OFFERS_MICROS,
     Anchor,
@@ -61,7 +66,9 @@ class Comparison:
     `conversion_rate` and `value_per_view` are the current offer's. `improvement` is the relative gain in
     value (a fraction) and `improvement_interval` its 90 % interval; both are None where the current offer's
     value is below `SMALLEST_BASE` of the recommended one's, the interval also where that may well be.
-    `confidence` is the probability that the recommended offer is worth more.
+    `confidence` is the probability that the recommended offer is worth more. `most_improvement` is the
+    highest upper end of the 90 % intervals of what any other offer gains, of those that the data supports and
+    constraints allow; None where the current offer may well earn nothing.
     """
 
     conversion_rate: float
@@ -69,6 +76,7 @@ class Comparison:
     improvement: float | None
     improvement_interval: tuple[float, float] | None
     confidence: float
+    most_improvement: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +159,9 @@ def decide_offer(question: Question, knowledge: Knowledge) -> OfferRecommendatio
         conversion_rate=chosen.rate,
         value_per_view=chosen.value,
         current_offer_micros=question.current_offer_micros,
-        comparison=_compare(question, knowledge, response, chosen),
+        comparison=_compare(
+            question, knowledge, response, chosen, offers[supported & choice.kept.all(axis=0)]
+        ),
         is_at_edge=best in (places[0], places[-1]),
         unconstrained_offer_micros=CURVE_OFFERS_MICROS[choice.unconstrained_best],
         constraints=choice.checks,
@@ -201,9 +211,16 @@ def _broken_by_current(
 
 
 def _compare(
-    question: Question, knowledge: Knowledge, response: TypeResponse, chosen: PricedOffer
+    question: Question,
+    knowledge: Knowledge,
+    response: TypeResponse,
+    chosen: PricedOffer,
+    allowed: FloatArray,
 ) -> Comparison | None:
-    """Return the chosen offer beside the current one; None without one that the data can speak of."""
+    """Return the chosen offer beside the current one; None without one that the data can speak of.
+
+    `allowed` are the offers that may be recommended.
+    """
     micros = question.current_offer_micros
     if micros is None or not knowledge.support[question.campaign_type].covers((micros,))[0]:
         return None
@@ -212,6 +229,16 @@ def _compare(
     value = rate * value_per_conversion(question.objective, offer, question.economics)
     current = PricedOffer(offer=float(offer[0]), rate=float(rate[0]), value=float(value[0]))
     is_base = current.value >= SMALLEST_BASE * chosen.value
+    most = most_improvement(
+        question.objective,
+        question.economics,
+        response,
+        knowledge.anchor,
+        others=allowed,
+        rates=anchored_rates(response, allowed, knowledge.anchor),
+        current=current,
+        level_variance=knowledge.level_variance,
+    )
     if math.isclose(chosen.offer, current.offer):
         return Comparison(
             conversion_rate=current.rate,
@@ -219,6 +246,7 @@ def _compare(
             improvement=0.0,
             improvement_interval=(0.0, 0.0),
             confidence=0.5,
+            most_improvement=most,
         )
     duel = arrange_duel(
         question.objective,
@@ -235,6 +263,7 @@ def _compare(
         improvement=chosen.value / current.value - 1.0 if is_base else None,
         improvement_interval=duel.improvement_interval(IMPROVEMENT_LEVEL) if is_base else None,
         confidence=duel.confidence,
+        most_improvement=most,
     )
 
 

@@ -17,7 +17,7 @@ per impression.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -31,6 +31,7 @@ from services.optimizer.domain.segments.segments import claimable
 MINIMUM_CAMPAIGNS: Final = 3
 MINIMUM_IMPRESSIONS: Final = 100
 """Impressions below which a campaign on a channel says next to nothing."""
+_LARGEST_LOG_RATIO: Final = 10.0
 CHANNEL_METHOD: Final = "jackknife_log_rate_bonferroni"
 
 
@@ -74,7 +75,9 @@ class ChannelCosts:
 class ChannelChoice:
     """The best other channel against the current one; `effect` is relative, in conversions per impression.
 
-    `costs` are None where those of one are not recorded, or their campaigns count in several currencies.
+    `most_effect` is the highest upper end of the 90 % intervals of what any other channel gains, None where
+    one has too few conversions to say. `costs` are None where those of one are not recorded, or their
+    campaigns count in several currencies.
     """
 
     channel: int
@@ -84,6 +87,7 @@ class ChannelChoice:
     confidence: float
     campaigns: int
     current_campaigns: int
+    most_effect: float | None
     costs: ChannelCosts | None
 
 
@@ -112,6 +116,7 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
         confidence=claimable(1.0 - doubt),
         campaigns=len(enough[best]),
         current_campaigns=len(enough[current_channel]),
+        most_effect=_most_effect(levels, current_channel) if len(levels) == len(enough) else None,
         costs=_costs(enough[best], enough[current_channel]),
     )
 
@@ -178,6 +183,16 @@ def _compare(first: _Level, second: _Level, of_all: Sequence[_Level]) -> tuple[f
     total = sum(variance for variance, _ in parts)
     degrees = total**2 / sum(variance**2 / of_it for variance, of_it in parts)
     return first.log_mean - second.log_mean, math.sqrt(total), degrees
+
+
+def _most_effect(levels: Mapping[int, _Level], current_channel: int) -> float:
+    """Return the highest upper end of the intervals, each taken by itself, of what other channels gain."""
+    most = -1.0
+    for name in levels.keys() - {current_channel}:
+        difference, error, degrees = _compare(levels[name], levels[current_channel], list(levels.values()))
+        upper = difference + float(stdtrit(degrees, (1.0 + INTERVAL_LEVEL) / 2.0)) * error
+        most = max(most, math.expm1(min(upper, _LARGEST_LOG_RATIO)))
+    return most
 
 
 def _costs(group: Sequence[ChannelSums], current: Sequence[ChannelSums]) -> ChannelCosts | None:

@@ -7,6 +7,7 @@ from scipy.special import ndtr
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.offers.answer import Interval, OfferAnswer
+from services.optimizer.domain.offers.recommendation import Comparison
 from services.optimizer.domain.recommendations.channels import CHANNEL_METHOD, ChannelChoice
 from services.optimizer.domain.recommendations.recommendations import (
     MINIMUM_CONFIDENCE,
@@ -21,12 +22,15 @@ from services.optimizer.domain.recommendations.timing import (
     TimingChoice,
 )
 from services.optimizer.domain.recommendations.withholding import (
+    Prospect,
+    gain_uncertain,
     money,
     no_better,
     say_costs,
-    too_unsure,
+    say_unsure,
     withhold_constrained,
     withhold_dear_channel,
+    withhold_unsure,
 )
 from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
 from services.optimizer.domain.segments.ranking import RankedSegment, SegmentRanking
@@ -42,7 +46,10 @@ CHANNEL_NAMES: Final[Mapping[int, str]] = {
 """The wire's names of channels, by number."""
 OWN_HOUR: Final = "own_best_hour"
 SMALLEST_SEGMENT_GAIN: Final = 0.1
-"""What a segment must convert more than its campaigns, to be worth leaving others out for."""
+"""What a segment must convert more than everybody, to be worth leaving others out for."""
+SMALLEST_OFFER_GAIN: Final = 0.02
+SMALLEST_CHANNEL_GAIN: Final = 0.1
+"""Gains from which on another choice would matter, so that nothing is said to be better only below them."""
 OBSERVATIONAL: Final = "observational"
 RANDOMISED: Final = "randomised"
 RATIO_METHOD: Final = "log_ratio_users_bonferroni"
@@ -58,18 +65,15 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
     recommended, comparison = answer.recommendation, answer.recommendation.comparison
     current, currency = recommended.current_offer_micros, answer.case.currency_code
     if current is not None and current == recommended.offer_micros:
-        return no_better(
-            RecommendationType.OFFER_AMOUNT, f"The current offer, {money(current, currency)}, is the best."
+        return _withhold_change(
+            f"The current offer, {money(current, currency)}, is expected to be the best", comparison
         )
     if comparison is not None and comparison.confidence < MINIMUM_OFFER_CONFIDENCE:
         if recommended.broken_by_current:
             return withhold_constrained(recommended, comparison, currency)
-        return too_unsure(
-            RecommendationType.OFFER_AMOUNT,
-            money(recommended.offer_micros, currency),
-            comparison.confidence,
-            MINIMUM_OFFER_CONFIDENCE,
-        )
+        best = money(recommended.offer_micros, currency)
+        asked = f"{MINIMUM_OFFER_CONFIDENCE:.2f} is"
+        return _withhold_change(say_unsure(best, comparison.confidence, asked), comparison)
     interval = comparison.improvement_interval if comparison is not None else None
     instead = "" if current is None else f" instead of {money(current, currency)}"
     return Draft(
@@ -89,6 +93,19 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         predicted_rate=recommended.conversion_rate,
         predicted_interval=answer.interval,
         previous_rate=None if comparison is None else comparison.conversion_rate,
+    )
+
+
+def _withhold_change(said: str, comparison: Comparison | None) -> Withheld:
+    """Return why the offer stays as it is: nothing gains, or nobody knows."""
+    return withhold_unsure(
+        RecommendationType.OFFER_AMOUNT,
+        Prospect(
+            said=said,
+            most=None if comparison is None else comparison.most_improvement,
+            smallest=SMALLEST_OFFER_GAIN,
+            gain="profit per view",
+        ),
     )
 
 
@@ -134,21 +151,15 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
     """Return the first segment, where what it gains is likely enough above nothing."""
     first, others = ranking.segments[0], len(ranking.segments)
     if ranking.is_by_uplift and first.uplift is not None:
-        return _draft_uplift(first, first.uplift, others)
+        return _draft_uplift(ranking, first, first.uplift)
     rate = first.rate
     if rate.ratio is None or rate.ratio_interval is None or rate.probability_above_average is None:
-        return no_better(RecommendationType.SEGMENT, "Nobody of any segment converted.")
-    if rate.ratio < 1.0 + SMALLEST_SEGMENT_GAIN:
-        return no_better(
-            RecommendationType.SEGMENT,
-            f"No segment converts {SMALLEST_SEGMENT_GAIN:.0%} more than its campaigns: the first,"
-            f" {rate.segment_name}, {rate.ratio - 1.0:+.1%}.",
+        return gain_uncertain(
+            RecommendationType.SEGMENT, "Nobody of any segment converted, so nothing is known of any."
         )
     confidence = _bonferroni(rate.probability_above_average, others)
-    if confidence < MINIMUM_CONFIDENCE:
-        return too_unsure(
-            RecommendationType.SEGMENT, f"segment {rate.segment_name}", confidence, MINIMUM_CONFIDENCE
-        )
+    if rate.ratio < 1.0 + SMALLEST_SEGMENT_GAIN or confidence < MINIMUM_CONFIDENCE:
+        return _withhold_segments(ranking, rate.ratio, confidence)
     return _segment_draft(
         rate,
         text=f"Send to users of the segment {rate.segment_name} first.",
@@ -159,6 +170,25 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
         method=RATIO_METHOD,
         evidence=first.evidence,
         kind=OBSERVATIONAL,
+    )
+
+
+def _withhold_segments(ranking: SegmentRanking, ratio: float, confidence: float) -> Withheld:
+    """Return why no segment is recommended for how it converts."""
+    ends = [each.rate.ratio_interval for each in ranking.segments]
+    uppers = [end.upper - 1.0 for end in ends if end is not None]
+    return withhold_unsure(
+        RecommendationType.SEGMENT,
+        Prospect(
+            said=say_unsure(
+                f"segment {ranking.segments[0].rate.segment_name}, {ratio - 1.0:+.1%}",
+                confidence,
+                f"{MINIMUM_CONFIDENCE:.2f} and {SMALLEST_SEGMENT_GAIN:.0%} are",
+            ),
+            most=max(uppers) if len(uppers) == len(ends) else None,
+            smallest=SMALLEST_SEGMENT_GAIN,
+            gain="conversions per view over everybody whom its campaigns reach",
+        ),
     )
 
 
@@ -175,7 +205,15 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
         )
     name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")
     if choice.confidence < MINIMUM_CONFIDENCE:
-        return too_unsure(RecommendationType.CHANNEL, name, choice.confidence, MINIMUM_CONFIDENCE)
+        return withhold_unsure(
+            RecommendationType.CHANNEL,
+            Prospect(
+                said=say_unsure(name, choice.confidence, f"{MINIMUM_CONFIDENCE:.2f} is"),
+                most=choice.most_effect,
+                smallest=SMALLEST_CHANNEL_GAIN,
+                gain="conversions per impression",
+            ),
+        )
     if choice.costs is not None and not choice.costs.gains:
         return withhold_dear_channel(name, choice.effect, choice.costs)
     return Draft(
@@ -196,13 +234,12 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
     )
 
 
-def _draft_uplift(segment: RankedSegment, uplift: Uplift, others: int) -> Draft | Withheld:
+def _draft_uplift(ranking: SegmentRanking, segment: RankedSegment, uplift: Uplift) -> Draft | Withheld:
     error = (uplift.interval.upper - uplift.interval.lower) / 2.0 / QUANTILE
     probability = float(ndtr(uplift.value / error)) if error > 0.0 else float(uplift.value > 0.0)
-    confidence = _bonferroni(probability, others)
+    confidence = _bonferroni(probability, len(ranking.segments))
     if confidence < MINIMUM_CONFIDENCE:
-        name = f"segment {segment.rate.segment_name}"
-        return too_unsure(RecommendationType.SEGMENT, name, confidence, MINIMUM_CONFIDENCE)
+        return _withhold_uplifts(ranking, confidence)
     is_of_test, name = uplift.basis is UpliftBasis.AB_TEST, segment.rate.segment_name
     size = f"{uplift.value:+.3f} ({uplift.interval.lower:+.3f} to {uplift.interval.upper:+.3f})"
     return _segment_draft(
@@ -221,6 +258,23 @@ def _draft_uplift(segment: RankedSegment, uplift: Uplift, others: int) -> Draft 
         method=UPLIFT_METHOD,
         evidence=segment.evidence,
         kind=RANDOMISED,
+    )
+
+
+def _withhold_uplifts(ranking: SegmentRanking, confidence: float) -> Withheld:
+    """Return why no segment is recommended for its uplift: any above nothing would matter."""
+    name = ranking.segments[0].rate.segment_name
+    uplifts = [each.uplift for each in ranking.segments]
+    if all(each is not None and each.interval.upper <= 0.0 for each in uplifts):
+        return no_better(
+            RecommendationType.SEGMENT,
+            f"Nothing is added in any segment: the 90 % interval of each uplift, as of {name}, ends at 0 or"
+            " below.",
+        )
+    return gain_uncertain(
+        RecommendationType.SEGMENT,
+        f"The uplift in the segment {name} is above nothing with a probability of {confidence:.2f}, and"
+        f" {MINIMUM_CONFIDENCE:.2f} is asked for; whether anything is added in any segment is not known.",
     )
 
 

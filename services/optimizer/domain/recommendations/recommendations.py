@@ -108,6 +108,9 @@ class Withheld:
 
 
 NO_BETTER_CHOICE: Final = "NO_BETTER_CHOICE"
+"""The intervals of all other choices lie below the gain that matters: equivalence, and not a lack of data."""
+GAIN_UNCERTAIN: Final = "GAIN_UNCERTAIN"
+"""Another choice may gain what matters, and may not: the data cannot tell yet."""
 REVENUE_UNKNOWN: Final = "REVENUE_UNKNOWN"
 """An offer that was recommended stands no longer where it may cost more than anybody knows."""
 CURRENT_OFFER_CONSTRAINED: Final = "CURRENT_OFFER_CONSTRAINED"
@@ -115,6 +118,7 @@ COST_NOT_BETTER: Final = "COST_NOT_BETTER"
 CAMPAIGN_ENDED: Final = "CAMPAIGN_ENDED"
 VERDICTS: Final = {
     NO_BETTER_CHOICE,
+    GAIN_UNCERTAIN,
     REVENUE_UNKNOWN,
     CURRENT_OFFER_CONSTRAINED,
     COST_NOT_BETTER,

@@ -1,5 +1,6 @@
 """Why nothing is recommended, in words."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
@@ -9,6 +10,7 @@ from services.optimizer.domain.recommendations.recommendations import (
     CAMPAIGN_ENDED,
     COST_NOT_BETTER,
     CURRENT_OFFER_CONSTRAINED,
+    GAIN_UNCERTAIN,
     NO_BETTER_CHOICE,
     REVENUE_UNKNOWN,
     RecommendationType,
@@ -24,13 +26,50 @@ def no_better(kind: RecommendationType, message: str) -> Withheld:
     return Withheld(type=kind, reason=NO_BETTER_CHOICE, message=message)
 
 
-def too_unsure(kind: RecommendationType, choice: str, confidence: float, needed: float) -> Withheld:
-    """Return that the best other choice is not surely enough better."""
-    return no_better(
-        kind,
-        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {needed:.2f}"
-        " is asked for.",
+def gain_uncertain(kind: RecommendationType, message: str) -> Withheld:
+    """Return that the data cannot tell whether anything is better than today's."""
+    return Withheld(type=kind, reason=GAIN_UNCERTAIN, message=message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """What other choices may gain, none of which is surely enough better.
+
+    `said` tells of the best of them. `most` is the highest upper end of the 90 % intervals of what any of
+    them gains, None where one is unknown; `smallest` is the gain that matters, and `gain` says of what.
+    """
+
+    said: str
+    most: float | None
+    smallest: float
+    gain: str
+
+
+def say_unsure(choice: str, confidence: float, asked: str) -> str:
+    """Return how unsure the best other choice is, and what it falls short of, in words."""
+    return (
+        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {asked}"
+        " asked for"
     )
+
+
+def withhold_unsure(kind: RecommendationType, prospect: Prospect) -> Withheld:
+    """Return that nothing is better where intervals exclude the gain that matters, else that nobody knows.
+
+    An interval that includes none as well as that gain shows no lack of a better choice (Altman & Bland,
+    "Absence of evidence is not evidence of absence", BMJ 311, 1995); excluding it does (Schuirmann, J.
+    Pharmacokinetics and Biopharmaceutics 15, 1987). Each interval's end is used as it is: that all lie below
+    is claimed no more often by mistake than one alone (intersection-union: Berger, Technometrics 24, 1982).
+    """
+    gain = f"{prospect.smallest:.0%} {prospect.gain}"
+    if prospect.most is not None and prospect.most < prospect.smallest:
+        return no_better(
+            kind,
+            f"{prospect.said}. No other choice gains {gain}: the highest 90 % interval ends at"
+            f" {prospect.most:+.1%}.",
+        )
+    most = "" if prospect.most is None else f": the highest 90 % interval ends at {prospect.most:+.0%}"
+    return gain_uncertain(kind, f"{prospect.said}. Whether one gains {gain} is not known{most}.")
 
 
 def withhold_constrained(recommended: OfferRecommendation, comparison: Comparison, currency: str) -> Withheld:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.segments.segments import SegmentRate
 from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis
 
@@ -90,13 +91,22 @@ def _evidence(rate: SegmentRate, uplift: Uplift | None) -> str:
 
 
 def _compare(rate: SegmentRate) -> str:
-    """Return what is ranked by, in words: the segment's rate beside that of its campaigns."""
+    """Return what is ranked by, in words: the segment's rate beside everybody's in its campaigns."""
     if rate.conversion_rate is None or rate.expected_rate is None or rate.ratio is None:
         return ", without views or conversions to compare"
+    seen = _with_interval(rate.conversion_rate, rate.conversion_rate_interval)
+    expected = _with_interval(rate.expected_rate, rate.expected_rate_interval)
+    times = _with_interval(rate.ratio, rate.ratio_interval, places=2)
     return (
-        f"; {rate.conversion_rate:.3f} of views converted where the same campaigns' own rates make"
-        f" {rate.expected_rate:.3f}: {rate.ratio:.2f} times as many"
+        f"; {seen} of views converted where everybody whom the same campaigns reach, this segment included,"
+        f" makes {expected} at the same offers: {times} times as many"
     )
+
+
+def _with_interval(value: float, interval: Interval | None, *, places: int = 3) -> str:
+    if interval is None:
+        return f"{value:.{places}f}"
+    return f"{value:.{places}f} ({interval.lower:.{places}f} to {interval.upper:.{places}f})"
 
 
 def _warn(ranked: Sequence[RankedSegment], *, is_by_uplift: bool) -> list[str]:

@@ -79,11 +79,28 @@ class CycleProfile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewShift:
+    """How view rates are to be moved: at `rates` (logits, rising) by `shifts`, which have `variances`."""
+
+    rates: FloatArray
+    shifts: FloatArray
+    variances: FloatArray
+
+    def moved(self, rates: FloatArray, deviations: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The rates, and the deviations of their logits, between and beyond the known ones as at these."""
+        at = logit(rates)
+        moved = expit(at + np.interp(at, self.rates, self.shifts))
+        return moved, np.sqrt(deviations**2 + np.interp(at, self.rates, self.variances))
+
+
+@dataclass(frozen=True, kw_only=True)
 class SendTimeProfile:
     """What everybody's hours and days are, learned from `users` users.
 
     `type_share` (types) is each type's share of deliveries. `gain` is what hours' values are worth in
-    conversions; None where too few deliveries converted to say, or it was not learned.
+    conversions; None where too few deliveries converted to say, or it was not learned. `recurrence` (types,
+    empty where it was not learned) is what users who meet many campaigns of a type add to the variance over
+    them (recurrence.py). `view_shift` is what view rates at hours lack; None where it was not learned.
     """
 
     users: int
@@ -91,6 +108,8 @@ class SendTimeProfile:
     days: CycleProfile
     type_share: FloatArray
     gain: GainCalibration | None = None
+    recurrence: tuple[float | None, ...] = ()
+    view_shift: ViewShift | None = None
 
     @classmethod
     def unlearned(cls) -> Self:
@@ -265,6 +284,8 @@ def profile_to_document(profile: SendTimeProfile) -> dict[str, Any]:
         "days": _cycle_to_document(profile.days),
         "type_share": _to_list(profile.type_share),
         "gain": None if profile.gain is None else profile.gain.to_document(),
+        "recurrence": list(profile.recurrence),
+        "view_shift": _shift_to_document(profile.view_shift),
     }
 
 
@@ -276,7 +297,17 @@ def profile_from_document(document: Mapping[str, Any]) -> SendTimeProfile:
         days=_cycle_from_document(document["days"]),
         type_share=np.array(document["type_share"]),
         gain=gain_from_document(document.get("gain")),
+        recurrence=tuple(document.get("recurrence", ())),
+        view_shift=_shift_from_document(document.get("view_shift")),
     )
+
+
+def _shift_to_document(shift: ViewShift | None) -> dict[str, Any] | None:
+    return None if shift is None else {name: _to_list(array) for name, array in vars(shift).items()}
+
+
+def _shift_from_document(document: Mapping[str, Any] | None) -> ViewShift | None:
+    return None if document is None else ViewShift(**{key: np.array(kept) for key, kept in document.items()})
 
 
 def _cycle_to_document(profile: CycleProfile) -> dict[str, Any]:

@@ -1,19 +1,26 @@
 """When to send to users: the best hour and day of each, how sure that is, and what to expect of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.send_time.activity import Posterior, relative_activity
+from services.optimizer.domain.send_time.cell_scores import CellScores
 from services.optimizer.domain.send_time.counts import HOURS, WEEKDAYS, FloatArray, History
-from services.optimizer.domain.send_time.profile import CycleProfile, SendTimeProfile, offset_of
+from services.optimizer.domain.send_time.profile import (
+    CycleProfile,
+    SendTimeProfile,
+    ViewShift,
+    offset_of,
+)
 from services.optimizer.domain.send_time.send_response import Response, user_levels
 
 DRAWS: Final = 300
@@ -27,7 +34,6 @@ _UNSEEN: Final = 3.0
 What none of n draws showed may yet have a probability of 3 / n (the rule of three: Hanley and Lippman-Hand,
 JAMA 1983), so that no cell is certain, and none impossible.
 """
-_TAIL_DEVIATIONS: Final = 1.6448536269514722
 _NORMALS: Final[FloatArray] = np.random.default_rng(20_260_101).standard_normal((DRAWS, HOURS))
 """The same draws for all, so that the same history always gets the same answer."""
 _HALF_OF_SHARED: Final = np.random.default_rng(20_260_102).standard_normal((2, DRAWS // 2, HOURS))
@@ -58,27 +64,6 @@ class QuietHours:
         """Which of the 24 hours may be sent in; always some."""
         length = (self.end - self.start) % HOURS
         return np.asarray((np.arange(HOURS) - self.start) % HOURS >= length, dtype=np.bool_)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellScores:
-    """What a delivery does in each cell of a cycle (hours 0 to 23, or weekdays from Monday).
-
-    `values` are what cells are ranked by: conversions per delivery, or views where conversions cannot be told
-    apart, or shares of activity (which add to 1) where views cannot either. `view_rates` is views per
-    delivery, `conversion_rates` conversions per view; None where not known. `probabilities` is each cell's of
-    being the best of those allowed: above 0 and, of several, below 1; 0 where it is not allowed.
-    """
-
-    values: tuple[float, ...]
-    view_rates: tuple[float, ...] | None
-    conversion_rates: tuple[float, ...] | None
-    probabilities: tuple[float, ...]
-
-    def ranked(self, allowed: NDArray[np.bool_] | None = None) -> tuple[int, ...]:
-        """The allowed cells, the best first, ties by the cell."""
-        order = np.argsort(-np.array(self.values), kind="stable").tolist()
-        return tuple(cell for cell in order if allowed is None or allowed[cell])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,24 +125,31 @@ class KeptSendTime:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
-    """CellScores of many users (users, cells), and the deviation of the conversion rates' logits."""
+    """CellScores of many users (users, cells)."""
 
     values: FloatArray
     view_rates: FloatArray | None
     conversion_rates: FloatArray | None
-    conversion_deviations: FloatArray | None
     probabilities: FloatArray
+    value_deviations: FloatArray
+    view_deviations: FloatArray | None
+    conversion_deviations: FloatArray | None
 
     def of(self, user: int) -> CellScores:
         """One user's."""
         return CellScores(
             values=tuple(self.values[user].tolist()),
-            view_rates=None if self.view_rates is None else tuple(self.view_rates[user].tolist()),
-            conversion_rates=None
-            if self.conversion_rates is None
-            else tuple(self.conversion_rates[user].tolist()),
+            view_rates=_row(self.view_rates, user),
+            conversion_rates=_row(self.conversion_rates, user),
             probabilities=tuple(self.probabilities[user].tolist()),
+            value_deviations=_row(self.value_deviations, user),
+            view_deviations=_row(self.view_deviations, user),
+            conversion_deviations=_row(self.conversion_deviations, user),
         )
+
+
+def _row(of_users: FloatArray | None, user: int) -> tuple[float, ...] | None:
+    return None if of_users is None else tuple(of_users[user].tolist())
 
 
 def recommend(
@@ -191,6 +183,23 @@ def hour_values(
     return found
 
 
+def view_rates(
+    profile: SendTimeProfile, history: History, segment_set_ids: Sequence[int | None]
+) -> FloatArray | None:
+    """Views per delivery (users, 24) that are expected of any type of campaign; None where nobody can say."""
+    if profile.hours.views is None:
+        return None
+    found = np.empty((len(history.user_ids), HOURS))
+    for start in range(0, len(found), USERS_AT_ONCE):
+        users = np.arange(start, min(start + USERS_AT_ONCE, len(found)))
+        some = history.take(users)
+        known = profile.hours.posterior_of(some.hours, segment_set_ids[start : start + USERS_AT_ONCE])
+        drawn = _rates(profile.hours, known, profile.type_share, 0, _levels(profile.hours, some, known)).views
+        if drawn is not None:
+            found[users] = drawn.mean(axis=1)
+    return found
+
+
 def _recommend_some(
     profile: SendTimeProfile,
     history: History,
@@ -202,6 +211,7 @@ def _recommend_some(
     on_days = profile.days.posterior_of(history.days, segments)
     levels = _levels(profile.hours, history, at_hours)
     hours = _score(_rates(profile.hours, at_hours, profile.type_share, campaign_type, levels), quiet.allowed)
+    hours = _calibrated(hours, profile.view_shift)
     every_day = np.ones(WEEKDAYS, dtype=np.bool_)
     days = _score(_rates(profile.days, on_days, profile.type_share, campaign_type, levels), every_day)
     evidence = history.evidence.tolist()
@@ -215,7 +225,7 @@ def _recommend_some(
                 hours=of_hours,
                 days=days.of(user),
                 quiet=quiet,
-                conversion_rate_interval=_interval(hours, user, best),
+                conversion_rate_interval=of_hours.conversion_interval(best),
                 source=_source(profile.hours, evidence[user], segments[user]),
                 evidence=evidence[user],
             )
@@ -236,16 +246,21 @@ class _Rates:
     """Draws (users, draws, cells) of users' activity and of what it makes of deliveries."""
 
     relative: FloatArray
-    views: FloatArray | None
+    view_logits: FloatArray | None
     conversion_logits: FloatArray | None
     level_variance: FloatArray
 
-    @property
+    @cached_property
+    def views(self) -> FloatArray | None:
+        """Views per delivery, drawn."""
+        return None if self.view_logits is None else expit(self.view_logits)
+
+    @cached_property
     def conversions(self) -> FloatArray | None:
         """Conversions per view, drawn."""
         return None if self.conversion_logits is None else expit(self.conversion_logits)
 
-    @property
+    @cached_property
     def values(self) -> FloatArray:
         """What cells are ranked by, as CellScores has it, drawn."""
         if self.views is None:
@@ -273,11 +288,11 @@ def _rates(
     apart = (root.reshape(users * cells, cells) @ _NORMALS[:, :cells].T).reshape(users, cells, DRAWS)
     drawn = known.mean[:, np.newaxis] + apart.transpose(0, 2, 1)
     relative = relative_activity(drawn)
-    views = conversion_logits = None
+    view_logits = conversion_logits = None
     if profile.views is not None:
         offset = offset_of(profile.views, campaign_type, type_share)
         own = profile.views.influence.logit_of(relative) + drawn.mean(axis=2, keepdims=True)
-        views = expit(offset + own + _shared_error(profile.views, campaign_type, _SHARED_NORMALS[0]))
+        view_logits = offset + own + _shared_error(profile.views, campaign_type, _SHARED_NORMALS[0])
     if profile.conversions is not None:
         offset = offset_of(profile.conversions, campaign_type, type_share)
         own = profile.conversions.influence.logit_of(relative) + levels.level[:, np.newaxis, np.newaxis]
@@ -285,7 +300,7 @@ def _rates(
         conversion_logits = offset + own + error
     return _Rates(
         relative=relative,
-        views=views,
+        view_logits=view_logits,
         conversion_logits=conversion_logits,
         level_variance=levels.variance,
     )
@@ -304,19 +319,39 @@ def _shared_error(response: Response, campaign_type: int, normals: FloatArray) -
 
 
 def _score(rates: _Rates, allowed: NDArray[np.bool_]) -> _Scores:
-    """Average what cells are worth over the draws, and count how often each is the best allowed."""
-    values, conversions = rates.values, rates.conversions
+    """Average what cells are worth over the draws, and count how often each is the best allowed.
+
+    A user's level is not drawn. It adds its own variance to a conversion rate's logit, and to that of views v
+    times conversions c the variance times ((1 - c) / (1 - v c))^2; that of a value is told from the draws'
+    scatter by the delta method.
+    """
+    values, views, conversions = rates.values, rates.views, rates.conversions
     best = np.where(allowed, values, -np.inf).argmax(axis=2)
-    deviations = None
-    if rates.conversion_logits is not None:
-        deviations = np.sqrt(rates.conversion_logits.var(axis=1) + rates.level_variance[:, np.newaxis])
+    mean = values.mean(axis=1)
+    level_variance = rates.level_variance[:, np.newaxis]
+    value_variance = values.var(axis=1) / (mean * (1.0 - mean)) ** 2
+    conversion_rates = conversion_deviations = None
+    if conversions is not None and rates.conversion_logits is not None:
+        conversion_rates = conversions.mean(axis=1)
+        conversion_deviations = np.sqrt(rates.conversion_logits.var(axis=1) + level_variance)
+        value_variance += level_variance * ((1.0 - conversion_rates) / (1.0 - mean)) ** 2
     return _Scores(
-        values=values.mean(axis=1),
-        view_rates=None if rates.views is None else rates.views.mean(axis=1),
-        conversion_rates=None if conversions is None else conversions.mean(axis=1),
-        conversion_deviations=deviations,
+        values=mean,
+        view_rates=None if views is None else views.mean(axis=1),
+        conversion_rates=conversion_rates,
         probabilities=_probabilities(best, allowed),
+        value_deviations=np.sqrt(value_variance),
+        view_deviations=None if rates.view_logits is None else rates.view_logits.std(axis=1),
+        conversion_deviations=conversion_deviations,
     )
+
+
+def _calibrated(scores: _Scores, shift: ViewShift | None) -> _Scores:
+    """The scores with their view rates as deliveries show them that they were not told of."""
+    if shift is None or scores.view_rates is None or scores.view_deviations is None:
+        return scores
+    rates, deviations = shift.moved(scores.view_rates, scores.view_deviations)
+    return replace(scores, view_rates=rates, view_deviations=deviations)
 
 
 def _probabilities(best: NDArray[np.intp], allowed: NDArray[np.bool_]) -> FloatArray:
@@ -324,15 +359,6 @@ def _probabilities(best: NDArray[np.intp], allowed: NDArray[np.bool_]) -> FloatA
     times = (best[:, :, np.newaxis] == np.arange(len(allowed))).sum(axis=1)
     unseen = _UNSEEN * allowed / allowed.sum()
     return np.asarray((times + unseen) / (DRAWS + _UNSEEN), dtype=np.float64)
-
-
-def _interval(scores: _Scores, user: int, hour: int) -> Interval | None:
-    """90 % interval of the conversion rate at an hour: normal on the logit."""
-    if scores.conversion_rates is None or scores.conversion_deviations is None:
-        return None
-    centre = logit(scores.conversion_rates[user, hour])
-    apart = _TAIL_DEVIATIONS * scores.conversion_deviations[user, hour]
-    return Interval(lower=float(expit(centre - apart)), upper=float(expit(centre + apart)))
 
 
 def _source(profile: CycleProfile, evidence: int, segment_set_id: int | None) -> Source:

@@ -2,41 +2,10 @@
 
 -- name: list_segment_sums :many
 -- Sums over the users of each segment of each campaign of the type $1, as measured last, with the whole campaign's
--- views and conversions. offer_factor is what the segment's offers make beside those of the whole audience: the
--- campaign's rates at its offers, weighted by who viewed them as counted for the live version of model $2 (1 where
--- nobody counted).
-with offers as materialized (
-    select d.campaign_id, d.offer_amount_micros, sum(d.conversions)::double precision / sum(d.views) as rate
-    from analytics_v1.campaigns c
-    join analytics_v1.campaign_offer_daily d using (campaign_id)
-    where c.campaign_type = $1::smallint and d.offer_amount_micros is not null
-    group by d.campaign_id, d.offer_amount_micros
-    having sum(d.views) > 0
-),
-viewed as materialized (
-    select a.campaign_id, a.segment_set_id, sum(a.views) as views, sum(a.views * o.rate) as expected
-    from ml_models live
-    join campaign_audiences a on a.model_name = live.model_name and a.model_version = live.version
-    join offers o using (campaign_id, offer_amount_micros)
-    where live.model_name = $2 and live.status = 'live'
-    group by a.campaign_id, a.segment_set_id
-),
-of_campaigns as (
-    select campaign_id, sum(expected) / sum(views) as rate
-    from viewed
-    group by campaign_id
-),
-of_segments as (
-    select v.campaign_id, s.segment_name, sum(v.expected) / sum(v.views) as rate
-    from viewed v
-    join analytics_v1.segment_sets e using (segment_set_id)
-    cross join lateral unnest(e.segments) as s (segment_name)
-    group by v.campaign_id, s.segment_name
-)
+-- views and conversions.
 select
     m.campaign_id, m.segment_name, m.users, m.views, m.conversions, m.views_views, m.views_conversions,
-    m.conversions_conversions, t.campaign_views, t.campaign_conversions,
-    coalesce(s.rate / nullif(o.rate, 0), 1)::double precision as offer_factor
+    m.conversions_conversions, t.campaign_views, t.campaign_conversions
 from analytics_v1.campaigns c
 join analytics_v1.campaign_segment_moments m on m.campaign_id = c.campaign_id and m.segmentation = 'given'
 cross join lateral (
@@ -46,10 +15,46 @@ cross join lateral (
     from analytics_v1.campaign_offer_daily d
     where d.campaign_id = c.campaign_id
 ) t
-left join of_campaigns o on o.campaign_id = m.campaign_id
-left join of_segments s on s.campaign_id = m.campaign_id and s.segment_name = m.segment_name
 where c.campaign_type = $1::smallint
 order by m.campaign_id, m.segment_name;
+
+-- name: list_offer_viewers :many
+-- Who viewed which offer of the campaigns of the type $1, as counted for the live version of model $2, with everybody's
+-- conversion rate at the offer: of the $3 campaigns that were viewed most.
+with counted as materialized (
+    select a.campaign_id, a.offer_amount_micros, a.segment_set_id, a.views
+    from ml_models live
+    join campaign_audiences a on a.model_name = live.model_name and a.model_version = live.version
+    join analytics_v1.campaigns c on c.campaign_id = a.campaign_id and c.campaign_type = $1::smallint
+    where live.model_name = $2 and live.status = 'live'
+),
+most_viewed as materialized (
+    select campaign_id
+    from counted
+    group by campaign_id
+    order by sum(views) desc, campaign_id
+    limit $3::bigint
+),
+offers as materialized (
+    select
+        d.campaign_id, d.offer_amount_micros,
+        least(sum(d.conversions)::double precision / sum(d.views), 1) as rate
+    from most_viewed
+    join analytics_v1.campaign_offer_daily d using (campaign_id)
+    where d.offer_amount_micros is not null
+    group by d.campaign_id, d.offer_amount_micros
+    having sum(d.views) > 0
+)
+select campaign_id, a.offer_amount_micros, a.segment_set_id, a.views, o.rate
+from counted a
+join offers o using (campaign_id, offer_amount_micros);
+
+-- name: fetch_user_recurrence :one
+-- By how much users who meet many campaigns of the type $1 add to the variance over campaigns; null where it was not
+-- measured.
+select (document -> 'recurrence' ->> $1::integer)::double precision as recurrence
+from send_time_profiles
+where profile_name = 'everybody';
 
 -- name: list_test_cells :many
 -- Users and converting users, by weight epoch and set of segments, of either side of the tests whose variant is the

@@ -214,7 +214,8 @@ set fitted_at = excluded.fitted_at, users = excluded.users, document = excluded.
 select
     user_id, time_zone, source, observed_events, computed_at, quiet_start_hour, quiet_end_hour,
     expected_conversion_rate_lower, expected_conversion_rate_upper, hour_values, hour_view_rates,
-    hour_conversion_rates, hour_probabilities, day_values, day_view_rates, day_conversion_rates, day_probabilities
+    hour_conversion_rates, hour_probabilities, day_values, day_view_rates, day_conversion_rates, day_probabilities,
+    hour_value_deviations, hour_view_deviations, hour_conversion_deviations, day_value_deviations
 from user_optimal_send_times
 where user_id = $1 and campaign_type = 0;
 
@@ -224,9 +225,13 @@ insert into user_optimal_send_times (
     user_id, campaign_type, time_zone, optimal_hour, optimal_day, expected_conversion_rate,
     expected_conversion_rate_lower, expected_conversion_rate_upper, confidence, source, observed_events,
     computed_at, quiet_start_hour, quiet_end_hour, hour_values, hour_view_rates, hour_conversion_rates,
-    hour_probabilities, day_values, day_view_rates, day_conversion_rates, day_probabilities
+    hour_probabilities, day_values, day_view_rates, day_conversion_rates, day_probabilities, hour_value_deviations,
+    hour_view_deviations, hour_conversion_deviations, day_value_deviations
 )
-values ($1, 0, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+values (
+    $1, 0, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25
+)
 on conflict on constraint user_optimal_send_times_pkey do update
 set
     time_zone = excluded.time_zone,
@@ -248,4 +253,8 @@ set
     day_values = excluded.day_values,
     day_view_rates = excluded.day_view_rates,
     day_conversion_rates = excluded.day_conversion_rates,
-    day_probabilities = excluded.day_probabilities;
+    day_probabilities = excluded.day_probabilities,
+    hour_value_deviations = excluded.hour_value_deviations,
+    hour_view_deviations = excluded.hour_view_deviations,
+    hour_conversion_deviations = excluded.hour_conversion_deviations,
+    day_value_deviations = excluded.day_value_deviations;

@@ -1,6 +1,7 @@
 -- When a user answers best, in the user's own time zone; campaign_type 0 is any type. By local hour (24 numbers) and
 -- weekday from Monday (7): what a delivery then is worth, its parts, and how likely it is the best. Rates are null where
--- the data cannot tell them.
+-- the data cannot tell them. The deviations are standard errors of the logits of values and rates, by which their
+-- intervals are known; null where they were not kept.
 create table optimizer.user_optimal_send_times (
     user_id text not null,
     campaign_type smallint not null,
@@ -24,6 +25,10 @@ create table optimizer.user_optimal_send_times (
     day_view_rates double precision[],
     day_conversion_rates double precision[],
     day_probabilities double precision[] not null,
+    hour_value_deviations real[],
+    hour_view_deviations real[],
+    hour_conversion_deviations real[],
+    day_value_deviations real[],
     constraint user_optimal_send_times_pkey primary key (user_id, campaign_type),
     constraint user_optimal_send_times_hour_of_day check (optimal_hour between 0 and 23),
     constraint user_optimal_send_times_day_of_week check (optimal_day between 0 and 6),
