@@ -13,16 +13,20 @@ from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.affinity_training import run
 from services.optimizer.affinity_training.run import run_refresh
 from services.optimizer.affinity_training.run_fit import run_fit
+from services.optimizer.domain.affinity.response import PRIOR_DEVIATION
 from services.optimizer.domain.affinity.tables import similarity_rows
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.store import affinity_models
 from tests.contract.optimizer.harness import fetch_rows
 
 SECONDS = 900.0
-pytestmark = pytest.mark.usefixtures("one_day")
+NOW = datetime(2026, 11, 19, 12, tzinfo=UTC)
+"""The present of runs in this process; one of its own has the real clock."""
 
 
-async def insert_market(url: str, *, users: int = 60, merchants: int = 8, habits: bool = True) -> None:
+async def insert_market(
+    url: str, now: datetime = NOW, *, users: int = 60, merchants: int = 8, habits: bool = True
+) -> None:
     """Users with three favourites each, visited about every third day until now; or all alike, by chance."""
     rng, days = np.random.default_rng(5), 60
     rates = np.full((users, merchants), 0.003 if habits else 0.05)
@@ -30,7 +34,6 @@ async def insert_market(url: str, *, users: int = 60, merchants: int = 8, habits
         favourites = np.array([rng.choice(merchants, 3, replace=False) for _ in range(users)])
         np.put_along_axis(rates, favourites, 0.3, axis=1)
     day, user, merchant = np.nonzero(rng.random((days, users, merchants)) < rates)
-    now = datetime.now(UTC)
     await fetch_rows(
         url, "insert into analytics.merchants (merchant_id) select generate_series(1, $1)", merchants
     )
@@ -47,11 +50,12 @@ async def insert_market(url: str, *, users: int = 60, merchants: int = 8, habits
     )
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_a_fit_and_a_refresh(database: DatabaseAddresses) -> None:
     process = AffinityProcess(database_url=database.optimizer, timeout_seconds=SECONDS)
     with pytest.raises(FailedPreconditionError, match="no user met a merchant"):
         await process.run("fit")
-    await insert_market(database.admin)
+    await insert_market(database.admin, datetime.now(UTC))
     assert "nothing is fitted yet" in await process.run("refresh")
     assert (await process.run("fit")).startswith("version 1 is live, 60 users scored: log loss 0.")
     assert await process.run("refresh") == "60 users scored by version 1"
@@ -76,16 +80,16 @@ async def insert_views(url: str, *, users: int = 60) -> tuple[int, int]:
         "insert into analytics.campaigns (campaign_id, merchant_id, campaign_type, currency_code)"
         " values ('c', 1, 1, 'USD'), ('elsewhere', null, 1, 'USD')",
     )
-    now, rows = datetime.now(UTC), list[tuple[int, str, int, int, datetime]]()
+    rows = list[tuple[int, str, int, int, datetime]]()
     for number in range(users * 4):
         turn, user = divmod(number, users)
-        offer, at = (5 + number % 2) * 1_000_000, now - timedelta(days=9 + user % 5 + 6 * turn)
+        offer, at = (5 + number % 2) * 1_000_000, NOW - timedelta(days=9 + user % 5 + 6 * turn)
         rows.append((user, "c", 2, offer, at))
         if (user + turn) % 4 == 0:
             rows.append((user, "c", 4, offer, at + timedelta(seconds=9)))
     rows += [
-        (0, "elsewhere", 2, 5_000_000, now - timedelta(days=9)),
-        (0, "c", 2, 5_000_000, now - timedelta(42)),
+        (0, "elsewhere", 2, 5_000_000, NOW - timedelta(days=9)),
+        (0, "c", 2, 5_000_000, NOW - timedelta(42)),
     ]
     await fetch_rows(
         url,
@@ -104,7 +108,7 @@ async def test_views_of_campaigns_tell_how_affinity_moves_conversions(database: 
     views, conversions = await insert_views(database.admin)
     own = await Database.open(database.optimizer, application_name="test", max_size=2)
     try:
-        await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+        await run_fit(own, now=lambda: NOW, on_progress=lambda _stage, _share: None)
         async with own.transaction() as connection:
             response = (await affinity_models.fetch_model(connection, 1)).response
     finally:
@@ -112,7 +116,7 @@ async def test_views_of_campaigns_tell_how_affinity_moves_conversions(database: 
     assert (response.views, response.conversions) == (views, conversions)
     assert response.interval is not None
     # One merchant's campaign alone: nothing differs within a user but the week, which tells little.
-    assert 0.1 < response.standard_error < 0.2
+    assert PRIOR_DEVIATION / 2 < response.standard_error < PRIOR_DEVIATION
 
 
 class CutOff(Exception):
@@ -135,10 +139,10 @@ async def test_a_scoring_that_is_cut_off_is_gone_on_with(
         await score(self, user_ids)
 
     async def fit(own: Database) -> str:
-        return await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+        return await run_fit(own, now=lambda: NOW, on_progress=lambda _stage, _share: None)
 
     async def is_due(own: Database) -> bool:
-        return await AffinityOperations(own, now=lambda: datetime.now(UTC)).is_anything_new()
+        return await AffinityOperations(own, now=lambda: NOW).is_anything_new()
 
     own = await Database.open(database.optimizer, application_name="test", max_size=2)
     try:
@@ -154,7 +158,7 @@ async def test_a_scoring_that_is_cut_off_is_gone_on_with(
         batches.clear()
         monkeypatch.setattr(run.Scorer, "score", score_twice)
         with pytest.raises(CutOff):
-            await run_refresh(own, now=lambda: datetime.now(UTC))
+            await run_refresh(own, now=lambda: NOW + timedelta(hours=1))
         await fetch_rows(database.admin, "update analytics.events set received_at = now() - interval '1 h'")
         async with own.transaction() as held:
             await affinity_models.lock_affinity(held)
@@ -167,7 +171,8 @@ async def test_a_scoring_that_is_cut_off_is_gone_on_with(
             "update optimizer.affinity_models set refreshed_until = $1 where version = 1",
             since,
         )
-        assert await run_refresh(own, now=lambda: datetime.now(UTC)) == "20 users scored by version 1"
+        said = await run_refresh(own, now=lambda: NOW + timedelta(hours=2))
+        assert said == "20 users scored by version 1"
         after = await scored_times(database.admin)
         assert len(after) == 60
         assert all(after[user] > before[user] for user in before)
@@ -187,7 +192,7 @@ async def test_a_model_of_many_merchants_is_read_as_it_was_kept(database: Databa
     await insert_market(database.admin)
     own = await Database.open(database.optimizer, application_name="test", max_size=2)
     try:
-        await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+        await run_fit(own, now=lambda: NOW, on_progress=lambda _stage, _share: None)
         async with own.transaction() as connection:
             model = await affinity_models.fetch_model(connection, 1)
     finally:
@@ -205,7 +210,7 @@ async def test_a_fit_of_noise_is_rejected_and_keeps_nothing(database: DatabaseAd
     await insert_market(database.admin, habits=False)
     own = await Database.open(database.optimizer, application_name="test", max_size=2)
     try:
-        said = await run_fit(own, now=lambda: datetime.now(UTC), on_progress=lambda _stage, _share: None)
+        said = await run_fit(own, now=lambda: NOW, on_progress=lambda _stage, _share: None)
         async with own.transaction() as connection:
             assert await affinity_models.fetch_live(connection) is None
     finally:
