@@ -86,3 +86,5 @@ async def _poll(repository: Repository, seconds: float) -> None:
             await repository.poll()
         except DomainError as error:
             _log.warning("repository not polled", reason=error.reason, error=error.message)
+        except Exception as error:  # noqa: BLE001 (nobody else would look)
+            _log.error("repository not polled, by a defect", exc_info=error)

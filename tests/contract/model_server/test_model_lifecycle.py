@@ -203,7 +203,7 @@ async def test_polling_serves_a_model_that_appears_and_goes_on_after_trouble(
 ) -> None:
     from services.model_server.layout import Layout
 
-    whole, troubles = Layout.list_models, [OSError("lost"), OSError("lost")]
+    whole, troubles = Layout.list_models, [OSError("lost"), ValueError("a defect"), OSError("lost")]
 
     def list_models(self: Layout) -> list[str]:
         if (tmp_path / "m").exists() and troubles:
