@@ -1,9 +1,9 @@
 """Whether what is recommended for campaigns is truly better, and whether nothing is where it says so.
 
 By type: the offer by profit, hours by conversions of a delivery to the users of the campaign's city, segments
-by conversions of a view beside those of everybody in the city. Channels move nothing in this world: whoever
-recommends another one is wrong. A segment that is recommended for its uplift claims something else and is
-only counted.
+by conversions of a view beside everybody's in the same campaigns at the same offers (`segments`). Channels
+move nothing in this world: whoever recommends another one is wrong. A segment that is recommended for its
+uplift claims something else and is only counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,13 @@ from examples.simulated_world.evaluate.asking import (
     print_line,
 )
 from examples.simulated_world.evaluate.offers import place_of
+from examples.simulated_world.evaluate.segments import SEGMENTS, segment_gains
 from examples.simulated_world.events import USUAL_HOUR_SHARE
 from examples.simulated_world.messages import campaign_id
 from examples.simulated_world.population import (
     DAYS,
     FIRST_WAKING_HOUR,
     LAST_WAKING_HOUR,
-    LIFECYCLES,
     BoolArray,
     IntArray,
 )
@@ -43,12 +43,13 @@ from gen.campaigns.optimizer.v1.recommendations_pb2 import (
 )
 
 WORTHWHILE: Final[Mapping[str, float]] = {
-    "offer_amount": 0.01,
+    "offer_amount": 0.02,
     "timing": 0.1,
     "segment": 0.1,
     "channel": 0.1,
 }
-"""The gain from which on something better is there, so that "nothing better" is wrong."""
+"""The gain from which on something better is there, so that "nothing better" is wrong: what the service says
+(WithheldRecommendation.reason)."""
 NOTHING_BETTER: Final = "NO_BETTER_CHOICE"
 OWN_HOUR: Final = "own_best_hour"
 UPLIFT: Final = "uplift"
@@ -59,11 +60,15 @@ _HOURS: Final = np.arange(FIRST_WAKING_HOUR, LAST_WAKING_HOUR + 1)
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignGains:
-    """What a change in a campaign would truly gain, relative to what it does now, by type and choice."""
+    """What a change in a campaign would truly gain, relative to what it does now, by type and choice.
+
+    `segments` are the gains by campaign type and segment.
+    """
 
     world: World
     truth: Truth
     campaign: int
+    segments: Mapping[tuple[int, str], float]
 
     def gain(self, kind: str, choice: str) -> float:
         """Return what a choice gains."""
@@ -81,7 +86,7 @@ class CampaignGains:
         choices: dict[str, Sequence[str]] = {
             "offer_amount": [str(offer) for offer in response.CURVE_OFFERS.tolist()],
             "timing": [OWN_HOUR, *(str(hour) for hour in _HOURS if hour < QUIET_FROM)],
-            "segment": [*LIFECYCLES, "high_value"],
+            "segment": SEGMENTS,
             "channel": [""],
         }
         return max(self.gain(kind, choice) for choice in choices[kind])
@@ -134,16 +139,7 @@ class CampaignGains:
         return reached / float((self._conversions @ self._now).mean()) - 1.0
 
     def _gain_of_segment(self, choice: str) -> float:
-        views, conversions = self._views @ self._now, self._conversions @ self._now
-        inside = self._members(choice)
-        everybody = float(conversions.sum() / views.sum())
-        return float(conversions[inside].sum() / views[inside].sum()) / everybody - 1.0
-
-    def _members(self, segment: str) -> BoolArray:
-        users = self.world.users
-        if segment in LIFECYCLES:
-            return np.asarray(users.lifecycle[self._audience] == LIFECYCLES.index(segment), dtype=np.bool_)
-        return users.high_value[self._audience]
+        return self.segments[int(self.world.campaigns.campaign_type[self.campaign]), choice]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,14 +147,16 @@ class Verdict:
     """Of one type: what was recommended and claimed, and what is true.
 
     One entry per recommendation: `claimed` is its confidence, `expected` (NaN: not said) and `gained` what it
-    is said to gain and truly does. One entry per "nothing better": `foregone` is what the best choice would
-    gain. `unsaid` counts campaigns of which nothing could be said, `uplifts` those that claim an uplift.
+    is said to gain and truly does, `held` whether the interval that was said holds it. One entry per "nothing
+    better": `foregone` is what the best choice would gain. `unsaid` counts campaigns of which nothing could
+    be said, `uplifts` those that claim an uplift.
     """
 
     worthwhile: float
     claimed: FloatArray
     expected: FloatArray
     gained: FloatArray
+    held: BoolArray
     foregone: FloatArray
     unsaid: int
     uplifts: int
@@ -177,7 +175,8 @@ class Verdict:
         parts = [f"{len(self.gained)} recommended", f"{len(self.foregone)} times nothing better"]
         if len(self.gained):
             parts[0] += f" ({self.better.mean():.1%} truly better, {self.claimed.mean():.1%} claimed;"
-            parts[0] += f" in the middle {np.median(self.gained):+.1%}, {self._said} said)"
+            parts[0] += f" in the middle {np.median(self.gained):+.1%}, {self._said} said"
+            parts[0] += f"; {self.held.mean():.1%} of intervals hold it)" if len(self.held) else ")"
         if len(self.foregone):
             parts[1] += (
                 f" ({self.none_there.mean():.1%} rightly; the best gains {np.median(self.foregone):+.1%})"
@@ -196,35 +195,44 @@ def judge_advice(
     answers: Sequence[GetOptimizationRecommendationsResponse | None], world: World, truth: Truth
 ) -> dict[str, Verdict]:
     """Return what is true of the answers, one per campaign (None: refused), by type."""
-    return {kind: _judge(kind, answers, world, truth) for kind in WORTHWHILE}
+    segments = segment_gains(world)
+    gains = [
+        CampaignGains(world=world, truth=truth, campaign=campaign, segments=segments)
+        for campaign in range(len(answers))
+    ]
+    return {kind: _judge(kind, answers, gains) for kind in WORTHWHILE}
 
 
 def _judge(
     kind: str,
     answers: Sequence[GetOptimizationRecommendationsResponse | None],
-    world: World,
-    truth: Truth,
+    gains_of: Sequence[CampaignGains],
 ) -> Verdict:
     told, foregone, unsaid, uplifts = list[tuple[float, float, float]](), list[float](), 0, 0
-    for campaign, answer in enumerate(answers):
-        gains = CampaignGains(world=world, truth=truth, campaign=campaign)
+    held: list[bool] = []
+    for gains, answer in zip(gains_of, answers, strict=True):
         given = [each for each in answer.recommendations if each.type == kind] if answer else []
         reasons = {each.reason for each in answer.withheld if each.type == kind} if answer else set()
         if given and given[0].effect_metric == UPLIFT:
             uplifts += 1
         elif given:
             expected = given[0].expected_effect if given[0].HasField("expected_effect") else np.nan
-            told.append((given[0].confidence, expected, gains.gain(kind, given[0].choice)))
+            gained = gains.gain(kind, given[0].choice)
+            told.append((given[0].confidence, expected, gained))
+            if given[0].HasField("expected_effect_interval"):
+                interval = given[0].expected_effect_interval
+                held.append(interval.lower <= gained <= interval.upper)
         elif NOTHING_BETTER in reasons:
             foregone.append(gains.most(kind))
         else:
             unsaid += 1
-    claimed, expected_gains, gained = np.array(told, dtype=np.float64).reshape(-1, 3).T
+    claimed, expected_gains, gains_of_told = np.array(told, dtype=np.float64).reshape(-1, 3).T
     return Verdict(
         worthwhile=WORTHWHILE[kind],
         claimed=claimed,
         expected=expected_gains,
-        gained=gained,
+        gained=gains_of_told,
+        held=np.array(held, dtype=np.bool_),
         foregone=np.array(foregone, dtype=np.float64),
         unsaid=unsaid,
         uplifts=uplifts,
@@ -259,9 +267,11 @@ async def report(evaluation: Evaluation) -> None:
         return
     for kind, verdict in judge_advice(answers, world, truth).items():
         print_line(kind.replace("_", " "), verdict)
+    segments = segment_gains(world)
     for kind in WORTHWHILE:
         there = [
-            CampaignGains(world=world, truth=truth, campaign=campaign).most(kind) >= WORTHWHILE[kind]
+            CampaignGains(world=world, truth=truth, campaign=campaign, segments=segments).most(kind)
+            >= WORTHWHILE[kind]
             for campaign in range(len(world.campaigns.names))
         ]
         print_line(f"{kind.replace('_', ' ')} to be had", f"{np.mean(there):.1%} of the campaigns")

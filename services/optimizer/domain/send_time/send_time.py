@@ -185,19 +185,24 @@ def hour_values(
 
 def view_rates(
     profile: SendTimeProfile, history: History, segment_set_ids: Sequence[int | None]
-) -> FloatArray | None:
-    """Views per delivery (users, 24) that are expected of any type of campaign; None where nobody can say."""
+) -> tuple[FloatArray, FloatArray] | None:
+    """Views per delivery (users, 24) that are expected of any type of campaign, before they are calibrated.
+
+    With the deviations of their logits; None where nobody can say.
+    """
     if profile.hours.views is None:
         return None
-    found = np.empty((len(history.user_ids), HOURS))
+    found, deviations = np.empty((2, len(history.user_ids), HOURS))
     for start in range(0, len(found), USERS_AT_ONCE):
         users = np.arange(start, min(start + USERS_AT_ONCE, len(found)))
         some = history.take(users)
         known = profile.hours.posterior_of(some.hours, segment_set_ids[start : start + USERS_AT_ONCE])
-        drawn = _rates(profile.hours, known, profile.type_share, 0, _levels(profile.hours, some, known)).views
-        if drawn is not None:
-            found[users] = drawn.mean(axis=1)
-    return found
+        logits = _rates(
+            profile.hours, known, profile.type_share, 0, _levels(profile.hours, some, known)
+        ).view_logits
+        if logits is not None:
+            found[users], deviations[users] = expit(logits).mean(axis=1), logits.std(axis=1)
+    return found, deviations
 
 
 def _recommend_some(
