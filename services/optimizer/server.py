@@ -79,6 +79,11 @@ class Surroundings:
     now: Callable[[], datetime]
     is_stopping: Callable[[], bool]
 
+    @property
+    def publication(self) -> Publication:
+        """What puts versions live."""
+        return Publication(self.models, self.repository, now=self.now)
+
 
 @asynccontextmanager
 async def open_services(
@@ -126,7 +131,9 @@ async def open_services(
         jobs = await stack.enter_async_context(
             running_jobs(settings, database, _build_jobs(around, jobs_database))
         )
-        keeper = ModelKeeper(database, around.models, seconds=settings.model_check_seconds)
+        keeper = ModelKeeper(
+            database, around.models, around.publication, seconds=settings.model_check_seconds
+        )
         await stack.enter_async_context(keeper.running())
         training = _training_operations(around, database)
         stack.push_async_callback(training.wait_until_cut_off)
@@ -233,7 +240,7 @@ def _build_servicer(
 def _model_operations(around: Surroundings, database: Database) -> ModelOperations:
     return ModelOperations(
         database,
-        publication=Publication(around.models, around.repository, now=around.now),
+        publication=around.publication,
         repository=around.repository,
         now=around.now,
     )
@@ -257,7 +264,7 @@ def _training_operations(around: Surroundings, database: Database) -> TrainingOp
     return TrainingOperations(
         database,
         models=around.models,
-        publication=Publication(around.models, around.repository, now=around.now),
+        publication=around.publication,
         trainer=around.trainer,
         now=around.now,
         is_stopping=around.is_stopping,

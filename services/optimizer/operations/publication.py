@@ -66,6 +66,23 @@ class Publication:
                 )
             await insert_model_change(connection, going, previous=live, version=version, now=now)
 
+    async def serve_live(self, connection: Connection) -> bool:
+        """Say anew in the repository what is to be served, and have the server serve the live version.
+
+        Returns whether it is served: not where none is live, or its file is gone.
+
+        Raises:
+            DomainError: the model server does not answer, or refuses the version.
+            InternalError: the model repository cannot be written.
+        """
+        await lock_publication(connection)
+        live = await store.fetch_live_version(connection)
+        if live is None or not await asyncio.to_thread(self._repository.has_version, live):
+            return False
+        before = await store.fetch_last_retired_version(connection, live)
+        await self._load_beside(live, [] if before is None else [before])
+        return True
+
     async def _load_beside(self, version: int, others: Sequence[int]) -> None:
         """Have the model server serve a version beside the first of others, as many of them as it takes.
 

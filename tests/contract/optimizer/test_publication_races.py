@@ -15,8 +15,15 @@ from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
 from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest
 from gen.inference import grpc_service_pb2 as inference_pb
 from gen.inference import grpc_service_pb2_grpc as inference_grpc
+from services.common.database import Database
+from services.common.errors import FailedPreconditionError
+from services.common.grpc_client import open_channel
 from services.optimizer.domain.models.training_progress import TrainingProgress
-from services.optimizer.domain.models.version import ModelStatus
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
+from services.optimizer.model_client import ModelClient
+from services.optimizer.model_repository import ModelRepository
+from services.optimizer.operations.model_keeping import ModelKeeper
+from services.optimizer.operations.publication import Publication
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     NOON,
@@ -148,3 +155,45 @@ async def test_a_file_that_broke_keeps_no_other_version_from_going_live(
     assert (back.model.version, answer.model_version) == (2, 2)
     config = (tmp_path / "conversion/config.pbtxt").read_text()
     assert f"versions: [ {', '.join(map(str, served))} ]" in config
+
+
+@pytest.mark.parametrize("broken", ["config.pbtxt", "1/model.onnx"])
+async def test_the_live_version_is_served_again_whatever_else_broke_in_the_repository(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path, broken: str
+) -> None:
+    """The model server has dropped version 2, and refuses what the config says: that one beside version 1."""
+    await insert_world(database.admin, trained.world.rows)
+    for version, status in ((1, ModelStatus.RETIRED), (2, ModelStatus.LIVE)):
+        await trained.publish(database.optimizer, tmp_path, version, status, NOON - timedelta(days=1))
+    ModelRepository(tmp_path, CONVERSION_MODEL).write_config([1, 2])
+    (tmp_path / "conversion" / broken).write_bytes(b"garbage")
+    async with running_model_server(tmp_path) as port, open_channel(f"127.0.0.1:{port}") as channel:
+        models = inference_grpc.GRPCInferenceServiceStub(channel)
+        await models.RepositoryModelUnload(inference_pb.RepositoryModelUnloadRequest(model_name="conversion"))
+        settings = optimizer_settings(database.optimizer, tmp_path, port, model_check_seconds=0.05)
+        async with running_optimizer(settings) as stub:
+            served = inference_pb.ModelReadyRequest(name="conversion", version="2")
+            while not (await models.ModelReady(served)).ready:
+                await asyncio.sleep(0.02)
+            answer = await stub.OptimizeOffer(OptimizeOfferRequest(campaign_id="campaign-1"))
+    assert answer.model_version == 2
+
+
+async def test_a_live_version_whose_file_is_gone_is_not_written_about_anew(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    await trained.publish(database.optimizer, tmp_path)
+    (tmp_path / "conversion/1/model.onnx").unlink()
+    folder = ModelRepository(tmp_path, CONVERSION_MODEL)
+    config = folder.read_config()
+    async with running_model_server(tmp_path) as port, open_channel(f"127.0.0.1:{port}") as channel:
+        client = ModelClient(channel, inference_seconds=60.0, load_seconds=60.0)
+        own = await Database.open(database.optimizer, application_name="test")
+        try:
+            keeper = ModelKeeper(own, client, Publication(client, folder, now=lambda: NOON), seconds=1.0)
+            for _ in range(2):
+                with pytest.raises(FailedPreconditionError):
+                    await keeper.look()
+        finally:
+            await own.close()
+    assert folder.read_config() == config
