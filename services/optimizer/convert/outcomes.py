@@ -10,6 +10,8 @@ from services.common.wire import datetime_to_timestamp, micros_to_money
 from services.optimizer.convert.checks import LONGEST_ID, optional_text
 from services.optimizer.convert.ranges import interval_to_proto
 from services.optimizer.domain.recommendations.outcomes import Outcome, OutcomeKey
+from services.optimizer.domain.recommendations.promises import Promise
+from services.optimizer.domain.recommendations.worth import BeforeAfter, Figure, Worth
 from services.optimizer.operations.offer_outcomes import OutcomePage
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,6 +80,56 @@ def _outcome_to_proto(outcome: Outcome) -> pb.OfferOutcome:
         previous_views=outcome.previous_views,
         previous_conversions=outcome.previous_conversions,
         previous_conversion_rate_interval=interval_to_proto(outcome.previous_interval),
+        worth=_worth_to_proto(outcome.worth),
+        concurrent_worth=_worth_to_proto(outcome.concurrent),
+        promise=_promise_to_proto(outcome.promise),
+        comparison=outcome.comparison.value,
+        reading=outcome.comparison.reading,
+    )
+
+
+def _worth_to_proto(worth: Worth | None) -> pb.OutcomeWorth | None:
+    if worth is None:
+        return None
+    return pb.OutcomeWorth(
+        currency_code=worth.currency_code,
+        gross_margin_rate=worth.gross_margin_rate,
+        clustering=worth.clustering.value,
+        observed_users=worth.observed_users,
+        previous_users=worth.previous_users,
+        profit=_earnings_to_proto(worth.profit),
+        revenue=_earnings_to_proto(worth.revenue),
+        predicted_profit=worth.predicted_profit,
+        previous_predicted_profit=worth.previous_predicted_profit,
+    )
+
+
+def _earnings_to_proto(earned: BeforeAfter | None) -> pb.OutcomeEarnings | None:
+    if earned is None:
+        return None
+    return pb.OutcomeEarnings(
+        observed=_figure_to_proto(earned.observed),
+        previous=_figure_to_proto(earned.previous),
+        change=_figure_to_proto(earned.change),
+        effect=_figure_to_proto(earned.effect),
+    )
+
+
+def _figure_to_proto(figure: Figure | None) -> pb.OutcomeFigure | None:
+    if figure is None:
+        return None
+    return pb.OutcomeFigure(value=figure.value, interval=interval_to_proto(figure.interval))
+
+
+def _promise_to_proto(promise: Promise | None) -> pb.OutcomePromise | None:
+    if promise is None:
+        return None
+    return pb.OutcomePromise(
+        metric=promise.metric,
+        expected=_figure_to_proto(promise.expected),
+        observed=_figure_to_proto(promise.observed),
+        difference=_figure_to_proto(promise.difference),
+        agreement="" if promise.agreement is None else promise.agreement.value,
     )
 
 

@@ -1,8 +1,8 @@
 """Measures what applied recommendations and ended A/B tests did, and lists it; lets the others expire."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
@@ -19,12 +19,22 @@ from services.optimizer.domain.recommendations.outcomes import (
     count_days,
     expect_effect,
     measured_by,
+    weigh_promise,
 )
 from services.optimizer.domain.recommendations.recommendations import Recommendation, RecommendationType
+from services.optimizer.domain.recommendations.terms import Terms, terms_of_campaign
+from services.optimizer.domain.recommendations.worth import Figure, Worth
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
+from services.optimizer.operations.outcome_worth import (
+    Span,
+    fetch_concurrent_worth,
+    fetch_test_worth,
+    fetch_worth,
+)
 from services.optimizer.operations.recommendations import expire
 from services.optimizer.store import offer_outcomes as store
+from services.optimizer.store.catalog import fetch_campaign
 from services.optimizer.store.offer_outcomes import EndedTest
 from services.optimizer.store.recommendations import list_expired
 
@@ -99,7 +109,8 @@ class OutcomeKeeper:
         now = self._now()
         async with self._database.transaction() as connection:
             zone = await fetch_reporting_zone(connection)
-            applied = await store.list_unmeasured(connection, AT_ONCE)
+            today = datetime.combine(now.astimezone(zone).date(), time(), tzinfo=zone)
+            applied = await store.list_unmeasured(connection, today, AT_ONCE)
             outcomes = [await _measure(connection, kept, since, now, zone) for kept, since in applied]
             for outcome in outcomes:
                 await store.upsert_outcome(connection, outcome)
@@ -148,6 +159,10 @@ async def _measure(
     )
     observed, previous, metric = count_days(since), count_days(before), measured_by(draft.type)
     effect, effect_interval = compare_counts(count_days(since, metric), count_days(before, metric))
+    worth, concurrent = await _fetch_worths(
+        connection, recommendation, applied_day, min(end_day, today), zone
+    )
+    rate = None if effect is None else Figure(value=effect, interval=effect_interval)
     return Outcome(
         history_id=_history_id(recommendation.recommendation_id),
         campaign_id=campaign_id,
@@ -172,7 +187,43 @@ async def _measure(
         measured_at=max(now, applied_at),
         window_ends_at=datetime.combine(end_day, time(), tzinfo=zone),
         is_final=today >= end_day,
+        worth=worth,
+        concurrent=concurrent,
+        promise=weigh_promise(draft, worth, concurrent, rate),
     )
+
+
+async def _fetch_worths(
+    connection: Connection, recommendation: Recommendation, applied_day: date, end_day: date, zone: ZoneInfo
+) -> tuple[Worth | None, Worth | None]:
+    """Return what was earned beside before, and beside the previous offer where it was sent on these days."""
+    draft, campaign_id = recommendation.draft, recommendation.campaign_id
+    terms = draft.terms or await _fetch_terms(connection, campaign_id)
+    after = Span(
+        campaign_id=campaign_id,
+        first_day=applied_day + DAY,
+        end_day=max(end_day, applied_day + DAY),
+        offer_micros=draft.offer_micros,
+    )
+    before = replace(
+        after,
+        first_day=applied_day - OUTCOME_DAYS * DAY,
+        end_day=applied_day,
+        offer_micros=draft.previous_offer_micros,
+    )
+    worth = await fetch_worth(
+        connection, before, after, zone=zone, metric=measured_by(draft.type), terms=terms
+    )
+    if draft.offer_micros is None or draft.previous_offer_micros is None:
+        return worth, None
+    previous = replace(after, offer_micros=draft.previous_offer_micros)
+    return worth, await fetch_concurrent_worth(connection, previous, after, zone=zone, terms=terms)
+
+
+async def _fetch_terms(connection: Connection, campaign_id: str) -> Terms:
+    """Return the terms of a recommendation that did not keep its own: nobody knows the margin of then."""
+    campaign = await fetch_campaign(connection, campaign_id)
+    return Terms(currency_code="" if campaign is None else campaign.currency_code, gross_margin_rate=None)
 
 
 async def _measure_test(connection: Connection, test: EndedTest, now: datetime, zone: ZoneInfo) -> Outcome:
@@ -205,7 +256,21 @@ async def _measure_test(connection: Connection, test: EndedTest, now: datetime, 
         measured_at=max(now, test.started_at),
         window_ends_at=test.ended_at,
         is_final=True,
+        worth=await _fetch_test_worth(connection, test, days, zone),
     )
+
+
+async def _fetch_test_worth(
+    connection: Connection, test: EndedTest, days: tuple[date, date], zone: ZoneInfo
+) -> Worth | None:
+    """Return what the test's campaigns earned by the catalog's margins; None where one is unknown to it."""
+    names = test.control_campaign_id, test.campaign_id
+    control, variant = [await fetch_campaign(connection, name) for name in names]
+    if control is None or variant is None:
+        return None
+    spans = [Span(campaign_id=name, first_day=days[0], end_day=days[1]) for name in names]
+    terms = terms_of_campaign(control), terms_of_campaign(variant)
+    return await fetch_test_worth(connection, spans[0], spans[1], zone=zone, terms=terms)
 
 
 def _history_id(source: str) -> str:

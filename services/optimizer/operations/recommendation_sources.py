@@ -23,7 +23,9 @@ from services.optimizer.domain.recommendations.recommendations import (
     Draft,
     RecommendationType,
     Withheld,
+    with_terms,
 )
+from services.optimizer.domain.recommendations.terms import terms_of_campaign, terms_of_offer
 from services.optimizer.domain.recommendations.timing import REACHED_DAYS, choose_timing
 from services.optimizer.domain.recommendations.withholding import withhold_timing, withhold_without_revenue
 from services.optimizer.operations.days import Days
@@ -82,7 +84,10 @@ class RecommendationSources:
     async def _draft(self, kind: RecommendationType, asked: Asked) -> Draft | Withheld:
         if kind is RecommendationType.OFFER_AMOUNT:
             answer = await self._offers.optimize_offer(asked.campaign.campaign_id, Objective.PROFIT)
-            return draft_offer(answer)
+            return with_terms(draft_offer(answer), terms_of_offer(answer))
+        return with_terms(await self._draft_other(kind, asked), terms_of_campaign(asked.campaign))
+
+    async def _draft_other(self, kind: RecommendationType, asked: Asked) -> Draft | Withheld:
         if kind is RecommendationType.TIMING:
             return await self._draft_timing(asked)
         if kind is RecommendationType.SEGMENT:

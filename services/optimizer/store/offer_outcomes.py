@@ -7,6 +7,11 @@ from datetime import date, datetime
 from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.recommendations.outcomes import DayCounts, Outcome, OutcomeKey, OutcomeSource
 from services.optimizer.domain.recommendations.recommendations import Recommendation, RecommendationType
+from services.optimizer.store.outcome_documents import (
+    outcome_to_documents,
+    promise_from_document,
+    worth_from_document,
+)
 from services.optimizer.store.recommendations import recommendation_from_row
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
@@ -26,9 +31,14 @@ class EndedTest:
     relative_lift_upper: float | None
 
 
-async def list_unmeasured(connection: Connection, limit: int) -> Sequence[tuple[Recommendation, datetime]]:
-    """Return applied recommendations whose outcome is not final, and since when they hold."""
-    rows = await connection.fetch(STATEMENTS["list_unmeasured_optimizations"].sql, limit)
+async def list_unmeasured(
+    connection: Connection, today: datetime, limit: int
+) -> Sequence[tuple[Recommendation, datetime]]:
+    """Return applied recommendations whose outcome is not final nor of today, and since when they hold.
+
+    Whole days are counted, so that nothing new is to be seen twice a day.
+    """
+    rows = await connection.fetch(STATEMENTS["list_unmeasured_optimizations"].sql, limit, today)
     return [(recommendation_from_row(row), row["applied_at"]) for row in rows]
 
 
@@ -99,6 +109,7 @@ async def upsert_outcome(connection: Connection, outcome: Outcome) -> None:
         outcome.window_ends_at,
         outcome.is_final,
         *_ends(outcome.previous_interval),
+        *outcome_to_documents(outcome),
     )
 
 
@@ -153,4 +164,7 @@ def _outcome(row: Record) -> Outcome:
         measured_at=row["measured_at"],
         window_ends_at=row["window_ends_at"],
         is_final=row["is_final"],
+        worth=worth_from_document(row["worth"]),
+        concurrent=worth_from_document(row["concurrent_worth"]),
+        promise=promise_from_document(row["promise"]),
     )

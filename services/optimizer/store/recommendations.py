@@ -16,6 +16,7 @@ from services.optimizer.domain.recommendations.recommendations import (
     RecommendationType,
     Status,
 )
+from services.optimizer.domain.recommendations.terms import Terms
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
 
@@ -158,4 +159,12 @@ def draft_from_document(document: dict[str, Any]) -> Draft:
         name: None if document[name] is None else Interval(**document[name])
         for name in ("interval", "predicted_interval")
     }
-    return Draft(**{**document, **intervals, "type": RecommendationType(document["type"])})
+    terms = document.get("terms")
+    return Draft(
+        **{
+            **document,
+            **intervals,
+            "type": RecommendationType(document["type"]),
+            "terms": None if terms is None else Terms(**terms),
+        }
+    )

@@ -33,7 +33,7 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
         ("lock_current_optimizations", ["'c'"], "campaign_optimizations_current_key"),
         ("lock_optimization", [ID], "campaign_optimizations_pkey"),
         ("list_optimization_decisions", [ID], "campaign_optimization_decisions_pkey"),
-        ("list_unmeasured_optimizations", ["10"], "campaign_optimizations_unmeasured_idx"),
+        ("list_unmeasured_optimizations", ["10", "now()"], "campaign_optimizations_unmeasured_idx"),
         (
             "note_measured_optimizations",
             [f"array[{ID}]", "now()", "array[true]"],

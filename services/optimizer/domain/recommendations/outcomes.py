@@ -1,9 +1,10 @@
 """What applied recommendations and ended A/B tests did: predicted beside observed.
 
-After an application the campaign's own rate is compared with that of the days before, an offer's at the offer
-recommended with that at the offer it was to replace. That is what happened, not what the change caused: days
-differ for other reasons as well. Days are the unit of its intervals (ratio of sums, Cochran 1977, eq. 6.13).
-What was expected is of the same rate. An A/B test's lift is the test's own.
+After an application the campaign's own rate is compared with that of the days before, an offer's at the
+offer recommended with that at the offer it was to replace. That is what happened, not what the change
+caused: days differ for other reasons as well. Days are the unit of its intervals (ratio of sums, Cochran
+1977, eq. 6.13). What was expected is of the same rate. An A/B test's lift is the test's own. What was
+earned, and whether that is what was promised, is `worth` and `promises`.
 """
 
 import math
@@ -15,7 +16,9 @@ from enum import StrEnum
 from scipy.special import stdtrit
 
 from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.recommendations.promises import Comparison, Promise
 from services.optimizer.domain.recommendations.recommendations import Draft, RecommendationType
+from services.optimizer.domain.recommendations.worth import Figure, Worth
 
 OUTCOME_DAYS = 28
 """Whole days after the day of an application over which its outcome is counted, and as many before it."""
@@ -63,7 +66,11 @@ class OutcomeCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a change did; money in micros, None for what nobody knows."""
+    """What a change did; money in micros, None for what nobody knows.
+
+    `worth` is what was earned after and before; `concurrent` has the previous offer on the same days in the
+    place of before. Both, and `promise`, are None for what was final before they were kept.
+    """
 
     history_id: str
     campaign_id: str
@@ -88,6 +95,16 @@ class Outcome:
     measured_at: datetime
     window_ends_at: datetime
     is_final: bool
+    worth: Worth | None = None
+    concurrent: Worth | None = None
+    promise: Promise | None = None
+
+    @property
+    def comparison(self) -> Comparison:
+        """What the outcome is best compared with."""
+        if self.source is OutcomeSource.AB_TEST:
+            return Comparison.RANDOMISED_CONTROL
+        return Comparison.BEFORE_AFTER if self.concurrent is None else Comparison.CONCURRENT_OFFER
 
     @property
     def effect_metric(self) -> EffectMetric:
@@ -186,6 +203,30 @@ def compare_counts(after: OutcomeCounts, before: OutcomeCounts) -> tuple[float |
         effect + 1.0, after.relative_variance + before.relative_variance, degrees, most=math.inf
     )
     return effect, Interval(lower=ratio.lower - 1.0, upper=ratio.upper - 1.0)
+
+
+def weigh_promise(
+    draft: Draft, worth: Worth | None, concurrent: Worth | None, rate: Figure | None
+) -> Promise | None:
+    """Return what was promised beside what came, in the metric of the promise; None where nothing was.
+
+    An offer promises profit per view, hours and channels conversions per impression (`rate` is what that
+    gained). Of a segment nothing can be expected.
+    """
+    if draft.effect is None or draft.type is RecommendationType.SEGMENT:
+        return None
+    expected = Figure(value=draft.effect, interval=draft.interval)
+    if draft.type is not RecommendationType.OFFER_AMOUNT:
+        return Promise(
+            metric=draft.effect_metric, expected=expected, observed=rate, comparison=Comparison.BEFORE_AFTER
+        )
+    earned = worth if concurrent is None else concurrent
+    return Promise(
+        metric=draft.effect_metric,
+        expected=expected,
+        observed=None if earned is None or earned.profit is None else earned.profit.effect,
+        comparison=Comparison.BEFORE_AFTER if concurrent is None else Comparison.CONCURRENT_OFFER,
+    )
 
 
 def _log_interval(value: float, variance: float, degrees: float, *, most: float) -> Interval:

@@ -8,6 +8,7 @@ from typing import Final
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.offers.answer import Interval
+from services.optimizer.domain.recommendations.terms import Terms
 
 EXPIRES_AFTER: Final = timedelta(days=14)
 """How long a recommendation stands from when it was last made."""
@@ -72,7 +73,7 @@ class Draft:
     `choice` is for programs, `text` for a person. `effect` is relative (absolute for the metric `uplift`),
     with its 90 % interval and the probability that it is above 0, by the method named; None where they cannot
     be said. The rates predicted (at the offer, and at the previous one) and the offers are for `offer_amount`
-    alone.
+    alone. `terms` are None for one made before they were kept.
     """
 
     type: RecommendationType
@@ -91,6 +92,7 @@ class Draft:
     predicted_rate: float | None = None
     predicted_interval: Interval | None = None
     previous_rate: float | None = None
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,11 @@ class Recommendation:
                 metadata={"recommendation_id": self.recommendation_id, "status": status.value},
             )
         return replace(self, status=RESULTS[action], decided_at=now)
+
+
+def with_terms(draft: Draft | Withheld, terms: Terms) -> Draft | Withheld:
+    """Return a draft with what its money is counted with."""
+    return replace(draft, terms=terms) if isinstance(draft, Draft) else draft
 
 
 def withhold_repeated(draft: Draft, closed: Iterable[Recommendation]) -> Withheld | None:

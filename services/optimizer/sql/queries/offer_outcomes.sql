@@ -1,12 +1,14 @@
 -- What applied recommendations and ended A/B tests did.
 
 -- name: list_unmeasured_optimizations :many
--- At most $1 applied recommendations whose outcome is not final, those measured longest ago first.
+-- At most $1 applied recommendations whose outcome is not final and was not counted since $2, those measured longest ago
+-- first.
 select
     optimization_id, campaign_id, optimization_type, status, recommendation, inputs_key, created_at, expires_at,
     decided_at, applied_at
 from campaign_optimizations
-where status = 'applied' and not is_outcome_final
+where
+    status = 'applied' and not is_outcome_final and (outcome_measured_at is null or outcome_measured_at < $2)
 order by outcome_measured_at nulls first, applied_at
 limit $1;
 
@@ -63,11 +65,11 @@ insert into offer_optimization_history (
     offer_micros, predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
     observed_conversions, observed_lower, observed_upper, previous_views, previous_conversions, relative_lift,
     relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final, previous_lower,
-    previous_upper
+    previous_upper, worth, concurrent_worth, promise
 )
 values (
     $1::uuid, $2, $3::uuid, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-    $23, $24, $25, $26, $27, $28
+    $23, $24, $25, $26, $27, $28, $29::jsonb, $30::jsonb, $31::jsonb
 )
 on conflict on constraint offer_optimization_history_source_key do update set
     expected_effect = excluded.expected_effect,
@@ -82,6 +84,9 @@ on conflict on constraint offer_optimization_history_source_key do update set
     relative_lift = excluded.relative_lift,
     relative_lift_lower = excluded.relative_lift_lower,
     relative_lift_upper = excluded.relative_lift_upper,
+    worth = excluded.worth,
+    concurrent_worth = excluded.concurrent_worth,
+    promise = excluded.promise,
     measured_at = excluded.measured_at,
     is_final = excluded.is_final
 where not offer_optimization_history.is_final;
@@ -93,7 +98,7 @@ select
     predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
     observed_conversions, observed_lower, observed_upper, previous_views, previous_conversions, relative_lift,
     relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final, previous_lower,
-    previous_upper
+    previous_upper, worth, concurrent_worth, promise
 from offer_optimization_history
 where $1::timestamptz is null or (applied_at, history_id) < ($1::timestamptz, $2::uuid)
 order by applied_at desc, history_id desc
@@ -106,7 +111,7 @@ select
     predicted_conversion_rate, predicted_lower, predicted_upper, expected_effect, observed_views,
     observed_conversions, observed_lower, observed_upper, previous_views, previous_conversions, relative_lift,
     relative_lift_lower, relative_lift_upper, applied_at, measured_at, window_ends_at, is_final, previous_lower,
-    previous_upper
+    previous_upper, worth, concurrent_worth, promise
 from offer_optimization_history
 where
     campaign_id = $1 and ($2::timestamptz is null or (applied_at, history_id) < ($2::timestamptz, $3::uuid))

@@ -100,7 +100,9 @@ grant select on optimizer.campaign_optimization_verdicts to reporting;
 
 -- What any applied recommendation did, and every ended A/B test: predicted beside observed, and what was before.
 -- offer_micros is null where the recommendation was not of an offer, or nobody knows the offer; optimization_id where
--- the recommendation is forgotten.
+-- the recommendation is forgotten. worth, concurrent_worth and promise are documents that only this service reads: what
+-- was earned after and before, beside the previous offer on the same days, and what was promised; null where that cannot
+-- be said, or was not kept.
 create table optimizer.offer_optimization_history (
     history_id uuid not null,
     campaign_id text not null,
@@ -130,6 +132,9 @@ create table optimizer.offer_optimization_history (
     observed_upper double precision,
     previous_lower double precision,
     previous_upper double precision,
+    worth jsonb,
+    concurrent_worth jsonb,
+    promise jsonb,
     constraint offer_optimization_history_pkey primary key (history_id),
     constraint offer_optimization_history_optimization_fkey foreign key (optimization_id)
         references optimizer.campaign_optimizations (optimization_id) on delete set null,
