@@ -160,14 +160,16 @@ class ResponsePoint(_message.Message):
     predicted_conversion_rate: _builtins.float
     """Conversion rate (conversions / views) expected, 0 to 1."""
     objective_value: _builtins.float
-    """The objective expected, per view: currency units, or a fraction for `conversion_rate`. Unset where it cannot be
-    said.
+    """The objective expected, per view: currency units, or a fraction for `conversion_rate`. Without an interval of its own,
+    which would be mostly the level's, alike at all offers: what is recommended has that of its gain
+    (expected_improvement_percent_interval). Unset where it cannot be said.
     """
     is_supported: _builtins.bool
     """Whether the data has offers like this one. An offer without support is never recommended."""
     forest_conversion_rate: _builtins.float
     """Conversion rate that the forest alone predicts, 0 to 1: good at the offers that were sent, a staircase between
-    them. It sets the height of predicted_conversion_rate, not its shape.
+    them. It sets the height of predicted_conversion_rate, not its shape; the intervals are calibrated for that one, and
+    this one is shown to be compared with it.
     """
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:

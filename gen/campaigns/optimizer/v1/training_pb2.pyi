@@ -79,10 +79,11 @@ class TrainModelResponse(_message.Message):
     """`success`: the model is live. `rejected`: it is kept and not live, and `reason` says why."""
     r2_score: _builtins.float
     """Share of the variance of held-out daily conversion rates that is explained, by exposure: at most 1, below 0
-    where the mean would be better. Unset where the held-out rates do not vary.
+    where the mean would be better. A measure of these rows, without an interval: whether it is more than chance is said
+    where it decides (`reason`). Unset where the held-out rates do not vary.
     """
     mae: _builtins.float
-    """Mean absolute error of held-out daily conversion rates, by exposure; a fraction, at least 0."""
+    """Mean absolute error of held-out daily conversion rates, by exposure; a fraction, at least 0. A measure as r2_score is."""
     samples: _builtins.int
     """Rows (campaign, offer and day) that the model was fitted to."""
     version: _builtins.int
@@ -334,7 +335,9 @@ class FeatureImportance(_message.Message):
     feature_name: _builtins.str
     """The feature, such as `offer_amount`."""
     permutation_importance: _builtins.float
-    """What r2_score loses on held-out rows when the feature is shuffled; about 0 or below for one without use."""
+    """What r2_score loses on held-out rows when the feature is shuffled; about 0 or below for one without use. A measure as
+    r2_score is: it orders features, and does not tell them apart from chance.
+    """
     impurity_importance: _builtins.float
     """The feature's share, 0 to 1, of the squared error that the forest's cuts removed in training."""
     def __init__(
