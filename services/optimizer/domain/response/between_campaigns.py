@@ -10,7 +10,7 @@ day and p expected, the excess of (k - n p)^2 over n p (1 - p) is (n p (1 - p))^
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,19 +20,13 @@ from scipy.special import ndtri, stdtrit
 from services.optimizer.domain.features import MICROS_PER_UNIT, DailyTable, FloatArray, IntArray
 from services.optimizer.domain.response.logit_normal import Counts, LogitNormal, fit_logit_normal
 from services.optimizer.domain.response.response import ResponseModel, logistic
+from services.optimizer.domain.response.type_spreads import as_student, weigh_deviations
 
-PRIOR_CAMPAIGNS: Final = 5.0
-"""The degrees of freedom that the other types' pooled spread counts for beside a type's own: a type of two
-campaigns that happen to be alike does not make every third one like them. Fewer where they have fewer, or
-where the type spreads by more than they do."""
-LEAST_DEGREES: Final = 2.0
-"""Fewer degrees of freedom are not told from these: the deviation has its own weak prior."""
 FEWEST_CAMPAIGNS: Final = 3
 """Fewer campaigns of all types together tell of no spread."""
 LEAST_OWN_SHARE: Final = 0.25
 """At least this share of a type's variance is campaigns' own, whatever merchants seem to explain."""
 _LEAST_VARIANCE: Final = 1e-6
-_LEAST_FREEDOM: Final = 1e-6
 _QUANTILES: Final = 400
 
 
@@ -213,24 +207,20 @@ def _day_deviation(views: IntArray, conversions: IntArray, expected: FloatArray)
 
 
 def _spreads(laws: Mapping[int, LogitNormal]) -> dict[int, Spread]:
-    """Return each type's mean and spread, the spread drawn towards that of the other types together.
+    """Return each type's mean and spread, over all deviations that its counts and the other types allow."""
+    shares = weigh_deviations([law.heights for law in laws.values()])
+    return {kind: _spread(law, share) for (kind, law), share in zip(laws.items(), shares, strict=True)}
 
-    Less so, the more the type itself spreads: too narrow an interval is worse than too wide a one.
+
+def _spread(law: LogitNormal, share: FloatArray) -> Spread:
+    """Return where the type's campaigns lie.
+
+    The mean's error is averaged over deviations, and multiplied by their t's tails beside: that counts the
+    larger ones twice, since too narrow an interval is worse than too wide a one.
     """
-    return {
-        kind: _spread(law, [of for other, of in laws.items() if other != kind]) for kind, law in laws.items()
-    }
-
-
-def _spread(own: LogitNormal, others: Sequence[LogitNormal]) -> Spread:
-    told = sum(law.freedom for law in others)
-    pooled = sum(law.freedom * law.variance for law in others) / told if told else own.variance
-    prior = min(PRIOR_CAMPAIGNS, told) * min(1.0, pooled / own.variance)
-    freedom = max(own.freedom, _LEAST_FREEDOM)
-    variance = (freedom * own.variance + prior * pooled) / (freedom + prior)
+    deviation, degrees = as_student(share)
+    mean = float(np.sum(share * law.means))
+    missed = law.mean_variances + (law.means - mean) ** 2
     return Spread(
-        mean=own.mean,
-        deviation=math.sqrt(variance),
-        degrees=max(freedom + prior, LEAST_DEGREES),
-        mean_variance=float(1.0 / np.sum(1.0 / (own.errors + variance))),
+        mean=mean, deviation=deviation, degrees=degrees, mean_variance=float(np.sum(share * missed))
     )

@@ -22,6 +22,8 @@ MEAN_SPREAD: Final = 5.0
 """Prior standard deviation of the mean around 0: rates of 0.03 % to 99.97 % are usual."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _GRID: Final = np.linspace(np.log(0.01), np.log(4.0), 25)
+DEVIATIONS: Final = np.exp(_GRID)
+"""What groups' logits may differ by."""
 _ROUNDS: Final = 15
 _STEPS: Final = 3
 _LARGEST_STEP: Final = 1.0
@@ -73,47 +75,45 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class LogitNormal:
-    """The law found, and what each group told.
+    """The likeliest law, what each group told, and how likely others are.
 
-    `freedom` is the degrees of freedom that `variance` was found with: groups less one where their counts
-    tell their levels, none where chance hides them. `mean_variance` is the error of the mean. `levels` are
-    groups' likeliest ones under the law, `responses` what their counts alone say of them (to first order,
-    Breslow & Clayton, JASA 88 (1993), section 2.3), with the variances `errors`.
+    `levels` are groups' likeliest ones under the law, `responses` what their counts alone say of them (to
+    first order, Breslow & Clayton, JASA 88 (1993), section 2.3), with the variances `errors`. By each of
+    `DEVIATIONS`: `heights` are the restricted log likelihoods before any prior of the deviation, `means` the
+    likeliest means and `mean_variances` their errors.
     """
 
     mean: float
     variance: float
-    mean_variance: float
-    freedom: float
     levels: FloatArray
     responses: FloatArray
     errors: FloatArray
+    heights: FloatArray
+    means: FloatArray
+    mean_variances: FloatArray
 
 
 def fit_logit_normal(counts: Counts) -> LogitNormal:
     """Return the law of groups' levels."""
-    heights, *_ = _climb(counts, np.exp(_GRID))
-    heights -= 0.5 * (_GRID - np.log(USUAL_DEVIATION)) ** 2
-    deviation = np.exp(_peak(_GRID, heights))
-    _, mean, levels = _climb(counts, np.array([deviation]))
+    heights, means, mean_variances, _ = _climb(counts, DEVIATIONS)
+    deviation = np.exp(_peak(_GRID, heights - 0.5 * (_GRID - np.log(USUAL_DEVIATION)) ** 2))
+    _, mean, _, levels = _climb(counts, np.array([deviation]))
     missing, information = counts.slope(levels)
     known = np.maximum(information[:, 0], _LEAST_INFORMATION)
-    variance = float(deviation**2)
-    weights = 1.0 / (1.0 / known + variance)
-    shares = variance * weights
     return LogitNormal(
         mean=float(mean[0]),
-        variance=variance,
-        mean_variance=float(1.0 / (weights.sum() + MEAN_SPREAD**-2)),
-        freedom=float(np.sum(shares**2)) * (len(shares) - 1) / len(shares),
+        variance=float(deviation**2),
         levels=levels[:, 0],
         responses=levels[:, 0] + missing[:, 0] / known,
         errors=1.0 / known,
+        heights=heights,
+        means=means,
+        mean_variances=mean_variances,
     )
 
 
-def _climb(counts: Counts, deviations: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return for each deviation the restricted log likelihood, the likeliest mean, and groups' levels."""
+def _climb(counts: Counts, deviations: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return by deviation the restricted log likelihood, the likeliest mean, its variance, groups' levels."""
     variances = deviations**2
     start = logit(np.array([(counts.successes.sum() + 0.5) / (counts.trials.sum() + 1.0)]))
     mean = start - np.average(counts.effect, weights=np.maximum(counts.trials, 1e-9)) + 0.0 * deviations
@@ -128,7 +128,8 @@ def _climb(counts: Counts, deviations: FloatArray) -> tuple[FloatArray, FloatArr
         weight = np.sum(information / (1.0 + information * variances), axis=0) + MEAN_SPREAD**-2
         step = (np.sum(expected - mean, axis=0) / variances - mean / MEAN_SPREAD**2) / weight
         mean = mean + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
-    return heights - 0.5 * (mean / MEAN_SPREAD) ** 2 - 0.5 * np.log(weight), mean, levels
+    restricted = heights - 0.5 * (mean / MEAN_SPREAD) ** 2 - 0.5 * np.log(weight)
+    return restricted, mean, 1.0 / weight, levels
 
 
 def _integrate(
