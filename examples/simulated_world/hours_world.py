@@ -30,7 +30,8 @@ class Equations:
 
     A view has the probability `floor` + (`ceiling` - `floor`) q, a conversion of it the logit of campaign
     and user + `of_hour` (q - 1/2) + `of_all` at 19:00, q being the user's profile at the hour, 1 at its best.
-    `of_campaign` is the deviation of a smooth curve of hours that each campaign has of its own. Where
+    `of_campaign` is the deviation of a smooth curve of hours that each campaign has of its own, `of_curve`
+    that of one that all have. Where
     `of_day` is above 0, each campaign sends on five days, nearly all at one hour a day, and every such day
     has normal luck of that deviation in the logit, which is no part of what is true of the hour.
     """
@@ -44,6 +45,7 @@ class Equations:
     of_hour: float = 0.5
     of_all: float = 0.0
     of_campaign: float = 0.0
+    of_curve: float = 0.0
     of_day: float = 0.0
 
 
@@ -68,6 +70,7 @@ class HoursWorld:
         logit[:, 19] += equations.of_all
         luck = np.random.default_rng([seed, 1])
         own = equations.of_campaign * _curves(luck, equations.campaigns)
+        own = own + equations.of_curve * _curves(np.random.default_rng([seed, 2]), 1)
         of_campaign = campaign_level[:, np.newaxis, np.newaxis] + own[:, np.newaxis, :]
         rates = views * expit(logit + of_campaign)
         user, campaign, hour = _send(rng, equations)

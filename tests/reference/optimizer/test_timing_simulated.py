@@ -25,7 +25,8 @@ def test_gains_of_own_hours_are_told_as_they_are() -> None:
     assert len(found) == 20
     assert all(gain.choice.hour is None and gain.truth > 0.3 for gain in found)
     assert np.mean([gain.is_held for gain in found]) >= 0.8
-    assert abs(np.mean([gain.choice.effect - gain.truth for gain in found])) < 0.15
+    assert abs(np.mean([gain.choice.measured_effect - gain.truth for gain in found])) < 0.15
+    assert all(gain.choice.effect <= gain.choice.measured_effect for gain in found)
     assert np.mean([gain.choice.interval.upper - gain.choice.interval.lower for gain in found]) < 1.1
     assert np.mean([gain.is_recommended for gain in found]) >= 0.9
 

@@ -112,17 +112,19 @@ def _withhold_change(said: str, comparison: Comparison | None) -> Withheld:
 def draft_timing(choice: TimingChoice) -> Draft | Withheld:
     """Return when to send, where it is likely enough better than when it is sent today."""
     wording = "each user's own best hour" if choice.hour is None else _hour(choice.hour)
-    if choice.effect < SMALLEST_GAIN:
-        return no_better(
+    if choice.effect < SMALLEST_GAIN or choice.confidence < MINIMUM_CONFIDENCE:
+        return withhold_unsure(
             RecommendationType.TIMING,
-            f"No hour gains {SMALLEST_GAIN:.0%} over those this campaign is sent at: the best, {wording},"
-            f" {choice.effect:+.1%}.",
-        )
-    if choice.confidence < MINIMUM_CONFIDENCE:
-        return no_better(
-            RecommendationType.TIMING,
-            f"The best other choice ({wording}) gains {SMALLEST_GAIN:.0%} or more with a probability of"
-            f" {choice.confidence:.2f}, and {MINIMUM_CONFIDENCE:.2f} is asked for.",
+            Prospect(
+                said=(
+                    f"The best other choice ({wording}, {choice.effect:+.0%}) gains {SMALLEST_GAIN:.0%} or"
+                    f" more with a probability of {choice.confidence:.2f}, and {MINIMUM_CONFIDENCE:.2f} is"
+                    " asked for"
+                ),
+                most=choice.interval.upper,
+                smallest=SMALLEST_GAIN,
+                gain="conversions per impression",
+            ),
         )
     own = f"Each user's own best hour would gain {choice.own_hour_effect:+.0%} (OptimizeSendTime has it)."
     best = f"One hour for all would best be {_hour(choice.best_single_hour)}."
@@ -139,9 +141,10 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
             f"The gain is of {choice.users} users lately reached: conversions expected of their deliveries at"
             " the hours recommended, over those expected at the hours this campaign was sent at. What an hour"
             f" is worth was checked on {choice.conversions} conversions of deliveries that it was not"
-            f" fitted to. {best if choice.hour is None else own} The confidence is that it gains"
-            f" {SMALLEST_GAIN:.0%} or more. Hours were not drawn by chance: the interval and the confidence"
-            " cover noise, and no other reason for which hours do well."
+            f" fitted to. {best if choice.hour is None else own} It was measured as"
+            f" {choice.measured_effect:+.0%}; the gain and its interval allow for what is told only because it"
+            f" is large. The confidence is that it gains {SMALLEST_GAIN:.0%} or more. Hours were not drawn by"
+            " chance: the interval and the confidence cover noise, and no other reason for which hours do well."
         ),
         evidence_kind=OBSERVATIONAL,
     )

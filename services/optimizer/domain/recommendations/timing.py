@@ -3,10 +3,13 @@
 For each user the job of send times keeps what a delivery brings by local hour, as a posterior mean: shrunk to
 segment and population, so that its maximum is not a lucky hour's. What such values are worth in conversions
 is learned from deliveries they were not fitted to (`timing_gain`), and the gain is the calibrated one: the
-log of the ratio of expected conversions, at the hours chosen and at those sent at, is normal by the delta
-method, with the variance of the calibration, and of what campaigns, users and hours differ from it by. A gain
-counts from `SMALLEST_GAIN` on. It is of the users lately reached, and causal only as far as campaigns'
-deliveries fell on hours for no reason that also moves conversions.
+log of the ratio of expected conversions, at the hours chosen and at those sent at, has by the delta method
+the variance of the calibration, and of what campaigns, users and hours differ from it by; the last is known
+by itself to a few degrees of freedom only, so that Student's distribution takes the normal one's place
+(Satterthwaite, Biometrics Bulletin 2, 1946). A gain counts from `SMALLEST_GAIN` on. One that is sure enough
+to be recommended is told as what is left of it given that (`winners`): among small gains those that luck
+made look large are most of what passes. It is of the users lately reached, and causal only as far as
+campaigns' deliveries fell on hours for no reason that also moves conversions.
 """
 
 import math
@@ -15,13 +18,20 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import stdtr, stdtrit
 
 from services.optimizer.domain.features import BoolArray, FloatArray
-from services.optimizer.domain.offers.answer import Interval
-from services.optimizer.domain.segments.segments import QUANTILE, claimable
+from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.recommendations.recommendations import MINIMUM_CONFIDENCE
+from services.optimizer.domain.recommendations.winners import given_selection
+from services.optimizer.domain.segments.segments import claimable
 from services.optimizer.domain.send_time.counts import IntArray
-from services.optimizer.domain.send_time.timing_gain import AT_THEIR_WORD, GainCalibration, value_terms
+from services.optimizer.domain.send_time.timing_gain import (
+    AT_THEIR_WORD,
+    HOURS_ALIKE,
+    GainCalibration,
+    value_terms,
+)
 
 HOURS: Final = 24
 REACHED_DAYS: Final = 28
@@ -31,7 +41,10 @@ OWN_HOUR_MARGIN: Final = 0.05
 """What each user's own hour must gain beyond one hour for all, to be worth the trouble."""
 SMALLEST_GAIN: Final = 0.1
 """What another hour must gain, to be worth the trouble and above what a fitted profile tells of nothing."""
-TIMING_METHOD: Final = "calibrated_log_gain_normal"
+TIMING_METHOD: Final = "calibrated_log_gain_student"
+LEAST_DEGREES: Final = 3.0
+MOST_DEGREES: Final = 1e6
+_TAIL: Final = (1.0 - INTERVAL_LEVEL) / 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +71,15 @@ class TimingChoice:
 
     `best_single_hour` is the best one for all; `own_hour_effect` is what each user's own hour gains.
     `interval` is the 90 % one of `effect`, `confidence` the probability that it is `SMALLEST_GAIN` or more:
-    among gains that look large enough those that luck made are most of the small ones. They rest on so many
-    `conversions`.
+    among gains that look large enough those that luck made are most of the small ones. Where it is sure
+    enough to be recommended, `effect` and `interval` are those given that it is, of the `measured_effect`,
+    and `effect` is no less than `SMALLEST_GAIN`, which it passed. They rest on so many `conversions`.
     """
 
     hour: int | None
     best_single_hour: int
     effect: float
+    measured_effect: float
     interval: Interval
     confidence: float
     own_hour_effect: float
@@ -112,9 +127,10 @@ def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> Timing
         hour=None if takes_own else hour,
         best_single_hour=hour,
         effect=gain.effect,
+        measured_effect=math.expm1(gain.log_ratio),
         interval=gain.interval,
         confidence=gain.confidence,
-        own_hour_effect=own.effect,
+        own_hour_effect=math.expm1(own.log_ratio - gain.luck),
         users=len(own_hours),
         conversions=calibration.conversions,
     )
@@ -122,26 +138,56 @@ def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> Timing
 
 @dataclass(frozen=True, kw_only=True)
 class _Gain:
-    """The log of expected conversions over those of today, and its standard error."""
+    """The log of expected conversions over those of today, and its standard error.
+
+    `calibration_error` is the part that the estimate itself varies by; the rest is how far the truth of this
+    campaign lies from what is estimated.
+    """
 
     log_ratio: float
+    calibration_error: float
     error: float
+    degrees: float
+
+    @property
+    def bar(self) -> float:
+        """The log gain from which on this one is recommended."""
+        return math.log1p(SMALLEST_GAIN) + float(stdtrit(self.degrees, MINIMUM_CONFIDENCE)) * self.error
+
+    @property
+    def luck(self) -> float:
+        """What of the log gain is owed to its being recommended."""
+        return self.log_ratio - self._given_selection(0.5)
 
     @property
     def effect(self) -> float:
-        return math.expm1(self.log_ratio)
+        told = math.expm1(self.log_ratio - self.luck)
+        return max(told, SMALLEST_GAIN) if self.log_ratio >= self.bar else told
 
     @property
     def interval(self) -> Interval:
-        half = QUANTILE * self.error
-        return Interval(lower=math.expm1(self.log_ratio - half), upper=math.expm1(self.log_ratio + half))
+        """The interval: the calibration's and the truth's ends by their squares (Zou & Donner 2008)."""
+        middle = self.log_ratio - self.luck
+        quantile = -float(stdtrit(self.degrees, _TAIL))
+        if self.log_ratio < self.bar:
+            below = quantile * self.error
+        else:
+            beyond = self.error**2 - self.calibration_error**2
+            below = math.sqrt((middle - self._given_selection(_TAIL)) ** 2 + quantile**2 * max(beyond, 0.0))
+        upper = self.log_ratio + quantile * self.error
+        return Interval(lower=math.expm1(middle - below), upper=math.expm1(upper))
 
     @property
     def confidence(self) -> float:
         beyond = self.log_ratio - math.log1p(SMALLEST_GAIN)
         if self.error <= 0.0:
             return claimable(float(beyond > 0.0))
-        return claimable(float(ndtr(beyond / self.error)))
+        return claimable(float(stdtr(self.degrees, beyond / self.error)))
+
+    def _given_selection(self, probability: float) -> float:
+        if self.log_ratio < self.bar:
+            return self.log_ratio
+        return given_selection(self.log_ratio, self.calibration_error, self.bar, probability)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,10 +225,24 @@ class _Prospects:
         usual = (today * logs).sum(axis=1) / today.sum(axis=1)
         of_users = (shift * (logs - usual[:, np.newaxis])).sum(axis=1)
         of_hours = shift.sum(axis=0)
+        calibration, alike = self.calibration, float(of_hours @ HOURS_ALIKE @ of_hours)
+        of_calibration = float(of_terms @ np.array(calibration.covariance) @ of_terms)
         variance = (
-            float(of_terms @ np.array(self.calibration.covariance) @ of_terms)
-            + self.calibration.campaign_variance * float(of_users.sum()) ** 2
-            + self.calibration.user_variance * float(of_users @ of_users)
-            + self.calibration.hour_variance * float(of_hours @ of_hours)
+            of_calibration
+            + calibration.campaign_variance * float(of_users.sum()) ** 2
+            + calibration.user_variance * float(of_users @ of_users)
+            + calibration.hour_variance * alike
         )
-        return _Gain(log_ratio=math.log(then.sum() / today.sum()), error=math.sqrt(variance))
+        return _Gain(
+            log_ratio=math.log(then.sum() / today.sum()),
+            calibration_error=math.sqrt(of_calibration),
+            error=math.sqrt(variance),
+            degrees=_degrees(variance, calibration.hour_variance_error * alike),
+        )
+
+
+def _degrees(variance: float, error: float) -> float:
+    """Satterthwaite's degrees of freedom of a variance with such a standard error, three at least."""
+    if error <= 0.0:
+        return MOST_DEGREES
+    return min(max(2.0 * (variance / error) ** 2, LEAST_DEGREES), MOST_DEGREES)

@@ -15,9 +15,11 @@ from services.optimizer.domain.send_time.counts import (
     IntArray,
     Sendings,
 )
+from services.optimizer.domain.send_time.hour_luck import HourLuck, estimate_hour_luck
 from services.optimizer.domain.send_time.profile import SendTimeProfile, refit_answers
 from services.optimizer.domain.send_time.send_time import hour_values
 from services.optimizer.domain.send_time.timing_gain import (
+    HOURS_ALIKE,
     LEAST_CAMPAIGNS,
     LEAST_CONVERSIONS,
     TERMS,
@@ -28,13 +30,10 @@ from services.optimizer.domain.send_time.timing_gain import (
 FOLDS: Final = 3
 PRIOR_CENTRE: Final = (0.6, 0.0, 0.0, 0.0)
 """Less than is predicted: where hours make no difference, predictions still differ, and mean nothing."""
-PRIOR_DEVIATION: Final = (0.5, 0.4, 0.2, 0.3)
+PRIOR_DEVIATION: Final = (0.5, 0.4, 0.3, 0.3)
 CAMPAIGN_VARIANCE: Final = 0.1**2
 """How far campaigns' log gains differ, as a factor: a constant, since a few campaigns cannot say it. In the
 simulated world they differ by 0.08 to 0.12."""
-LEAST_HOUR_VARIANCE: Final = 0.1**2
-"""How far an hour of a campaign does better or worse than predicted, at least: a judgement. The hour that is
-recommended stands out, so that what the others leave over says little of it."""
 MOST_VARIANCE: Final = 1.0
 _STEPS: Final = 20
 _TOLERANCE: Final = 1e-6
@@ -122,8 +121,7 @@ def _calibrate(rows: _Predicted) -> GainCalibration:
     Deliveries of a user, and of a campaign on one day, share their luck, so that the likelihood counts for no
     more than what its scores truly vary by: it is fitted once for their variance, and once more weighted by
     it (the curvature adjustment of Ribatet, Cooley & Davison 2012). How far users differ in their log
-    gains, and campaigns' hours in their levels, is found by moments: residuals of campaigns of one user
-    (users at one hour of a campaign) go together by no other cause.
+    gains is found by moments: residuals of campaigns of one user go together by no other cause.
     """
     precision = np.diag(1.0 / np.square(PRIOR_DEVIATION))
     first = _solve(rows, np.array(PRIOR_CENTRE), np.eye(TERMS), precision)
@@ -133,13 +131,15 @@ def _calibrate(rows: _Predicted) -> GainCalibration:
     covariance = np.linalg.inv(weight @ _information(means, terms) + precision)
     errors, gain = rows.conversions - means, terms @ theta
     pair = rows.user * (int(rows.campaign.max()) + 1) + rows.campaign
+    luck = _hour_luck(rows, means)
     user = _Spread(cluster=rows.user, element=pair, slope=gain)
     return GainCalibration(
         coefficients=tuple(theta.tolist()),
         covariance=tuple(map(tuple, ((covariance + covariance.T) / 2.0).tolist())),
         campaign_variance=CAMPAIGN_VARIANCE,
         user_variance=user.variance(errors, means),
-        hour_variance=_hour_variance(rows, means),
+        hour_variance=luck.variance,
+        hour_variance_error=luck.error,
         conversions=int(rows.conversions.sum()),
     )
 
@@ -173,9 +173,10 @@ def _weight(rows: _Predicted, theta: FloatArray, precision: FloatArray) -> Float
     information = _information(means, terms)
     of_users = _sum_by(rows.user, scores)
     users = len(np.unique(rows.user))
-    of_hours = _sum_by(rows.campaign * HOURS + rows.hour, terms * means[:, np.newaxis])
+    of_hours = _by_hour(rows, terms * means[:, np.newaxis])
     variance = of_users.T @ of_users * users / max(users - 1, 1)
-    variance += _hour_variance(rows, means) * of_hours.T @ of_hours
+    alike = np.einsum("chs,hg,cgt->st", of_hours, HOURS_ALIKE, of_hours)
+    variance += _hour_luck(rows, means).variance * alike
     squares = (terms[:, :, np.newaxis] * terms[:, np.newaxis, :]) * means[:, np.newaxis, np.newaxis]
     within = _sum_by(rows.campaign, squares.reshape(-1, TERMS * TERMS)).reshape(-1, TERMS, TERMS)
     whole = information + precision
@@ -189,11 +190,17 @@ def _weight(rows: _Predicted, theta: FloatArray, precision: FloatArray) -> Float
     return np.asarray(information @ np.linalg.inv(variance + ridge))
 
 
-def _hour_variance(rows: _Predicted, means: FloatArray) -> float:
-    """How far an hour of a campaign does better or worse than predicted, for all its users."""
-    cells = rows.campaign * HOURS + rows.hour
-    hour = _Spread(cluster=cells, element=rows.user, slope=np.ones_like(means))
-    return max(hour.variance(rows.conversions - means, means), LEAST_HOUR_VARIANCE)
+def _hour_luck(rows: _Predicted, means: FloatArray) -> HourLuck:
+    conversions, expected = np.moveaxis(_by_hour(rows, np.stack([rows.conversions, means], axis=1)), 2, 0)
+    return estimate_hour_luck(conversions, expected)
+
+
+def _by_hour(rows: _Predicted, columns: FloatArray) -> FloatArray:
+    """Sums (campaigns, 24, columns) of columns over the rows of each hour of a campaign."""
+    count = (int(rows.campaign.max()) + 1) * HOURS
+    cell = rows.campaign * HOURS + rows.hour
+    sums = [np.bincount(cell, column, count) for column in columns.T]
+    return np.stack(sums, axis=1).reshape(-1, HOURS, len(sums)).astype(np.float64)
 
 
 def _sum_by(cluster: IntArray, columns: FloatArray) -> FloatArray:
