@@ -142,9 +142,9 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
             " the hours recommended, over those expected at the hours this campaign was sent at. What an hour"
             f" is worth was checked on {choice.conversions} conversions of deliveries that it was not"
             f" fitted to. {best if choice.hour is None else own} It was measured as"
-            f" {choice.measured_effect:+.0%}; the gain and its interval allow for what is told only because it"
-            f" is large. The confidence is that it gains {SMALLEST_GAIN:.0%} or more. Hours were not drawn by"
-            " chance: the interval and the confidence cover noise, and no other reason for which hours do well."
+            f" {choice.measured_effect:+.0%}; the gain and its interval allow for its being told only because"
+            f" it is large. The confidence is that it gains {SMALLEST_GAIN:.0%} or more. Hours were not drawn"
+            " by chance: interval and confidence cover noise, and no other reason for which hours do well."
         ),
         evidence_kind=OBSERVATIONAL,
     )
