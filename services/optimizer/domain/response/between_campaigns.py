@@ -26,7 +26,6 @@ FEWEST_CAMPAIGNS: Final = 3
 """Fewer campaigns of all types together tell of no spread."""
 LEAST_OWN_SHARE: Final = 0.25
 """At least this share of a type's variance is campaigns' own, whatever merchants seem to explain."""
-_LEAST_VARIANCE: Final = 1e-6
 _QUANTILES: Final = 400
 
 
@@ -138,11 +137,12 @@ def survey_campaigns(table: DailyTable, response: ResponseModel) -> BetweenCampa
     laws = _fit_types(kinds, position, usable.views, conversions, effect)
     viewed = _fit_types(kinds, position, impressions, usable.views, np.zeros(len(usable)))
     level_spreads, view_spreads = _spreads(laws), _spreads(viewed)
-    levels, deviations, errors = np.zeros((3, len(campaigns)))
+    levels, deviations, errors, variances = np.zeros((4, len(campaigns)))
     for kind, law in laws.items():
         levels[kinds == kind] = law.levels
         deviations[kinds == kind], errors[kinds == kind] = law.responses - law.mean, law.errors
-    effects, merchant_variance = _merchant_effects(merchants, deviations, errors)
+        variances[kinds == kind] = law.variance
+    effects, merchant_variance = _merchant_effects(merchants, deviations, errors, variances)
     return BetweenCampaigns(
         types={
             kind: TypeSpread(campaigns=int(np.sum(kinds == kind)), level=level, view_rate=view_spreads[kind])
@@ -155,28 +155,30 @@ def survey_campaigns(table: DailyTable, response: ResponseModel) -> BetweenCampa
 
 
 def _merchant_effects(
-    merchants: IntArray, deviations: FloatArray, variances: FloatArray
+    merchants: IntArray, deviations: FloatArray, errors: FloatArray, variances: FloatArray
 ) -> tuple[dict[int, MerchantEffect], float]:
     """Return what each merchant's campaigns have in common, and its variance between merchants.
 
-    The variance is Henderson's method 1 ("Estimation of variance and covariance components", Biometrics 9
-    (1953)): (SS between - (m - 1) MS within) / (n - sum n_j^2 / n), for m merchants with n_j of n campaigns.
-    A merchant's effect is the best linear unbiased prediction: its campaigns' weighted mean, drawn towards 0.
-    Merchant 0 is an unknown one.
+    The product of the deviations y of two campaigns of a merchant has that variance for expectation, whatever
+    their errors; weighted by w = 1 / (error + type's variance), as in C. R. Rao's MINQUE (J. Multivariate
+    Analysis 1 (1971)), over merchants j it is
+
+        sum_j [(sum w y)^2 - sum w^2 y^2] / sum_j [(sum w)^2 - sum w^2]
+
+    Unweighted, a lone conversion of few views would make it many times what it is. A merchant's effect is the
+    best linear unbiased prediction: its campaigns' weighted mean, drawn towards 0. Merchant 0 is an unknown
+    one.
     """
     known = merchants != 0
     ids, place = np.unique(merchants[known], return_inverse=True)
-    values, errors = deviations[known], variances[known]
-    counts = np.bincount(place, minlength=len(ids))
-    freedom = len(values) - len(ids)
-    if freedom < 1 or len(ids) < FEWEST_CAMPAIGNS:
+    values, errors, variances = deviations[known], errors[known], variances[known]
+    weights = 1.0 / (errors + variances)
+    apart = _pairs(place, weights)
+    if len(ids) < FEWEST_CAMPAIGNS or apart <= 0.0:
         return {}, 0.0
-    centres = np.bincount(place, weights=values) / counts
-    within = float(np.sum((values - centres[place]) ** 2)) / freedom
-    apart = float(np.sum(counts * (centres - values.mean()) ** 2)) - (len(ids) - 1) * within
-    size = len(values) - float(np.sum(counts**2)) / len(values)
-    between = max(apart / size, 0.0)
-    weights = 1.0 / np.maximum(np.maximum(within - float(errors.mean()), 0.0) + errors, _LEAST_VARIANCE)
+    most = (1.0 - LEAST_OWN_SHARE) * float(np.average(variances, weights=weights))
+    between = float(np.clip(_pairs(place, weights * values) / apart, 0.0, most))
+    weights = 1.0 / (errors + np.maximum(variances - between, LEAST_OWN_SHARE * variances))
     total = np.bincount(place, weights=weights)
     mean = np.bincount(place, weights=weights * values) / total
     shrunk = between * total / (1.0 + between * total)
@@ -185,6 +187,11 @@ def _merchant_effects(
         for merchant, effect, share in zip(ids, shrunk * mean, shrunk, strict=True)
     }
     return effects, between
+
+
+def _pairs(place: IntArray, values: FloatArray) -> float:
+    """Return the sum of the products of any two values of one place."""
+    return float(np.sum(np.bincount(place, weights=values) ** 2) - np.sum(values**2))
 
 
 def _fit_types(
