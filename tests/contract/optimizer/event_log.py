@@ -11,7 +11,7 @@ DELIVERED, VIEWED, CONVERTED, REFUNDED = 1, 2, 4, 5
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event of a campaign; money in currency units."""
+    """An event of a campaign; money in currency units. A refund counts at another time than its own."""
 
     user_id: str
     event_id: str
@@ -23,6 +23,7 @@ class Event:
     revenue: float | None = None
     segment_set: int | None = None
     original: str | None = None
+    counted_at: datetime | None = None
 
 
 async def insert_campaigns(
@@ -81,7 +82,8 @@ async def insert_events(url: str, events: Iterable[Event]) -> None:
             ],
             records=[
                 (
-                    *(event.user_id, event.event_id, event.event_type, event.at, event.at, event.campaign_id),
+                    *(event.user_id, event.event_id, event.event_type, event.at),
+                    *(event.counted_at or event.at, event.campaign_id),
                     _micros(event.offer),
                     event.propensity,
                     _micros(event.revenue),

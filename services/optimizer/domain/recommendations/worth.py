@@ -187,8 +187,9 @@ class _Spread:
 
     def variance(self, contrast: FloatArray) -> float:
         """Return the variance of a combination (2) of the means."""
-        parts = {
-            level: float(contrast @ covariance @ contrast) for level, covariance in self._covariances.items()
+        parts = {  # rounding may take what is 0 below it
+            level: max(float(contrast @ covariance @ contrast), 0.0)
+            for level, covariance in self._covariances.items()
         }
         by_day = parts[Level.DAY]
         if Level.USER not in parts:
