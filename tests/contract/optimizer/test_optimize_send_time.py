@@ -91,6 +91,16 @@ async def test_what_an_answer_says(optimizer: OptimizerServiceStub) -> None:
     assert answer.confidence_method == "laplace_draws"
     assert 0 < best.score < best.expected_view_rate < 1
     assert best.score >= answer.top_hours[1].score >= answer.top_hours[2].score
+    assert best.expected_conversion_rate_interval.lower == pytest.approx(interval.lower, rel=1e-5)
+    for hour in answer.top_hours:
+        for told, value in (
+            (hour.expected_conversion_rate_interval, hour.expected_conversion_rate),
+            (hour.expected_view_rate_interval, hour.expected_view_rate),
+            (hour.score_interval, hour.score),
+        ):
+            assert 0 < told.lower < value < told.upper < 1
+    for day in answer.top_days:
+        assert 0 < day.score_interval.lower < day.score < day.score_interval.upper < 1
     assert answer.optimal_day == answer.top_days[0].day
     assert {day.day for day in answer.top_days} >= {"Monday", "Sunday"}
     assert sum(day.probability for day in answer.top_days) == pytest.approx(1.0)
@@ -113,6 +123,30 @@ async def test_what_is_kept_is_what_events_say(
     assert [score.hour for score in live.top_hours] == [score.hour for score in kept.top_hours]
     assert live.expected_conversion_rate == pytest.approx(kept.expected_conversion_rate, abs=1e-6)
     assert live.confidence == pytest.approx(kept.confidence, abs=0.02)
+    for ours, theirs in zip(live.top_hours, kept.top_hours, strict=True):
+        assert ours.score_interval.upper == pytest.approx(theirs.score_interval.upper, rel=1e-4)
+        assert ours.expected_view_rate_interval.lower == pytest.approx(
+            theirs.expected_view_rate_interval.lower, rel=1e-4
+        )
+
+
+async def test_what_was_kept_before_intervals_were_has_none(
+    optimizer: OptimizerServiceStub, module_database: DatabaseAddresses
+) -> None:
+    await execute(
+        module_database.admin,
+        "update optimizer.user_optimal_send_times set hour_value_deviations = null,"
+        " hour_view_deviations = null, hour_conversion_deviations = null, day_value_deviations = null"
+        " where user_id = 'u00081'",
+    )
+    kept = await optimizer.OptimizeSendTime(pb.OptimizeSendTimeRequest(user_id="u00081"))
+    assert kept.HasField("expected_conversion_rate_interval")
+    assert not any(day.HasField("score_interval") for day in kept.top_days)
+    for hour in kept.top_hours:
+        assert hour.HasField("expected_conversion_rate")
+        assert not hour.HasField("expected_conversion_rate_interval")
+        assert not hour.HasField("expected_view_rate_interval")
+        assert not hour.HasField("score_interval")
 
 
 async def test_an_evening_is_better_than_a_night_that_is_allowed_only_when_asked_for(

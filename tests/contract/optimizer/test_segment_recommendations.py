@@ -133,7 +133,7 @@ async def test_segments_are_compared_at_the_offers_they_were_sent(
     await insert_audiences(database.admin, sets)
     by_name = {each.segment_name: each for each in (await recommend(stub, "c1")).segments}
     # Odds ratios: loyal (1/4) / (1/9) = 2.25, lapsed (1/19) / (3/7) = 0.123. At 5, 200 loyal users make 0.2,
-    # 600 others 0.1 and 200 lapsed 0.0135, at 15 these make 0.491, 0.3 and 0.05. c2, which nobody counted: 0.4.
+    # 600 others 0.1 and 200 lapsed 0.0135, at 15 these make 0.491, 0.3 and 0.05. c2: 0.4.
     at_low, at_high = 0.2 * 0.2 + 0.6 * 0.1 + 0.2 * 0.0135, 0.2 * 0.491 + 0.6 * 0.3 + 0.2 * 0.05
     # The prior draws effects a little towards none.
     loyal, lapsed = by_name["loyal"], by_name["lapsed"]

@@ -173,6 +173,9 @@ class TestUsersMadeByHand:
         assert early.confidence > lost.confidence
         assert not early.HasField("expected_conversion_rate")
         assert not early.top_hours[0].HasField("expected_view_rate")
+        assert not early.top_hours[0].HasField("expected_view_rate_interval")
+        assert not early.top_hours[0].HasField("score_interval")
+        assert not early.top_days[0].HasField("score_interval")
         assert early.is_interim
         assert "the job send_times does that" in early.warnings[0]
 

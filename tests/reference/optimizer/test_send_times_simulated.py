@@ -77,36 +77,46 @@ def test_the_best_day_is_the_one_that_converts_best(found: list[SendTime]) -> No
     assert np.mean([entry.optimal_day == best for entry in found]) > 0.9
 
 
-def test_expected_rates_are_those_of_the_equations(
-    counted: CountedWorld, found: list[SendTime], truth: Truth
+def test_rates_of_the_hours_shown_are_those_of_the_equations(
+    counted: CountedWorld, found: list[SendTime]
 ) -> None:
-    """True rates are those of the campaigns and offers that the user was sent, at the hour recommended."""
+    """True rates are those of the campaigns and offers that the user was sent, at each of the first hours.
+
+    Of 300 users and three hours each, 90 % intervals of 87 to 94 % hold; a user's three go together.
+    """
     world = counted.world
     sent = EventColumns.concatenate(
         [columns.take(columns.kind == Kind.DELIVERED) for columns in generate_days(world)]
     )
     asked = np.linspace(0, len(USERS) - 1, ASKED).astype(int)
     users, of_asked = USERS[asked], [found[position] for position in asked]
-    hour = np.array([entry.optimal_hour for entry in of_asked])
     own = [np.flatnonzero(sent.user == user) for user in users]
     owner = np.repeat(np.arange(ASKED), [len(positions) for positions in own])
     rows = sent.take(np.concatenate(own))
-    profile = world.users.hour_profile[rows.user, hour[owner]]
-    probability = conversion_probability(world, rows, profile, np.zeros(len(rows)))
     count = np.bincount(owner, minlength=ASKED)
-    rate = np.bincount(owner, probability, ASKED) / np.maximum(count, 1)
-    reached = count > 0
-    intervals = [entry.conversion_rate_interval for entry in of_asked]
-    covered = [
-        interval is not None and interval.lower <= value <= interval.upper
-        for interval, value in zip(intervals, rate, strict=True)
-    ]
-    assert 0.84 <= np.mean(np.array(covered)[reached]) <= 0.96  # of 300, at 90 %
-    expected = np.array([entry.conversion_rate for entry in of_asked])
-    assert abs((expected - rate)[reached].mean()) < 0.02
-    viewed = np.array([entry.hours.view_rates[entry.optimal_hour] for entry in of_asked])
-    true_views = view_probability(world.users.hour_profile[users, hour])
-    assert abs((viewed - true_views).mean()) < 0.07
+    reached = np.flatnonzero(count > 0)
+    covered = {"conversions": list[bool](), "views": list[bool](), "score": list[bool]()}
+    for place in range(3):
+        hour = np.array([entry.ranked_hours[place] for entry in of_asked])
+        profile = world.users.hour_profile[rows.user, hour[owner]]
+        probability = conversion_probability(world, rows, profile, np.zeros(len(rows)))
+        rate = np.bincount(owner, probability, ASKED) / np.maximum(count, 1)
+        views = view_probability(world.users.hour_profile[users, hour])
+        for user in reached:
+            scores, at = of_asked[user].hours, int(hour[user])
+            for name, interval, value in (
+                ("conversions", scores.conversion_interval(at), rate[user]),
+                ("views", scores.view_interval(at), views[user]),
+                ("score", scores.value_interval(at), rate[user] * views[user]),
+            ):
+                covered[name].append(interval is not None and interval.lower <= value <= interval.upper)
+        pairs = list(zip(of_asked, hour, strict=True))
+        expected = np.array([entry.hours.conversion_rates[at] for entry, at in pairs])
+        assert abs((expected - rate)[reached].mean()) < 0.03
+        assert abs((np.array([entry.hours.view_rates[at] for entry, at in pairs]) - views).mean()) < 0.04
+    assert all(0.85 <= np.mean(held) <= 0.955 for held in covered.values())
+    best = [entry.hours.conversion_interval(entry.optimal_hour) for entry in found]
+    assert [entry.conversion_rate_interval for entry in found] == best
 
 
 def test_hours_at_which_nothing_was_sent_are_judged_by_what_users_do_then(counted: CountedWorld) -> None:

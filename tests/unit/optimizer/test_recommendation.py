@@ -7,7 +7,7 @@ import pytest
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
-from services.optimizer.domain.offers.constraints import Constraint
+from services.optimizer.domain.offers.constraints import Constraint, ConstraintKind, ConstraintSource
 from services.optimizer.domain.offers.recommendation import (
     Comparison,
     Knowledge,
@@ -157,6 +157,44 @@ def test_the_gain_has_an_interval_that_agrees_with_draws(revenue_error: float) -
     gains = values[:, 0] / values[:, 1] - 1.0
     interval = compared(recommendation).improvement_interval
     assert interval == pytest.approx(tuple(np.quantile(gains, [0.05, 0.95])), rel=0.06)
+
+
+@pytest.mark.parametrize("revenue_error", [0.0, 0.1])
+def test_no_other_offer_gains_more_than_the_highest_end_of_their_intervals(revenue_error: float) -> None:
+    """Against 100,000 draws: the highest 95 % quantile of what any of the curve's offers gains."""
+    covariance = np.eye(3) * 0.02
+    best = decide(response=uncertain(covariance), revenue_error=revenue_error).offer_micros
+    comparison = compared(decide(response=uncertain(covariance), revenue_error=revenue_error, current=best))
+    rng = np.random.default_rng(3)
+    offers = np.array([*CURVE_OFFERS_MICROS, best, 10 * UNIT]) / UNIT
+    powered = offers[:, None] ** 4
+    terms = powered / (powered + np.array([7.0, 12.0, 19.0]) ** 4)
+    draws = rng.multivariate_normal(RESPONSE.coefficients, covariance, 100_000)
+    logits = np.log(0.1 / 0.9) + draws @ (terms[:-1] - terms[-1]).T
+    logits += rng.normal(0.01, SLOPE_ERROR, (100_000, 1)) * (offers[:-1] - offers[-1])
+    revenue = 40.0 * np.exp(np.sqrt(np.log1p(revenue_error**2)) * rng.standard_normal((100_000, 1)))
+    values = (revenue - offers[:-1]) / (1 + np.exp(-logits))
+    gains = values[:, :-1] / values[:, -1:] - 1.0
+    most = comparison.most_improvement
+    assert most == pytest.approx(np.quantile(gains, 0.95, axis=0).max(), abs=0.005)
+    known = compared(decide(response=uncertain(np.zeros((3, 3))), current=best)).most_improvement
+    assert known is not None
+    assert most is not None
+    assert 0.0 <= known < most
+
+
+def test_offers_that_cannot_earn_gain_nothing_and_forbidden_ones_do_not_count() -> None:
+    current = 8 * UNIT
+    scarce = compared(decide(current=current, revenue=12.0)).most_improvement
+    free = compared(decide(current=current)).most_improvement
+    cap = Constraint(kind=ConstraintKind.MAXIMUM_OFFER, source=ConstraintSource.REQUEST, limit=8.0)
+    capped = compared(decide(current=current, constraints=(cap,))).most_improvement
+    assert scarce is not None
+    assert free is not None
+    assert capped is not None
+    assert 0.0 <= scarce < free
+    assert 0.0 <= capped < free
+    assert compared(decide(current=15 * UNIT, revenue=12.0)).most_improvement is None
 
 
 def test_against_an_offer_that_loses_no_percentage_is_given_and_no_certainty_claimed() -> None:

@@ -9,7 +9,12 @@ import pytest
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.offers.answer import Interval
-from services.optimizer.domain.recommendations.channels import ChannelChoice, ChannelCosts
+from services.optimizer.domain.recommendations.channels import (
+    ChannelChoice,
+    ChannelCosts,
+    ChannelSums,
+    choose_channel,
+)
 from services.optimizer.domain.recommendations.drafts import (
     draft_channel,
     draft_segment,
@@ -92,8 +97,9 @@ def test_an_order_that_differs_from_the_rates_shown_says_why() -> None:
     first, second = ranking.segments
     assert (first.rate.segment_name, second.rate.segment_name) == ("loyal", "popular")
     assert (
-        "0.200 (0.100 to 0.300) of views converted where everybody whom the same campaigns reach, this segment"
-        " included, makes 0.125 at the same offers: 1.60 (1.44 to 1.76) times as many" in first.evidence
+        "0.200 (0.100 to 0.300) of views converted where everybody whom the same campaigns reach, this"
+        " segment included, makes 0.125 at the same offers: 1.60 (1.44 to 1.76) times as many"
+        in first.evidence
     )
     assert "0.360 (0.100 to 0.300) of views converted" in second.evidence
     assert any("Ranked by relative_conversion_rate" in warning for warning in ranking.warnings)
@@ -311,6 +317,33 @@ def test_no_channel_is_no_recommendation() -> None:
     said = recommended(draft_channel(replace(sure, costs=cheap))).evidence
     assert "costs 0.39 against 0.40 currency units" in said
     assert "best of several (Bonferroni)" in said
+
+
+@pytest.mark.parametrize(
+    ("campaigns", "reason"), [(80, "NO_BETTER_CHOICE"), (3, "GAIN_UNCERTAIN")], ids=["many", "few"]
+)
+def test_channels_are_alike_only_where_many_campaigns_say_so(campaigns: int, reason: str) -> None:
+    """Rates of 3 to 7 % on either channel: the standard error of a mean of 80 is 3 %, of 3 it is a sixth."""
+    sums = [
+        ChannelSums(
+            campaign_id=f"{channel}-{number}",
+            channel=channel,
+            impressions=10_000,
+            conversions=round(500 + 200 * math.sin(number)) + 2 * (channel - 1),
+            cost_micros=0,
+        )
+        for channel in (1, 2)
+        for number in range(campaigns)
+    ]
+    choice = choose_channel(sums, 1)
+    assert choice is not None
+    assert choice.most_effect == pytest.approx(choice.interval.upper)  # there is one other
+    outcome = withheld(draft_channel(choice))
+    assert outcome.reason == reason
+    third = [replace(each, channel=3, conversions=0) for each in sums[:campaigns]]
+    with_silent = choose_channel([*sums, *third], 1)
+    assert with_silent is not None
+    assert with_silent.most_effect is None
 
 
 def kept(status: Status, choice: str = "10") -> Recommendation:

@@ -1,11 +1,12 @@
 """How sure it is that one offer of a curve is worth more than another, and by how much."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.objectives import Economics, Objective, value_per_conversion
@@ -139,28 +140,58 @@ def most_improvement(
 ) -> float | None:
     """Return the highest upper end of the 90 % intervals of what `others` gain over the current offer.
 
-    The gains are relative and their logs as in `arrange_duel`, here taken for normal over economics too. None
-    where the current offer may well earn nothing. That all gains lie below a bound is claimed at the level of
-    one of them (intersection-union: Berger, Technometrics 24, 1982).
+    The gains are relative. Their logs vary as in `arrange_duel`; an upper end is the log's value, not
+    linearised, where what is uncertain lies 1.64 deviations towards a larger one (the most likely point of
+    those at which it is linear: Hasofer & Lind 1974), economics being taken for normal. None where the
+    current offer may well earn nothing. That all gains lie below a bound is claimed at the level of one of
+    them (intersection-union: Berger, Technometrics 24, 1982).
     """
-    centre = np.average(saturating_terms(anchor.offers), axis=0, weights=anchor.weights)
-    middle = np.average(anchor.offers, weights=anchor.weights)
-    offers, odds = np.append(others, current.offer), 1.0 - np.append(rates, current.rate)
-    terms = odds[:, np.newaxis] * (saturating_terms(offers) - centre)
-    apart = odds * (offers - middle)
-    variance = response.effect_variance(terms[:-1] - terms[-1], apart[:-1] - apart[-1])
-    variance += (odds[:-1] - odds[-1]) ** 2 * level_variance
-    worth = np.array([value_per_conversion(objective, offers, likely) for likely in economics.plausible()])
+    worth = np.array(
+        [
+            value_per_conversion(objective, np.append(others, current.offer), likely)
+            for likely in economics.plausible()
+        ]
+    )
     if float(np.mean(worth[:, -1] <= 0.0)) >= _TAIL:
         return None
+    middle = np.average(anchor.offers, weights=anchor.weights)
+    centre = np.average(saturating_terms(anchor.offers), axis=0, weights=anchor.weights)
+    terms, apart = saturating_terms(others) - centre, others - middle
+    now_terms, now_apart = saturating_terms(np.array([current.offer])) - centre, current.offer - middle
+
+    def variance(weight: float) -> FloatArray:
+        """Of the others' logits plus so many times the current offer's."""
+        spread = response.effect_variance(terms + weight * now_terms, apart + weight * now_apart)
+        return spread + (1.0 + weight) ** 2 * level_variance
+
+    together = (variance(1.0) - variance(-1.0)) / 4.0
+    own = variance(0.0)
+    now = variance(1.0) - own - 2.0 * together
     most = 0.0
-    for place, (rate, spread) in enumerate(zip(rates.tolist(), variance.tolist(), strict=True)):
+    for place, (offer_rate, *spreads) in enumerate(zip(rates, own, now, together, strict=True)):
         both = worth[(worth[:, place] > 0.0) & (worth[:, -1] > 0.0)]
         if len(both):
-            logs = math.log(rate / current.rate) + np.log(both[:, place] / both[:, -1])
-            upper = float(logs.mean()) + QUANTILE * math.sqrt(spread + float(logs.var()))
-            most = max(most, math.expm1(min(upper, _LARGEST_LOG_RATIO)))
+            logs = np.log(both[:, place] / both[:, -1])
+            upper = _upper_log_rates(float(offer_rate), current.rate, spreads, float(logs.var()))
+            most = max(most, math.expm1(min(upper + float(logs.mean()), _LARGEST_LOG_RATIO)))
     return most
+
+
+def _upper_log_rates(rate: float, current: float, spreads: Sequence[float], of_worth: float) -> float:
+    """Return the log ratio of two rates, and the deviation of their worth, at the upper point.
+
+    `spreads` are the variances of both logits and their covariance, `of_worth` is the variance of the log of
+    what conversions are worth.
+    """
+    own, now, together = spreads
+    pull, back = 1.0 - rate, 1.0 - current
+    towards = pull * own - back * together, pull * together - back * now
+    variance = pull * towards[0] - back * towards[1] + of_worth
+    if variance <= 0.0:
+        return math.log(rate / current)
+    scale = QUANTILE / math.sqrt(variance)
+    moved = expit(logit(np.array([rate, current])) + scale * np.array(towards))
+    return math.log(moved[0] / moved[1]) + scale * of_worth
 
 
 def logit_spreads(response: TypeResponse, offers: FloatArray, anchor: Anchor) -> FloatArray:
