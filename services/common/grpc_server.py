@@ -13,13 +13,15 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import start_http_server
 
 from services.common.answers import Answers
-from services.common.errors import DomainError, FailedPreconditionError
+from services.common.errors import DomainError, FailedPreconditionError, UnavailableError
 from services.common.interceptors import InterceptedServer
 from services.common.settings import ServiceSettings
 from services.common.telemetry import get_logger
 
 READINESS_SECONDS = 2.0
 """How often a serving process asks itself whether it still can."""
+LONGEST_LOOK_SECONDS = 30.0
+"""How long that may take before it cannot: whatever it waits for, requests wait for as well."""
 _MAXIMUM_METADATA_BYTES = 128 * 1024
 """All that a gateway lets through (60 KiB by Envoy's default) and adds: a browser's cookies, a long path."""
 _SERVING = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING")
@@ -109,7 +111,8 @@ async def serve(
     port = _bind(server, settings)
     stop_metrics = _serve_metrics(settings)
     await server.start()
-    checking = asyncio.create_task(_keep_health(health_servicer, ["", *names], ready))
+    look = _Look(ready)
+    checking = asyncio.create_task(_keep_health(health_servicer, ["", *names], look))
     _log.info("serving", host=settings.host, port=port, services=names)
     if on_started is not None:
         on_started(port)
@@ -123,6 +126,7 @@ async def serve(
         await asyncio.sleep(settings.drain_seconds)
     finally:
         checking.cancel()
+        look.end()
         if on_drained is not None:
             on_drained()
         await server.stop(settings.grace_seconds)
@@ -130,15 +134,12 @@ async def serve(
         _log.info("stopped")
 
 
-async def _keep_health(
-    servicer: health.aio.HealthServicer, names: Sequence[str], ready: Ready | None
-) -> None:
-    """Set the health of `names` from what `ready` says, for as long as the server serves."""
+async def _keep_health(servicer: health.aio.HealthServicer, names: Sequence[str], look: "_Look") -> None:
+    """Set the health of `names` from what `look` says, for as long as the server serves."""
     known = None
     while True:
         try:
-            if ready is not None:
-                await ready()
+            await look.ready()
             status = _SERVING
         except DomainError as error:
             status = _NOT_SERVING
@@ -155,6 +156,33 @@ async def _keep_health(
                 _log.info("ready again")
             known = status
         await asyncio.sleep(READINESS_SECONDS)
+
+
+class _Look:
+    """One look at readiness at a time, however long it takes."""
+
+    def __init__(self, ready: Ready | None) -> None:
+        self._ready = ready
+        self._under_way: asyncio.Future[object] | None = None
+
+    async def ready(self) -> None:
+        """Raise what the look does; UnavailableError while it takes too long, which is gone on with."""
+        if self._ready is None:
+            return
+        under_way = self._under_way = self._under_way or asyncio.ensure_future(self._ready())
+        await asyncio.wait({under_way}, timeout=LONGEST_LOOK_SECONDS)
+        if not under_way.done():
+            raise UnavailableError(
+                f"whether it can serve is not known after {LONGEST_LOOK_SECONDS:g} seconds",
+                reason="PEER_UNAVAILABLE",
+            )
+        self._under_way = None
+        under_way.result()
+
+    def end(self) -> None:
+        """Give up the look that is under way."""
+        if self._under_way is not None:
+            self._under_way.cancel()
 
 
 def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:

@@ -48,6 +48,34 @@ async def test_health_follows_readiness(monkeypatch: pytest.MonkeyPatch) -> None
         await asyncio.wait_for(until(health_pb2.HealthCheckResponse.NOT_SERVING), LIMIT_SECONDS)
 
 
+async def test_a_look_at_readiness_that_does_not_end_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is gone on with, and none is begun beside it; the first look is at once."""
+    monkeypatch.setattr("services.common.grpc_server.READINESS_SECONDS", 0.01)
+    monkeypatch.setattr("services.common.grpc_server.LONGEST_LOOK_SECONDS", 0.01)
+    looks, answered = [0], asyncio.Event()
+    answered.set()
+
+    async def ready() -> None:
+        looks[0] += 1
+        await answered.wait()
+
+    async with running(SampleSettings(drain_seconds=0), ready) as server:
+
+        async def until(status: int) -> None:
+            while await server.health(NAME) != status:
+                await asyncio.sleep(0.01)
+
+        await asyncio.wait_for(until(health_pb2.HealthCheckResponse.SERVING), LIMIT_SECONDS)
+        answered.clear()
+        await asyncio.wait_for(until(health_pb2.HealthCheckResponse.NOT_SERVING), LIMIT_SECONDS)
+        begun = looks[0]
+        for _ in range(50):
+            assert await server.health() == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert looks[0] == begun
+        answered.set()
+        await asyncio.wait_for(until(health_pb2.HealthCheckResponse.SERVING), LIMIT_SECONDS)
+
+
 async def test_draining_says_not_serving_and_finishes_the_calls_under_way() -> None:
     """Told to whoever watches: who asks may come too late, after the drain."""
     async with running(SampleSettings(drain_seconds=0, grace_seconds=LIMIT_SECONDS)) as server:
