@@ -52,7 +52,7 @@ class Watched:
         """Run a job to its end; return what it said."""
         before = (await self._job(name)).last_finished_time
         await self.stubs.operations.RunJob(operations_service_pb2.RunJobRequest(job_name=name))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (job := await self._job(name)).last_finished_time == before:
                 await asyncio.sleep(0.005)
         assert job.last_error == ""
@@ -82,7 +82,7 @@ async def watched(database: DatabaseAddresses) -> AsyncIterator[Watched]:
     ) as stubs:
         await add_catalog(stubs)
         watched = Watched(stubs=stubs, clock=clock)
-        async with asyncio.timeout(30):  # the first runs, at the start
+        async with asyncio.timeout(60):  # the first runs, at the start
             for name in ("alerts", "portfolio_users"):
                 while not (await watched._job(name)).last_result:
                     await asyncio.sleep(0.005)
@@ -325,7 +325,7 @@ async def test_money_of_the_portfolio_is_watched_per_currency(watched: Watched) 
 
 
 async def following(call: Any) -> alerts_pb2.Alert:  # noqa: ANN401 (a call, untyped in gRPC's stubs)
-    message = await asyncio.wait_for(call.read(), 30)
+    message = await asyncio.wait_for(call.read(), 60)
     assert message is not grpc.aio.EOF
     alert: alerts_pb2.Alert = message.alert
     return alert

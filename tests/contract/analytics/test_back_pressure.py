@@ -76,7 +76,7 @@ async def test_beyond_those_who_may_wait_all_are_refused_and_none_is_held(
                 assert isinstance(error, grpc.aio.AioRpcError)
                 told = read_refusal(error)
                 assert (told.code, told.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_WAITING")
-            async with asyncio.timeout(30):  # a caller may know before the server has put the call away
+            async with asyncio.timeout(60):  # a caller may know before the server has put the call away
                 while count_held_batches() > WRITING + WAITING:
                     await asyncio.sleep(0.01)
         assert await asyncio.gather(*calls) == [EVENTS] * (WRITING + WAITING)

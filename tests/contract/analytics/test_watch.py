@@ -30,7 +30,7 @@ def watch_campaign(stubs: Stubs, campaign_id: str = "c1") -> Any:  # noqa: ANN40
 
 
 async def following(call: Any) -> Any:  # noqa: ANN401
-    message = await asyncio.wait_for(call.read(), 30)
+    message = await asyncio.wait_for(call.read(), 60)
     assert message is not grpc.aio.EOF
     return message
 
@@ -96,7 +96,7 @@ async def test_more_watchers_than_the_limit_are_refused_until_one_leaves(databas
         refused = await refusal(watch_campaign(stubs).read())
         assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHERS")
         calls[0].cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await is_let_in(watch_campaign(stubs)):
                 pass
         calls[1].cancel()
@@ -108,12 +108,12 @@ async def test_a_stopping_server_ends_its_streams_in_time(database: DatabaseAddr
     stopping = asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(settings, stopping=stopping, on_started=port.set_result))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{await asyncio.wait_for(port, 30)}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{await asyncio.wait_for(port, 60)}") as channel:
         stubs = Stubs.of(channel)
         await add_catalog(stubs, campaign("c1"))
         call = watch_campaign(stubs)
         await following(call)
         stopping.set()
-        ended = await refusal(asyncio.wait_for(call.read(), 30))
+        ended = await refusal(asyncio.wait_for(call.read(), 60))
         assert (ended.code, ended.reason) == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
-        await asyncio.wait_for(serving, 30)
+        await asyncio.wait_for(serving, 60)

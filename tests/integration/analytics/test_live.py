@@ -76,7 +76,7 @@ async def test_notifications_are_throttled(database: DatabaseAddresses) -> None:
             for number in range(40):
                 await ingest(stubs, event(f"e{number}", campaign_id=f"c{number % 2 + 1}"))
             seconds = loop.time() - begun
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while frozenset[str]().union(*heard) != {"campaign:c1", "campaign:c2", "portfolio"}:
                 await asyncio.sleep(0.01)
     finally:

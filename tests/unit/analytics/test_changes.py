@@ -74,7 +74,7 @@ def changes_over(channel: Channel) -> tuple[Changes, "asyncio.Queue[frozenset[st
 
 
 async def next_of(queue: "asyncio.Queue[frozenset[str]]") -> frozenset[str]:
-    return await asyncio.wait_for(queue.get(), 30)
+    return await asyncio.wait_for(queue.get(), 60)
 
 
 async def test_marks_are_sent_together_and_heard_again() -> None:
@@ -127,7 +127,7 @@ async def test_a_silent_connection_is_checked(monkeypatch: pytest.MonkeyPatch) -
     changes, heard = changes_over(channel)
     async with changes.running():
         await next_of(heard)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not channel.checks:
                 await asyncio.sleep(0.001)
     assert channel.sent.empty()

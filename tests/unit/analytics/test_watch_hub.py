@@ -54,7 +54,7 @@ async def running_hub(poll_seconds: float = NEVER, maximum_watchers: int = 1000)
 
 
 async def following(stream: AsyncIterator[Observed[int]]) -> int:
-    observed = await asyncio.wait_for(anext(stream), 30)
+    observed = await asyncio.wait_for(anext(stream), 60)
     assert observed.read_at == NOW
     return observed.value
 
@@ -73,7 +73,7 @@ async def test_the_first_value_comes_at_once_and_further_ones_when_it_changed() 
             await asyncio.sleep(0.001)
         number.value = 9
         hub.hear(frozenset({EVERYTHING}))
-        assert (await asyncio.wait_for(waiting, 30)).value == 9
+        assert (await asyncio.wait_for(waiting, 60)).value == 9
 
 
 async def test_watchers_share_one_read_per_change() -> None:
