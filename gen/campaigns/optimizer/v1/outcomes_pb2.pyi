@@ -446,7 +446,7 @@ class OutcomeFigure(_message.Message):
     @_builtins.property
     def interval(self) -> _range_pb2.ConfidenceInterval:
         """Its 90 % interval. Unset with fewer than 10 conversions or two days on a side, and of an effect where previous may
-        well be 0. In simulated worlds it holds 88 to 92 %.
+        well be 0. In simulated worlds 89 to 92 % hold the truth.
         """
 
     def __init__(
