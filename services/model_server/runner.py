@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, NamedTuple, TypeVar
 
+from services.common.threads import to_its_end
 from services.common.waiting_room import WaitingRoom
 
 Result = TypeVar("Result")
@@ -76,7 +77,7 @@ class Runner:
         if self.is_short(costs, size):
             return _measure(work, costs, size)
         async with self._room.turn():
-            return await _to_its_end(
+            return await to_its_end(
                 asyncio.get_running_loop().run_in_executor(self._executor, _measure, work, costs, size)
             )
 
@@ -92,18 +93,6 @@ class Runner:
     def close(self) -> None:
         """Wait for what runs and end the threads; what still waits is dropped."""
         self._executor.shutdown(cancel_futures=True)
-
-
-async def _to_its_end(computing: asyncio.Future[Result]) -> Result:
-    """Return what is computed; a caller that goes away is gone only then, because a thread cannot be stopped.
-
-    Otherwise callers that come and go would put more and more before the workers.
-    """
-    try:
-        return await asyncio.shield(computing)
-    except asyncio.CancelledError:
-        await asyncio.wait([computing])
-        raise
 
 
 def _measure(work: Callable[[], Result], costs: CostBook, size: int) -> Timed[Result]:

@@ -1,6 +1,5 @@
 """What a proposed policy of offers would have earned, from deliveries whose offers were drawn."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -11,6 +10,7 @@ import numpy as np
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError, invalid_field
+from services.common.threads import in_thread
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import UNKNOWN_TERMS
 from services.optimizer.domain.policies.margins import (
@@ -99,7 +99,7 @@ class PolicyOperations:
                     )
                 numbers = sorted(set(table.segment_set.tolist()) - {NO_SEGMENTS})
                 segments = await decisions.list_segment_sets(connection, numbers)
-            evaluation = await asyncio.to_thread(
+            evaluation = await in_thread(  # a turn is over when its arithmetic is
                 evaluate_offer_policy,
                 question.policy,
                 table,

@@ -1,12 +1,12 @@
 """Which version is live: the model server serves it first, and only then it is called so."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from services.common.database import Connection
 from services.common.errors import AbortedError, DomainError, FailedPreconditionError
+from services.common.threads import in_thread
 from services.optimizer.domain.models.changes import ChangeKind, Going
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
@@ -77,7 +77,7 @@ class Publication:
         """
         await lock_publication(connection)
         live = await store.fetch_live_version(connection)
-        if live is None or not await asyncio.to_thread(self._repository.has_version, live):
+        if live is None or not await in_thread(self._repository.has_version, live):
             return False
         before = await store.fetch_last_retired_version(connection, live)
         await self._load_beside(live, [] if before is None else [before])
@@ -89,7 +89,7 @@ class Publication:
         One whose file broke must not keep another one from being put in its place.
         """
         for count in range(len(others), -1, -1):
-            await asyncio.to_thread(self._repository.write_config, [version, *others[:count]])
+            await in_thread(self._repository.write_config, [version, *others[:count]])
             try:
                 await self._models.load(CONVERSION_MODEL, version)
             except FailedPreconditionError:
@@ -104,12 +104,12 @@ class Publication:
 
         Without a version that is live nothing is asked of the server: no answer names the one it may serve.
         """
-        before = await asyncio.to_thread(self._repository.read_config)
+        before = await in_thread(self._repository.read_config)
         try:
             yield
         except BaseException:
             with suppress(DomainError):  # then the caller hears of it already
-                await asyncio.to_thread(self._repository.restore_config, before)
+                await in_thread(self._repository.restore_config, before)
                 if live is not None:
                     await self._models.load(CONVERSION_MODEL, live)
             raise

@@ -1,5 +1,7 @@
 """Questions that read many deliveries share a few turns, and rows are decoded a batch at a time."""
 
+import asyncio
+import threading
 from dataclasses import fields
 from datetime import timedelta
 
@@ -8,10 +10,11 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
-from services.common.errors import ResourceExhaustedError
+from services.common.errors import FailedPreconditionError, ResourceExhaustedError
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.policies.offer_policy import OfferPolicy, PolicyObjective
 from services.optimizer.domain.response.decision_table import DecisionTable
+from services.optimizer.operations import policies
 from services.optimizer.operations.policies import PolicyOperations, PolicyQuestion
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.store import statements
@@ -20,6 +23,14 @@ from tests.contract.optimizer.event_log import DELIVERED, Event, insert_campaign
 from tests.contract.optimizer.harness import NOON
 
 DAY = timedelta(days=1)
+QUESTION = PolicyQuestion(
+    campaign_ids=("c1",),
+    policy=OfferPolicy(rules=()),
+    objective=PolicyObjective.CONVERSIONS,
+    first_day=None,
+    last_day=None,
+    minimum_overlap=0.5,
+)
 
 
 async def read(database: Database) -> DecisionTable:
@@ -66,21 +77,55 @@ async def test_batches_make_the_same_columns(
 async def test_policies_and_segments_share_their_turns(database: DatabaseAddresses) -> None:
     opened = await Database.open(database.optimizer, application_name="test")
     room = WaitingRoom("questions", at_once=1, waiting=0)
-    question = PolicyQuestion(
-        campaign_ids=("c1",),
-        policy=OfferPolicy(rules=()),
-        objective=PolicyObjective.CONVERSIONS,
-        first_day=None,
-        last_day=None,
-        minimum_overlap=0.5,
-    )
     try:
         async with room.turn():
             for answer in (
                 SegmentOperations(opened, room=room, now=lambda: NOON).rank("c1"),
-                PolicyOperations(opened, room=room, now=lambda: NOON).evaluate(question),
+                PolicyOperations(opened, room=room, now=lambda: NOON).evaluate(QUESTION),
             ):
                 with pytest.raises(ResourceExhaustedError):
                     await answer
     finally:
+        await opened.close()
+
+
+async def test_a_caller_who_leaves_keeps_its_turn_until_the_arithmetic_has_ended(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread cannot be stopped: with the turn of one that is left, more and more would compute at once."""
+    begun, go = threading.Event(), threading.Event()
+
+    def evaluate(*_arguments: object, **_named: object) -> None:
+        begun.set()
+        go.wait()
+        raise FailedPreconditionError("no overlap", reason="OVERLAP_MISSING")
+
+    monkeypatch.setattr(policies, "evaluate_offer_policy", evaluate)
+    await insert_campaigns(database.admin, ["c1"])
+    delivery = Event(
+        user_id="u",
+        event_id="d",
+        event_type=DELIVERED,
+        at=NOON - 9 * DAY,
+        campaign_id="c1",
+        offer=5.0,
+        propensity=0.25,
+    )
+    await insert_events(database.admin, [delivery])
+    opened = await Database.open(database.optimizer, application_name="test")
+    room = WaitingRoom("questions", at_once=1, waiting=0)
+    asked = PolicyOperations(opened, room=room, now=lambda: NOON)
+    try:
+        leaving = asyncio.create_task(asked.evaluate(QUESTION))
+        await asyncio.to_thread(begun.wait)
+        leaving.cancel()
+        with pytest.raises(ResourceExhaustedError):
+            await asyncio.wait_for(asked.evaluate(QUESTION), 60)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        with pytest.raises(FailedPreconditionError):
+            await asked.evaluate(QUESTION)
+    finally:
+        go.set()
         await opened.close()
