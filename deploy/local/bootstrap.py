@@ -34,7 +34,7 @@ class DatabaseAddresses:
     reporting: str = field(repr=False)
 
 
-async def wait_until_connectable(url: str, *, timeout_seconds: float = 60.0) -> None:
+async def wait_until_connectable(url: str, *, timeout_seconds: float = 300.0) -> None:
     """Return when the server at `url` takes connections.
 
     Raises:

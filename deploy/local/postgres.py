@@ -224,7 +224,7 @@ def running_throwaway_cluster(folder: Path, *, port: int) -> Iterator[Cluster]:
             yield cluster
         finally:
             process.send_signal(SIGINT)
-            process.wait(timeout=60)
+            process.wait(timeout=300)
 
 
 def namespace_error() -> RunError:

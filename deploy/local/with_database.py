@@ -72,7 +72,7 @@ def open_kept_database(settings: RunSettings) -> Iterator[str]:
     password = read_passwords(folder)[ADMINISTRATOR]
     holder = lock_holder(folder)
     if holder is None:
-        cluster = Cluster(folder=folder / "postgres", port=_free_port(), password=password)
+        cluster = Cluster(folder=folder / "postgres", port=_choose_port(settings), password=password)
         with data_lock(folder), _running(cluster, settings):
             yield cluster.url(database=DATABASE)
         return
@@ -171,9 +171,14 @@ def _running(cluster: Cluster, settings: RunSettings) -> Iterator[None]:
         server.wait(timeout=_STOP_SECONDS)
 
 
-def _free_port() -> int:
+def _choose_port(settings: RunSettings) -> int:
+    """Return the port that a run's PostgreSQL has, or where that is taken another that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((HOST, settings.postgres_port))
+        except OSError:
+            probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
