@@ -21,6 +21,7 @@ ALLOWED = {
         "services.common.job_table",
         "services.common.paging",
         "services.common.telemetry",
+        "services.common.threads",
         "services.common.waiting_room",
     },
     "store": {"asyncpg", "services.common.database", "services.common.statements", "services.common.errors"},
