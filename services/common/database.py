@@ -39,7 +39,7 @@ _UNUSABLE = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecifica
 def translate_driver_errors() -> Iterator[None]:
     """Turn what asyncpg raises in this block into our errors.
 
-    A lost connection is UNAVAILABLE, a collision of transactions ABORTED, a statement over its time
+    A lost connection or a full disk is UNAVAILABLE, a collision of transactions ABORTED, a statement over its time
     DEADLINE_EXCEEDED, and a constraint a `ConstraintViolation` by its name. What remains is a defect of ours
     and passes as it is.
     """
@@ -72,6 +72,11 @@ def translate_driver_errors() -> Iterator[None]:
         raise _unavailable() from error
     except _LOST as error:
         raise _unavailable() from error
+    except asyncpg.InsufficientResourcesError as error:
+        raise UnavailableError(
+            "the database is out of disk space or memory, of which its operator must give it more",
+            reason="DATABASE_UNAVAILABLE",
+        ) from error
 
 
 def _unavailable() -> UnavailableError:

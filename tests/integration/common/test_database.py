@@ -184,6 +184,7 @@ async def test_work_over_the_pools_size_waits_for_a_connection(pool: Database) -
         (asyncpg.InterfaceError("pool is closing"), UnavailableError),
         (asyncpg.InterfaceError("connection has been released back to the pool"), UnavailableError),
         (asyncpg.TooManyConnectionsError("no"), UnavailableError),
+        (asyncpg.DiskFullError("could not extend file"), UnavailableError),
         (ConnectionResetError(), UnavailableError),
         (
             asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
