@@ -142,6 +142,11 @@ async def test_a_tests_campaigns_are_compared_over_its_days(closed: Closed) -> N
         "update analytics.campaigns set currency_code = 'EUR' where campaign_id = 'campaign-1'"
     )
     await end_test(closed, "t2", started_at)
+    await end_test(closed, "t3", started_at)
+    await closed.execute(
+        "update abtest.ab_test_groups set campaign_id = 'gone' where test_id = 't3' and group_index = 0"
+    )
     await closed.reckon()
     latest = {each.source_id: each for each in (await closed.outcomes(campaign_id="campaign-2")).outcomes}
-    assert not latest["t2"].HasField("worth")
+    assert not latest["t2"].HasField("worth")  # in two currencies
+    assert not latest["t3"].HasField("worth")  # against a campaign that nobody knows

@@ -164,6 +164,7 @@ async def test_users_count_where_every_event_is_kept(
         assert worth.profit is not None
         return worth
 
+    assert await fetch_worth(connection, BEFORE, AFTER, zone=ZONE, metric=RATE, terms=TERMS) is None
     await insert_daily(database.admin)
     await insert_events(database.admin, LOG[1:])
     without = await fetch_told()

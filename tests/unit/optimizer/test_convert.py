@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gen.campaigns.optimizer.v1 import models_pb2, training_pb2
+from gen.campaigns.optimizer.v1 import model_changes_pb2, models_pb2, training_pb2
 from gen.campaigns.optimizer.v1.offers_pb2 import OptimizeOfferRequest as Request
 from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import InvalidArgumentError
 from services.common.paging import encode_page_token
+from services.optimizer.convert import model_changes as changes
 from services.optimizer.convert import models
 from services.optimizer.convert import offers as convert
 from services.optimizer.convert import training as trainings
@@ -158,6 +159,14 @@ def test_a_page_of_versions_goes_on_from_a_version() -> None:
     tampered = encode_page_token({"version": "nine", "statuses": ""})
     with pytest.raises(InvalidArgumentError):
         models.models_start_from_proto(models_pb2.ListModelsRequest(page_token=tampered))
+
+
+def test_a_page_of_changes_goes_on_from_a_change() -> None:
+    tampered = encode_page_token({"change": "nine"})
+    with pytest.raises(InvalidArgumentError):
+        changes.changes_start_from_proto(model_changes_pb2.ListModelChangesRequest(page_token=tampered))
+    token = encode_page_token({"change": 9})
+    assert changes.changes_start_from_proto(model_changes_pb2.ListModelChangesRequest(page_token=token)) == 9
 
 
 def test_an_unknown_status_is_refused_by_its_place() -> None:

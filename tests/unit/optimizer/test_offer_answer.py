@@ -29,6 +29,7 @@ from services.optimizer.domain.offers.case import (
 from services.optimizer.domain.offers.constraints import Constraint, ConstraintKind, ConstraintSource
 from services.optimizer.domain.offers.evidence import gather_evidence
 from services.optimizer.domain.offers.recommendation import Question
+from services.optimizer.domain.recommendations.terms import Terms, terms_of_offer
 from services.optimizer.domain.response.doubly_robust import FalseSlope
 from services.optimizer.domain.response.metrics import Conformal
 from services.optimizer.domain.response.offer_cells import DrawnOffers
@@ -319,3 +320,19 @@ def test_serving_parameters_survive_their_document() -> None:
     assert again.support == kept.support
     assert again.conformal == kept.conformal
     np.testing.assert_array_equal(again.response[1].covariance, kept.response[1].covariance)
+
+
+def test_an_offer_keeps_what_its_profit_was_counted_with() -> None:
+    predicted = np.full(len(CURVE_OFFERS_MICROS) + 1, 0.3)
+    asked = replace(case(), currency_code="EUR")
+    answer = answer_offer(asked, predicted, parameters({}), 1)
+    terms, recommended = terms_of_offer(answer), answer.recommendation
+    assert (terms.currency_code, terms.gross_margin_rate) == ("EUR", 0.8)
+    assert terms.predicted_profit == recommended.value_per_view
+    assert recommended.comparison is not None
+    assert terms.previous_profit == recommended.comparison.value_per_view
+    economics = replace(asked.question.economics, gross_margin_rate=None)
+    unsaid = replace(asked, question=replace(asked.question, economics=economics))
+    assert terms_of_offer(answer_offer(unsaid, predicted, parameters({}), 1)) == Terms(
+        currency_code="EUR", gross_margin_rate=None
+    )
