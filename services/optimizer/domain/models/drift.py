@@ -55,7 +55,7 @@ class Errors:
     mean_squared: float
     excess: float
     variance: float
-    degrees_of_freedom: int
+    degrees_of_freedom: float
 
 
 @dataclass(frozen=True, kw_only=True)

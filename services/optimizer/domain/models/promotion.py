@@ -125,7 +125,7 @@ def measure_gain(held_out: HeldOut, predicted: FloatArray, baseline: FloatArray)
     weights = held_out.views / held_out.views.sum()
     difference = (held_out.observed - baseline) ** 2 - (held_out.observed - predicted) ** 2
     gain = float(np.sum(weights * difference))
-    return gain, spread_of_sum(weights * (difference - gain), held_out.campaign, held_out.day)
+    return gain, spread_of_sum(weights * (difference - gain), held_out.campaign, held_out.day, weights)
 
 
 def _exceeds_chance(gain: float, spread: Spread, significance: float) -> bool:

@@ -96,7 +96,7 @@ class Outcomes:
 
     def spread(self, influence: FloatArray) -> Spread:
         """Return the spread of the sum of `influence` (rows,)."""
-        return spread_of_sum(influence, self.campaign, self.day)
+        return spread_of_sum(influence, self.campaign, self.day, self.views)
 
 
 def measure_calibration(outcomes: Outcomes) -> Calibration:
