@@ -31,6 +31,7 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
     asyncpg.ConnectionDoesNotExistError,
 )
+_FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
 _COLLIDED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 _UNUSABLE = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError, ssl.SSLError)
 
@@ -39,9 +40,9 @@ _UNUSABLE = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecifica
 def translate_driver_errors() -> Iterator[None]:
     """Turn what asyncpg raises in this block into our errors.
 
-    A lost connection or a full disk is UNAVAILABLE, a collision of transactions ABORTED, a statement over its time
-    DEADLINE_EXCEEDED, and a constraint a `ConstraintViolation` by its name. What remains is a defect of ours
-    and passes as it is.
+    A lost connection or a full disk is UNAVAILABLE, a collision of transactions ABORTED, a statement over its
+    time DEADLINE_EXCEEDED, and a constraint a `ConstraintViolation` by its name. What remains is a defect of
+    ours and passes as it is.
     """
     try:
         yield
@@ -70,17 +71,19 @@ def translate_driver_errors() -> Iterator[None]:
         if not any(word in str(error) for word in ("closed", "closing", "released back to the pool")):
             raise
         raise _unavailable() from error
-    except _LOST as error:
-        raise _unavailable() from error
-    except asyncpg.InsufficientResourcesError as error:
-        raise UnavailableError(
-            "the database is out of disk space or memory, of which its operator must give it more",
-            reason="DATABASE_UNAVAILABLE",
-        ) from error
+    except (*_LOST, *_FULL) as error:
+        raise (_full() if isinstance(error, _FULL) else _unavailable()) from error
 
 
 def _unavailable() -> UnavailableError:
     return UnavailableError("the database does not answer; try again shortly", reason="DATABASE_UNAVAILABLE")
+
+
+def _full() -> UnavailableError:
+    return UnavailableError(
+        "the database is out of disk space or memory, of which its operator must give it more",
+        reason="DATABASE_UNAVAILABLE",
+    )
 
 
 async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
