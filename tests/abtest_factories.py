@@ -127,9 +127,8 @@ async def running_channel(
     **settings: Any,  # noqa: ANN401 (settings by name)
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A real server on a free loopback port that runs no jobs unless it is told to, and a way to it."""
-    wanted = AbtestSettings(
-        database_url=database_url, port=0, metrics_port=0, **({"jobs_enabled": False} | settings)
-    )
+    given = {"jobs_enabled": False, "simulation_timeout_seconds": 600} | settings
+    wanted = AbtestSettings(database_url=database_url, port=0, metrics_port=0, **given)
     async with open_services(wanted, now=now) as (services, _):
         server = build_server(settings=wanted, services=services)
         port = server.add_insecure_port("127.0.0.1:0")

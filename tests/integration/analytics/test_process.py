@@ -27,7 +27,7 @@ def run(database: DatabaseAddresses, *arguments: str, **environment: str) -> sub
         env=variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -38,7 +38,7 @@ def test_the_process_says_what_it_cannot_do() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert ended.returncode == 3
     assert '"code": "UNAVAILABLE"' in ended.stdout
