@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from services.common.errors import DomainError, error_to_json
 
@@ -17,6 +17,8 @@ FOLLOW_PARENT: Final = "CHILD_FOLLOWS_PARENT"
 NICENESS = 10
 _REFUSED = 3
 _ORPHANED = 4
+_STDOUT, _STDERR = 1, 2
+_kept_output: TextIO | None = None
 
 
 def run_child(
@@ -27,8 +29,9 @@ def run_child(
 ) -> int:
     """Do the work and say its result, which JSON must hold; requests go first.
 
-    Where `ChildProcess` started it, it ends when standard input closes, with what it has started itself. By
-    hand it just runs.
+    Where `ChildProcess` started it, it ends when standard input closes, with what it has started itself; and
+    what is printed beside goes to standard error, because the parent would not understand it. By hand it just
+    runs.
 
     Args:
         work: what to do.
@@ -40,6 +43,7 @@ def run_child(
     """
     _yield_to_requests(niceness, only_idle=only_idle)
     if os.environ.pop(FOLLOW_PARENT, ""):  # not for what it starts itself
+        _keep_output()
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         result = asyncio.run(work())
@@ -59,8 +63,16 @@ def say_progress(stage: str, fraction: float) -> None:
 
 
 def _say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    output = _kept_output or sys.stdout
+    output.write(json.dumps(message) + "\n")
+    output.flush()
+
+
+def _keep_output() -> None:
+    """Keep standard output for what the parent is told; what else is written there goes to standard error."""
+    global _kept_output  # noqa: PLW0603 (as the process's standard output is)
+    _kept_output = os.fdopen(os.dup(_STDOUT), "w", encoding="utf-8")
+    os.dup2(_STDERR, _STDOUT)
 
 
 def _yield_to_requests(niceness: int, *, only_idle: bool) -> None:

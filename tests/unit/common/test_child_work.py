@@ -68,6 +68,28 @@ def test_a_defect_is_for_the_log_and_not_for_the_parent() -> None:
     assert "ZeroDivisionError" in errors
 
 
+def test_what_is_printed_beside_does_not_disturb_what_the_parent_is_told() -> None:
+    """By Python, by what Python starts, and by libraries that write to the descriptor."""
+    prints = (
+        "import subprocess\n"
+        "async def work():\n"
+        "    print('fitting', flush=True)\n"
+        "    subprocess.run(['echo', 'helping'], check=True)\n"
+        "    os.write(1, b'computing\\n')\n"
+        "    say_progress('fit', 0.5)\n"
+        "    return 12\n"
+        "sys.exit(run_child(work))\n"
+    )
+    with start(prints, stdin=subprocess.PIPE, follows=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = [json.loads(line) for line in process.stdout]
+        beside = process.stderr.read()
+        assert process.wait(timeout=300) == 0
+    assert said == [{"stage": "fit", "fraction": 0.5}, {"result": 12}]
+    assert beside.splitlines() == ["fitting", "helping", "computing"]
+
+
 def test_a_process_ends_with_its_parent() -> None:
     """Its standard input closes as soon as the parent is gone, however the parent went."""
     waits = "async def work():\n    await asyncio.sleep(600)\nsys.exit(run_child(work))\n"
