@@ -18,7 +18,7 @@ from examples.simulated_world.evaluate.asking import (
 from examples.simulated_world.events import generate_days
 from examples.simulated_world.messages import user_id
 from examples.simulated_world.population import HOURS, Users
-from examples.simulated_world.response import WEEKDAY_EFFECT, FloatArray
+from examples.simulated_world.response import WEEKDAY_EFFECT, FloatArray, view_probability
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
@@ -92,7 +92,7 @@ async def report(evaluation: Evaluation) -> None:
 
 
 async def _report_recommended(evaluation: Evaluation) -> None:
-    users, truth = evaluation.users, evaluation.truth
+    users, truth, world = evaluation.users, evaluation.truth, evaluation.world
     answers = await recommended_hours(evaluation.optimizer, users)
     freely = await recommended_hours(evaluation.optimizer, users, at_any_hour=True)
     given = [(user, answer) for user, answer in zip(users, answers, strict=True) if answer is not None]
@@ -110,6 +110,13 @@ async def _report_recommended(evaluation: Evaluation) -> None:
     ]
     confidence = float(np.mean([answer.confidence for _, answer in given]))
     print_line("the window holds it", f"{np.mean(first):.1%}, and says so with {confidence:.1%} on average")
+    held = [
+        score.expected_view_rate_interval.lower <= views <= score.expected_view_rate_interval.upper
+        for user, answer in given
+        for score in answer.top_hours
+        for views in view_probability(world.users.hour_profile[[user], score.hour])
+    ]
+    print_line("view rates of the three", f"{np.mean(held):.1%} of the 90 % intervals hold the true one")
     best_day = WEEKDAYS[int(np.argmax(WEEKDAY_EFFECT))]
     days = float(np.mean([answer.optimal_day == best_day for _, answer in given]))
     print_line("the best day is found", f"{days:.1%}")
