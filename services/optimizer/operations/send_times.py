@@ -5,10 +5,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from typing import Final
 
 from services.common.database import Connection, Database
-from services.common.errors import DeadlineExceededError, FailedPreconditionError
+from services.common.errors import (
+    DeadlineExceededError,
+    DomainError,
+    FailedPreconditionError,
+    InternalError,
+)
+from services.common.telemetry import get_logger
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.domain.send_time.calibration import calibrate_gains
 from services.optimizer.domain.send_time.counts import CellCount, History, list_sendings
@@ -42,7 +49,18 @@ AGED: Final = timedelta(days=7)
 """Send times this old are computed anew after the next fit."""
 GONE: Final = timedelta(days=400)
 """Users of whom nothing came in for so long are not kept; a question for one is answered from events."""
+MOST_BROKEN: Final = 100
+"""Users whose history meets a defect before a run is given up: it may be everybody's."""
+_log = get_logger("optimizer")
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Outcome(Enum):
+    """What came of computing some users' send times."""
+
+    KEPT = auto()
+    SLOW = auto()
+    BROKEN = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,20 +139,30 @@ class SendTimeOperations:
 
         Returns what was done, in one line. Batches are transactions of their own: a run that is cut off is
         gone on with by the next. Where a batch takes too long, its users come last, one by one; who still
-        takes too long is left for a day.
+        takes too long is left for a day. So is whose history meets a defect, and holds up nobody else.
+
+        Raises:
+            InternalError: a defect was met; the others' send times are kept, unless it were too many.
         """
         await self._queue()
         fitted = await self._fit_if_due()
-        users = left = 0
-        while batch := await self._list_due():
-            if await self._refresh_some(batch):
+        users = left = broken = 0
+        while broken < MOST_BROKEN and (batch := await self._list_due()):
+            outcome = await self._refresh_some(batch)
+            if outcome is _Outcome.KEPT:
                 users += len(batch)
             elif len(batch) == 1:
-                left += 1
+                left, broken = left + (outcome is _Outcome.SLOW), broken + (outcome is _Outcome.BROKEN)
         said = f"{users} users"
         if fitted:
             said += f", profile of {fitted} users fitted"
-        return said + (f", {left} left for a day: their events take too long to count" if left else "")
+        if left:
+            said += f", {left} left for a day: their events take too long to count"
+        if broken:
+            raise InternalError(
+                f"{said}; {broken} left for a day by a defect: see the log", reason="INTERNAL"
+            )
+        return said
 
     async def _queue(self) -> None:
         async with self._database.transaction() as connection:
@@ -176,16 +204,24 @@ class SendTimeOperations:
                 return []
             return await store.list_queued_users(connection, USERS_AT_ONCE)
 
-    async def _refresh_some(self, user_ids: Sequence[str]) -> bool:
-        """Compute queued users' send times; return whether the database counted their events in time."""
+    async def _refresh_some(self, user_ids: Sequence[str]) -> _Outcome:
+        """Compute queued users' send times; where that fails by their events, they are tried again later."""
         try:
             await self._recompute(user_ids)
         except DeadlineExceededError:
-            async with self._database.transaction() as connection:
-                wait = RETRY_AFTER if len(user_ids) == 1 else timedelta(0)
-                await store.postpone_queued_users(connection, user_ids, wait)
-            return False
-        return True
+            outcome = _Outcome.SLOW
+        except DomainError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever one user's history meets, the others go on)
+            if len(user_ids) == 1:
+                _log.error("a user's send times cannot be computed", user_id=user_ids[0], exc_info=error)
+            outcome = _Outcome.BROKEN
+        else:
+            return _Outcome.KEPT
+        async with self._database.transaction() as connection:
+            wait = RETRY_AFTER if len(user_ids) == 1 else timedelta(0)
+            await store.postpone_queued_users(connection, user_ids, wait)
+        return outcome
 
     async def _recompute(self, user_ids: Sequence[str]) -> None:
         async with self._database.transaction() as connection:

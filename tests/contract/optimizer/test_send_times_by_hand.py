@@ -13,9 +13,11 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import send_time_pb2 as pb
 from services.common.database import Connection, Database
-from services.common.errors import DeadlineExceededError
+from services.common.errors import DeadlineExceededError, InternalError
 from services.common.statements import load_statements
 from services.optimizer.domain.send_time.counts import CellCount
+from services.optimizer.domain.send_time.profile import SendTimeProfile
+from services.optimizer.domain.send_time.send_time import SendTime
 from services.optimizer.operations import send_times as operations_module
 from services.optimizer.store import send_times as store
 from tests.contract.optimizer.harness import (
@@ -101,6 +103,32 @@ class TestUsersMadeByHand:
         await execute(database.admin, "delete from optimizer.send_time_profiles")
         monkeypatch.setattr(store, "list_send_time_counts", count)
         assert await run_job(database.optimizer) == "1 users, profile of 4 users fitted"
+
+    @pytest.mark.parametrize(("most", "kept"), [(100, ["anna", "bela", "dora"]), (1, [])])
+    async def test_one_whose_history_meets_a_defect_holds_up_nobody(
+        self, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch, most: int, kept: list[str]
+    ) -> None:
+        """But a run that meets too many is given up: of those tried again, aaron is the first."""
+        days = [datetime(2026, 10, day, 9, 30, tzinfo=UTC) for day in range(1, 20)]
+        for user in ("aaron", "anna", "bela", "dora"):
+            await insert_acts(database.admin, user, days)
+        recommend = operations_module._recommend
+
+        def meet_a_defect(
+            profile: SendTimeProfile,
+            user_ids: Sequence[str],
+            *others: Any,  # noqa: ANN401 (they pass through)
+        ) -> list[SendTime]:
+            if "aaron" in user_ids:
+                raise ZeroDivisionError
+            return recommend(profile, user_ids, *others)
+
+        monkeypatch.setattr(operations_module, "_recommend", meet_a_defect)
+        monkeypatch.setattr(operations_module, "MOST_BROKEN", most)
+        with pytest.raises(InternalError, match="1 left for a day by a defect"):
+            await run_job(database.optimizer)
+        rows = await fetch_rows(database.admin, "select user_id from optimizer.user_optimal_send_times")
+        assert sorted({row["user_id"] for row in rows}) == kept
 
     async def test_a_profile_does_without_those_whose_events_take_too_long(
         self, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
