@@ -227,7 +227,8 @@ class WithheldRecommendation(_message.Message):
     per view; timing, segment and channel 10 %, a segment's uplift 0); `GAIN_UNCERTAIN` where one may gain that much, and
     may not: it is not known,
     `CURRENT_OFFER_CONSTRAINED` the same where today's offer breaks a constraint (message has the best offer that keeps
-    them), `COST_NOT_BETTER` where another channel converts more and a conversion costs no less, `CAMPAIGN_ENDED` where
+    them), `COST_NOT_BETTER` where another channel converts more and a conversion costs no less by
+    what is recorded (point estimates, which veto and show nothing), `CAMPAIGN_ENDED` where
     the campaign's end_at is past, `REVENUE_UNKNOWN` where nobody knows what a conversion brings, `DISMISSED` where the
     same was dismissed and has not expired.
     """
