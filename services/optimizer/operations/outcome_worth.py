@@ -11,6 +11,8 @@ from services.optimizer.domain.recommendations.terms import Terms
 from services.optimizer.domain.recommendations.worth import EarningMoments, Worth, measure_worth
 from services.optimizer.store.outcome_worth import Side, fetch_earning_moments
 
+MOST_TRIALS: Final = 250_000
+"""Views or impressions of both sides up to which events are read, a few seconds; of more, days alone tell."""
 CONCURRENT_VIEWS: Final = 100
 """Views of the previous offer on the days of the new one from which on they are compared with."""
 
@@ -53,8 +55,10 @@ async def fetch_concurrent_worth(
     connection: Connection, previous: Span, after: Span, *, zone: ZoneInfo, terms: Terms
 ) -> Worth | None:
     """Return what both offers earned on the same days; None where the previous one was hardly sent."""
-    moments = await _fetch_moments(connection, previous, after, zone, EffectMetric.CONVERSION_RATE)
-    if moments is None or min(moments.trials) < CONCURRENT_VIEWS:
+    moments = await _fetch_moments(
+        connection, previous, after, zone, EffectMetric.CONVERSION_RATE, fewest=CONCURRENT_VIEWS
+    )
+    if moments is None:
         return None
     margins = (terms.gross_margin_rate, terms.gross_margin_rate)
     return measure_worth(moments, margins=margins, currency_code=terms.currency_code)
@@ -77,15 +81,26 @@ async def fetch_test_worth(
 
 
 async def _fetch_moments(
-    connection: Connection, before: Span, after: Span, zone: ZoneInfo, metric: EffectMetric
+    connection: Connection,
+    before: Span,
+    after: Span,
+    zone: ZoneInfo,
+    metric: EffectMetric,
+    *,
+    fewest: int = 0,
 ) -> EarningMoments | None:
-    """Return sums by user and day where all that the days' sums hold is kept as events, else by day alone."""
+    """Return sums by user and day where all that the days' sums hold is kept as events, else by day alone.
+
+    None for nothing on both sides, or fewer than `fewest` trials on one.
+    """
     sides = before.side(zone), after.side(zone)
-    by_day, by_user = [
-        await fetch_earning_moments(connection, *sides, zone=zone.key, metric=metric, by_user=by_user)
-        for by_user in (False, True)
-    ]
-    if by_day is None or by_user is None:
+    by_day = await fetch_earning_moments(connection, *sides, zone=zone.key, metric=metric, by_user=False)
+    if by_day is None or min(by_day.trials) < fewest:
+        return None
+    if sum(by_day.trials) > MOST_TRIALS:
+        return by_day
+    by_user = await fetch_earning_moments(connection, *sides, zone=zone.key, metric=metric, by_user=True)
+    if by_user is None:
         return by_day
     is_whole = by_day.trials == by_user.trials and by_day.conversions == by_user.conversions
     return by_user if is_whole else by_day

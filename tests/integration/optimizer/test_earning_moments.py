@@ -20,6 +20,7 @@ from services.optimizer.domain.recommendations.worth import (
     Level,
     Worth,
 )
+from services.optimizer.operations import outcome_worth
 from services.optimizer.operations.outcome_worth import Span, fetch_worth
 from services.optimizer.store.outcome_worth import fetch_earning_moments
 from tests.contract.optimizer.event_log import (
@@ -154,7 +155,7 @@ async def test_days_alone_are_the_same_sums(connection: Connection, database: Da
 
 
 async def test_users_count_where_every_event_is_kept(
-    connection: Connection, database: DatabaseAddresses
+    connection: Connection, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Profit a view: before (0.5 x 40 - 10) / 3, since (0.5 x 60 - 24) / 3."""
 
@@ -170,6 +171,9 @@ async def test_users_count_where_every_event_is_kept(
     without = await fetch_told()
     await insert_events(database.admin, LOG[:1])
     whole = await fetch_told()
+    monkeypatch.setattr(outcome_worth, "MOST_TRIALS", 5)
+    too_many = await fetch_told()
+    assert too_many.clustering is Clustering.DAYS
     assert (without.clustering, without.observed_users) == (Clustering.DAYS, None)
     assert (whole.clustering, whole.previous_users, whole.observed_users) == (Clustering.USERS_AND_DAYS, 2, 3)
     for worth in (without, whole):

@@ -28,7 +28,7 @@ _MEASURES: Final = 3
 
 
 class Clustering(StrEnum):
-    """What a variance adds up: users and days, or days alone where events are not kept any more."""
+    """What a variance adds up: users and days, or days alone where events are not kept, or too many."""
 
     USERS_AND_DAYS = "users_and_days"
     DAYS = "days"

@@ -26,19 +26,21 @@ taken as (
 told as materialized (
     select
         side, user_id, day,
-        count(*) filter (where event_type = $7::integer) as trials,
+        (count(*) filter (where event_type = $7::integer))::double precision as trials,
         count(*) filter (where event_type = 4) as conversions,
         count(*) filter (where event_type = 4 and sent_micros is null) as unpriced,
-        sum(case event_type when 4 then revenue_micros when 5 then -revenue_micros else 0 end) / 1e6 as revenue,
-        sum(case event_type when 4 then sent_micros else 0 end) / 1e6 as redeemed
+        sum(case event_type when 4 then revenue_micros when 5 then -revenue_micros end)::double precision / 1e6
+            as revenue,
+        (sum(sent_micros) filter (where event_type = 4))::double precision / 1e6 as redeemed
     from taken
     where offer_micros is null or sent_micros = offer_micros
     group by side, user_id, day
     union all
     select
-        s.side, null, d.day, sum(case $7::integer when 1 then d.impressions else d.views end), sum(d.conversions),
-        sum(d.conversions) filter (where d.offer_amount_micros is null), sum(d.revenue_micros) / 1e6,
-        sum(d.conversions * d.offer_amount_micros) / 1e6
+        s.side, null, d.day, sum(case $7::integer when 1 then d.impressions else d.views end)::double precision,
+        sum(d.conversions)::bigint, (sum(d.conversions) filter (where d.offer_amount_micros is null))::bigint,
+        sum(d.revenue_micros)::double precision / 1e6,
+        sum(d.conversions * d.offer_amount_micros)::double precision / 1e6
     from sides s
     join analytics_v1.campaign_offer_daily d
         on d.campaign_id = s.campaign_id
@@ -49,16 +51,16 @@ told as materialized (
 measured as materialized (
     select
         user_id, day,
-        coalesce(sum(trials) filter (where side = 0), 0)::double precision as x0,
-        coalesce(sum(revenue) filter (where side = 0), 0)::double precision as r0,
-        coalesce(sum(redeemed) filter (where side = 0), 0)::double precision as p0,
-        coalesce(sum(trials) filter (where side = 1), 0)::double precision as x1,
-        coalesce(sum(revenue) filter (where side = 1), 0)::double precision as r1,
-        coalesce(sum(redeemed) filter (where side = 1), 0)::double precision as p1,
-        coalesce(sum(conversions) filter (where side = 0), 0)::bigint as conversions0,
-        coalesce(sum(conversions) filter (where side = 1), 0)::bigint as conversions1,
-        coalesce(sum(unpriced) filter (where side = 0), 0)::bigint as unpriced0,
-        coalesce(sum(unpriced) filter (where side = 1), 0)::bigint as unpriced1
+        coalesce(sum(trials) filter (where side = 0), 0) as x0,
+        coalesce(sum(revenue) filter (where side = 0), 0) as r0,
+        coalesce(sum(redeemed) filter (where side = 0), 0) as p0,
+        coalesce(sum(trials) filter (where side = 1), 0) as x1,
+        coalesce(sum(revenue) filter (where side = 1), 0) as r1,
+        coalesce(sum(redeemed) filter (where side = 1), 0) as p1,
+        coalesce(sum(conversions) filter (where side = 0), 0)::double precision as conversions0,
+        coalesce(sum(conversions) filter (where side = 1), 0)::double precision as conversions1,
+        coalesce(sum(unpriced) filter (where side = 0), 0)::double precision as unpriced0,
+        coalesce(sum(unpriced) filter (where side = 1), 0)::double precision as unpriced1
     from told
     group by user_id, day
 ),
