@@ -203,6 +203,29 @@ def test_segments_in_which_nobody_converted_are_no_choice() -> None:
     assert 0.2 < all_of_two.conversion_rate_interval.lower < 0.3
 
 
+def test_a_segment_that_is_everybody_gains_nothing_for_certain() -> None:
+    sums = SegmentSums(
+        campaign_id="c",
+        segment_name="all",
+        users=50,
+        views=100,
+        conversions=20,
+        views_views=200,
+        views_conversions=40,
+        conversions_conversions=20,
+        campaign_views=100,
+        campaign_conversions=20,
+    )
+    (everybody,) = rate_segments([sums])
+    assert everybody.ratio_interval == Interval(lower=1.0, upper=1.0)
+    assert everybody.probability_above_average == 0.5
+    outcome = withheld(draft_segment(rank_segments("c", [everybody], {})))
+    assert outcome.reason == "NO_BETTER_CHOICE"
+    (silent,) = rate_segments([replace(sums, conversions=0, views_conversions=0, conversions_conversions=0)])
+    assert (silent.ratio, silent.ratio_interval) == (0.0, None)
+    assert silent.expected_rate_interval is not None
+
+
 def test_uplift_by_drawn_offers_says_so() -> None:
     drawn = {
         "loyal": uplift(0.2, basis=UpliftBasis.RANDOMISED_OFFERS),
