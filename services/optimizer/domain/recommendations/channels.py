@@ -8,8 +8,11 @@ campaigns' own rates would be biased upwards for small campaigns, a mean of rate
 Few campaigns, of very uneven size, may lie close together by chance. So a channel's variance is the
 jackknife's (a campaign left out at a time: Efron & Stein 1981; the CR3 of cluster-robust errors), with
 Satterthwaite's degrees of freedom for campaigns of unequal variance (Bell & McCaffrey 2002), and at least
-what campaigns of all channels together say of how much campaigns differ. Of several other channels the best
-looks better than it is, so its interval and probability are Bonferroni's.
+what campaigns of all channels together say of how much campaigns differ. Three that spread more than the
+others' lie mostly below their mean, which no variance of theirs shows. So a second comparison goes by what
+skewed rates may be (`channel_means`): a channel is as sure to be better as the less sure of both says, and
+the interval reaches to both of their ends. Of several other channels the best looks better than it is, so its
+interval and probability are Bonferroni's.
 
 A channel that converts more may cost more still. Where costs of both are recorded, in one currency, each is
 told with its cost per conversion: the mean of campaigns' costs per impression over that of their conversions
@@ -26,13 +29,15 @@ from scipy.special import stdtr, stdtrit
 
 from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray
 from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.recommendations.channel_means import MeanLaw
 from services.optimizer.domain.segments.segments import claimable
 
 MINIMUM_CAMPAIGNS: Final = 3
 MINIMUM_IMPRESSIONS: Final = 100
 """Impressions below which a campaign on a channel says next to nothing."""
 _LARGEST_LOG_RATIO: Final = 10.0
-CHANNEL_METHOD: Final = "jackknife_log_rate_bonferroni"
+_TAIL: Final = (1.0 - INTERVAL_LEVEL) / 2.0
+CHANNEL_METHOD: Final = "jackknife_and_logit_normal_bonferroni"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,16 +109,15 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
     if current_channel not in levels or len(levels) == 1:
         return None
     best = max(sorted(levels.keys() - {current_channel}), key=lambda name: levels[name].log_mean)
-    difference, error, degrees = _compare(levels[best], levels[current_channel], list(levels.values()))
+    compared = _Comparison.of(levels[best], levels[current_channel], list(levels.values()))
     others = len(enough) - 1
-    half = float(stdtrit(degrees, 1.0 - (1.0 - INTERVAL_LEVEL) / 2.0 / others)) * error
-    doubt = others * float(stdtr(degrees, -difference / error))
+    lower, upper = compared.ends(_TAIL / others)
     return ChannelChoice(
         channel=best,
         current_channel=current_channel,
-        effect=math.expm1(difference),
-        interval=Interval(lower=math.expm1(difference - half), upper=math.expm1(difference + half)),
-        confidence=claimable(1.0 - doubt),
+        effect=math.expm1(compared.difference),
+        interval=Interval(lower=math.expm1(lower), upper=math.expm1(upper)),
+        confidence=claimable(1.0 - others * compared.doubt),
         campaigns=len(enough[best]),
         current_campaigns=len(enough[current_channel]),
         most_effect=_most_effect(levels, current_channel) if len(levels) == len(enough) else None,
@@ -123,12 +127,16 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
 
 @dataclass(frozen=True, kw_only=True)
 class _Level:
-    """A channel's log of the mean rate, with its variance and the variance's degrees of freedom."""
+    """A channel's log of the mean rate, with its variance and the variance's degrees of freedom.
+
+    `law` is what the same would be if rates were logit-normal.
+    """
 
     log_mean: float
     variance: float
     degrees: float
     campaigns: int
+    law: MeanLaw
 
     @classmethod
     def of(cls, group: Sequence[ChannelSums]) -> Self | None:
@@ -151,6 +159,7 @@ class _Level:
             variance=max(jackknife, float(counting.mean()) / count / mean**2),
             degrees=_satterthwaite_degrees(between + counting),
             campaigns=count,
+            law=MeanLaw.of([each.impressions for each in group], [each.conversions for each in group]),
         )
 
 
@@ -166,33 +175,57 @@ def _satterthwaite_degrees(variances: FloatArray) -> float:
     return (total * apart) ** 2 / (squares * apart**2 + (total**2 - squares) / count**2)
 
 
-def _compare(first: _Level, second: _Level, of_all: Sequence[_Level]) -> tuple[float, float, float]:
-    """Return the difference of log means, its standard error and Satterthwaite's degrees.
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """The difference of two channels' log means, its standard error and Satterthwaite's degrees."""
 
-    A channel's own variance counts where it is larger than the one pooled over channels.
-    """
-    freedom = sum(level.campaigns - 1 for level in of_all)
-    pooled = sum((level.campaigns - 1) * level.campaigns * level.variance for level in of_all) / freedom
-    degrees_of_all = sum(level.degrees for level in of_all)
-    parts = [
-        (level.variance, level.degrees)
-        if level.variance >= pooled / level.campaigns
-        else (pooled / level.campaigns, degrees_of_all)
-        for level in (first, second)
-    ]
-    total = sum(variance for variance, _ in parts)
-    degrees = total**2 / sum(variance**2 / of_it for variance, of_it in parts)
-    return first.log_mean - second.log_mean, math.sqrt(total), degrees
+    first: _Level
+    second: _Level
+    error: float
+    degrees: float
+
+    @classmethod
+    def of(cls, first: _Level, second: _Level, of_all: Sequence[_Level]) -> Self:
+        """A channel's own variance counts where it is larger than the one pooled over channels."""
+        freedom = sum(level.campaigns - 1 for level in of_all)
+        pooled = sum((level.campaigns - 1) * level.campaigns * level.variance for level in of_all) / freedom
+        degrees_of_all = sum(level.degrees for level in of_all)
+        parts = [
+            (level.variance, level.degrees)
+            if level.variance >= pooled / level.campaigns
+            else (pooled / level.campaigns, degrees_of_all)
+            for level in (first, second)
+        ]
+        total = sum(variance for variance, _ in parts)
+        degrees = total**2 / sum(variance**2 / of_it for variance, of_it in parts)
+        return cls(first=first, second=second, error=math.sqrt(total), degrees=degrees)
+
+    @property
+    def difference(self) -> float:
+        return self.first.log_mean - self.second.log_mean
+
+    @property
+    def doubt(self) -> float:
+        """The larger of both probabilities that the first is no better."""
+        by_means = float(stdtr(self.degrees, -self.difference / self.error))
+        return max(by_means, self.first.law.probability_below(self.second.law))
+
+    def ends(self, tail: float) -> tuple[float, float]:
+        """The ends of both intervals that lie furthest out, each leaving `tail` beyond."""
+        half = float(stdtrit(self.degrees, 1.0 - tail)) * self.error
+        first, second = self.first.law, self.second.law
+        lower = min(self.difference - half, first.quantile_over(second, tail))
+        upper = max(self.difference + half, first.quantile_over(second, 1.0 - tail))
+        return lower, min(upper, _LARGEST_LOG_RATIO)
 
 
 def _most_effect(levels: Mapping[int, _Level], current_channel: int) -> float:
     """Return the highest upper end of the intervals, each taken by itself, of what other channels gain."""
-    most = -1.0
-    for name in levels.keys() - {current_channel}:
-        difference, error, degrees = _compare(levels[name], levels[current_channel], list(levels.values()))
-        upper = difference + float(stdtrit(degrees, (1.0 + INTERVAL_LEVEL) / 2.0)) * error
-        most = max(most, math.expm1(min(upper, _LARGEST_LOG_RATIO)))
-    return most
+    of_all, current = list(levels.values()), levels[current_channel]
+    return max(
+        math.expm1(_Comparison.of(levels[name], current, of_all).ends(_TAIL)[1])
+        for name in levels.keys() - {current_channel}
+    )
 
 
 def _costs(group: Sequence[ChannelSums], current: Sequence[ChannelSums]) -> ChannelCosts | None:
