@@ -1,18 +1,13 @@
 """Statements of what campaigns earned before and after a change."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-
-from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.recommendations.outcomes import EffectMetric
 from services.optimizer.domain.recommendations.worth import EarningMoments, Level, Moments
 from services.optimizer.store.statements import STATEMENTS, Connection
 
 _IMPRESSION, _VIEW = 1, 2
-_MEASURES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,24 +41,10 @@ async def fetch_earning_moments(
     )
     if not rows:
         return None
-    levels = {
-        Level(row["level"]): Moments(
-            clusters=(row["clusters"][0], row["clusters"][1]),
-            sums=np.array(row["sums"], dtype=np.float64),
-            products=_symmetric(row["products"]),
-        )
-        for row in rows
-    }
+    levels = {Level(row["level"]): Moments.of(row["clusters"], row["sums"], row["products"]) for row in rows}
     first = rows[0]
     return EarningMoments(
         levels=levels,
         conversions=(first["conversions"][0], first["conversions"][1]),
         unpriced=(first["unpriced"][0], first["unpriced"][1]),
     )
-
-
-def _symmetric(upper: Sequence[float]) -> FloatArray:
-    """Return the matrix of which the rows of the upper triangle are given."""
-    matrix = np.zeros((_MEASURES, _MEASURES))
-    matrix[np.triu_indices(_MEASURES)] = upper
-    return matrix + np.triu(matrix, 1).T

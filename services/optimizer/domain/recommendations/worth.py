@@ -9,10 +9,10 @@ R0 - 1, with Fieller's interval (Fieller, "Some Problems in Interval Estimation"
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from scipy.special import stdtrit
@@ -53,6 +53,17 @@ class Moments:
     clusters: tuple[int, int]
     sums: FloatArray
     products: FloatArray
+
+    @classmethod
+    def of(cls, clusters: Sequence[int], sums: Sequence[float], products: Sequence[float]) -> Self:
+        """Return the moments of lists; of the products the upper triangle, row by row."""
+        matrix = np.zeros((len(sums), len(sums)))
+        matrix[np.triu_indices(len(sums))] = products
+        return cls(
+            clusters=(clusters[0], clusters[1]),
+            sums=np.array(sums, dtype=np.float64),
+            products=matrix + np.triu(matrix, 1).T,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
