@@ -427,7 +427,7 @@ class GetModelDriftResponse(_message.Message):
     """The version."""
     verdict: _builtins.str
     """`insufficient`: too few days have come; `stable`; `drifted`: a feature or the predictions have moved; `degraded`:
-    errors have grown, or are above those of the mean rates of campaign types.
+    errors have grown, or are above those of the mean rates of campaign types, by more than chance.
     """
     triggers_training: _builtins.bool
     """Whether the verdict makes the job `check_drift` begin another training."""
