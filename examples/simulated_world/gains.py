@@ -49,6 +49,34 @@ KINDS: Final = {
     "the same, days have luck": LUCKY_DAYS,
     "campaigns have hours of their own": replace(SMALL, of_campaign=0.35),
 }
+HOURS_MATTER: Final = {
+    "none": NO_HOURS,
+    "weak": replace(SMALL, floor=0.55, ceiling=0.65, of_hour=0.1),
+    "medium": replace(SMALL, floor=0.5, ceiling=0.75, of_hour=0.25),
+    "strong": SMALL,
+}
+LUCK: Final = {
+    "plain": (0.0, 0.0, 0.0),
+    "days": (0.4, 0.0, 0.0),
+    "own": (0.0, 0.35, 0.0),
+    "curve": (0.0, 0.0, 0.35),
+}
+SIZES: Final = {"tiny": (120, 4, 25), "few": (150, 5, 30), "many": (400, 10, 40)}
+GRID: Final = {
+    f"{size}, {strength}, {luck}": replace(
+        equations,
+        users=users,
+        campaigns=campaigns,
+        deliveries=deliveries,
+        of_day=of_day,
+        of_campaign=of_campaign,
+        of_curve=of_curve,
+    )
+    for size, (users, campaigns, deliveries) in SIZES.items()
+    for strength, equations in HOURS_MATTER.items()
+    for luck, (of_day, of_campaign, of_curve) in LUCK.items()
+}
+"""Worlds in which what is recommended is told as it is, or should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.simulated_world.gains", description=__doc__)
     parser.add_argument("--first-seed", type=int, default=9001)
     parser.add_argument("--worlds", type=int, default=20)
-    parser.add_argument("--kind", choices=list(KINDS), help="the only kind of world to look at")
+    parser.add_argument("--kind", choices=[*KINDS, *GRID], help="the only kind of world to look at")
     parsed = parser.parse_args(arguments)
-    print(f"{'':32}gains  truth  promised  told  held  recommended  falsely  width")
-    for name, equations in KINDS.items():
-        if parsed.kind not in {None, name}:
+    print(f"{'':32}gains  truth  promised  told  held  recommended  falsely  width", end="")
+    print("  told and true of the recommended")
+    for name, equations in (KINDS | GRID).items():
+        if parsed.kind != name and (parsed.kind is not None or name in GRID):
             continue
         found = [
             gain
@@ -131,7 +160,12 @@ def _line(found: Sequence[JudgedGain]) -> str:
         f"{np.mean([gain.is_held for gain in found]):6.1%}"
         f"{len(recommended) / len(found):12.1%}"
         f"{np.mean([gain.is_false for gain in found]):10.1%}{width:7.2f}"
+        f"{_mean([gain.choice.effect for gain in recommended])}{_mean([gain.truth for gain in recommended])}"
     )
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):7.2f}" if values else "      -"
 
 
 if __name__ == "__main__":
