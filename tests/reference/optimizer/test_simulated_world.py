@@ -12,10 +12,8 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from examples.simulated_world.evaluate.advice import CampaignGains
 from examples.simulated_world.evaluate.offers import place_of, score_offers
 from examples.simulated_world.offline import Outcomes, add_up, answer_all, train_before
-from examples.simulated_world.population import LIFECYCLES
 from examples.simulated_world.proof import (
     FUTURE_DAYS,
     drawn_coverage,
@@ -27,13 +25,12 @@ from examples.simulated_world.proof import (
 from examples.simulated_world.response import CURVE_OFFERS
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
-from services.optimizer.domain.features import BoolArray, FloatArray
+from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.offers.answer import OfferAnswer
 from services.optimizer.domain.offers.evidence import EvidenceKind
 from services.optimizer.domain.response.offer_cells import UNKNOWN_PROPENSITY, UNSEGMENTED, OfferCells
 from services.optimizer.domain.response.response import logistic, logit
 from services.optimizer.domain.response.support import survey_support
-from services.optimizer.domain.segments.segments import SegmentSums, rate_segments
 from services.optimizer.training.pipeline import TrainedModel
 from services.optimizer.training.response_fit import FittedResponse, fit_response
 
@@ -190,53 +187,3 @@ def test_adjustment_takes_out_what_unequal_audiences_put_in(
     both = fit_response(cells, support).false_slope
     assert both is not None
     assert both.point_estimate < 0.6 * drawn.false_slope.point_estimate
-
-
-def standardised(cells: OfferCells, inside: BoolArray, campaign_type: int, *, by_offer: bool) -> float:
-    """Return how much more often a segment converts than its campaigns of a type, as segments are ranked."""
-    parts = []
-    for campaign in np.unique(cells.campaign[cells.campaign_type == campaign_type]):
-        own = cells.campaign == campaign
-        offers, place = np.unique(cells.offer_micros[own], return_inverse=True)
-        views = np.bincount(place, weights=cells.views[own])
-        rates = np.bincount(place, weights=cells.conversions[own]) / views
-        of_segment = np.bincount(place, weights=cells.views[own] * inside[own], minlength=len(offers))
-        factor = float(of_segment @ rates / of_segment.sum() / (views @ rates / views.sum()))
-        seen, bought = (int(column[own & inside].sum()) for column in (cells.views, cells.conversions))
-        parts.append(
-            SegmentSums(
-                campaign_id=str(campaign),
-                segment_name="segment",
-                users=seen,
-                views=seen,
-                conversions=bought,
-                views_views=seen,
-                views_conversions=bought,
-                conversions_conversions=bought,
-                campaign_views=int(cells.views[own].sum()),
-                campaign_conversions=int(cells.conversions[own].sum()),
-                offer_factor=factor if by_offer else 1.0,
-            )
-        )
-    (rated,) = rate_segments(parts)
-    assert rated.ratio is not None
-    return rated.ratio
-
-
-def test_segments_are_told_apart_at_the_offers_they_were_sent(
-    world: World, outcomes: Outcomes, truth: Truth
-) -> None:
-    """Loyal users convert more and are sent the lower offers; by campaign alone most of that cancels out."""
-    cells, errors = outcomes.cells, {True: list[float](), False: list[float]()}
-    loyal = (cells.segment_set_id - 1) // 2 == LIFECYCLES.index("loyal")
-    for campaign_type in range(1, 8):
-        campaigns = np.flatnonzero(world.campaigns.campaign_type == campaign_type - 1)
-        gains = [
-            CampaignGains(world=world, truth=truth, campaign=int(each)).gain("segment", "loyal")
-            for each in campaigns
-        ]
-        for by_offer, found in errors.items():
-            told = standardised(cells, loyal, campaign_type, by_offer=by_offer)
-            found.append(told - 1.0 - float(np.median(gains)))
-    assert np.mean(errors[False]) < -0.12
-    assert abs(np.mean(errors[True])) < 0.5 * abs(np.mean(errors[False]))
