@@ -9,11 +9,8 @@ from typing import Final
 from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.send_time.cell_scores import CellScores
 from services.optimizer.domain.send_time.counts import CellCount
-from services.optimizer.domain.send_time.profile import (
-    SendTimeProfile,
-    profile_from_document,
-    profile_to_document,
-)
+from services.optimizer.domain.send_time.documents import profile_from_document, profile_to_document
+from services.optimizer.domain.send_time.profile import SendTimeProfile
 from services.optimizer.domain.send_time.send_time import (
     KeptSendTime,
     QuietHours,

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from services.optimizer.domain.send_time.profile import SendTimeProfile, profile_to_document
+from services.optimizer.domain.send_time.documents import profile_to_document
+from services.optimizer.domain.send_time.profile import SendTimeProfile
 from services.optimizer.domain.send_time.timing_gain import GainCalibration
 from tests.contract.optimizer.event_log import DELIVERED, Event, insert_events
 from tests.contract.optimizer.recommendation_stand import CAMPAIGN, Closed, by_type, reasons

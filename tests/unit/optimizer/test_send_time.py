@@ -10,13 +10,8 @@ import pytest
 from services.optimizer.domain.send_time.activity import Influence
 from services.optimizer.domain.send_time.cell_scores import CellScores
 from services.optimizer.domain.send_time.counts import TYPES, CellCount, History, list_sendings
-from services.optimizer.domain.send_time.profile import (
-    CycleProfile,
-    SendTimeProfile,
-    fit_profile,
-    profile_from_document,
-    profile_to_document,
-)
+from services.optimizer.domain.send_time.documents import profile_from_document, profile_to_document
+from services.optimizer.domain.send_time.profile import CycleProfile, SendTimeProfile, fit_profile
 from services.optimizer.domain.send_time.send_response import Response
 from services.optimizer.domain.send_time.send_time import QuietHours, SendTime, Source, recommend
 from services.optimizer.domain.send_time.timing_gain import AT_THEIR_WORD

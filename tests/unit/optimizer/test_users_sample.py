@@ -14,13 +14,8 @@ from services.optimizer.domain.send_time.counts import (
     IntArray,
     Sendings,
 )
-from services.optimizer.domain.send_time.profile import (
-    SendTimeProfile,
-    ViewShift,
-    fit_profile,
-    profile_from_document,
-    profile_to_document,
-)
+from services.optimizer.domain.send_time.documents import profile_from_document, profile_to_document
+from services.optimizer.domain.send_time.profile import SendTimeProfile, ViewShift, fit_profile
 from services.optimizer.domain.send_time.recurrence import measure_recurrence
 from services.optimizer.domain.send_time.send_time import QuietHours, recommend
 from services.optimizer.domain.send_time.view_calibration import calibrate_views
