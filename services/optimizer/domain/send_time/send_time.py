@@ -1,10 +1,9 @@
 """When to send to users: the best hour and day of each, how sure that is, and what to expect of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -12,18 +11,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from services.optimizer.domain.offers.answer import Interval
-from services.optimizer.domain.send_time.activity import Posterior, relative_activity
 from services.optimizer.domain.send_time.cell_scores import CellScores
-from services.optimizer.domain.send_time.counts import HOURS, WEEKDAYS, FloatArray, History
+from services.optimizer.domain.send_time.counts import HOURS, WEEKDAYS, FloatArray, History, IntArray
+from services.optimizer.domain.send_time.drawn_rates import DRAWS, DrawnRates, draw_rates, levels_of
 from services.optimizer.domain.send_time.profile import (
     CycleProfile,
     SendTimeProfile,
     ViewShift,
-    offset_of,
 )
-from services.optimizer.domain.send_time.send_response import Response, user_levels
 
-DRAWS: Final = 300
 USERS_AT_ONCE: Final = 250
 WEEKDAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 CONFIDENCE_METHOD: Final = "laplace_draws"
@@ -34,11 +30,6 @@ _UNSEEN: Final = 3.0
 What none of n draws showed may yet have a probability of 3 / n (the rule of three: Hanley and Lippman-Hand,
 JAMA 1983), so that no cell is certain, and none impossible.
 """
-_NORMALS: Final[FloatArray] = np.random.default_rng(20_260_101).standard_normal((DRAWS, HOURS))
-"""The same draws for all, so that the same history always gets the same answer."""
-_HALF_OF_SHARED: Final = np.random.default_rng(20_260_102).standard_normal((2, DRAWS // 2, HOURS))
-_SHARED_NORMALS: Final[FloatArray] = np.concatenate([_HALF_OF_SHARED, -_HALF_OF_SHARED], axis=1)
-"""Draws of what all users share, of views and of conversions; in pairs whose mean is 0, to move no mean."""
 
 
 class Source(StrEnum):
@@ -162,10 +153,8 @@ def recommend(
 ) -> list[SendTime]:
     """Recommend for users with their histories, in their order; `campaign_type` 0 is any type."""
     found: list[SendTime] = []
-    for start in range(0, len(history.user_ids), USERS_AT_ONCE):
-        users = np.arange(start, min(start + USERS_AT_ONCE, len(history.user_ids)))
-        segments = segment_set_ids[start : start + USERS_AT_ONCE]
-        found += _recommend_some(profile, history.take(users), segments, campaign_type, quiet)
+    for _, some, segments in _in_parts(history, segment_set_ids):
+        found += _recommend_some(profile, some, segments, campaign_type, quiet)
     return found
 
 
@@ -174,11 +163,7 @@ def hour_values(
 ) -> FloatArray:
     """What users' hours are ranked by (users, 24), as `recommend` has it for any type of campaign."""
     found = np.empty((len(history.user_ids), HOURS))
-    for start in range(0, len(found), USERS_AT_ONCE):
-        users = np.arange(start, min(start + USERS_AT_ONCE, len(found)))
-        some = history.take(users)
-        known = profile.hours.posterior_of(some.hours, segment_set_ids[start : start + USERS_AT_ONCE])
-        rates = _rates(profile.hours, known, profile.type_share, 0, _levels(profile.hours, some, known))
+    for users, rates in _hours_of_any_type(profile, history, segment_set_ids):
         found[users] = rates.values.mean(axis=1)
     return found
 
@@ -190,19 +175,31 @@ def view_rates(
 
     With the deviations of their logits; None where nobody can say.
     """
-    if profile.hours.views is None:
-        return None
     found, deviations = np.empty((2, len(history.user_ids), HOURS))
-    for start in range(0, len(found), USERS_AT_ONCE):
-        users = np.arange(start, min(start + USERS_AT_ONCE, len(found)))
-        some = history.take(users)
-        known = profile.hours.posterior_of(some.hours, segment_set_ids[start : start + USERS_AT_ONCE])
-        logits = _rates(
-            profile.hours, known, profile.type_share, 0, _levels(profile.hours, some, known)
-        ).view_logits
-        if logits is not None:
-            found[users], deviations[users] = expit(logits).mean(axis=1), logits.std(axis=1)
+    for users, rates in _hours_of_any_type(profile, history, segment_set_ids):
+        if rates.view_logits is None:
+            return None
+        found[users], deviations[users] = expit(rates.view_logits).mean(axis=1), rates.view_logits.std(axis=1)
     return found, deviations
+
+
+def _in_parts(
+    history: History, segment_set_ids: Sequence[int | None]
+) -> Iterator[tuple[IntArray, History, Sequence[int | None]]]:
+    """Users by so many as are drawn at once: which they are, their histories and segments."""
+    for start in range(0, len(history.user_ids), USERS_AT_ONCE):
+        users = np.arange(start, min(start + USERS_AT_ONCE, len(history.user_ids)))
+        yield users, history.take(users), segment_set_ids[start : start + USERS_AT_ONCE]
+
+
+def _hours_of_any_type(
+    profile: SendTimeProfile, history: History, segment_set_ids: Sequence[int | None]
+) -> Iterator[tuple[IntArray, DrawnRates]]:
+    """Users, part by part, and what deliveries of any type of campaign may bring in their hours."""
+    for users, some, segments in _in_parts(history, segment_set_ids):
+        known = profile.hours.posterior_of(some.hours, segments)
+        levels = levels_of(profile.hours, some, known)
+        yield users, draw_rates(profile.hours, known, profile.type_share, 0, levels)
 
 
 def _recommend_some(
@@ -214,11 +211,12 @@ def _recommend_some(
 ) -> list[SendTime]:
     at_hours = profile.hours.posterior_of(history.hours, segments)
     on_days = profile.days.posterior_of(history.days, segments)
-    levels = _levels(profile.hours, history, at_hours)
-    hours = _score(_rates(profile.hours, at_hours, profile.type_share, campaign_type, levels), quiet.allowed)
-    hours = _calibrated(hours, profile.view_shift)
+    levels = levels_of(profile.hours, history, at_hours)
+    at = draw_rates(profile.hours, at_hours, profile.type_share, campaign_type, levels)
+    hours = _calibrated(_score(at, quiet.allowed), profile.view_shift)
     every_day = np.ones(WEEKDAYS, dtype=np.bool_)
-    days = _score(_rates(profile.days, on_days, profile.type_share, campaign_type, levels), every_day)
+    on = draw_rates(profile.days, on_days, profile.type_share, campaign_type, levels)
+    days = _score(on, every_day)
     evidence = history.evidence.tolist()
     found = []
     for user, user_id in enumerate(history.user_ids):
@@ -238,92 +236,7 @@ def _recommend_some(
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Levels:
-    """How much readier than others each user is to convert what they view, on the logit, and its variance."""
-
-    level: FloatArray
-    variance: FloatArray
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Rates:
-    """Draws (users, draws, cells) of users' activity and of what it makes of deliveries."""
-
-    relative: FloatArray
-    view_logits: FloatArray | None
-    conversion_logits: FloatArray | None
-    level_variance: FloatArray
-
-    @cached_property
-    def views(self) -> FloatArray | None:
-        """Views per delivery, drawn."""
-        return None if self.view_logits is None else expit(self.view_logits)
-
-    @cached_property
-    def conversions(self) -> FloatArray | None:
-        """Conversions per view, drawn."""
-        return None if self.conversion_logits is None else expit(self.conversion_logits)
-
-    @cached_property
-    def values(self) -> FloatArray:
-        """What cells are ranked by, as CellScores has it, drawn."""
-        if self.views is None:
-            return np.asarray(self.relative / self.relative.shape[-1], dtype=np.float64)
-        conversions = self.conversions
-        return self.views if conversions is None else self.views * conversions
-
-
-def _levels(profile: CycleProfile, history: History, known: Posterior) -> _Levels:
-    if profile.conversions is None:
-        return _Levels(level=np.zeros(len(known.mean)), variance=np.zeros(len(known.mean)))
-    counts = history.hours
-    level, variance = user_levels(
-        profile.conversions, known.relative_activity, counts.views, counts.conversions
-    )
-    return _Levels(level=level, variance=variance)
-
-
-def _rates(
-    profile: CycleProfile, known: Posterior, type_share: FloatArray, campaign_type: int, levels: _Levels
-) -> _Rates:
-    """Draw users' activity, and compute the rates that the responses give to it."""
-    root = np.linalg.cholesky(known.covariance)
-    users, cells = known.mean.shape
-    apart = (root.reshape(users * cells, cells) @ _NORMALS[:, :cells].T).reshape(users, cells, DRAWS)
-    drawn = known.mean[:, np.newaxis] + apart.transpose(0, 2, 1)
-    relative = relative_activity(drawn)
-    view_logits = conversion_logits = None
-    if profile.views is not None:
-        offset = offset_of(profile.views, campaign_type, type_share)
-        own = profile.views.influence.logit_of(relative) + drawn.mean(axis=2, keepdims=True)
-        view_logits = offset + own + _shared_error(profile.views, campaign_type, _SHARED_NORMALS[0])
-    if profile.conversions is not None:
-        offset = offset_of(profile.conversions, campaign_type, type_share)
-        own = profile.conversions.influence.logit_of(relative) + levels.level[:, np.newaxis, np.newaxis]
-        error = _shared_error(profile.conversions, campaign_type, _SHARED_NORMALS[1])
-        conversion_logits = offset + own + error
-    return _Rates(
-        relative=relative,
-        view_logits=view_logits,
-        conversion_logits=conversion_logits,
-        level_variance=levels.variance,
-    )
-
-
-def _shared_error(response: Response, campaign_type: int, normals: FloatArray) -> FloatArray:
-    """Draws (draws, cells) of how far a fitted response is off: the same for every user, as its error is."""
-    cells = response.offset.shape[1]
-    if response.uncertainty is None:
-        return np.zeros((len(normals), cells))
-    value, vector = np.linalg.eigh(response.uncertainty[campaign_type])
-    root = (
-        vector * np.sqrt(np.maximum(value, 0.0))
-    ) @ vector.T  # the symmetric one: rounding moves it little
-    return np.asarray(normals[:, :cells] @ root, dtype=np.float64)
-
-
-def _score(rates: _Rates, allowed: NDArray[np.bool_]) -> _Scores:
+def _score(rates: DrawnRates, allowed: NDArray[np.bool_]) -> _Scores:
     """Average what cells are worth over the draws, and count how often each is the best allowed.
 
     A user's level is not drawn. It adds its own variance to a conversion rate's logit, and to that of views v
