@@ -80,15 +80,12 @@ async def list_models(
 
 async def fetch_last_retired_version(connection: Connection, other_than: int) -> int | None:
     """Return the version, but for one, that was live last before the one that is."""
-    row = await fetch_required(connection, "fetch_last_retired_version", CONVERSION_MODEL, other_than)
-    version: int | None = row["version"]
-    return version
+    return await _fetch_retired(connection, other_than, restorable=False)
 
 
 async def fetch_restorable_version(connection: Connection) -> int | None:
     """Return the version to go back to: the one live last, of those with files that nobody went back from."""
-    row = await connection.fetchrow(STATEMENTS["fetch_restorable_version"].sql, CONVERSION_MODEL)
-    return None if row is None else int(row["version"])
+    return await _fetch_retired(connection, None, restorable=True)
 
 
 async def fetch_model_reference(connection: Connection, version: int) -> Reference | None:
@@ -212,6 +209,13 @@ async def update_model_status(
     await connection.execute(
         STATEMENTS["update_model_status"].sql, CONVERSION_MODEL, version, status.value, reason, now
     )
+
+
+async def _fetch_retired(connection: Connection, other_than: int | None, *, restorable: bool) -> int | None:
+    row = await connection.fetchrow(
+        STATEMENTS["fetch_last_retired_version"].sql, CONVERSION_MODEL, other_than, restorable
+    )
+    return None if row is None else int(row["version"])
 
 
 def _model_version(row: Record, importances: tuple[Importance, ...]) -> ModelVersion:

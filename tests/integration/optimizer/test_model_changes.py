@@ -9,6 +9,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from services.common.database import Database
+from services.optimizer.store import models
 from services.optimizer.store.model_changes import list_model_changes
 from tests.contract.optimizer.harness import NOON
 
@@ -118,3 +119,48 @@ async def test_the_service_only_adds_to_changes(database: DatabaseAddresses) -> 
                 await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def test_which_version_was_live_last_goes_by_the_order_of_changes_and_no_clock(
+    database: DatabaseAddresses,
+) -> None:
+    """2 took over from 1, and 3 from 2, by a replica whose clock is days behind; nothing tells when 4 was."""
+    admin = await asyncpg.connect(database.admin)
+    pool = await Database.open(database.optimizer, application_name="test")
+
+    async def restorable() -> int | None:
+        async with pool.transaction() as connection:
+            return await models.fetch_restorable_version(connection)
+
+    try:
+        await admin.execute("set search_path = optimizer")
+        for version, status, day in (
+            (1, "retired", 9),
+            (2, "retired", 5),
+            (3, "live", 4),
+            (4, "retired", 20),
+        ):
+            await insert_version(admin, version, status, "", day)
+        for number, (before, after) in enumerate(((None, 1), (1, 2), (2, 3)), start=1):
+            await admin.execute(
+                "insert into model_changes (model_name, change_number, kind, cause, actor, comment, reason,"
+                " from_version, to_version, changed_at)"
+                " values ('conversion', $1, 'promotion', 'daily', '', '', '', $2, $3, now())",
+                number,
+                before,
+                after,
+            )
+        async with pool.transaction() as connection:
+            beside = [await models.fetch_last_retired_version(connection, version) for version in (3, 2)]
+        found = [await restorable()]
+        await admin.execute("update ml_models set is_rolled_back = true where version = 2")
+        found.append(await restorable())
+        await admin.execute("update ml_models set files_removed_at = now() where version = 1")
+        found.append(await restorable())
+        await admin.execute("delete from ml_models where version = 4")
+        found.append(await restorable())
+    finally:
+        await pool.close()
+        await admin.close()
+    assert beside == [2, 1]
+    assert found == [2, 1, 4, None]

@@ -57,21 +57,29 @@ from ml_models
 where model_name = $1 and version = $2;
 
 -- name: fetch_last_retired_version :one
--- The version other than $2 that was live last before the one that is, null where there is none.
-select max(version) as version
-from ml_models
-where model_name = $1 and status = 'retired' and version <> $2 and status_changed_at = (
-    select max(status_changed_at)
-    from ml_models
-    where model_name = $1 and status = 'retired' and version <> $2
-);
-
--- name: fetch_restorable_version :one
--- The version to go back to: the one that was live last, of those that nobody went back from and that have their files.
-select version
-from ml_models
-where model_name = $1 and status = 'retired' and not is_rolled_back and files_removed_at is null
-order by status_changed_at desc, version desc
+-- The version other than $2 (null: any) that was live last before the one that is; where $3, of those alone that nobody
+-- went back from and that have their files. What was live when goes by the numbers of changes, whatever the clocks of
+-- replicas say; a version that none tells of was live before those they tell of.
+with last_times as (
+    select version, max(change_number) as change_number
+    from (
+        select to_version as version, change_number
+        from model_changes
+        where model_name = $1
+        union all
+        select from_version, change_number - 1
+        from model_changes
+        where model_name = $1
+    ) told
+    group by version
+)
+select m.version
+from ml_models m
+left join last_times t on t.version = m.version
+where
+    m.model_name = $1 and m.status = 'retired' and m.version is distinct from $2::bigint
+    and (not $3::boolean or (not m.is_rolled_back and m.files_removed_at is null))
+order by coalesce(t.change_number, 0) desc, m.status_changed_at desc, m.version desc
 limit 1;
 
 -- name: note_removed_files :exec
