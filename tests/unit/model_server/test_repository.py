@@ -1,7 +1,4 @@
-import asyncio
 import os
-import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +7,13 @@ from prometheus_client import REGISTRY
 
 from services.common.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from services.model_server.layout import Layout
-from services.model_server.loading import LoadedModel, Loader
-from services.model_server.repository import IndexEntry, Repository
+from services.model_server.repository import IndexEntry
 from tests.unit.model_server import models
-
-LIMIT_SECONDS = 120
-
-
-def open_repository(root: Path, *, polls: bool = False) -> Repository:
-    layout = Layout(root=root)
-    return Repository(layout, Loader(layout, threads=1), polls=polls)
-
-
-def ask(repository: Repository, model: str, version: str = "") -> float:
-    """Return what the served version makes of 1: for a scale model, its factor."""
-    found = repository.find(model, version)
-    (answer,) = found.session.run({"x": np.ones((1, 2), np.float32)}, ["y"])
-    return float(answer[0, 0])
+from tests.unit.model_server.repositories import ask, lines, open_repository
 
 
 def tree(root: Path) -> list[Path]:
     return sorted(root.rglob("*"))
-
-
-async def lines(repository: Repository, *, ready_only: bool = False) -> list[tuple[str, str, str]]:
-    return [(line.model, line.version, line.state) for line in await repository.index(ready_only=ready_only)]
 
 
 async def test_an_empty_folder_and_no_folder_serve_nothing_and_create_nothing(tmp_path: Path) -> None:
@@ -242,51 +221,6 @@ async def test_a_model_that_was_never_loaded_is_in_the_index(tmp_path: Path) -> 
     assert await lines(open_repository(tmp_path)) == [("m", "", "UNAVAILABLE")]
 
 
-async def test_polling_sees_what_is_new_changed_and_gone(tmp_path: Path) -> None:
-    repository = open_repository(tmp_path, polls=True)
-    await repository.poll()
-    models.write_version(tmp_path, "m", 1, models.scale_model(1.0))
-    await repository.poll()
-    first = repository.find("m")
-    await repository.poll()
-    assert repository.find("m") is first
-    models.write_version(tmp_path, "m", 2, models.scale_model(2.0))
-    await repository.poll()
-    assert ask(repository, "m") == 2.0
-    shutil.rmtree(tmp_path / "m")
-    await repository.poll()
-    assert await lines(repository) == []
-
-
-async def test_polling_tries_a_refused_model_again_only_when_its_files_change(tmp_path: Path) -> None:
-    models.write_version(tmp_path, "m", 1, b"garbage")
-    repository = open_repository(tmp_path, polls=True)
-    refused = {"model": "m", "outcome": "refused"}
-    before = REGISTRY.get_sample_value("model_server_loads_total", refused) or 0
-    for _ in range(3):
-        await repository.poll()
-    assert REGISTRY.get_sample_value("model_server_loads_total", refused) == before + 1
-    (tmp_path / "m" / "1" / "model.onnx").write_bytes(models.scale_model(4.0))
-    await repository.poll()
-    assert ask(repository, "m") == 4.0
-
-
-async def test_a_lost_folder_unloads_nothing(tmp_path: Path) -> None:
-    root = tmp_path / "repository"
-    models.write_version(root, "m", 1, models.scale_model(1.0))
-    repository = open_repository(root, polls=True)
-    await repository.poll()
-    root.rename(tmp_path / "elsewhere")
-    await repository.poll()
-    assert ask(repository, "m") == 1.0
-
-
-async def test_unloading_is_refused_while_polling(tmp_path: Path) -> None:
-    with pytest.raises(FailedPreconditionError) as refusal:
-        await open_repository(tmp_path, polls=True).unload("m")
-    assert refusal.value.reason == "UNLOAD_WHILE_POLLING"
-
-
 async def test_a_folder_that_cannot_be_read_is_said_without_its_path(tmp_path: Path) -> None:
     models.write_version(tmp_path, "m", 1, models.scale_model(1.0))
     os.symlink("loop", tmp_path / "m" / "1" / "loop")
@@ -308,61 +242,3 @@ async def test_a_repository_that_cannot_be_listed_is_unavailable(
     with pytest.raises(UnavailableError) as refusal:
         await open_repository(tmp_path).load("m")
     assert refusal.value.message == "the repository folder cannot be read"
-
-
-class SlowLoader(Loader):
-    """A loader that waits to be let on, so that a test sees the state in between."""
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__(layout, threads=1)
-        self.begun, self.go_on = threading.Event(), threading.Event()
-
-    def load(self, name: str, served: LoadedModel | None, *, stand_in: bool) -> LoadedModel:
-        self.begun.set()
-        assert self.go_on.wait(LIMIT_SECONDS)
-        return super().load(name, served, stand_in=stand_in)
-
-
-async def test_a_first_load_under_way_shows_as_loading_and_a_later_one_as_what_still_serves(
-    tmp_path: Path,
-) -> None:
-    models.write_version(tmp_path, "m", 1, models.scale_model(1.0))
-    loader = SlowLoader(Layout(root=tmp_path))
-    repository = Repository(Layout(root=tmp_path), loader)
-    work = asyncio.create_task(repository.load("m"))
-    assert await asyncio.to_thread(loader.begun.wait, LIMIT_SECONDS)
-    assert await lines(repository) == [("m", "", "LOADING")]
-    loader.go_on.set()
-    await work
-    loader.go_on.clear()
-    loader.begun.clear()
-    work = asyncio.create_task(repository.load("m"))
-    assert await asyncio.to_thread(loader.begun.wait, LIMIT_SECONDS)
-    assert await lines(repository) == [("m", "1", "READY")]
-    loader.go_on.set()
-    await work
-    repository.close()
-
-
-async def test_a_caller_that_goes_away_does_not_stop_its_load(tmp_path: Path) -> None:
-    models.write_version(tmp_path, "m", 1, models.scale_model(1.0))
-    loader = SlowLoader(Layout(root=tmp_path))
-    repository = Repository(Layout(root=tmp_path), loader)
-    work = asyncio.create_task(repository.load("m"))
-    assert await asyncio.to_thread(loader.begun.wait, LIMIT_SECONDS)
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    loader.go_on.set()
-    await repository.load("m")
-    assert ask(repository, "m") == 1.0
-
-
-async def test_concurrent_loads_and_unloads_end_in_a_whole_state(tmp_path: Path) -> None:
-    models.write_version(tmp_path, "m", 1, models.scale_model(1.0))
-    repository = open_repository(tmp_path)
-    steps = [repository.load("m") if index % 3 else repository.unload("m") for index in range(30)]
-    await asyncio.gather(*steps)
-    await repository.load("m")
-    assert await lines(repository) == [("m", "1", "READY")]
-    assert ask(repository, "m") == 1.0
