@@ -1,15 +1,12 @@
 """Runs a training in a process of its own and follows it; the serving process never sees scikit-learn."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from uuid import UUID
 
 from services.common.child_process import ChildProcess
-from services.optimizer.domain.models.training_progress import TrainingProgress
-
-OnProgress = Callable[[TrainingProgress], None]
+from services.optimizer.domain.models.training_progress import OnProgress, TrainingProgress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from services.model_server import server as model_server
 from services.model_server.settings import ModelServerSettings
 from services.optimizer import model_client
 from services.optimizer.domain.features import DailyRow
-from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import OnProgress, TrainingProgress
 from services.optimizer.operations import recommendation_sources, training
 from services.optimizer.operations.training import Trainer
 from services.optimizer.server import open_services
@@ -29,7 +29,6 @@ from services.optimizer.settings import OptimizerSettings
 from services.optimizer.training.run import run_training
 from tests.unit.optimizer.synthetic import END_DAY, MEAN_REVENUE
 
-OnProgress = Callable[[TrainingProgress], None]
 NOON = datetime.combine(END_DAY, time(12), tzinfo=UTC)
 PATIENCE_SECONDS = 60.0
 """How long tests wait for what comes in its own time: however slow the machine, that is a hang."""

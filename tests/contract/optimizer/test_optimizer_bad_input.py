@@ -1,7 +1,6 @@
 """Bad input to every rpc of the optimizer, through a real server: a clear status, nothing of the inside."""
 
-from collections.abc import AsyncIterator, Callable
-from datetime import date
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
@@ -31,7 +30,6 @@ from gen.campaigns.optimizer.v1 import (
 )
 from gen.campaigns.type.v1 import campaign_pb2
 from services.common.errors import FailedPreconditionError
-from services.optimizer.domain.models.training_progress import TrainingProgress
 from tests.bad_input import broken_bytes, hostile_requests, judge, list_rpcs, refuse
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
@@ -40,6 +38,7 @@ from tests.contract.optimizer.harness import (
     running_channel,
     running_model_server,
 )
+from tests.contract.optimizer.trainers import ScriptedTrainer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -130,17 +129,9 @@ PLANNED_OFFER = offers_pb2.OptimizeOfferRequest(
 )
 
 
-class RefusingTrainer:
+async def refuse_to_train(_: UUID | None) -> int:
     """A training that finds too little data: what is tested is the request."""
-
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
-        raise FailedPreconditionError("too little data", reason="DATA_INSUFFICIENT")
+    raise FailedPreconditionError("too little data", reason="DATA_INSUFFICIENT")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -153,7 +144,8 @@ async def channel(
     async with (
         running_model_server(repository) as port,
         running_channel(
-            optimizer_settings(module_database.optimizer, repository, port), trainer=RefusingTrainer()
+            optimizer_settings(module_database.optimizer, repository, port),
+            trainer=ScriptedTrainer(refuse_to_train),
         ) as open_channel,
     ):
         yield open_channel

@@ -1,8 +1,7 @@
 """Versions put live in adversity: a training at the same time, a server that hangs, files that broke."""
 
 import asyncio
-from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +17,6 @@ from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.common.database import Database
 from services.common.errors import FailedPreconditionError
 from services.common.grpc_client import open_channel
-from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
@@ -34,6 +32,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
+from tests.contract.optimizer.trainers import ScriptedTrainer
 
 LOCK = "select pg_advisory_xact_lock(hashtextextended('optimizer.publication', 0))"
 WAITS_FOR_A_LOCK = (
@@ -44,29 +43,6 @@ LIVE = "update optimizer.ml_models set status = $2, status_changed_at = now() wh
 STANDING = "select version, status from ml_models order by version"
 
 
-class CandidateTrainer:
-    """Makes version 1, which deserves to go live."""
-
-    def __init__(self, database: DatabaseAddresses, trained: Trained, repository: Path) -> None:
-        self._database, self._trained, self._repository = database, trained, repository
-
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
-        await self._trained.publish(
-            self._database.optimizer,
-            self._repository,
-            1,
-            ModelStatus.CANDIDATE,
-            training_id=training_id,
-        )
-        return 1
-
-
 async def test_a_training_waits_for_a_rollback_under_way_and_does_not_undo_it(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
@@ -75,10 +51,14 @@ async def test_a_training_waits_for_a_rollback_under_way_and_does_not_undo_it(
     await trained.publish(database.optimizer, tmp_path, 2, ModelStatus.RETIRED)
     await trained.publish(database.optimizer, tmp_path, 3)
     rollback = await asyncpg.connect(database.admin)
-    trainer = CandidateTrainer(database, trained, tmp_path)
+
+    async def keep(training_id: UUID | None) -> int:
+        await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id)
+        return 1
+
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=trainer) as stub:
+        async with running_optimizer(settings, trainer=ScriptedTrainer(keep)) as stub:
             async with rollback.transaction():
                 await rollback.execute(LOCK)
                 await rollback.execute(LIVE, 3, "retired")

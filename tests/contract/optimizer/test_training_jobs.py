@@ -24,7 +24,7 @@ from tests.contract.optimizer.harness import (
     insert_world,
     refusal_of,
 )
-from tests.contract.optimizer.trainers import EndlessTrainer, KilledTrainer
+from tests.contract.optimizer.trainers import EndlessTrainer, ScriptedTrainer, be_killed
 from tests.contract.optimizer.training_jobs_stand import stand
 from tests.unit.optimizer.synthetic import build_world
 
@@ -220,7 +220,7 @@ async def test_a_daily_training_that_somebody_cancelled_is_not_tried_again_at_on
 async def test_a_training_that_was_killed_fails_the_job_which_is_then_tried_again(
     database: DatabaseAddresses, tmp_path: Path
 ) -> None:
-    async with stand(database, tmp_path, trainer=KilledTrainer()) as jobs:
+    async with stand(database, tmp_path, trainer=ScriptedTrainer(be_killed)) as jobs:
         with pytest.raises(AbortedError, match="was killed"):
             await jobs.run("retrain_model")
         (kept,) = await jobs.trainings()

@@ -1,9 +1,8 @@
 """Who may train and publish: what one does that lost its right, and what it leaves to its successor."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,7 +16,6 @@ from services.common.database import Connection, Database
 from services.common.errors import AbortedError, DeadlineExceededError, UnavailableError
 from services.common.grpc_client import open_channel
 from services.optimizer.domain.models.changes import ChangeKind, Going
-from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import Note, TrainingCause
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
 from services.optimizer.model_client import ModelClient
@@ -36,7 +34,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
-from tests.contract.optimizer.trainers import EndlessTrainer
+from tests.contract.optimizer.trainers import EndlessTrainer, ScriptedTrainer
 from tests.unit.optimizer.synthetic import END_DAY
 
 PROMOTION = Going(kind=ChangeKind.PROMOTION, cause=TrainingCause.DAILY, note=Note(), reason="better")
@@ -51,49 +49,23 @@ INSERT_TRAINING = (
 )
 
 
-def keeping(
-    trained: Trained, database: DatabaseAddresses, repository: Path
-) -> Callable[[UUID | None], "asyncio.Future[None]"]:
-    """Return what keeps version 1 as the candidate of a training."""
-
-    def keep(training_id: UUID | None) -> "asyncio.Future[None]":
-        publishing = trained.publish(
-            database.optimizer, repository, 1, ModelStatus.CANDIDATE, training_id=training_id
-        )
-        return asyncio.ensure_future(publishing)
-
-    return keep
-
-
-class Successor:
-    """A training that has kept its candidate, and whose process takes until `leaves` to end."""
-
-    def __init__(self, keep: Callable[[UUID | None], "asyncio.Future[None]"], leaves: asyncio.Event) -> None:
-        self._keep, self._leaves = keep, leaves
-
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
-        await self._keep(training_id)
-        await self._leaves.wait()
-        return 1
-
-
 async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_version(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
-    keep = keeping(trained, database, tmp_path)
     await insert_world(database.admin, trained.world.rows)
     first = EndlessTrainer()
+
+    async def keep_and_stay(training_id: UUID | None) -> int:
+        """The successor has kept its candidate, and its process takes until the first has left to end."""
+        await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id)
+        await first.stopped.wait()
+        return 1
+
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
         async with (
             running_optimizer(settings, trainer=first) as one,
-            running_optimizer(settings, trainer=Successor(keep, first.stopped)) as other,
+            running_optimizer(settings, trainer=ScriptedTrainer(keep_and_stay)) as other,
         ):
             losing = one.TrainModel(training_pb2.TrainModelRequest())
             await first.begun.wait()
@@ -110,36 +82,21 @@ async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_versio
     assert str(model["training_id"]) == won.training_id
 
 
-class Overtaken:
-    """A training that another one takes for lost just before it returns its candidate."""
-
-    def __init__(
-        self, database: DatabaseAddresses, keep: Callable[[UUID | None], "asyncio.Future[None]"]
-    ) -> None:
-        self._database, self._keep = database, keep
-
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
-        await self._keep(training_id)
+async def test_a_training_whose_record_another_one_ended_publishes_nothing(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path
+) -> None:
+    async def be_overtaken(training_id: UUID | None) -> int:
+        """Another training takes this one for lost just before it returns its candidate."""
+        await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id)
         await fetch_rows(
-            self._database.optimizer,
+            database.optimizer,
             "update trainings set state = 'failed', ended_at = now(), message = 'whatever ran it is gone'",
         )
         return 1
 
-
-async def test_a_training_whose_record_another_one_ended_publishes_nothing(
-    database: DatabaseAddresses, trained: Trained, tmp_path: Path
-) -> None:
-    keep = keeping(trained, database, tmp_path)
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=Overtaken(database, keep)) as stub:
+        async with running_optimizer(settings, trainer=ScriptedTrainer(be_overtaken)) as stub:
             with pytest.raises(grpc.aio.AioRpcError) as over:
                 await stub.TrainModel(training_pb2.TrainModelRequest())
     assert (refusal_of(over.value).code, refusal_of(over.value).reason) == ("ABORTED", "TRAINING_STOPPED")

@@ -18,7 +18,7 @@ from services.common.errors import FailedPreconditionError, InternalError
 from services.common.grpc_client import open_channel
 from services.common.grpc_server import build_server
 from services.common.wire import datetime_to_timestamp
-from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import OnProgress, TrainingProgress
 from services.optimizer.domain.models.trainings import LOST_AFTER
 from services.optimizer.domain.models.version import ModelStatus
 from services.optimizer.operations import training as training_operations
@@ -34,6 +34,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
+from tests.contract.optimizer.trainers import ScriptedTrainer
 
 UNKNOWN = "1f1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d"
 
@@ -46,13 +47,7 @@ class Script:
         self.begun = asyncio.Event()
         self.stopped = False
 
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
+    async def run(self, end_day: date, on_progress: OnProgress, *, training_id: UUID | None = None) -> int:
         on_progress(TrainingProgress(stage="fit_forest", fraction=0.5))
         self.begun.set()
         program = self.programs.pop(0)
@@ -282,24 +277,16 @@ async def test_a_version_that_another_one_overtook_is_not_published(
 ) -> None:
     """While it was trained another version went live: it was compared with one that is live no more."""
 
-    class Overtaken:
-        async def run(
-            self,
-            end_day: date,
-            on_progress: Callable[[TrainingProgress], None],
-            *,
-            training_id: UUID | None = None,
-        ) -> int:
-            await trained.publish(database.optimizer, tmp_path, 1)
-            await trained.publish(database.optimizer, tmp_path, 2, status=trained_status)
-            return 2
+    async def be_overtaken(_: UUID | None) -> int:
+        await trained.publish(database.optimizer, tmp_path, 1)
+        await trained.publish(database.optimizer, tmp_path, 2, status=ModelStatus.CANDIDATE)
+        return 2
 
-    trained_status = ModelStatus.CANDIDATE
     await insert_world(database.admin, trained.world.rows)
     async with (
         running_model_server(tmp_path) as port,
         running_optimizer(
-            optimizer_settings(database.optimizer, tmp_path, port), trainer=Overtaken()
+            optimizer_settings(database.optimizer, tmp_path, port), trainer=ScriptedTrainer(be_overtaken)
         ) as stub,
     ):
         answer = await stub.TrainModel(pb.TrainModelRequest())

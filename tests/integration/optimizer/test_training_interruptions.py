@@ -1,7 +1,6 @@
 """Trainings that are cut off, and candidates that nobody publishes."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,7 +13,7 @@ from gen.campaigns.optimizer.v1 import training_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from services.common.database import Database
 from services.common.errors import AbortedError, InternalError
-from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import OnProgress, TrainingProgress
 from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.training.run import add_version
@@ -106,13 +105,7 @@ class InterruptedTrainer:
         self._trainer = trainer
         self._calls = 0
 
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
+    async def run(self, end_day: date, on_progress: OnProgress, *, training_id: UUID | None = None) -> int:
         self._calls += 1
         version = await self._trainer.run(end_day, on_progress, training_id=training_id)
         if self._calls == 1:
@@ -210,13 +203,7 @@ class SabotagedTrainer:
     def __init__(self, trainer: ThreadTrainer) -> None:
         self._trainer = trainer
 
-    async def run(
-        self,
-        end_day: date,
-        on_progress: Callable[[TrainingProgress], None],
-        *,
-        training_id: UUID | None = None,
-    ) -> int:
+    async def run(self, end_day: date, on_progress: OnProgress, *, training_id: UUID | None = None) -> int:
         version = await self._trainer.run(end_day, on_progress, training_id=training_id)
         path = self._trainer.settings.repository / "conversion" / str(version) / "model.onnx"
         path.write_bytes(b"no model")

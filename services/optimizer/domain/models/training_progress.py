@@ -1,5 +1,6 @@
 """What is heard of a training while it runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -9,3 +10,6 @@ class TrainingProgress:
 
     stage: str
     fraction: float
+
+
+OnProgress = Callable[[TrainingProgress], None]
