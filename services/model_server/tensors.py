@@ -67,7 +67,6 @@ _ALL = (
     _datatype("BYTES", "string", "bytes_contents", "O"),
 )
 DATATYPES = {datatype.name: datatype for datatype in _ALL}
-BY_CONFIG_NAME = {datatype.config_name: datatype for datatype in _ALL}
 BY_ONNX_NAME = {datatype.onnx_name: datatype for datatype in _ALL}
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from services.common.errors import DomainError, InvalidArgumentError
 from services.model_server.tensors import (
-    BY_CONFIG_NAME,
     BY_ONNX_NAME,
     DATATYPES,
     check_shape,
@@ -161,9 +160,9 @@ def test_an_unknown_datatype_is_refused_with_the_known_ones() -> None:
 def test_every_datatype_is_found_by_each_of_its_names() -> None:
     for datatype in DATATYPES.values():
         assert find_datatype(datatype.name, tensor="x", index=0) is datatype
-        assert BY_CONFIG_NAME[datatype.config_name] is datatype
         assert BY_ONNX_NAME[datatype.onnx_name] is datatype
-    assert BY_CONFIG_NAME["TYPE_STRING"] is DATATYPES["BYTES"]
+    assert DATATYPES["BYTES"].config_name == "TYPE_STRING"
+    assert DATATYPES["FP32"].config_name == "TYPE_FP32"
     assert BY_ONNX_NAME["tensor(float)"] is DATATYPES["FP32"]
 
 

@@ -230,7 +230,6 @@ def test_few_conversions_are_refused_and_somewhat_more_are_told() -> None:
             evaluate(policy, rare)
         assert refused.value.reason == "DATA_INSUFFICIENT"
     few, many = evaluate(policy, converting(15, 30)), evaluate(policy, converting(40, 80))
-    assert few.effective_conversions < 20 <= many.effective_conversions
     assert ["with so few," in " ".join(each.warnings) for each in (few, many)] == [True, False]
 
 

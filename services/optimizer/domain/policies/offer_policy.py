@@ -106,16 +106,11 @@ class LoggedOffer:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyEvaluation:
-    """A policy's value over the decisions where all its offers were possible, `covered_share` of all.
-
-    `effective_conversions` at the policy's offers are as its weights make them count: the fewer of those seen
-    and those that the log's own rate lets expect.
-    """
+    """A policy's value over the decisions where all its offers were possible, `covered_share` of all."""
 
     value: PolicyValue
     decisions: int
     covered_share: float
-    effective_conversions: float
     logged_offers: tuple[LoggedOffer, ...]
     warnings: tuple[str, ...]
 
@@ -176,7 +171,6 @@ def evaluate_offer_policy(
         value=value,
         decisions=len(table),
         covered_share=share,
-        effective_conversions=conversions,
         logged_offers=logged,
         warnings=tuple(_warn(value, share, conversions)),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from itertools import chain
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,6 @@ from services.optimizer.domain.features import BoolArray, FloatArray
 
 IntArray = NDArray[np.intp]
 Int64Array = NDArray[np.int64]
-DecisionRow: TypeAlias = tuple[str, str, date, int, str | None, int | None, int, float, int, int]
-"""Campaign, user, day, hour, logging policy, set of segments, offer, propensity, conversions, revenue."""
 
 NO_SEGMENTS: Final = -1
 """The set of segments of users without any."""
@@ -60,9 +58,10 @@ class DecisionTable:
 def decision_table(
     batches: Sequence[Sequence[Iterable[object]]], campaign_ids: Sequence[str]
 ) -> DecisionTable:
-    """Return batches of rows (DecisionRow; at least one) as columns.
+    """Return batches of rows (at least one) as columns.
 
-    Campaigns are numbered by their place in `campaign_ids`.
+    A row is campaign, user, day, hour, logging policy or None, set of segments or None, offer, propensity,
+    conversions and revenue. Campaigns are numbered by their place in `campaign_ids`.
     """
     place = {campaign_id: number for number, campaign_id in enumerate(campaign_ids)}
     parts = (zip(*rows, strict=True) for rows in batches)
