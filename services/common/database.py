@@ -94,6 +94,14 @@ async def _keep_session(_connection: "asyncpg.Connection[Any]") -> None:
     """
 
 
+@asynccontextmanager
+async def savepoint(connection: Connection) -> AsyncIterator[None]:
+    """Undo the block alone where it fails, so that the transaction around it can go on."""
+    with translate_driver_errors():
+        async with connection.transaction():
+            yield
+
+
 def is_lost(connection: Connection) -> bool:
     """Return whether a connection has ended, and with it its transaction and its locks."""
     try:

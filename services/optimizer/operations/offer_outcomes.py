@@ -1,14 +1,18 @@
 """Measures what applied recommendations and ended A/B tests did, and lists it; lets the others expire."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
 
 from services.common.database import Connection, Database
+from services.common.errors import DeadlineExceededError, InternalError, UnavailableError
 from services.common.jobs import Every, Job, JobContext
+from services.common.telemetry import get_logger
 from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.recommendations.outcomes import (
     OUTCOME_DAYS,
@@ -39,7 +43,9 @@ from services.optimizer.store.offer_outcomes import EndedTest
 from services.optimizer.store.recommendations import list_expired
 
 AT_ONCE: Final = 500
-"""Rows that one transaction of the job looks at."""
+"""Rows that one run of the job looks at."""
+_MOST_NAMED: Final = 5
+_log = get_logger("optimizer")
 DAY: Final = timedelta(days=1)
 
 
@@ -76,28 +82,39 @@ class OutcomeOperations:
 
 @dataclass(frozen=True, kw_only=True)
 class Reckoning:
-    """What one run of the job did."""
+    """What one run of the job did; `failed` names what could not be measured."""
 
     expired: int
     measured: int
     tests: int
+    failed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.expired} expired, {self.measured} outcomes measured, {self.tests} tests kept"
+        said = f"{self.expired} expired, {self.measured} outcomes measured, {self.tests} tests kept"
+        if not self.failed:
+            return said
+        more = len(self.failed) - _MOST_NAMED
+        names = ", ".join(self.failed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f"{said}; not measured, and tried again later: {names} (see the log)"
 
 
 class OutcomeKeeper:
-    """What the job does; every step is one transaction and may be done again."""
+    """What the job does; every outcome is a transaction of its own, and may be measured again."""
 
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
 
     async def reckon(self) -> Reckoning:
-        """Let recommendations expire, measure what was applied, and keep what tests found."""
-        return Reckoning(
-            expired=await self._expire(), measured=await self._measure(), tests=await self._keep_tests()
-        )
+        """Let recommendations expire, measure what was applied, and keep what tests found.
+
+        What takes too long, or meets a defect, holds up nothing else: a recommendation is tried again the
+        next day, a test by the next run.
+        """
+        expired = await self._expire()
+        measured, put_off = await self._measure()
+        tests, unkept = await self._keep_tests()
+        return Reckoning(expired=expired, measured=measured, tests=tests, failed=(*put_off, *unkept))
 
     async def _expire(self) -> int:
         now = self._now()
@@ -105,33 +122,66 @@ class OutcomeKeeper:
             names = await list_expired(connection, now, AT_ONCE)
             return sum([await expire(connection, name, now) for name in names])
 
-    async def _measure(self) -> int:
-        now = self._now()
-        async with self._database.transaction() as connection:
+    async def _measure(self) -> tuple[int, list[str]]:
+        """Return how many outcomes were measured, and the recommendations that could not be."""
+        now, failed = self._now(), []
+        async with self._database.acquire() as connection:
             zone = await fetch_reporting_zone(connection)
             today = datetime.combine(now.astimezone(zone).date(), time(), tzinfo=zone)
             applied = await store.list_unmeasured(connection, today, AT_ONCE)
-            outcomes = [await _measure(connection, kept, since, now, zone) for kept, since in applied]
-            for outcome in outcomes:
-                await store.upsert_outcome(connection, outcome)
-            await store.note_measured(connection, outcomes, now)
-        return len(outcomes)
+        for kept, since in applied:
+            name = kept.recommendation_id
+            if not await self._try(partial(self._measure_one, kept, since, now, zone), name):
+                failed.append(name)
+                with suppress(DeadlineExceededError):  # it is somebody's: tried again by the next run
+                    async with self._database.transaction() as connection:
+                        await store.note_measured(connection, name, now, is_final=False)
+        return len(applied) - len(failed), failed
 
-    async def _keep_tests(self) -> int:
-        now = self._now()
+    async def _measure_one(
+        self, recommendation: Recommendation, since: datetime, now: datetime, zone: ZoneInfo
+    ) -> None:
         async with self._database.transaction() as connection:
+            outcome = await _measure(connection, recommendation, since, now, zone)
+            await store.upsert_outcome(connection, outcome)
+            await store.note_measured(connection, outcome.source_id, now, is_final=outcome.is_final)
+
+    async def _keep_tests(self) -> tuple[int, list[str]]:
+        """Return how many comparisons of tests were kept, and those that could not be."""
+        now, failed = self._now(), []
+        async with self._database.acquire() as connection:
             zone = await fetch_reporting_zone(connection)
             tests = await store.list_unkept_tests(connection, AT_ONCE)
-            for test in tests:
-                await store.upsert_outcome(connection, await _measure_test(connection, test, now, zone))
-        return len(tests)
+        for test in tests:
+            name = f"{test.test_id}/{test.group_name}"
+            if not await self._try(partial(self._keep_test, test, now, zone), name):
+                failed.append(name)
+        return len(tests) - len(failed), failed
+
+    async def _keep_test(self, test: EndedTest, now: datetime, zone: ZoneInfo) -> None:
+        async with self._database.transaction() as connection:
+            await store.upsert_outcome(connection, await _measure_test(connection, test, now, zone))
+
+    async def _try(self, measure: Callable[[], Awaitable[None]], source_id: str) -> bool:
+        """Return whether an outcome was measured; why not is logged, unless no other one could be either."""
+        try:
+            await measure()
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever one outcome meets, the others go on)
+            _log.error("an outcome cannot be measured", source_id=source_id, exc_info=error)
+            return False
+        return True
 
 
 def build_outcomes_job(keeper: OutcomeKeeper, *, seconds: float) -> Job:
-    """Return the job that measures outcomes."""
+    """Return the job that measures outcomes; it has failed where one could not be, the others being kept."""
 
     async def run(_context: JobContext) -> str:
-        return str(await keeper.reckon())
+        reckoning = await keeper.reckon()
+        if reckoning.failed:
+            raise InternalError(str(reckoning), reason="INTERNAL")
+        return str(reckoning)
 
     return Job(name="outcomes", schedule=Every(seconds=seconds), run=run)
 

@@ -5,7 +5,8 @@ from datetime import date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.common.database import Connection
+from services.common.database import Connection, savepoint
+from services.common.errors import DeadlineExceededError
 from services.optimizer.domain.recommendations.outcomes import EffectMetric
 from services.optimizer.domain.recommendations.terms import Terms
 from services.optimizer.domain.recommendations.worth import EarningMoments, Worth, measure_worth
@@ -91,6 +92,7 @@ async def _fetch_moments(
 ) -> EarningMoments | None:
     """Return sums by user and day where all that the days' sums hold is kept as events, else by day alone.
 
+    By day alone too where the events cannot be read in time: those of other offers count for that as well.
     None for nothing on both sides, or fewer than `fewest` trials on one.
     """
     sides = before.side(zone), after.side(zone)
@@ -99,7 +101,13 @@ async def _fetch_moments(
         return None
     if sum(by_day.trials) > MOST_TRIALS:
         return by_day
-    by_user = await fetch_earning_moments(connection, *sides, zone=zone.key, metric=metric, by_user=True)
+    try:
+        async with savepoint(connection):
+            by_user = await fetch_earning_moments(
+                connection, *sides, zone=zone.key, metric=metric, by_user=True
+            )
+    except DeadlineExceededError:
+        return by_day
     if by_user is None:
         return by_day
     is_whole = by_day.trials == by_user.trials and by_day.conversions == by_user.conversions

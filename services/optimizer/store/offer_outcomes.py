@@ -42,14 +42,11 @@ async def list_unmeasured(
     return [(recommendation_from_row(row), row["applied_at"]) for row in rows]
 
 
-async def note_measured(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Keep that recommendations' outcomes were counted, and which are final: those are not listed again."""
-    await connection.execute(
-        STATEMENTS["note_measured_optimizations"].sql,
-        [outcome.source_id for outcome in outcomes],
-        now,
-        [outcome.is_final for outcome in outcomes],
-    )
+async def note_measured(
+    connection: Connection, optimization_id: str, now: datetime, *, is_final: bool
+) -> None:
+    """Keep that a recommendation's outcome was looked at: today's is not listed again, a final one never."""
+    await connection.execute(STATEMENTS["note_measured_optimization"].sql, optimization_id, now, is_final)
 
 
 async def list_campaign_days(

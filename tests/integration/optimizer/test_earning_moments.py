@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -22,7 +23,7 @@ from services.optimizer.domain.recommendations.worth import (
 )
 from services.optimizer.operations import outcome_worth
 from services.optimizer.operations.outcome_worth import Span, fetch_worth
-from services.optimizer.store.outcome_worth import fetch_earning_moments
+from services.optimizer.store.outcome_worth import Side, fetch_earning_moments
 from tests.contract.optimizer.event_log import (
     CONVERTED,
     REFUNDED,
@@ -184,6 +185,27 @@ async def test_users_count_where_every_event_is_kept(
         assert (profit.previous.value, profit.observed.value) == pytest.approx((10 / 3, 2.0))
         assert (profit.previous.interval, profit.observed.interval) == (None, None)  # too few conversions
         assert (worth.predicted_profit, worth.previous_predicted_profit) == (4.0, 3.0)
+
+
+async def test_events_that_cannot_be_read_in_time_leave_the_days(
+    connection: Connection, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction, with what was done in it, goes on."""
+
+    async def fetch_slowly(within: Connection, *sides: Side, by_user: bool, **asked: Any) -> Any:  # noqa: ANN401
+        if by_user:
+            await within.execute("select pg_sleep(60)")
+        return await fetch_earning_moments(within, *sides, by_user=by_user, **asked)
+
+    await insert_daily(database.admin)
+    await insert_events(database.admin, LOG)
+    monkeypatch.setattr(outcome_worth, "fetch_earning_moments", fetch_slowly)
+    async with connection.transaction():
+        await connection.execute("set local statement_timeout = '2s'")
+        worth = await fetch_worth(connection, BEFORE, AFTER, zone=ZONE, metric=RATE, terms=TERMS)
+        assert await connection.fetchval("select current_setting('statement_timeout')") == "2s"
+    assert worth is not None
+    assert worth.clustering is Clustering.DAYS
 
 
 async def test_a_conversion_without_an_offer_leaves_profit_unsaid(

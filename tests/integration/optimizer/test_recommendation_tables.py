@@ -34,11 +34,7 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
         ("lock_optimization", [ID], "campaign_optimizations_pkey"),
         ("list_optimization_decisions", [ID], "campaign_optimization_decisions_pkey"),
         ("list_unmeasured_optimizations", ["10", "now()"], "campaign_optimizations_unmeasured_idx"),
-        (
-            "note_measured_optimizations",
-            [f"array[{ID}]", "now()", "array[true]"],
-            "campaign_optimizations_pkey",
-        ),
+        ("note_measured_optimization", [ID, "now()", "true"], "campaign_optimizations_pkey"),
         ("delete_closed_optimizations", ["now()", "now()", "10"], "campaign_optimizations_closed_idx"),
         ("delete_outdated_verdicts", ["now()", "10"], "campaign_optimization_verdicts_judged_idx"),
         ("list_verdicts", ["'c'", "'k'"], "campaign_optimization_verdicts_pkey"),

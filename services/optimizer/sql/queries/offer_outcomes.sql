@@ -12,12 +12,11 @@ where
 order by outcome_measured_at nulls first, applied_at
 limit $1;
 
--- name: note_measured_optimizations :exec
--- Keep that the outcomes of $1 were counted at $2, and which of them ($3) are final.
-update campaign_optimizations o
-set outcome_measured_at = $2, is_outcome_final = m.is_final
-from unnest($1::uuid[], $3::boolean[]) as m (optimization_id, is_final)
-where o.optimization_id = m.optimization_id;
+-- name: note_measured_optimization :exec
+-- Keep that the outcome of $1 was looked at, at $2, and whether ($3) it is final.
+update campaign_optimizations
+set outcome_measured_at = $2, is_outcome_final = $3
+where optimization_id = $1::uuid;
 
 -- name: list_campaign_days :many
 -- Impressions, views and conversions of a campaign by day in [$2, $3), at the offer $4 as sent (null: at any).
