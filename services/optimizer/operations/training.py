@@ -18,7 +18,7 @@ from services.common.errors import (
 )
 from services.common.telemetry import get_logger
 from services.optimizer.domain.models.changes import ChangeKind, Going
-from services.optimizer.domain.models.training_progress import TrainingProgress
+from services.optimizer.domain.models.training_progress import OnProgress, TrainingProgress
 from services.optimizer.domain.models.trainings import Ending, Note, Training, TrainingOrder, TrainingState
 from services.optimizer.domain.models.version import ModelStatus, ModelVersion
 from services.optimizer.model_client import ModelClient
@@ -37,7 +37,6 @@ STOP_SECONDS: Final = 10.0
 """How long a stop of the service waits for trainings to end that were cut off."""
 _LOOK_SECONDS: Final = 0.1
 _log = get_logger("optimizer")
-OnProgress = Callable[[TrainingProgress], None]
 
 
 class Trainer(Protocol):
@@ -159,13 +158,17 @@ class TrainingOperations:
             self._under_way.discard(task)
 
     async def _train(self, order: TrainingOrder, on_progress: OnProgress) -> TrainingResult:
-        async with self._database.transaction() as connection:
-            if not await store.try_lock_training(connection):
+        """Train, holding the right to it in a transaction that reads and writes nothing.
+
+        What a transaction reads cannot be altered before it ends, and this one lasts as long as the training.
+        """
+        end_day = await self._fetch_end_day(order)
+        async with self._database.transaction() as right:
+            if not await store.try_lock_training(right):
                 raise AbortedError(
                     "another training runs; wait for it to end, or cancel it, then ask again",
                     reason="TRAINING_RUNNING",
                 )
-            end_day = await fetch_reporting_day(connection, order.as_of or self.now())
             record = await TrainingRecord.begin(
                 self._database, order, end_day, self.now, is_stopping=self._is_stopping
             )
@@ -175,11 +178,15 @@ class TrainingOperations:
                 on_progress(progress)
 
             model = await record.run(
-                self._work(connection, record.training_id, order, end_day, hear),
-                may_train=lambda: not is_lost(connection),
+                self._work(record.training_id, order, end_day, hear),
+                may_train=lambda: not is_lost(right),
             )
         _log.info("trained", version=model.version, status=model.status.value, why=model.status_reason)
         return TrainingResult(training_id=record.training_id, model=model)
+
+    async def _fetch_end_day(self, order: TrainingOrder) -> date:
+        async with self._database.transaction(readonly=True) as connection:
+            return await fetch_reporting_day(connection, order.as_of or self.now())
 
     async def _fetch(self, training_id: UUID) -> Training:
         async with self._database.transaction(readonly=True) as connection:
@@ -193,22 +200,23 @@ class TrainingOperations:
         return training
 
     async def _work(
-        self,
-        connection: Connection,
-        training_id: UUID,
-        order: TrainingOrder,
-        end_day: date,
-        hear: OnProgress,
+        self, training_id: UUID, order: TrainingOrder, end_day: date, hear: OnProgress
     ) -> ModelVersion:
         """Train, publish, and keep what came of it; all of the latter becomes visible at once."""
-        live = await store_models.fetch_live_version(connection)
+        async with self._database.transaction(readonly=True) as connection:
+            live = await store_models.fetch_live_version(connection)
         version = await self._train_by_process(training_id, end_day, hear)
-        trained = await require_model(connection, version)
+        async with self._database.transaction(readonly=True) as connection:
+            trained = await require_model(connection, version)
         if trained.status is ModelStatus.CANDIDATE:
             hear(TrainingProgress(stage="load_model", fraction=0.97))
-            return await self._publish(connection, training_id, order, trained, compared_with=live)
+            try:
+                return await self._publish(training_id, order, trained, compared_with=live)
+            except DomainError as error:
+                raise _not_put_live(version, error) from error
         ending = Ending(state=TrainingState.REJECTED, version=version, message=trained.status_reason)
-        await self._end(connection, training_id, ending)
+        async with self._database.transaction() as connection:
+            await self._end(connection, training_id, ending)
         return trained
 
     async def _end(self, connection: Connection, training_id: UUID, ending: Ending) -> None:
@@ -224,21 +232,16 @@ class TrainingOperations:
             ) from error
 
     async def _publish(
-        self,
-        connection: Connection,
-        training_id: UUID,
-        order: TrainingOrder,
-        trained: ModelVersion,
-        *,
-        compared_with: int | None,
+        self, training_id: UUID, order: TrainingOrder, trained: ModelVersion, *, compared_with: int | None
     ) -> ModelVersion:
         """Put a candidate live, unless another version went live while it was trained; return it after.
 
         What was live stays so until the transaction commits, and the server keeps serving it beside. A
-        rollback that is under way is waited for: it is another version that went live.
+        rollback that is under way is waited for: it is another version that went live. The transaction is one
+        of its own: it has ended before anybody keeps how a training that is stopped in this moment ended.
         """
         ending = Ending(state=TrainingState.PROMOTED, version=trained.version)
-        async with connection.transaction():
+        async with self._database.transaction() as connection:
             await store.lock_publication(connection)
             if await store_models.fetch_live_version(connection) != compared_with:
                 why = "another version went live while it was trained, and it was not compared with that one"
@@ -254,23 +257,21 @@ class TrainingOperations:
                     reason=trained.status_reason,
                     training_id=training_id,
                 )
-                await self._put_live(connection, trained, going)
+                await self._publication.put_live(
+                    connection,
+                    trained.version,
+                    before=ModelStatus.CANDIDATE,
+                    going=going,
+                    retired_reason=f"replaced by version {trained.version}",
+                )
             await self._end(connection, training_id, ending)
             return await require_model(connection, trained.version)
 
-    async def _put_live(self, connection: Connection, trained: ModelVersion, going: Going) -> None:
-        try:
-            await self._publication.put_live(
-                connection,
-                trained.version,
-                before=ModelStatus.CANDIDATE,
-                going=going,
-                retired_reason=f"replaced by version {trained.version}",
-            )
-        except DomainError as error:
-            why = f"the model server did not take it: {error.message}"
-            async with self._database.transaction() as other:  # this one is about to be rolled back
-                await store_models.update_model_status(
-                    other, trained.version, ModelStatus.REJECTED, why, self.now()
-                )
-            raise
+
+def _not_put_live(version: int, error: DomainError) -> DomainError:
+    """Return an error that says what became of the version; the record of its training rejects it."""
+    return type(error)(
+        f"version {version} could not be put live, and is rejected: {error.message}",
+        reason=error.reason,
+        metadata=error.metadata,
+    )

@@ -224,4 +224,6 @@ async def test_a_version_that_the_model_server_refuses_is_rejected_and_the_live_
     assert refusal_of(refused.value).reason in {"PEER_FAILED", "PEER_FAILED_PRECONDITION"}
     assert await statuses(database) == [(1, "rejected")]
     (row,) = await fetch_rows(database.reporting, "select status_reason from ml_models")
-    assert "the model server did not take it" in row["status_reason"]
+    said = "version 1 could not be put live, and is rejected: the model server"
+    assert refusal_of(refused.value).message.startswith(said)
+    assert row["status_reason"].startswith(f"not published: {said}")
