@@ -92,6 +92,28 @@ def test_ratios_and_rates_cover_their_truth_nine_times_in_ten() -> None:
     assert hits / 800 == pytest.approx([0.9, 0.9], abs=0.035)
 
 
+@pytest.mark.parametrize(
+    ("users", "others", "rate", "of_others"), [(100, 100, 0.05, 0.02), (900, 300, 0.01, 0.003)]
+)
+def test_a_segment_of_all_who_converted_is_not_sure_of_it(
+    users: int, others: int, rate: float, of_others: float
+) -> None:
+    """Nobody else of these: up to three would have been no surprise (rule of three)."""
+    rng, held, silent = np.random.default_rng(7), [], []
+    truth = rate * (users + others) / (rate * users + of_others * others)
+    for _ in range(600):
+        own, beside = rng.binomial(users, rate), rng.binomial(others, of_others)
+        if own:
+            seen = (np.arange(users) < own).astype(np.int64)
+            campaign = (users + others, int(own + beside))
+            (found,) = rate_segments([sums("loyal", np.ones(users, dtype=np.int64), seen, campaign)], 1.0)
+            held.append(covers(found.ratio_interval, truth))
+            silent.append(beside == 0)
+    assert np.mean(silent) > 0.1
+    assert np.mean(np.array(held)[silent]) > 0.9
+    assert np.mean(held) > 0.9
+
+
 def test_before_recurrence_is_measured_it_counts_as_much_as_it_could() -> None:
     # Segments are drawn at random, so that all ratios are 1; users' rates vary (log sd 1), and 300 users
     # meet each of 15 campaigns. Were the same users taken for others, 62 % of intervals would hold.

@@ -33,6 +33,7 @@ LEAST_PROBABILITY: Final = 0.01
 _TAIL: Final = (1.0 - INTERVAL_LEVEL) / 2.0
 QUANTILE: Final = float(ndtri(1.0 - _TAIL))
 _PAIR: Final = 2
+_UNSEEN: Final = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +167,19 @@ class _Scatter:
         apart = math.fsum(weight**2 * group.scatter for weight, group in zip(weights, groups, strict=True))
         return apart + self.recurring(groups, weights, apart)
 
+    def unseen(self, parts: Sequence[SegmentSums], weights: Sequence[float]) -> float:
+        """Return the variance of a weighted sum of the others' conversions, of whom nobody converted.
+
+        Of none seen, up to three may be expected (rule of three: Hanley and Lippman-Hand, JAMA 249, 1983),
+        by as many more as users' conversions come together: that is the 90 % interval's end. 0 where there
+        are no others.
+        """
+        views = [max(part.campaign_views - part.views, 0) for part in parts]
+        if not any(views):
+            return 0.0
+        mean = math.fsum(each * weight for each, weight in zip(views, weights, strict=True)) / sum(views)
+        return (mean * _UNSEEN * self.inflation / QUANTILE) ** 2
+
     def recurring(self, groups: Sequence["_Group"], weights: Sequence[float], apart: float) -> float:
         """Return what users who recur add to the variance `apart` of different users in each campaign.
 
@@ -229,7 +243,7 @@ class _Comparison:
         ]
         own = [_Group.of(part) for part in parts]
         outside = [_Group.outside(part, scatter) for part in parts]
-        of_outside = scatter.variance(outside, pulls)
+        of_outside = scatter.variance(outside, pulls) or scatter.unseen(parts, pulls)
         spread = [pull * math.sqrt(part.offer_spread) for pull, part in zip(pulls, parts, strict=True)]
         log_error = None
         if observed:
