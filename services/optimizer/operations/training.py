@@ -1,7 +1,7 @@
 """Training: one at a time across replicas, in a process of its own, then live if it deserves it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -35,6 +35,12 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """How far a caller's clock may be ahead."""
 STOP_SECONDS: Final = 10.0
 """How long a stop of the service waits for trainings to end that were cut off."""
+PUBLISH_SECONDS: Final = 60.0
+"""How long a training whose version deserves to be live waits for a model server that is away."""
+_AGAIN_SECONDS: Final = 1.0
+_PASSING: Final = frozenset({"PEER_UNAVAILABLE", "PEER_DEADLINE_EXCEEDED", "CONCURRENT_UPDATE"})
+"""What keeps a version from going live, and may be over in a moment."""
+_PUBLISHING: Final = 0.97
 _LOOK_SECONDS: Final = 0.1
 _log = get_logger("optimizer")
 
@@ -90,7 +96,8 @@ class TrainingOperations:
                 its right to train with its connection.
             FailedPreconditionError: too little data (DATA_INSUFFICIENT), or the model server refuses the
                 version, which is then rejected.
-            UnavailableError: the database or the model server does not answer.
+            UnavailableError: the database or the model server does not answer. Once trained, the version
+                waits for the server, for a minute; then it is rejected, and the message says so.
         """
         if order.as_of is not None and order.as_of > self.now() + CLOCK_TOLERANCE:
             raise invalid_field("as_of", "must not lie in the future", "TIME_OUT_OF_RANGE")
@@ -209,11 +216,9 @@ class TrainingOperations:
         async with self._database.transaction(readonly=True) as connection:
             trained = await require_model(connection, version)
         if trained.status is ModelStatus.CANDIDATE:
-            hear(TrainingProgress(stage="load_model", fraction=0.97))
-            try:
-                return await self._publish(training_id, order, trained, compared_with=live)
-            except DomainError as error:
-                raise _not_put_live(version, error) from error
+            return await self._publish_patiently(
+                hear, lambda: self._publish(training_id, order, trained, compared_with=live), version
+            )
         ending = Ending(state=TrainingState.REJECTED, version=version, message=trained.status_reason)
         async with self._database.transaction() as connection:
             await self._end(connection, training_id, ending)
@@ -230,6 +235,25 @@ class TrainingOperations:
             raise UnavailableError(
                 "the training process cannot be started now", reason="TRAINING_STOPPED"
             ) from error
+
+    async def _publish_patiently(
+        self, hear: OnProgress, publish: Callable[[], Awaitable[ModelVersion]], version: int
+    ) -> ModelVersion:
+        """Publish; where the model server is away, or somebody else publishes, try again for a while."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PUBLISH_SECONDS
+        while True:
+            hear(TrainingProgress(stage="load_model", fraction=_PUBLISHING))
+            try:
+                return await publish()
+            except DomainError as error:
+                if error.reason.startswith("DATABASE_"):  # then nobody knows what was committed
+                    raise
+                if error.reason not in _PASSING or loop.time() >= deadline:
+                    raise _not_put_live(version, error) from error
+                _log.warning("a version cannot be put live yet", version=version, why=error.message)
+            hear(TrainingProgress(stage="wait_for_model_server", fraction=_PUBLISHING))
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _publish(
         self, training_id: UUID, order: TrainingOrder, trained: ModelVersion, *, compared_with: int | None

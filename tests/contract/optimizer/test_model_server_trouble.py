@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 import pytest
@@ -15,6 +17,8 @@ from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServi
 from gen.inference import grpc_service_pb2 as inference_pb
 from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.common.grpc_client import open_channel
+from services.optimizer.domain.models.version import ModelStatus
+from services.optimizer.operations import training
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     PATIENCE_SECONDS,
@@ -26,6 +30,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
+from tests.contract.optimizer.trainers import ScriptedTrainer
 
 
 async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_itself(
@@ -46,6 +51,60 @@ async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_
     assert refusal_of(training.value).reason == "PEER_UNAVAILABLE"
     assert answer.model_version == 1
     assert (again.code, again.reason) == ("UNAVAILABLE", "PEER_UNAVAILABLE")
+
+
+async def test_a_version_waits_for_a_model_server_that_is_away_as_it_is_to_be_loaded(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    await insert_world(database.admin, trained.world.rows)
+    port = free_port()
+    async with AsyncExitStack() as server, AsyncExitStack() as later:
+        await server.enter_async_context(running_model_server(tmp_path, port))
+
+        async def keep(training_id: UUID | None) -> int:
+            await trained.publish(
+                database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id
+            )
+            await server.aclose()
+            return 1
+
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        async with running_optimizer(settings, trainer=ScriptedTrainer(keep)) as stub:
+            call = stub.TrainModelWithProgress(training_pb2.TrainModelWithProgressRequest())
+            told = []
+            async for message in call:
+                if message.stage == "wait_for_model_server" and message.stage not in told:
+                    await later.enter_async_context(running_model_server(tmp_path, port))
+                told.append(message.stage)
+    assert (message.result.status, message.result.version) == ("success", 1)
+    assert told[:3] == ["load_model", "wait_for_model_server", "load_model"]
+    (model,) = await fetch_rows(database.reporting, "select status from ml_models")
+    assert model["status"] == "live"
+
+
+async def test_a_version_whose_model_server_stays_away_is_rejected_and_its_caller_told(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "PUBLISH_SECONDS", 0.0)
+    async with AsyncExitStack() as server:
+        port = await server.enter_async_context(running_model_server(tmp_path))
+
+        async def keep(training_id: UUID | None) -> int:
+            await trained.publish(
+                database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id
+            )
+            await server.aclose()
+            return 1
+
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        async with running_optimizer(settings, trainer=ScriptedTrainer(keep)) as stub:
+            with pytest.raises(grpc.aio.AioRpcError) as told:
+                await stub.TrainModel(training_pb2.TrainModelRequest())
+    refusal = refusal_of(told.value)
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "PEER_UNAVAILABLE")
+    assert refusal.message.startswith("version 1 could not be put live, and is rejected: the model server")
+    (model,) = await fetch_rows(database.reporting, "select status, status_reason from ml_models")
+    assert tuple(model) == ("rejected", f"not published: {refusal.message}")
 
 
 async def answer_when_back(stub: OptimizerServiceStub, request: Request) -> OptimizeOfferResponse:
