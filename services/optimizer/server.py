@@ -138,23 +138,17 @@ async def open_services(
         training = _training_operations(around, database)
         stack.push_async_callback(training.wait_until_cut_off)
         stack.callback(stopping.set)  # the first thing at the end
-        yield (
-            [
-                Service(
-                    name=SERVICE_NAME,
-                    register=partial(
-                        add_OptimizerServiceServicer_to_server, _build_servicer(around, database, training)
-                    ),
-                ),
-                Service(
-                    name=OPERATIONS_SERVICE_NAME,
-                    register=partial(
-                        add_OptimizerOperationsServiceServicer_to_server, OperationsServicer(jobs)
-                    ),
-                ),
-            ],
-            database,
-        )
+        yield _services(_build_servicer(around, database, training), OperationsServicer(jobs)), database
+
+
+def _services(optimizer: OptimizerServicer, operations: OperationsServicer) -> Sequence[Service]:
+    return [
+        Service(name=SERVICE_NAME, register=partial(add_OptimizerServiceServicer_to_server, optimizer)),
+        Service(
+            name=OPERATIONS_SERVICE_NAME,
+            register=partial(add_OptimizerOperationsServiceServicer_to_server, operations),
+        ),
+    ]
 
 
 def _training_process(settings: OptimizerSettings) -> TrainingProcess:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -48,11 +49,15 @@ class Recorder:
         self.metadata.append({key: str(value) for key, value in context.invocation_metadata() or ()})
 
 
-class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
-    """Answers with what shows the gateway's work; a campaign's id says what is to go wrong."""
+class Recorded:
+    """A service that notes what it is asked."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+
+
+class Analytics(Recorded, analytics_service_pb2_grpc.AnalyticsServiceServicer):
+    """Answers with what shows the gateway's work; a campaign's id says what is to go wrong."""
 
     async def GetCampaignMetrics(
         self, request: analytics_service_pb2.GetCampaignMetricsRequest, context: Context
@@ -114,11 +119,8 @@ class Analytics(analytics_service_pb2_grpc.AnalyticsServiceServicer):
         return self._recorder.requests.count(request)
 
 
-class Optimizer(optimizer_service_pb2_grpc.OptimizerServiceServicer):
-    """Notes what it is asked."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+class Optimizer(Recorded, optimizer_service_pb2_grpc.OptimizerServiceServicer):
+    """Answers an offer at once, and a training after longer than a hasty gateway waits."""
 
     async def OptimizeOffer(
         self, request: offers_pb2.OptimizeOfferRequest, context: Context
@@ -193,30 +195,31 @@ class Backends:
         future.result(timeout=LIMIT_SECONDS)
 
     async def _start(self) -> None:
-        analytics, optimizer = Analytics(self.recorder), Optimizer(self.recorder)
         registrations: dict[str, list[Callable[[grpc.aio.Server], None]]] = {
             "analytics": [
-                lambda server: analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(
-                    analytics, server
+                partial(
+                    analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server,
+                    Analytics(self.recorder),
                 ),
-                lambda server: catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
-                    catalog_service_pb2_grpc.CatalogServiceServicer(), server
+                partial(
+                    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server,
+                    catalog_service_pb2_grpc.CatalogServiceServicer(),
                 ),
             ],
             "abtest": [
-                lambda server: abtest_service_pb2_grpc.add_ABTestServiceServicer_to_server(
-                    abtest_service_pb2_grpc.ABTestServiceServicer(), server
+                partial(
+                    abtest_service_pb2_grpc.add_ABTestServiceServicer_to_server,
+                    abtest_service_pb2_grpc.ABTestServiceServicer(),
                 )
             ],
             "optimizer": [
-                lambda server: optimizer_service_pb2_grpc.add_OptimizerServiceServicer_to_server(
-                    optimizer, server
+                partial(
+                    optimizer_service_pb2_grpc.add_OptimizerServiceServicer_to_server,
+                    Optimizer(self.recorder),
                 )
             ],
             "model_server": [
-                lambda server: grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-                    ModelServer(), server
-                )
+                partial(grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server, ModelServer())
             ],
         }
         for name, register in registrations.items():

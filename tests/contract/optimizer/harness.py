@@ -52,73 +52,65 @@ async def insert_world(
     """Copy rows into analytics' tables, as its administrator, with the catalog that they need."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(
-            "insert into analytics.reporting_settings (reporting_time_zone) values ('UTC')"
-            " on conflict do nothing"
-        )
-        merchants = sorted({row[7] for row in rows if row[7] is not None})
-        await connection.executemany(
-            "insert into analytics.merchants (merchant_id) values ($1) on conflict do nothing",
-            [(merchant,) for merchant in merchants],
-        )
-        campaigns = {row[0]: (row[6], row[7]) for row in rows}
-        await connection.executemany(
-            "insert into analytics.campaigns (campaign_id, campaign_type, merchant_id, offer_amount_micros,"
-            " gross_margin_rate, currency_code) values ($1, $2, $3, $4, $5, 'USD') on conflict do nothing",
-            [
-                (
-                    name,
-                    kind,
-                    merchant,
-                    catalog_offers[index] if catalog_offers is not None else None,
-                    gross_margin_rate,
-                )
-                for index, (name, (kind, merchant)) in enumerate(campaigns.items())
-            ],
-        )
-        await connection.copy_records_to_table(
-            "campaign_delivery_daily",
-            schema_name="analytics",
-            columns=[
-                "campaign_id",
-                "day",
-                "offer_amount_micros",
-                "channel",
-                "merchant_id",
-                "impressions",
-                "views",
-                "clicks",
-                "conversions",
-                "revenue_micros",
-                "cost_micros",
-                "notification_deliveries",
-                "notification_opens",
-                "geofence_entries",
-                "unsubscribes",
-            ],
-            records=[
-                (
-                    row[0],
-                    row[1],
-                    -1 if row[2] is None else row[2],
-                    0,
-                    row[7] or 0,
-                    row[3],
-                    row[4],
-                    row[5],
-                    row[5],
-                    int(row[5] * MEAN_REVENUE * 1_000_000) if revenue else 0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                )
-                for row in rows
-            ],
-        )
+        await _insert_catalog(connection, rows, catalog_offers, gross_margin_rate)
+        await _insert_deliveries(connection, rows, revenue=revenue)
     finally:
         await connection.close()
+
+
+async def _insert_catalog(
+    connection: asyncpg.Connection,
+    rows: Sequence[DailyRow],
+    offers: Sequence[int] | None,
+    gross_margin_rate: float | None,
+) -> None:
+    await connection.execute(
+        "insert into analytics.reporting_settings (reporting_time_zone) values ('UTC') on conflict do nothing"
+    )
+    await connection.executemany(
+        "insert into analytics.merchants (merchant_id) values ($1) on conflict do nothing",
+        [(merchant,) for merchant in sorted({row[7] for row in rows if row[7] is not None})],
+    )
+    campaigns = {row[0]: (row[6], row[7]) for row in rows}
+    await connection.executemany(
+        "insert into analytics.campaigns (campaign_id, campaign_type, merchant_id, offer_amount_micros,"
+        " gross_margin_rate, currency_code) values ($1, $2, $3, $4, $5, 'USD') on conflict do nothing",
+        [
+            (name, kind, merchant, None if offers is None else offers[index], gross_margin_rate)
+            for index, (name, (kind, merchant)) in enumerate(campaigns.items())
+        ],
+    )
+
+
+async def _insert_deliveries(
+    connection: asyncpg.Connection, rows: Sequence[DailyRow], *, revenue: bool
+) -> None:
+    """Every view is clicked that converts, on no channel; nothing costs anything or is a notification."""
+    nothing = (
+        "cost_micros",
+        "notification_deliveries",
+        "notification_opens",
+        "geofence_entries",
+        "unsubscribes",
+    )
+    told = (
+        *("campaign_id", "day", "offer_amount_micros", "channel", "merchant_id"),
+        *("impressions", "views", "clicks", "conversions", "revenue_micros"),
+    )
+    await connection.copy_records_to_table(
+        "campaign_delivery_daily",
+        schema_name="analytics",
+        columns=[*told, *nothing],
+        records=[
+            (
+                *(row[0], row[1], -1 if row[2] is None else row[2], 0, row[7] or 0),
+                *(row[3], row[4], row[5], row[5]),
+                int(row[5] * MEAN_REVENUE * 1_000_000) if revenue else 0,
+                *(0 for _ in nothing),
+            )
+            for row in rows
+        ],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

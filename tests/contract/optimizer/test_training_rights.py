@@ -34,7 +34,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
-from tests.contract.optimizer.trainers import EndlessTrainer, ScriptedTrainer
+from tests.contract.optimizer.trainers import EndlessTrainer, ScriptedTrainer, insert_training
 from tests.unit.optimizer.synthetic import END_DAY
 
 PROMOTION = Going(kind=ChangeKind.PROMOTION, cause=TrainingCause.DAILY, note=Note(), reason="better")
@@ -42,10 +42,6 @@ ROW = np.array([[10.0, 3.0, 11.0, 2.0, 1.0, 500.0, 40.0]], dtype=np.float32)
 END_THE_LOCK = (
     "select pg_terminate_backend(pid, 60000) from pg_locks where locktype = 'advisory' and granted"
     " and database = (select oid from pg_database where datname = current_database())"
-)
-INSERT_TRAINING = (
-    "insert into trainings (training_id, state, cause, actor, comment, end_day, stage, progress, started_at,"
-    " heartbeat_at) values ($1, 'running', 'daily', '', '', '2026-11-20', 'start', 0, now(), now())"
 )
 
 
@@ -110,7 +106,7 @@ async def test_a_candidate_is_rejected_by_its_own_training_or_when_that_does_not
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
     running, over = uuid4(), uuid4()
-    await fetch_rows(database.optimizer, INSERT_TRAINING, running)
+    await insert_training(database.optimizer, running, NOON)
     await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=running)
     await trained.publish(database.optimizer, tmp_path, 2, ModelStatus.CANDIDATE, training_id=over)
     async with connected(database) as connection:

@@ -34,7 +34,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
-from tests.contract.optimizer.trainers import ScriptedTrainer
+from tests.contract.optimizer.trainers import ScriptedTrainer, insert_training
 
 UNKNOWN = "1f1c5a52-6c3e-4a0e-9d0a-6f3f0a0b0c0d"
 
@@ -94,18 +94,6 @@ async def replicas(
             running_optimizer(settings, clock=clock, trainer=Script()) as other,
         ):
             yield one, other
-
-
-async def insert_running(database: DatabaseAddresses, heartbeat_at: datetime) -> None:
-    """Keep a training that another replica runs, or ran."""
-    await fetch_rows(
-        database.optimizer,
-        "insert into trainings (training_id, state, cause, actor, comment, end_day, stage, progress,"
-        " started_at, heartbeat_at)"
-        " values ($1, 'running', 'daily', '', '', '2026-11-20', 'fit_forest', 0.4, $2, $2)",
-        UNKNOWN,
-        heartbeat_at,
-    )
 
 
 async def the_training(stub: OptimizerServiceStub) -> pb.Training:
@@ -231,7 +219,7 @@ async def test_a_training_whose_replica_is_gone_is_interrupted_and_then_failed(
 ) -> None:
     script = Script(refuse)
     lost = NOON - LOST_AFTER - timedelta(seconds=1)
-    await insert_running(database, lost)
+    await insert_training(database.optimizer, UUID(UNKNOWN), lost)
     async with replicas(database, tmp_path, script) as (one, other):
         interrupted = await the_training(other)
         stopped = await other.CancelTraining(pb.CancelTrainingRequest(training_id=UNKNOWN))
@@ -249,7 +237,7 @@ async def test_a_training_that_does_not_stop_is_answered_as_it_is(
     database: DatabaseAddresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_operations, "CANCEL_SECONDS", 0.2)
-    await insert_running(database, NOON)
+    await insert_training(database.optimizer, UUID(UNKNOWN), NOON)
     async with replicas(database, tmp_path, Script()) as (one, _):
         answer = await one.CancelTraining(pb.CancelTrainingRequest(training_id=UNKNOWN))
     assert answer.training.state == "running"

@@ -1,12 +1,13 @@
-"""Trainings in which nothing is fitted: what a process of their own would do, a test does."""
+"""Trainings in which nothing is fitted: what a process of their own would do, or has kept, a test does."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from services.common.errors import AbortedError
 from services.optimizer.domain.models.training_progress import OnProgress
+from tests.contract.optimizer.harness import fetch_rows
 
 
 class ScriptedTrainer:
@@ -38,3 +39,19 @@ class EndlessTrainer(ScriptedTrainer):
 async def be_killed(_: UUID | None) -> int:
     """What a training says whose process was killed."""
     raise AbortedError("the training was killed", reason="TRAINING_STOPPED")
+
+
+async def insert_training(
+    url: str, training_id: UUID, heartbeat_at: datetime, *, ended_at: datetime | None = None
+) -> None:
+    """Keep a training that another replica runs, or ran, or that failed at `ended_at`."""
+    await fetch_rows(
+        url,
+        "insert into trainings (training_id, state, cause, actor, comment, end_day, stage, progress,"
+        " started_at, heartbeat_at, ended_at)"
+        " values ($1, $2, 'daily', '', '', '2026-11-20', 'fit_forest', 0.4, $3, $3, $4)",
+        training_id,
+        "running" if ended_at is None else "failed",
+        heartbeat_at,
+        ended_at,
+    )

@@ -28,6 +28,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
+from tests.contract.optimizer.trainers import insert_training
 from tests.integration.optimizer.trainings import files_in, statuses, training_of
 from tests.unit.optimizer.synthetic import END_DAY, build_world
 
@@ -153,13 +154,8 @@ async def test_a_training_whose_record_is_ended_leaves_nothing(
     """Another training took it for lost, while its process went on: no version, no folder, no audience."""
     await insert_world(database.admin, build_world().rows)
     training_id, other_id = uuid4(), uuid4()
-    insert = (
-        "insert into trainings (training_id, state, cause, actor, comment, end_day, stage, progress,"
-        " started_at, heartbeat_at, ended_at)"
-        " values ($1, $2, 'daily', '', '', '2026-11-20', 'start', 0, now(), now(), $3)"
-    )
-    await fetch_rows(database.optimizer, insert, training_id, "failed", NOON)
-    await fetch_rows(database.optimizer, insert, other_id, "running", None)
+    await insert_training(database.optimizer, training_id, NOON, ended_at=NOON)
+    await insert_training(database.optimizer, other_id, NOON)
     settings = optimizer_settings(database.optimizer, tmp_path, 1)
     trainer = ThreadTrainer(settings=settings)
     with pytest.raises(AbortedError) as over:
