@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
+from asyncpg import LockNotAvailableError
+
+from services.common.errors import AbortedError
 from services.optimizer.domain.models.training_progress import TrainingProgress
 from services.optimizer.domain.models.trainings import (
     Ending,
@@ -17,6 +21,9 @@ from services.optimizer.domain.models.trainings import (
 from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.store.statements import STATEMENTS, Connection, Record, fetch_required
 
+PUBLICATION_SECONDS: Final = 5.0
+"""How long a request waits for the right to publish: longer than a version takes to load, mostly."""
+
 
 async def try_lock_training(connection: Connection) -> bool:
     """Return whether this transaction may train; the right ends with it."""
@@ -24,9 +31,25 @@ async def try_lock_training(connection: Connection) -> bool:
     return bool(row["locked"])
 
 
-async def lock_publication(connection: Connection) -> None:
-    """Wait until this transaction may change which version is live; the right ends with it."""
-    await connection.execute(STATEMENTS["lock_publication"].sql)
+async def lock_publication(connection: Connection, seconds: float | None = None) -> None:
+    """Wait until this transaction may change which version is live; the right ends with it.
+
+    It waits for `seconds`, None for those of a request (`PUBLICATION_SECONDS`), and for as long at most for
+    any other lock from then on.
+
+    Raises:
+        AbortedError: CONCURRENT_UPDATE; somebody else had the right for all these seconds.
+    """
+    milliseconds = int((PUBLICATION_SECONDS if seconds is None else seconds) * 1000)
+    await connection.execute(STATEMENTS["limit_lock_waits"].sql, str(milliseconds))
+    try:
+        await connection.execute(STATEMENTS["lock_publication"].sql)
+    except LockNotAvailableError as error:
+        raise AbortedError(
+            "the model server is being told of another version just now, by another request, job or replica;"
+            " see which version is live then (ListModels), and ask again if need be",
+            reason="CONCURRENT_UPDATE",
+        ) from error
 
 
 async def insert_training(

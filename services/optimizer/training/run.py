@@ -108,9 +108,12 @@ async def _find_same(database: Database, repository: ModelRepository, content: b
 
 
 async def add_version(database: Database, repository: ModelRepository, content: bytes) -> int:
-    """Add a model's folder under a number of its own: two trainings that meet here wait for each other."""
+    """Add a model's folder under a number of its own: two trainings that meet here wait for each other.
+
+    They wait longer than requests do: a version that is being loaded is not to cost a whole training.
+    """
     async with database.transaction() as connection:
-        await trainings.lock_publication(connection)
+        await trainings.lock_publication(connection, seconds=_READ_SECONDS)
         version = repository.next_version(await models.fetch_newest_version(connection))
         repository.write_version(version, content)
     return version

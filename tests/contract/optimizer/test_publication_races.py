@@ -22,6 +22,7 @@ from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
 from services.optimizer.operations.model_keeping import ModelKeeper
 from services.optimizer.operations.publication import Publication
+from services.optimizer.store import training as training_store
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     NOON,
@@ -71,6 +72,31 @@ async def test_a_training_waits_for_a_rollback_under_way_and_does_not_undo_it(
     assert overtaken.status == "rejected"
     standing = await fetch_rows(database.reporting, STANDING)
     assert [tuple(row) for row in standing] == [(1, "rejected"), (2, "live"), (3, "retired")]
+
+
+async def test_a_rollback_that_another_publication_holds_up_is_told_so_in_seconds(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by its own name, and not as a database that is slow; asked again it goes back."""
+    await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.RETIRED)
+    await trained.publish(database.optimizer, tmp_path, 2)
+    other = await asyncpg.connect(database.admin)
+    async with (
+        running_model_server(tmp_path) as port,
+        running_optimizer(optimizer_settings(database.optimizer, tmp_path, port)) as stub,
+    ):
+        with monkeypatch.context() as hurried:
+            hurried.setattr(training_store, "PUBLICATION_SECONDS", 0.2)
+            async with other.transaction():
+                await other.execute(LOCK)
+                with pytest.raises(grpc.aio.AioRpcError) as held_up:
+                    await stub.RollbackModel(models_pb2.RollbackModelRequest())
+        back = await stub.RollbackModel(models_pb2.RollbackModelRequest())
+    await other.close()
+    refusal = refusal_of(held_up.value)
+    assert (refusal.code, refusal.reason) == ("ABORTED", "CONCURRENT_UPDATE")
+    assert "ListModels" in refusal.message
+    assert back.model.version == 1
 
 
 class HangingModelServer(inference_grpc.GRPCInferenceServiceServicer):

@@ -181,7 +181,8 @@ class OptimizerServiceServicer:
     def TrainModel(self, request, context):
         """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
         done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
-        runs.
+        runs; UNAVAILABLE, with the version rejected, where the model server has been away for a minute since the version was
+        to be loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -236,9 +237,9 @@ class OptimizerServiceServicer:
         """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
         Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
         that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-        version is live than expected_live_version says; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their
-        turn already. The gateway drops unknown JSON fields without a word: misspelt, `version` and expected_live_version
-        are unset.
+        version is live than expected_live_version says, or (CONCURRENT_UPDATE) where some other version is still being put
+        live after five seconds; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their turn already. The gateway
+        drops unknown JSON fields without a word: misspelt, `version` and expected_live_version are unset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

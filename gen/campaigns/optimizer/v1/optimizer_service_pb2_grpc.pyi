@@ -36,7 +36,8 @@ class OptimizerServiceStub:
     TrainModel: _aio.UnaryUnaryMultiCallable[_training_pb2.TrainModelRequest, _training_pb2.TrainModelResponse]
     """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
     done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
-    runs.
+    runs; UNAVAILABLE, with the version rejected, where the model server has been away for a minute since the version was
+    to be loaded.
     """
     TrainModelWithProgress: _aio.UnaryStreamMultiCallable[_training_pb2.TrainModelWithProgressRequest, _training_pb2.TrainModelWithProgressResponse]
     """Does what TrainModel does and says how far it is; the last message has the result. A caller who leaves stops
@@ -60,9 +61,9 @@ class OptimizerServiceStub:
     """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
     Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
     that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-    version is live than expected_live_version says; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their
-    turn already. The gateway drops unknown JSON fields without a word: misspelt, `version` and expected_live_version
-    are unset.
+    version is live than expected_live_version says, or (CONCURRENT_UPDATE) where some other version is still being put
+    live after five seconds; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their turn already. The gateway
+    drops unknown JSON fields without a word: misspelt, `version` and expected_live_version are unset.
     """
     GetModelDrift: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelDriftRequest, _models_pb2.GetModelDriftResponse]
     """Returns how the live version does since its training, as the job `check_drift` measured it last; where it has not
@@ -143,7 +144,8 @@ class OptimizerServiceServicer:
     ) -> _abc.Awaitable[_training_pb2.TrainModelResponse]:
         """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
         done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
-        runs.
+        runs; UNAVAILABLE, with the version rejected, where the model server has been away for a minute since the version was
+        to be loaded.
         """
 
     def TrainModelWithProgress(
@@ -202,9 +204,9 @@ class OptimizerServiceServicer:
         """Puts an earlier version live again, once the model server serves it; the one that was live serves until then.
         Asking for the version that is live changes nothing. NOT_FOUND for an unknown version; FAILED_PRECONDITION for one
         that was never live, whose file is gone, or where none is left to go back to; ABORTED (STATE_CHANGED) where another
-        version is live than expected_live_version says; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their
-        turn already. The gateway drops unknown JSON fields without a word: misspelt, `version` and expected_live_version
-        are unset.
+        version is live than expected_live_version says, or (CONCURRENT_UPDATE) where some other version is still being put
+        live after five seconds; RESOURCE_EXHAUSTED (TOO_MANY_WAITING) where eight wait for their turn already. The gateway
+        drops unknown JSON fields without a word: misspelt, `version` and expected_live_version are unset.
         """
 
     def GetModelDrift(

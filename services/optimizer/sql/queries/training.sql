@@ -4,6 +4,10 @@
 -- Whether this transaction now holds the right to train; it ends with the transaction, however that ends.
 select pg_try_advisory_xact_lock(hashtextextended('optimizer.training', 0)) as locked;
 
+-- name: limit_lock_waits :exec
+-- End each wait of this transaction for a lock after $1 milliseconds.
+select set_config('lock_timeout', $1, true);
+
 -- name: lock_publication :exec
 -- Wait for the right to change which version is live, or which are served; it ends with the transaction.
 select pg_advisory_xact_lock(hashtextextended('optimizer.publication', 0));
