@@ -55,6 +55,17 @@ def test_where_counts_tell_all_it_is_the_levels_own_mean_and_spread() -> None:
     np.testing.assert_allclose(law.responses, law.levels, atol=0.001)
 
 
+@pytest.mark.parametrize("deviation", [0.36, 0.48, 0.62])
+def test_many_groups_tell_their_spread_between_the_places_of_the_grid(deviation: float) -> None:
+    # A normal sample's deviation is s, known with n - 1 degrees of freedom. The likelihood is summed at
+    # 0.33, 0.42, 0.54 and 0.70: only those, and reaches were up to 12 % off and all degrees 500.
+    rng = np.random.default_rng(5)
+    law, levels = fit_drawn(rng, groups=300, trials=4_000_000, mean=-2.0, deviation=deviation)
+    found, degrees = as_student(weigh_deviations([law.heights])[0])
+    assert found == pytest.approx(float(levels.std(ddof=1)), rel=0.01)
+    assert degrees == pytest.approx(299, rel=0.25)
+
+
 def test_rows_of_one_group_share_its_level_beside_what_is_known_of_them() -> None:
     effect = np.array([0.0, 1.0, 0.0, 1.0, 1.0])
     position = np.array([1, 1, 0, 0, 0])

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.grids import finer
 from services.optimizer.domain.send_time.timing_gain import HOURS_ALIKE
 
 USUAL_DEVIATION: Final = 0.2
@@ -13,7 +14,9 @@ PRIOR_WIDTH: Final = 0.7
 """Before anything is known hours of a campaign differ by 0.2 of the log, give or take a factor of two."""
 LEAST_EXPECTED: Final = 0.25
 """Expected conversions below which an hour of a campaign tells nothing."""
-_GRID: Final[FloatArray] = np.linspace(np.log(0.02), np.log(1.2), 15)
+_COARSE: Final[FloatArray] = np.linspace(np.log(0.02), np.log(1.2), 15)
+_FINER: Final = 8
+_GRID: Final[FloatArray] = finer(_COARSE, _FINER)
 _UNKNOWN: Final = 1e6
 
 
@@ -38,15 +41,16 @@ def estimate_hour_luck(conversions: FloatArray, means: FloatArray) -> HourLuck:
     tells = means >= LEAST_EXPECTED
     noise = np.where(tells, 1.0 / np.maximum(means, LEAST_EXPECTED), _UNKNOWN)
     apart = np.where(tells, conversions * noise - 1.0, 0.0)
-    logs = -0.5 * np.square((_GRID - np.log(USUAL_DEVIATION)) / PRIOR_WIDTH)
-    for place, deviation in enumerate(np.exp(_GRID)):
+    heights = np.zeros(len(_COARSE))
+    for place, deviation in enumerate(np.exp(_COARSE)):
         covariance = noise[:, :, np.newaxis] * np.eye(means.shape[1]) + deviation**2 * HOURS_ALIKE
         precision = np.linalg.inv(covariance)
         weights = precision.sum(axis=1)
         total = weights.sum(axis=1)
         residual = apart - ((weights * apart).sum(axis=1) / total)[:, np.newaxis]
         squares = np.einsum("ch,chk,ck->c", residual, precision, residual)
-        logs[place] -= 0.5 * float((np.linalg.slogdet(covariance)[1] + np.log(total) + squares).sum())
+        heights[place] = -0.5 * float((np.linalg.slogdet(covariance)[1] + np.log(total) + squares).sum())
+    logs = finer(heights, _FINER) - 0.5 * np.square((_GRID - np.log(USUAL_DEVIATION)) / PRIOR_WIDTH)
     share = np.exp(logs - logs.max())
     share /= share.sum()
     variances = np.exp(2.0 * _GRID)
