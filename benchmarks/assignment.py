@@ -161,7 +161,11 @@ def tell(rates: Mapping[str, Sequence[float]]) -> int:
 
 def main() -> int:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.assignment",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     parser.add_argument("--rounds", type=int, default=7, help="rounds, each with everything (default: 7)")
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds of a turn (default: 2)")
     arguments = parser.parse_args()

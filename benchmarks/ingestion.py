@@ -312,7 +312,11 @@ def tell(rates: Mapping[str, Rates]) -> int:
 
 def main() -> int:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ingestion",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds, each with everything (default: 5)")
     parser.add_argument("--batches", type=int, default=6, help="batches of a round (default: 6)")
     arguments = parser.parse_args()

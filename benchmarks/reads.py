@@ -8,7 +8,6 @@ import uvloop
 from benchmarks.common import Mark, report
 from benchmarks.daily_world import World
 from benchmarks.rpcs import measure_rpcs
-from benchmarks.statements import measure_statements
 
 DAYS_PER_YEAR = 365.25
 
@@ -30,6 +29,8 @@ async def measure(arguments: Namespace) -> int:
     """Measure the parts asked for, one table each."""
     status = 0
     if arguments.part in ("statements", "all"):
+        from benchmarks.statements import measure_statements  # noqa: PLC0415 - it alone needs DuckDB
+
         world = World(campaigns=arguments.campaigns, days=round(arguments.years * DAYS_PER_YEAR))
         status |= report("Statements", await measure_statements(world, rounds=arguments.rounds))
     if arguments.part in ("rpcs", "all"):

@@ -89,7 +89,10 @@ def _holds(interval: Interval | None, truth: float) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """Print a line for each kind of world."""
-    parser = argparse.ArgumentParser(description="gains of segments against the truth")
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.simulated_world.segment_gains",
+        description="gains of segments against the truth",
+    )
     parser.add_argument("--first-seed", type=int, default=81_001)
     parser.add_argument("--worlds", type=int, default=100)
     given = parser.parse_args(arguments)

@@ -4,7 +4,9 @@ Started by the serving process (`attributing_process.py`), or by hand with the s
 result is what was done, in one line.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -39,8 +41,10 @@ async def refresh(settings: AnalyticsSettings) -> str:
         await database.close()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run once; returns 0, 1 after a failure, 3 after a refusal."""
+    parser = argparse.ArgumentParser(prog="python -m services.analytics.attributing", description=__doc__)
+    parser.parse_args(arguments)
     settings = load_settings(AnalyticsSettings)
     return run_child(lambda: refresh(settings))
 
