@@ -134,7 +134,7 @@ class Loader:
             signature=signature,
             spec=agree(complete, inputs=session.inputs, outputs=session.outputs),
             session=session,
-            statistics=VersionStatistics(name, str(number)),
+            statistics=VersionStatistics(),
         )
         warm_up(version, config)
         _log.info("loaded", model=name, version=number)

@@ -19,7 +19,7 @@ from services.common.errors import (
 from services.common.telemetry import get_logger
 from services.model_server.layout import Layout, Signature
 from services.model_server.loading import LoadedModel, LoadedVersion, Loader
-from services.model_server.statistics import LOADS, SERVED
+from services.model_server.statistics import LOADS, remove_series
 from services.model_server.tensors import shown
 
 Result = TypeVar("Result")
@@ -250,10 +250,10 @@ class Repository:
         before = slot.served.versions.keys() if slot.served is not None else set()
         after = loaded.versions.keys() if loaded is not None else set()
         slot.served = loaded
-        for version in before - after:
-            SERVED.remove(name, version)
-        for version in after:
-            SERVED.labels(name, version).set(1)
+        for gone in before - after:
+            remove_series(name, gone)
+        for version in loaded.versions.values() if loaded is not None else ():
+            version.statistics.show(name, version.version)
         if before != after:
             _log.info("serving versions", model=name, before=sorted(before), now=sorted(after))
 

@@ -60,14 +60,35 @@ class BatchStatistics:
     compute_infer: Duration = field(default_factory=Duration)
 
 
+class _Series:
+    """The Prometheus series of a version that is served."""
+
+    def __init__(self, model: str, version: str) -> None:
+        SERVED.labels(model, version).set(1)
+        self.succeeded = INFERENCES.labels(model, version, "success")
+        self.failed = INFERENCES.labels(model, version, "fail")
+        self.rows = ROWS.labels(model, version)
+        self.compute_seconds = COMPUTE_SECONDS.labels(model, version)
+        self.queue_seconds = QUEUE_SECONDS.labels(model, version)
+
+
+def remove_series(model: str, version: str) -> None:
+    """Remove the series of a version that is served no more; requests under way count for nobody."""
+    for outcome in ("success", "fail"):
+        INFERENCES.remove(model, version, outcome)
+    for metric in (SERVED, ROWS, COMPUTE_SECONDS, QUEUE_SECONDS):
+        metric.remove(model, version)
+
+
 class VersionStatistics:
     """Counts since a version was loaded. Only the event loop's thread may record.
 
     `last_inference_ms` is milliseconds since the epoch, 0 before the first. `inference_count` counts rows,
-    `execution_count` how often the model ran, which is once for all requests of a batch.
+    `execution_count` how often the model ran, which is once for all requests of a batch. Metrics begin with
+    `show`: what was loaded and then refused is not to leave any.
     """
 
-    def __init__(self, model: str, version: str) -> None:
+    def __init__(self) -> None:
         self.last_inference_ms = 0
         self.inference_count = 0
         self.execution_count = 0
@@ -77,11 +98,11 @@ class VersionStatistics:
         self.compute_input = Duration()
         self.compute_infer = Duration()
         self.by_batch_size: dict[int, BatchStatistics] = {}
-        self._succeeded = INFERENCES.labels(model, version, "success")
-        self._failed = INFERENCES.labels(model, version, "fail")
-        self._rows = ROWS.labels(model, version)
-        self._compute_seconds = COMPUTE_SECONDS.labels(model, version)
-        self._queue_seconds = QUEUE_SECONDS.labels(model, version)
+        self._series: _Series | None = None
+
+    def show(self, model: str, version: str) -> None:
+        """Count as metrics too from now on; loaded anew, a version goes on with the series that it had."""
+        self._series = self._series or _Series(model, version)
 
     def record_execution(self, rows: int, *, input_ns: int, infer_ns: int) -> None:
         """Count that the model ran for `rows` rows; `input_ns` of all requests among them."""
@@ -89,7 +110,8 @@ class VersionStatistics:
         batch = self.by_batch_size.setdefault(rows, BatchStatistics())
         batch.compute_input.add(input_ns)
         batch.compute_infer.add(infer_ns)
-        self._compute_seconds.observe(infer_ns * _NANOSECONDS)
+        if self._series is not None:
+            self._series.compute_seconds.observe(infer_ns * _NANOSECONDS)
 
     def record_success(self, rows: int, phases: Phases) -> None:
         """Count an answered request of `rows` rows."""
@@ -99,11 +121,13 @@ class VersionStatistics:
         self.queue.add(phases.queue_ns)
         self.compute_input.add(phases.input_ns)
         self.compute_infer.add(phases.infer_ns)
-        self._succeeded.inc()
-        self._rows.inc(rows)
-        self._queue_seconds.observe(phases.queue_ns * _NANOSECONDS)
+        if self._series is not None:
+            self._series.succeeded.inc()
+            self._series.rows.inc(rows)
+            self._series.queue_seconds.observe(phases.queue_ns * _NANOSECONDS)
 
     def record_failure(self, nanoseconds: int) -> None:
         """Count a request that was refused or failed after `nanoseconds`."""
         self.fail.add(nanoseconds)
-        self._failed.inc()
+        if self._series is not None:
+            self._series.failed.inc()

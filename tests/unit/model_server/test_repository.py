@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ from prometheus_client import REGISTRY
 from services.common.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from services.model_server.layout import Layout
 from services.model_server.repository import IndexEntry
+from services.model_server.statistics import Phases
 from tests.unit.model_server import models
 from tests.unit.model_server.repositories import ask, lines, open_repository
+
+PHASES = Phases(input_ns=1, queue_ns=1, infer_ns=1)
 
 
 def tree(root: Path) -> list[Path]:
@@ -214,6 +218,44 @@ async def test_an_unloaded_model_is_unavailable_until_it_is_loaded_again(tmp_pat
         repository.served_model("m")
     await repository.load("m")
     assert repository.served_model("m").name == "m"
+
+
+async def test_a_version_has_metrics_while_it_is_served_and_only_then(tmp_path: Path) -> None:
+    """First 1 and 2, then 2 alone: what 1 still does counts for nobody. 3 loads, and is refused for want of 9."""
+    for version in (1, 2):
+        models.write_version(tmp_path, "metered", version, models.scale_model(1.0))
+    models.write_config(tmp_path, "metered", "version_policy { specific { versions: [ 1, 2 ] } }")
+    repository = open_repository(tmp_path)
+    await repository.load("metered")
+    held = repository.find("metered", "1").statistics
+    for statistics in (held, repository.find("metered", "2").statistics):
+        statistics.record_success(5, PHASES)
+    both = versions_with_series("metered")
+    models.write_config(tmp_path, "metered", "version_policy { specific { versions: [ 2 ] } }")
+    await repository.load("metered")
+    held.record_success(5, PHASES)
+    held.record_execution(5, input_ns=1, infer_ns=1)
+    held.record_failure(1)
+    models.write_version(tmp_path, "metered", 3, models.scale_model(1.0))
+    models.write_config(tmp_path, "metered", "version_policy { specific { versions: [ 2, 3, 9 ] } }")
+    with pytest.raises(FailedPreconditionError):
+        await repository.load("metered")
+    repository.find("metered", "2").statistics.record_success(5, PHASES)
+    one = versions_with_series("metered")
+    rows = REGISTRY.get_sample_value("model_server_rows_total", {"model": "metered", "version": "2"})
+    await repository.unload("metered")
+    assert set(both) == {"1", "2"}
+    assert both["1"] == both["2"] > 20
+    assert one == {"2": both["2"]}
+    assert rows == 10
+    assert not versions_with_series("metered")
+
+
+def versions_with_series(model: str) -> Counter[str]:
+    """Return how many samples each version of a model has in the metrics."""
+    samples = (sample for metric in REGISTRY.collect() for sample in metric.samples)
+    named = [sample.labels for sample in samples if sample.labels.get("model") == model]
+    return Counter(labels["version"] for labels in named if "version" in labels)
 
 
 async def test_a_model_that_was_never_loaded_is_in_the_index(tmp_path: Path) -> None:
