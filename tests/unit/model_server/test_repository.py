@@ -221,7 +221,7 @@ async def test_an_unloaded_model_is_unavailable_until_it_is_loaded_again(tmp_pat
 
 
 async def test_a_version_has_metrics_while_it_is_served_and_only_then(tmp_path: Path) -> None:
-    """First 1 and 2, then 2 alone: what 1 still does counts for nobody. 3 loads, and is refused for want of 9."""
+    """First 1 and 2, then 2 alone: what 1 still does counts for nobody. 3 is refused for want of 9."""
     for version in (1, 2):
         models.write_version(tmp_path, "metered", version, models.scale_model(1.0))
     models.write_config(tmp_path, "metered", "version_policy { specific { versions: [ 1, 2 ] } }")
