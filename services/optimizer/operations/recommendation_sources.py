@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from services.common.database import Database
 from services.common.errors import DomainError, FailedPreconditionError
+from services.common.threads import in_thread
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.objectives import Objective
@@ -107,7 +108,7 @@ class RecommendationSources:
             gain = await send_times.fetch_timing_gain(connection)
         if reached is None or gain is None:
             return withhold_timing(sent_users, reached)
-        choice = await asyncio.to_thread(choose_timing, reached, gain)
+        choice = await in_thread(choose_timing, reached, gain)
         return withhold_timing(sent_users, reached) if choice is None else draft_timing(choice)
 
     async def _draft_channel(self, asked: Asked) -> Draft | Withheld:
@@ -116,4 +117,4 @@ class RecommendationSources:
             sums = await campaign_context.list_channel_sums(
                 connection, asked.campaign_type, *Days(today=asked.today).window
             )
-        return draft_channel(None if channel is None else choose_channel(sums, channel))
+        return draft_channel(None if channel is None else await in_thread(choose_channel, sums, channel))

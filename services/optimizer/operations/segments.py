@@ -1,6 +1,5 @@
 """Which segments to send a campaign to."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
@@ -9,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
+from services.common.threads import in_thread
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.campaigns import Campaign
 from services.optimizer.domain.policies.offer_policy import OUTCOME_HOURS
@@ -94,7 +94,7 @@ async def rate_type_segments(connection: Connection, campaign: Campaign) -> Sequ
     viewers = await segments.list_offer_viewers(connection, campaign.campaign_type)
     sets = await decisions.list_segment_sets(connection, sorted({each.segment_set_id for each in viewers}))
     recurrence = await segments.fetch_user_recurrence(connection, campaign.campaign_type)
-    compared = await asyncio.to_thread(compare_at_offers, sums, viewers, sets)
+    compared = await in_thread(compare_at_offers, sums, viewers, sets)
     rates = rate_segments(compared, recurrence)
     if not rates:
         raise FailedPreconditionError(

@@ -1,5 +1,6 @@
 """Statements of segments: of campaigns, of the users of tests, and of those whose offers were drawn."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,12 +11,14 @@ from services.optimizer.domain.response.drawn_offers import DrawnCell, OfferSide
 from services.optimizer.domain.segments.offer_mix import OfferViewers
 from services.optimizer.domain.segments.segments import SegmentSums
 from services.optimizer.domain.segments.uplift import OfferMoments, SegmentCell
-from services.optimizer.store.statements import STATEMENTS, Connection
+from services.optimizer.store.statements import STATEMENTS, Connection, Record
 
 MOST_TESTS: Final = 20
 """Variants of tests that one ranking looks at: the campaign's own, then those begun last."""
 MOST_CAMPAIGNS: Final = 500
 """Campaigns of a type whose offers are told apart, those viewed most; others count at their own rate."""
+MOST_VIEWERS: Final = 100_000
+"""Rows of who viewed which offer that these may have together, a second's work: else there are fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,12 @@ async def list_segment_sums(connection: Connection, campaign_type: int) -> list[
 async def list_offer_viewers(connection: Connection, campaign_type: int) -> list[OfferViewers]:
     """Return who viewed which offer of a type's campaigns, as counted with the live version."""
     rows = await connection.fetch(
-        STATEMENTS["list_offer_viewers"].sql, campaign_type, CONVERSION_MODEL, MOST_CAMPAIGNS
+        STATEMENTS["list_offer_viewers"].sql, campaign_type, CONVERSION_MODEL, MOST_CAMPAIGNS, MOST_VIEWERS
     )
+    return await asyncio.to_thread(_viewers, rows)
+
+
+def _viewers(rows: Sequence[Record]) -> list[OfferViewers]:
     return [OfferViewers(**dict(row)) for row in rows]
 
 

@@ -14,7 +14,7 @@ from services.common.errors import FailedPreconditionError, ResourceExhaustedErr
 from services.common.waiting_room import WaitingRoom
 from services.optimizer.domain.policies.offer_policy import OfferPolicy, PolicyObjective
 from services.optimizer.domain.response.decision_table import DecisionTable
-from services.optimizer.operations import policies
+from services.optimizer.operations import policies, segments
 from services.optimizer.operations.policies import PolicyOperations, PolicyQuestion
 from services.optimizer.operations.segments import SegmentOperations
 from services.optimizer.store import statements
@@ -89,18 +89,20 @@ async def test_policies_and_segments_share_their_turns(database: DatabaseAddress
         await opened.close()
 
 
+@pytest.mark.parametrize("question", ["policy", "segments"])
 async def test_a_caller_who_leaves_keeps_its_turn_until_the_arithmetic_has_ended(
-    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
     """A thread cannot be stopped: with the turn of one that is left, more and more would compute at once."""
     begun, go = threading.Event(), threading.Event()
 
-    def evaluate(*_arguments: object, **_named: object) -> None:
+    def compute(*_arguments: object, **_named: object) -> None:
         begun.set()
         go.wait()
         raise FailedPreconditionError("no overlap", reason="OVERLAP_MISSING")
 
-    monkeypatch.setattr(policies, "evaluate_offer_policy", evaluate)
+    monkeypatch.setattr(policies, "evaluate_offer_policy", compute)
+    monkeypatch.setattr(segments, "compare_at_offers", compute)
     await insert_campaigns(database.admin, ["c1"])
     delivery = Event(
         user_id="u",
@@ -114,18 +116,23 @@ async def test_a_caller_who_leaves_keeps_its_turn_until_the_arithmetic_has_ended
     await insert_events(database.admin, [delivery])
     opened = await Database.open(database.optimizer, application_name="test")
     room = WaitingRoom("questions", at_once=1, waiting=0)
-    asked = PolicyOperations(opened, room=room, now=lambda: NOON)
+    of_policy = PolicyOperations(opened, room=room, now=lambda: NOON)
+    of_segments = SegmentOperations(opened, room=room, now=lambda: NOON)
+
+    async def ask() -> None:
+        await (of_policy.evaluate(QUESTION) if question == "policy" else of_segments.rank("c1"))
+
     try:
-        leaving = asyncio.create_task(asked.evaluate(QUESTION))
+        leaving = asyncio.create_task(ask())
         await asyncio.to_thread(begun.wait)
         leaving.cancel()
         with pytest.raises(ResourceExhaustedError):
-            await asyncio.wait_for(asked.evaluate(QUESTION), 60)
+            await asyncio.wait_for(ask(), 60)
         go.set()
         with pytest.raises(asyncio.CancelledError):
             await leaving
         with pytest.raises(FailedPreconditionError):
-            await asked.evaluate(QUESTION)
+            await ask()
     finally:
         go.set()
         await opened.close()

@@ -12,6 +12,7 @@ import pytest
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import segments_pb2 as pb
 from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
+from services.optimizer.store import segments
 from tests.contract.optimizer.event_log import (
     CONVERTED,
     DELIVERED,
@@ -143,6 +144,19 @@ async def test_segments_are_compared_at_the_offers_they_were_sent(
     for each in (loyal, lapsed):
         interval = each.expected_conversion_rate_interval
         assert 0.0 < interval.lower < each.expected_conversion_rate < interval.upper < 1.0
+
+
+async def test_campaigns_of_too_many_viewers_count_at_their_own_rate(
+    stub: OptimizerServiceStub, database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """c1 has four rows of them, and 0.17 of its views convert; at 5 fewer do, by 0.006 in the mean."""
+    await insert_measures(database.admin)
+    sets = await insert_segment_sets(database.admin, [["loyal"], ["lapsed"]])
+    await insert_audiences(database.admin, sets)
+    for most, expected in ((4, 0.251), (3, (0.17 + 0.4) / 2)):
+        monkeypatch.setattr(segments, "MOST_VIEWERS", most)
+        by_name = {each.segment_name: each for each in (await recommend(stub, "c1")).segments}
+        assert by_name["loyal"].expected_conversion_rate == pytest.approx(expected, abs=0.003)
 
 
 async def insert_test(admin: str, sets: list[int]) -> None:

@@ -86,18 +86,17 @@ class _Table:
         names: Sequence[str],
     ) -> Self:
         """Lay out the rows; a campaign's segment has the conversions of its rate at the views counted."""
-        rows = sorted(rows, key=lambda row: (row.campaign_id, row.offer_amount_micros, row.segment_set_id))
-        places = {name: place for place, name in enumerate(names)}
-        member, of_segments = np.zeros((len(rows), len(names))), np.zeros(len(names))
-        for at, row in enumerate(rows):
-            for name in segments.get(row.segment_set_id, ()):
-                seen = known.get((row.campaign_id, name))
-                if seen is not None:
-                    member[at, places[name]] = 1.0
-                    of_segments[places[name]] += row.views * seen.rate
+        rows = sorted(rows, key=lambda row: (row.campaign_id, row.offer_amount_micros))
         campaigns, campaign = np.unique([row.campaign_id for row in rows], return_inverse=True)
-        keys = np.array([(at, row.offer_amount_micros) for at, row in zip(campaign, rows, strict=True)])
-        starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)])
+        numbers, number = np.unique([row.segment_set_id for row in rows], return_inverse=True)
+        of_set = np.array([[name in segments.get(each, ()) for name in names] for each in numbers.tolist()])
+        pairs = [[known.get((each, name)) for name in names] for each in campaigns.tolist()]
+        is_measured = np.array([[pair is not None for pair in of_campaign] for of_campaign in pairs])
+        rates = np.array([[0.0 if pair is None else pair.rate for pair in each] for each in pairs])
+        member = (of_set[number] & is_measured[campaign]).astype(np.float64)
+        offers = np.array([row.offer_amount_micros for row in rows])
+        is_first = (campaign[1:] != campaign[:-1]) | (offers[1:] != offers[:-1])
+        starts = np.flatnonzero(np.r_[True, is_first])
         views = np.array([row.views for row in rows], dtype=np.float64)
         in_cells = np.add.reduceat(views, starts)
         seen_rate = np.array([rows[at].rate for at in starts])
@@ -109,7 +108,7 @@ class _Table:
             views=views,
             member=member,
             of_cells=np.clip(seen_rate * in_cells, np.minimum(_HALF, in_cells / 2.0), in_cells - _HALF),
-            of_segments=of_segments,
+            of_segments=np.asarray(views @ (member * rates[campaign])),
         )
 
     def fit(self) -> tuple[FloatArray, FloatArray]:
@@ -153,20 +152,21 @@ def _compare(table: _Table, names: Sequence[str]) -> dict[tuple[str, str], tuple
     """Return the `offer_factor` and the `offer_spread` by campaign and segment."""
     cells, effects = table.fit()
     shift = table.member @ effects
+    in_cells = np.add.reduceat(table.views, table.starts)
+    by_cell = np.add.reduceat(table.views[:, np.newaxis] * table.member, table.starts)
+    numbers = np.arange(len(table.campaigns) + 1)
+    row_bounds = np.searchsorted(table.campaign, numbers)
+    cell_bounds = np.searchsorted(table.campaign[table.starts], numbers)
     found: dict[tuple[str, str], tuple[float, float]] = {}
-    bounds = np.r_[np.flatnonzero(np.r_[True, np.diff(table.campaign) > 0]), len(table.views)]
-    for campaign, first, end in zip(table.campaigns, bounds[:-1], bounds[1:], strict=True):
-        views, member = table.views[first:end], table.member[first:end]
-        offers, at = np.unique(table.cell[first:end], return_inverse=True)
-        everybody = expit(cells[offers][:, np.newaxis] + shift[first:end]) @ views / views.sum()
-        own = float(table.of_cells[offers].sum() / views.sum())
-        by_offer = np.zeros((len(offers), len(names)))
-        np.add.at(by_offer, at, views[:, np.newaxis] * member)
-        viewed, total = by_offer.sum(axis=0), np.bincount(at, views)
-        for place in np.flatnonzero(viewed > 0.0).tolist():
-            share = by_offer[:, place] / viewed[place]
-            found[campaign, names[place]] = (
-                float(share @ everybody) / own,
-                float(share**2 @ (views.sum() / total)),
-            )
+    for at, campaign in enumerate(table.campaigns):
+        rows, offers = slice(*row_bounds[at : at + 2]), slice(*cell_bounds[at : at + 2])
+        views, total = table.views[rows], float(table.views[rows].sum())
+        everybody = expit(cells[offers, np.newaxis] + shift[rows]) @ views / total
+        own = table.of_cells[offers].sum() / total
+        viewed = by_cell[offers].sum(axis=0)
+        there = np.flatnonzero(viewed > 0.0)
+        share = by_cell[offers][:, there] / viewed[there]
+        factors, spreads = everybody @ share / own, (total / in_cells[offers]) @ share**2
+        for place, factor, spread in zip(there.tolist(), factors.tolist(), spreads.tolist(), strict=True):
+            found[campaign, names[place]] = (factor, spread)
     return found

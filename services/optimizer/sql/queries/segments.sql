@@ -20,7 +20,7 @@ order by m.campaign_id, m.segment_name;
 
 -- name: list_offer_viewers :many
 -- Who viewed which offer of the campaigns of the type $1, as counted for the live version of model $2, with everybody's
--- conversion rate at the offer: of the $3 campaigns that were viewed most.
+-- conversion rate at the offer: of the $3 campaigns that were viewed most, or of fewer with at most $4 rows together.
 with counted as materialized (
     select a.campaign_id, a.offer_amount_micros, a.segment_set_id, a.views
     from ml_models live
@@ -30,10 +30,14 @@ with counted as materialized (
 ),
 most_viewed as materialized (
     select campaign_id
-    from counted
-    group by campaign_id
-    order by sum(views) desc, campaign_id
-    limit $3::bigint
+    from (
+        select
+            campaign_id, row_number() over most_first as place, sum(count(*)) over most_first as rows_so_far
+        from counted
+        group by campaign_id
+        window most_first as (order by sum(views) desc, campaign_id)
+    ) ranked
+    where place <= $3::bigint and rows_so_far <= $4::bigint
 ),
 offers as materialized (
     select
