@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from uuid import UUID
 
 import grpc
 import pytest
@@ -17,7 +16,6 @@ from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServi
 from gen.inference import grpc_service_pb2 as inference_pb
 from gen.inference import grpc_service_pb2_grpc as inference_grpc
 from services.common.grpc_client import open_channel
-from services.optimizer.domain.models.version import ModelStatus
 from services.optimizer.operations import training
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
@@ -30,7 +28,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
-from tests.contract.optimizer.trainers import ScriptedTrainer
+from tests.contract.optimizer.trainers import CandidateTrainer
 
 
 async def test_without_a_model_server_it_is_unavailable_at_once_and_recovers_by_itself(
@@ -61,15 +59,9 @@ async def test_a_version_waits_for_a_model_server_that_is_away_as_it_is_to_be_lo
     async with AsyncExitStack() as server, AsyncExitStack() as later:
         await server.enter_async_context(running_model_server(tmp_path, port))
 
-        async def keep(training_id: UUID | None) -> int:
-            await trained.publish(
-                database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id
-            )
-            await server.aclose()
-            return 1
-
+        trainer = CandidateTrainer(trained, database.optimizer, tmp_path, after=server.aclose)
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=ScriptedTrainer(keep)) as stub:
+        async with running_optimizer(settings, trainer=trainer) as stub:
             call = stub.TrainModelWithProgress(training_pb2.TrainModelWithProgressRequest())
             told = []
             async for message in call:
@@ -89,15 +81,9 @@ async def test_a_version_whose_model_server_stays_away_is_rejected_and_its_calle
     async with AsyncExitStack() as server:
         port = await server.enter_async_context(running_model_server(tmp_path))
 
-        async def keep(training_id: UUID | None) -> int:
-            await trained.publish(
-                database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id
-            )
-            await server.aclose()
-            return 1
-
+        trainer = CandidateTrainer(trained, database.optimizer, tmp_path, after=server.aclose)
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=ScriptedTrainer(keep)) as stub:
+        async with running_optimizer(settings, trainer=trainer) as stub:
             with pytest.raises(grpc.aio.AioRpcError) as told:
                 await stub.TrainModel(training_pb2.TrainModelRequest())
     refusal = refusal_of(told.value)

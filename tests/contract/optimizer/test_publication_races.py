@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 import grpc
@@ -33,7 +32,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
-from tests.contract.optimizer.trainers import ScriptedTrainer
+from tests.contract.optimizer.trainers import CandidateTrainer
 
 LOCK = "select pg_advisory_xact_lock(hashtextextended('optimizer.publication', 0))"
 WAITS_FOR_A_LOCK = (
@@ -52,14 +51,11 @@ async def test_a_training_waits_for_a_rollback_under_way_and_does_not_undo_it(
     await trained.publish(database.optimizer, tmp_path, 2, ModelStatus.RETIRED)
     await trained.publish(database.optimizer, tmp_path, 3)
     rollback = await asyncpg.connect(database.admin)
-
-    async def keep(training_id: UUID | None) -> int:
-        await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id)
-        return 1
-
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=ScriptedTrainer(keep)) as stub:
+        async with running_optimizer(
+            settings, trainer=CandidateTrainer(trained, database.optimizer, tmp_path)
+        ) as stub:
             async with rollback.transaction():
                 await rollback.execute(LOCK)
                 await rollback.execute(LIVE, 3, "retired")

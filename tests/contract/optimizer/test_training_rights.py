@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import grpc
 import numpy as np
@@ -34,7 +34,7 @@ from tests.contract.optimizer.harness import (
     running_model_server,
     running_optimizer,
 )
-from tests.contract.optimizer.trainers import EndlessTrainer, ScriptedTrainer, insert_training
+from tests.contract.optimizer.trainers import CandidateTrainer, EndlessTrainer, insert_training
 from tests.unit.optimizer.synthetic import END_DAY
 
 PROMOTION = Going(kind=ChangeKind.PROMOTION, cause=TrainingCause.DAILY, note=Note(), reason="better")
@@ -50,18 +50,12 @@ async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_versio
 ) -> None:
     await insert_world(database.admin, trained.world.rows)
     first = EndlessTrainer()
-
-    async def keep_and_stay(training_id: UUID | None) -> int:
-        """The successor has kept its candidate, and its process takes until the first has left to end."""
-        await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id)
-        await first.stopped.wait()
-        return 1
-
+    successor = CandidateTrainer(trained, database.optimizer, tmp_path, after=first.stopped.wait)
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
         async with (
             running_optimizer(settings, trainer=first) as one,
-            running_optimizer(settings, trainer=ScriptedTrainer(keep_and_stay)) as other,
+            running_optimizer(settings, trainer=successor) as other,
         ):
             losing = one.TrainModel(training_pb2.TrainModelRequest())
             await first.begun.wait()
@@ -81,18 +75,16 @@ async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_versio
 async def test_a_training_whose_record_another_one_ended_publishes_nothing(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
-    async def be_overtaken(training_id: UUID | None) -> int:
-        """Another training takes this one for lost just before it returns its candidate."""
-        await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id)
+    async def be_taken_for_lost() -> None:
         await fetch_rows(
             database.optimizer,
             "update trainings set state = 'failed', ended_at = now(), message = 'whatever ran it is gone'",
         )
-        return 1
 
+    trainer = CandidateTrainer(trained, database.optimizer, tmp_path, after=be_taken_for_lost)
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=ScriptedTrainer(be_overtaken)) as stub:
+        async with running_optimizer(settings, trainer=trainer) as stub:
             with pytest.raises(grpc.aio.AioRpcError) as over:
                 await stub.TrainModel(training_pb2.TrainModelRequest())
     assert (refusal_of(over.value).code, refusal_of(over.value).reason) == ("ABORTED", "TRAINING_STOPPED")

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime
+from pathlib import Path
 from uuid import UUID
 
 from services.common.errors import AbortedError
 from services.optimizer.domain.models.training_progress import OnProgress
+from services.optimizer.domain.models.version import ModelStatus
+from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import fetch_rows
 
 
@@ -18,6 +21,28 @@ class ScriptedTrainer:
 
     async def run(self, end_day: date, on_progress: OnProgress, *, training_id: UUID | None = None) -> int:
         return await self._work(training_id)
+
+
+class CandidateTrainer(ScriptedTrainer):
+    """A training that keeps version 1, which deserves to go live, and then waits for `after`."""
+
+    def __init__(
+        self,
+        trained: Trained,
+        url: str,
+        repository: Path,
+        after: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        super().__init__(self._keep)
+        self._trained, self._url, self._repository, self._after = trained, url, repository, after
+
+    async def _keep(self, training_id: UUID | None) -> int:
+        await self._trained.publish(
+            self._url, self._repository, 1, ModelStatus.CANDIDATE, training_id=training_id
+        )
+        if self._after is not None:
+            await self._after()
+        return 1
 
 
 class EndlessTrainer(ScriptedTrainer):

@@ -26,12 +26,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.optimizer.domain.features import FloatArray
 from services.optimizer.domain.policies.user_sums import UserSums
-
-IntArray = NDArray[np.intp]
+from services.optimizer.domain.response.decision_table import IntArray
 
 INTERVAL_LEVEL: Final = 0.9
 MINIMUM_USERS: Final = 2

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.common.errors import FailedPreconditionError
 from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, FloatArray
@@ -24,10 +23,8 @@ from services.optimizer.domain.policies.off_policy import (
     evaluate_policy,
 )
 from services.optimizer.domain.policies.rewards import weigh
-from services.optimizer.domain.response.decision_table import NO_SEGMENTS, DecisionTable
+from services.optimizer.domain.response.decision_table import NO_SEGMENTS, DecisionTable, IntArray
 from services.optimizer.domain.response.offer_overlap import find_covered
-
-IntArray = NDArray[np.intp]
 
 OUTCOME_HOURS: Final = 72
 """How long after a delivery conversions are taken for its outcome."""

@@ -4,14 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray
 from services.optimizer.domain.policies.off_policy import LoggedRewards
 from services.optimizer.domain.response.decision_table import NO_SEGMENTS, DecisionTable
 from services.optimizer.domain.response.direct_model import cross_fit
-
-IntArray = NDArray[np.intp]
 
 HOURS: Final = 24
 WEEKDAYS: Final = 7

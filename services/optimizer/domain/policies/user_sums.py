@@ -20,12 +20,10 @@ from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from services.optimizer.domain.features import FloatArray
-
-IntArray = NDArray[np.intp]
+from services.optimizer.domain.response.decision_table import IntArray
 
 _STEPS: Final = 100
 _CLOSE: Final = 1e-8

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.optimizer.domain.features import FloatArray
+from services.optimizer.domain.response.decision_table import IntArray
 from services.optimizer.domain.response.response import saturating_terms
-
-IntArray = NDArray[np.intp]
 
 FOLDS: Final = 5
 RIDGE: Final = 10.0

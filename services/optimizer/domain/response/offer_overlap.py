@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.optimizer.domain.features import BoolArray, FloatArray
-from services.optimizer.domain.response.decision_table import DecisionTable
-
-IntArray = NDArray[np.intp]
+from services.optimizer.domain.response.decision_table import DecisionTable, IntArray
 
 WHOLE: Final = 1e-6
 """Propensities that add up to 1 within this are all that there are."""
