@@ -120,6 +120,34 @@ def test_a_gain_that_is_recommended_is_told_as_what_selection_leaves_by_hand() -
     assert choice.interval.upper == pytest.approx(math.expm1(GAIN + quantile * error), rel=1e-4)
 
 
+def test_an_hour_close_to_todays_says_nothing_of_the_others() -> None:
+    # Sent at 19:00 nine times in ten, where all are best: going there wholly gains 1 %, known to a tenth of
+    # what hours of a campaign differ by, 0.2 of the log. 3:00 is expected to lose 10 %, and may gain 30 %.
+    calibration = GainCalibration(
+        coefficients=(0.1, 0.0, 0.0, 0.0),
+        covariance=((0.0,) * 4,) * 4,
+        campaign_variance=0.0,
+        user_variance=0.0,
+        hour_variance=0.04,
+        hour_variance_error=0.0,
+        conversions=500,
+    )
+    choice = timed(reached(evenings(), *[19] * 9, 9), calibration)
+    at_best, elsewhere = 3.0**0.1, 1.0
+    today = 0.9 * at_best + 0.1 * elsewhere
+    moved = 0.1 * elsewhere / today
+    assert choice.hour == 19
+    assert choice.effect == pytest.approx(at_best / today - 1.0)
+    reach = stats.norm.ppf(0.95) * 0.2 * moved * math.sqrt(2.0)
+    assert choice.interval.upper == pytest.approx(math.expm1(math.log(at_best / today) + reach), rel=1e-3)
+    assert choice.interval.upper < 0.1
+    # At 3:00, hours apart from both: shifts of 1, of -0.9 and of -0.1 or so.
+    apart = math.sqrt(1.0 + (1.0 - moved) ** 2 + moved**2)
+    far = math.expm1(math.log(elsewhere / today) + stats.norm.ppf(0.95) * 0.2 * apart)
+    assert choice.most_effect == pytest.approx(far, rel=1e-2)
+    assert choice.most_effect > 0.3
+
+
 def test_what_passes_a_bar_is_told_without_its_luck() -> None:
     # Of 20,000 normal estimates with an error of 1, those of 1.5 or more: half of what is told is above the
     # truth and 95 % of the lower ends below it, whether few pass or most; the estimates are above it in all,

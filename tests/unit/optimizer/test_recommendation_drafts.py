@@ -23,7 +23,7 @@ from tests.unit.optimizer.draft_outcomes import recommended, withheld
 
 
 def timing(
-    *, hour: int = 0, confidence: float = 0.97, effect: float = 0.3, upper: float = 0.5
+    *, hour: int = 0, confidence: float = 0.97, effect: float = 0.3, upper: float = 0.5, most: float = 0.5
 ) -> TimingChoice:
     return TimingChoice(
         hour=hour,
@@ -32,6 +32,7 @@ def timing(
         measured_effect=effect + 0.05,
         confidence=confidence,
         interval=Interval(lower=0.1, upper=upper),
+        most_effect=most,
         own_hour_effect=0.32,
         users=50,
         conversions=600,
@@ -46,8 +47,11 @@ def test_hours_are_told_as_people_say_them() -> None:
     unsure = withheld(draft_timing(timing(confidence=0.89)))
     assert unsure.reason == "GAIN_UNCERTAIN"
     assert "10% or more with a probability of 0.89" in unsure.message
-    nothing = withheld(draft_timing(timing(effect=0.03, confidence=0.2, upper=0.09)))
+    nothing = withheld(draft_timing(timing(effect=0.03, confidence=0.2, upper=0.09, most=0.09)))
     assert nothing.reason == "NO_BETTER_CHOICE"
+    others = withheld(draft_timing(timing(effect=0.03, confidence=0.2, upper=0.09, most=0.2)))
+    assert others.reason == "GAIN_UNCERTAIN"
+    assert "ends at +20%" in others.message
     assert "+3%" in nothing.message
     assert recommended(draft_timing(timing())).interval == Interval(lower=0.1, upper=0.5)
     assert "600 conversions" in recommended(draft_timing(timing())).evidence

@@ -121,7 +121,7 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
                     f" more with a probability of {choice.confidence:.2f}, and {MINIMUM_CONFIDENCE:.2f} is"
                     " asked for"
                 ),
-                most=choice.interval.upper,
+                most=choice.most_effect,
                 smallest=SMALLEST_GAIN,
                 gain="conversions per impression",
             ),

@@ -15,6 +15,7 @@ campaigns' deliveries fell on hours for no reason that also moves conversions.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -73,7 +74,9 @@ class TimingChoice:
     `interval` is the 90 % one of `effect`, `confidence` the probability that it is `SMALLEST_GAIN` or more:
     among gains that look large enough those that luck made are most of the small ones. Where it is sure
     enough to be recommended, `effect` and `interval` are those given that it is, of the `measured_effect`,
-    and `effect` is no less than `SMALLEST_GAIN`, which it passed. They rest on so many `conversions`.
+    and `effect` is no less than `SMALLEST_GAIN`, which it passed. `most_effect` is the highest upper end of
+    the 90 % intervals of what any hour for all, or each user's own, gains: one close to today's is better
+    known than the others, and says nothing of them. They rest on so many `conversions`.
     """
 
     hour: int | None
@@ -82,6 +85,7 @@ class TimingChoice:
     measured_effect: float
     interval: Interval
     confidence: float
+    most_effect: float
     own_hour_effect: float
     users: int
     conversions: int
@@ -123,6 +127,7 @@ def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> Timing
     prospects = _Prospects.of(values, sent, calibration)
     own, single = prospects.gain(own_hours), prospects.gain(everyone)
     gain = own if takes_own else single
+    others = [prospects.gain(np.full_like(own_hours, other)) for other in np.flatnonzero(~reached.is_quiet)]
     return TimingChoice(
         hour=None if takes_own else hour,
         best_single_hour=hour,
@@ -130,6 +135,7 @@ def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> Timing
         measured_effect=math.expm1(gain.log_ratio),
         interval=gain.interval,
         confidence=gain.confidence,
+        most_effect=max(each.interval.upper for each in (own, *others)),
         own_hour_effect=math.expm1(own.log_ratio - gain.luck),
         users=len(own_hours),
         conversions=calibration.conversions,
@@ -194,37 +200,40 @@ class _Gain:
 class _Prospects:
     """What each user's deliveries are worth by hour: `worth` (n, 24) if all of them were sent in it.
 
-    `share` (n, 24) of them were.
+    `today` (n, 24) is each hour's part in what they bring as they are sent, 1 in all, of `total`.
     """
 
     terms: FloatArray
+    logs: FloatArray
     worth: FloatArray
-    share: FloatArray
+    today: FloatArray
+    total: float
     calibration: GainCalibration
 
     @classmethod
     def of(cls, values: FloatArray, sent: FloatArray, calibration: GainCalibration) -> Self:
         terms = value_terms(values)
-        deliveries = sent.sum(axis=1, keepdims=True)
-        level = values.mean(axis=1, keepdims=True)
+        logs = calibration.log_values(terms)
+        level = values.mean(axis=1, keepdims=True) * np.exp(logs)
+        today = sent * level
+        total = float(today.sum())
         return cls(
             terms=terms,
-            worth=np.asarray(deliveries * level * np.exp(calibration.log_values(terms))),
-            share=sent / deliveries,
+            logs=logs,
+            worth=np.asarray(sent.sum(axis=1, keepdims=True) * level),
+            today=np.asarray(today / total),
+            total=total,
             calibration=calibration,
         )
 
     def gain(self, hours: IntArray) -> _Gain:
         """The gain of sending to each user at the user's hour (n), by the delta method."""
-        chosen = np.zeros_like(self.share)
-        chosen[np.arange(len(hours)), hours] = 1.0
-        then, today = self.worth * chosen, self.worth * self.share
-        shift = then / then.sum() - today / today.sum()
-        of_terms = np.einsum("uh,uht->t", shift, self.terms)
-        logs = self.calibration.log_values(self.terms)
-        usual = (today * logs).sum(axis=1) / today.sum(axis=1)
-        of_users = (shift * (logs - usual[:, np.newaxis])).sum(axis=1)
-        of_hours = shift.sum(axis=0)
+        at = (np.arange(len(hours)), hours)
+        then = float(self.worth[at].sum())
+        part = self.worth[at] / then
+        of_terms = part @ self.terms[at] - self._terms_today
+        of_users = part * (self.logs[at] - self._logs_today)
+        of_hours = np.bincount(hours, part, HOURS) - self.today.sum(axis=0)
         calibration, alike = self.calibration, float(of_hours @ HOURS_ALIKE @ of_hours)
         of_calibration = float(of_terms @ np.array(calibration.covariance) @ of_terms)
         variance = (
@@ -234,11 +243,20 @@ class _Prospects:
             + calibration.hour_variance * alike
         )
         return _Gain(
-            log_ratio=math.log(then.sum() / today.sum()),
+            log_ratio=math.log(then / self.total),
             calibration_error=math.sqrt(of_calibration),
             error=math.sqrt(variance),
             degrees=_degrees(variance, calibration.hour_variance_error * alike),
         )
+
+    @cached_property
+    def _terms_today(self) -> FloatArray:
+        return np.asarray(np.einsum("uh,uht->t", self.today, self.terms))
+
+    @cached_property
+    def _logs_today(self) -> FloatArray:
+        """Each user's mean log value (n) over what the deliveries bring as they are sent."""
+        return np.asarray((self.today * self.logs).sum(axis=1) / self.today.sum(axis=1))
 
 
 def _degrees(variance: float, error: float) -> float:
