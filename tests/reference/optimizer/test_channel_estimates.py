@@ -143,6 +143,13 @@ def test_channels_that_do_not_differ_are_seldom_recommended(
     assert held > 0.8
 
 
+def test_what_is_told_lies_within_its_interval_however_far_channels_lie_apart() -> None:
+    # One conversion in a billion against one in one: the logs differ by 20.7, and the law ends at 10.
+    choice = chosen([*channel_sums(1, [1] * 3, 10**9), *channel_sums(2, [1000] * 3)])
+    assert choice.effect == pytest.approx(1e9)
+    assert choice.interval.lower <= choice.effect <= choice.interval.upper
+
+
 def test_a_better_channel_is_found() -> None:
     # Twice the rate on 12 campaigns against 12, with a spread of 0.4 of the log.
     rng = np.random.default_rng(20268)

@@ -10,9 +10,14 @@ import pytest
 
 from examples.simulated_world.gains import LUCKY_DAYS, NO_HOURS, SMALL, JudgedGain, judge_gains
 from examples.simulated_world.hours_world import Equations, HoursWorld
-from services.optimizer.domain.send_time.calibration import calibrate_gains
+from services.optimizer.domain.send_time import calibration as calibrating
+from services.optimizer.domain.send_time.calibration import (
+    PRIOR_CENTRE,
+    PRIOR_DEVIATION,
+    calibrate_gains,
+)
 from services.optimizer.domain.send_time.counts import Sendings
-from services.optimizer.domain.send_time.profile import fit_profile
+from services.optimizer.domain.send_time.profile import SendTimeProfile, fit_profile
 
 
 def judge(equations: Equations, seeds: range) -> list[JudgedGain]:
@@ -66,3 +71,15 @@ def test_users_of_one_campaign_each_say_not_how_users_differ() -> None:
     assert calibration is not None
     assert calibration.conversions == sendings.conversions.sum()
     assert calibration.user_variance == 0.0
+
+
+def test_values_that_are_alike_leave_the_calibration_to_its_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All is sent at noon, and nobody's value differs from another's: no view tells of a coefficient.
+    world = HoursWorld.build(30_081, replace(SMALL, users=60, campaigns=3, deliveries=60))
+    sendings = replace(world.sendings, hour=np.full_like(world.sendings.hour, 12))
+    monkeypatch.setattr(calibrating, "refit_answers", lambda profile, *_: profile)
+    monkeypatch.setattr(calibrating, "hour_values", lambda *_: np.ones((60, 24)))
+    calibration = calibrate_gains(SendTimeProfile.unlearned(), world.history, sendings, world.segment_set_ids)
+    assert calibration is not None
+    assert calibration.coefficients == pytest.approx(PRIOR_CENTRE)
+    assert np.diag(calibration.covariance) == pytest.approx(np.square(PRIOR_DEVIATION))

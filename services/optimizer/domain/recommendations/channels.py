@@ -216,7 +216,7 @@ class _Comparison:
         first, second = self.first.law, self.second.law
         lower = min(self.difference - half, first.quantile_over(second, tail))
         upper = max(self.difference + half, first.quantile_over(second, 1.0 - tail))
-        return lower, min(upper, _LARGEST_LOG_RATIO)
+        return lower, min(upper, max(self.difference, _LARGEST_LOG_RATIO))
 
 
 def _most_effect(levels: Mapping[int, _Level], current_channel: int) -> float:

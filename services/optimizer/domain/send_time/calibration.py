@@ -186,7 +186,7 @@ def _weight(rows: _Predicted, theta: FloatArray, precision: FloatArray) -> Float
     over_campaigns = moved.T @ moved * (campaigns - 1) / campaigns
     sizes, axes = np.linalg.eigh(over_campaigns - variance)
     variance += (axes * np.maximum(sizes, 0.0)) @ axes.T
-    ridge = _RIDGE * float(np.trace(variance)) * np.eye(TERMS)
+    ridge = _RIDGE * max(float(np.trace(variance)), _RIDGE) * np.eye(TERMS)
     return np.asarray(information @ np.linalg.inv(variance + ridge))
 
 
