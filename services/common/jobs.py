@@ -286,23 +286,27 @@ class JobRunner:
         """Keep how a run ended; tried again while the database is away and the lease is safe."""
         while True:
             try:
-                async with self._database.acquire() as connection:
-                    now = await self._times.now(connection)
-                    if outcome == FAILED:
-                        due = now + retry_after(lease.claim.consecutive_failures + 1)
-                        kept = await job_table.fail_job(connection, lease.claim, now, text, due)
-                    else:
-                        due = job.schedule.next_after(now)
-                        if outcome == NOT_YET:
-                            due = min(due, now + timedelta(seconds=NOT_YET_SECONDS))
-                        kept = await job_table.finish_job(connection, lease.claim, now, text, due)
-                    if not kept:
-                        raise LeaseLostError
-                    return
+                kept = await self._keep_end(job, lease, outcome, text)
             except DomainError as error:
                 if lease.seconds_left() <= CONCLUDE_SECONDS:
                     raise LeaseLostError from error
                 await self._times.wait(CONCLUDE_SECONDS)
+                continue
+            if not kept:
+                raise LeaseLostError
+            return
+
+    async def _keep_end(self, job: Job, lease: Lease, outcome: str, text: str) -> bool:
+        """Keep how a run ended and when the next is due; False where the lease is another's by now."""
+        async with self._database.acquire() as connection:
+            now = await self._times.now(connection)
+            if outcome == FAILED:
+                due = now + retry_after(lease.claim.consecutive_failures + 1)
+                return await job_table.fail_job(connection, lease.claim, now, text, due)
+            due = job.schedule.next_after(now)
+            if outcome == NOT_YET:
+                due = min(due, now + timedelta(seconds=NOT_YET_SECONDS))
+            return await job_table.finish_job(connection, lease.claim, now, text, due)
 
 
 async def _work(job: Job, lease: Lease) -> tuple[str, str]:

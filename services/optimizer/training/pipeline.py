@@ -145,18 +145,9 @@ def train(
         lean=audience_lean(_before(cells, split), table, response.segment_effects),
     )
     anchored = predict_anchored(table, split.held_out, anchored_model)
-    ahead = predict_anchored(table, split.held_out, anchored_model, unseen_days=DAYS_AHEAD, over_week=True)
-    level_drift = measure_drift(table, ahead)
     predicted = exported.predict(held_out_features)
     comparison = _compare_with_live(live, table, history, split)
     baselines = fit_baselines(fitted)
-    by_type = baselines.predict_by_type(held_out)
-    rows = HeldOut(
-        observed=held_out.conversion_rate,
-        campaign=held_out.campaign,
-        day=held_out.day,
-        views=held_out.views,
-    )
     return TrainedModel(
         model=model,
         data=_describe_data(fitted, held_out, window, split),
@@ -169,27 +160,55 @@ def train(
             live=comparison,
         ),
         parity_error=parity_error,
-        parameters=ServingParameters(
-            encoding=encoding,
-            response=response.types,
-            segment_effects=response.segment_effects,
-            drawn_offers=survey_drawn_offers(_before(cells, split)),
-            false_slope=response.false_slope,
-            support=survey_support(fitted),
-            level_drift=level_drift,
-            conformal=_calibrate(table, split, ahead, predicted),
-            paused_conformal=_calibrate_paused(table, split, anchored_model),
-            between=survey_campaigns(table.select(split.fitted | split.held_out), response.types),
-        ),
+        parameters=_survey(table, split, cells, response, anchored_model, predicted=predicted),
         importances=measure_importance(
             forest, held_out_features, held_out.conversion_rate, held_out.views.astype(np.float64)
         ),
         verdict=decide_promotion(
-            rows, predicted=predicted, baseline=by_type, parity_error=parity_error, live=comparison
+            _compared_rows(held_out),
+            predicted=predicted,
+            baseline=baselines.predict_by_type(held_out),
+            parity_error=parity_error,
+            live=comparison,
         ),
         report=report_held_out(
             held_out=held_out, features=held_out_features, predicted=predicted, baselines=baselines
         ),
+    )
+
+
+def _survey(
+    table: DailyTable,
+    split: Split,
+    cells: OfferCells,
+    response: FittedResponse,
+    model: AnchoredModel,
+    *,
+    predicted: FloatArray,
+) -> ServingParameters:
+    """Return what serving has to know beside the forest, which predicts `predicted` of what is held out."""
+    fitted = table.select(split.fitted)
+    ahead = predict_anchored(table, split.held_out, model, unseen_days=DAYS_AHEAD, over_week=True)
+    return ServingParameters(
+        encoding=model.encoding,
+        response=response.types,
+        segment_effects=response.segment_effects,
+        drawn_offers=survey_drawn_offers(_before(cells, split)),
+        false_slope=response.false_slope,
+        support=survey_support(fitted),
+        level_drift=measure_drift(table, ahead),
+        conformal=_calibrate(table, split, ahead, predicted),
+        paused_conformal=_calibrate_paused(table, split, model),
+        between=survey_campaigns(table.select(split.fitted | split.held_out), response.types),
+    )
+
+
+def _compared_rows(held_out: DailyTable) -> HeldOut:
+    return HeldOut(
+        observed=held_out.conversion_rate,
+        campaign=held_out.campaign,
+        day=held_out.day,
+        views=held_out.views,
     )
 
 
