@@ -54,6 +54,17 @@ def test_users_who_convert_alike_in_all_campaigns_inflate_the_variance() -> None
     assert 1.0 <= alike < 1.06
 
 
+def test_campaigns_with_few_of_the_sample_hide_no_recurrence() -> None:
+    """By hand: each meets 10 of 2,500 campaigns, with seven others of the sample in each."""
+    rng, chosen = np.random.default_rng(11), np.arange(2_000)
+    user = np.repeat(chosen, 10)
+    campaign = np.concatenate([rng.choice(2_500, 10, replace=False) for _ in chosen])
+    rate = 0.3 + 0.2 * rng.choice([-1.0, 1.0], len(chosen))
+    converted = (rng.random(len(user)) < rate[user]).astype(float)
+    found = measure_recurrence(sendings(user, campaign, np.ones(len(user)), converted), [None] * len(chosen))
+    assert found[1] == pytest.approx(1 + 9 * 0.04 / 0.21, rel=0.03)
+
+
 def test_what_sets_of_segments_differ_in_is_no_recurrence() -> None:
     """Users of the set 0 convert at 0.1 and those of 1 at 0.5: within a set nobody differs."""
     told = met(10, 4_000, 0.2, seed=8)

@@ -5,6 +5,10 @@ sample of users says that: e_uc is what a user converted in a campaign beyond wh
 the campaign's rate, as readily as users of the same set of segments are. Over all campaigns the variance is
 sum_u (sum_c e_uc)^2 (users are the clusters: Liang & Zeger, Biometrika 73, 1986), and that of different users
 in every campaign sum_u sum_c e_uc^2. The quotient is the inflation, as design effects are told.
+
+A campaign's rate is of the sample's few users there, so that each is held against a rate that is partly the
+user's own (h_uc of its views). A square is too small by 1 - h_uc then, and a product of two campaigns by that
+of both: each is divided by it (HC2 and the jackknife: MacKinnon & White, Journal of Econometrics 29, 1985).
 """
 
 from collections.abc import Sequence
@@ -38,10 +42,14 @@ def _inflation(sendings: Sendings, sets: IntArray, kind: int) -> float | None:
     readiness = _ratio(sets[user], conversions, expected)
     beyond = conversions - readiness[sets[user]] * expected
     pairs, pair = np.unique(np.stack([user, campaign]), axis=1, return_inverse=True)
-    by_pair = np.bincount(pair.ravel(), beyond)
-    apart = float(by_pair @ by_pair)
-    by_user = np.bincount(pairs[0], by_pair)
-    return max(float(by_user @ by_user) / apart, 1.0) if apart > 0.0 else None
+    left = 1.0 - np.bincount(pair.ravel(), views) / np.bincount(campaign, views)[pairs[1]]
+    others = left > 0.0
+    by_pair = np.bincount(pair.ravel(), beyond)[others]
+    apart = float(np.sum(by_pair**2 / left[others]))
+    freed = by_pair / left[others]
+    by_user = np.bincount(pairs[0][others], freed)
+    recurring = float(by_user @ by_user - freed @ freed)
+    return max(1.0 + recurring / apart, 1.0) if apart > 0.0 else None
 
 
 def _ratio(of: IntArray, seen: FloatArray, expected: FloatArray) -> FloatArray:
