@@ -40,7 +40,7 @@ from gen.campaigns.analytics.v1 import (
 from gen.campaigns.analytics.v1.operations_service_pb2_grpc import OperationsServiceStub
 
 SERVICE = "/campaigns.analytics.v1.AnalyticsService/"
-PASS_MARK, AIM = 0.45, 0.6
+PASS_MARK = 0.45
 SCALE = 0.1
 """How much of the demo's events are loaded."""
 DIFFERENT_REQUESTS = 64

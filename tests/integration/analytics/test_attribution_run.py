@@ -1,6 +1,6 @@
 """A run of attribution against a real database: what it finds changed, what it leaves, and its process."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
@@ -32,7 +32,6 @@ from tests.analytics_factories import (
     settings_for,
 )
 
-Run = Callable[[], Coroutine[Any, Any, int]]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -23,7 +23,7 @@ from services.optimizer.domain.recommendations.worth import (
 )
 
 ENOUGH = (50, 50)
-T_1, T_3 = (float(stdtrit(degrees, 0.95)) for degrees in (1.0, 3.0))
+T_1 = float(stdtrit(1.0, 0.95))
 
 
 def cells(users: int, days: int) -> FloatArray:
