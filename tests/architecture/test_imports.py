@@ -15,6 +15,7 @@ ALLOWED = {
     "domain": {"numpy", "scipy", "services.common.errors"},
     "operations": {
         "numpy",
+        "services.common.attempts",
         "services.common.errors",
         "services.common.database",
         "services.common.jobs",

@@ -1,13 +1,20 @@
-"""Scores users in batches: everybody by a new model, or those of whom something came in."""
+"""Scores users in batches: everybody by a new model, or those of whom something came in.
+
+Who fits or scores holds a lock in a transaction that reads nothing: what a transaction reads cannot be
+altered before it ends, and this one may last an hour.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from services.common.attempts import Attempts
 from services.common.database import Connection, Database
 from services.common.errors import FailedPreconditionError
+from services.common.telemetry import get_logger
 from services.optimizer.domain.affinity.answer import MerchantAffinity, answer_users, gather_for
 from services.optimizer.domain.affinity.contacts import WINDOW_DAYS
 from services.optimizer.domain.affinity.model import AffinityModel
@@ -18,6 +25,7 @@ KEPT_MERCHANTS: Final = 20
 """Merchants kept per user; a caller who asks for more is answered live."""
 _USERS_AT_ONCE: Final = 500
 _LISTED_AT_ONCE: Final = 10_000
+_log = get_logger("optimizer")
 Progress = Callable[[str, float], None]
 
 
@@ -51,6 +59,22 @@ class Scorer:
             await affinity.replace_kept_affinities(connection, kept, self.model.version, self.now)
             await affinity_models.update_pass(connection, self.model.version, user_ids[-1])
 
+    async def try_to_score(self, user_ids: Sequence[str], attempts: Attempts) -> None:
+        """Score users, parting those among whom somebody's contacts meet a defect, until these are alone.
+
+        Such a user keeps what was kept, and is scored again with everybody after the next fit, or once
+        something comes in.
+        """
+        if attempts.are_given_up or await attempts.succeeds(partial(self.score, user_ids), user_ids):
+            return
+        if len(user_ids) == 1:
+            async with self.database.transaction() as connection:
+                await affinity_models.update_pass(connection, self.model.version, user_ids[0])
+            return
+        middle = len(user_ids) // 2
+        for part in (user_ids[:middle], user_ids[middle:]):
+            await self.try_to_score(part, attempts)
+
 
 async def run_refresh(database: Database, *, now: Callable[[], datetime]) -> str:
     """Score the users of whom something came in since the last time; return what was done, in one line.
@@ -59,18 +83,22 @@ async def run_refresh(database: Database, *, now: Callable[[], datetime]) -> str
     """
     async with database.transaction() as lock:
         await affinity_models.lock_affinity(lock)
-        live = await affinity_models.fetch_live(lock)
+        async with database.transaction(readonly=True) as connection:
+            live = await affinity_models.fetch_live(connection)
         if live is None:
             return "nothing is fitted yet: the job affinity_model does it"
-        scored = await score_by_version(database, lock, live.version, now())
-    return f"{scored} users scored by version {live.version}"
+        scored = await score_by_version(database, live.version, now())
+    return f"{scored} by version {live.version}"
 
 
-async def score_by_version(database: Database, lock: Connection, version: int, now: datetime) -> int:
-    """Score the users who are due by a version that is kept; return how many."""
-    model = await affinity_models.fetch_model(lock, version)
-    scorer = Scorer(database=database, model=model, zone=await reporting_zone(lock), now=now)
-    return await score_users(database, scorer, _say_nothing)
+async def score_by_version(database: Database, version: int, now: datetime) -> str:
+    """Score the users who are due by a version that is kept; return how many, in words."""
+    async with database.transaction(readonly=True) as connection:
+        model = await affinity_models.fetch_model(connection, version)
+        zone = await reporting_zone(connection)
+    return await score_users(
+        database, Scorer(database=database, model=model, zone=zone, now=now), _say_nothing
+    )
 
 
 async def require_contacts(database: Database, now: datetime) -> None:
@@ -84,26 +112,33 @@ async def require_contacts(database: Database, now: datetime) -> None:
     )
 
 
-async def score_users(database: Database, scorer: Scorer, on_progress: Progress) -> int:
-    """Score the users who are due, from where a scoring was cut off; return how many.
+async def score_users(database: Database, scorer: Scorer, on_progress: Progress) -> str:
+    """Score the users who are due, from where a scoring was cut off; return how many, in words.
 
     The first scoring by a version is of everybody who met a merchant in the window, each other one of those
     of whom something came in since the one before began.
+
+    Raises:
+        InternalError: a defect was met; the others are scored, unless it were too many. The scoring is ended
+            by the next run, which goes on after them.
     """
     version = scorer.model.version
     async with database.transaction() as connection:
         begun = await affinity_models.begin_pass(connection, version)
-    scored, last = 0, begun.user_id
-    while users := await _list_due(database, begun.refreshed_until, last, scorer.since):
+    attempts, last = Attempts(log=_log, failure="a user's merchants cannot be scored"), begun.user_id
+    while not attempts.are_given_up and (
+        users := await _list_due(database, begun.refreshed_until, last, scorer.since)
+    ):
         for batch in _batches(users):
-            await scorer.score(batch)
-        scored, last = scored + len(users), users[-1]
-        on_progress(f"scored {scored} users", 0.5)
+            await scorer.try_to_score(batch, attempts)
+        last = users[-1]
+        on_progress(f"scored {attempts.done} users", 0.5)
+    said = attempts.report(f"{attempts.done} users scored")
     async with database.transaction() as connection:
         if begun.refreshed_until is None:
             await affinity.delete_outdated_affinities(connection, version)
         await affinity_models.end_pass(connection, version)
-    return scored
+    return said
 
 
 async def _list_due(

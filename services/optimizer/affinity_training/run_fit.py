@@ -25,15 +25,17 @@ async def run_fit(database: Database, *, now: Callable[[], datetime], on_progres
 
     Raises:
         FailedPreconditionError: DATA_INSUFFICIENT.
+        InternalError: users' contacts met a defect; all others are scored, unless it were too many.
     """
     async with database.transaction() as lock:
         await affinity_models.lock_affinity(lock)
         started = now()
-        live = await affinity_models.fetch_live(lock)
+        async with database.transaction(readonly=True) as connection:
+            live = await affinity_models.fetch_live(connection)
+            zone = await run.reporting_zone(connection)
         if live is not None and live.refreshed_until is None and started - live.fitted_at < _GO_ON_FOR:
-            scored = await run.score_by_version(database, lock, live.version, started)
-            return f"version {live.version} is live, {scored} more users scored: its fit was cut off before"
-        zone = await run.reporting_zone(lock)
+            scored = await run.score_by_version(database, live.version, started)
+            return f"version {live.version} is live, {scored} after its fit was cut off"
         today = started.astimezone(zone).date()
         on_progress("read_data", 0.0)
         async with database.transaction(isolation="repeatable_read", readonly=True) as reading:
@@ -60,7 +62,7 @@ async def run_fit(database: Database, *, now: Callable[[], datetime], on_progres
             return f"version {version} is rejected: it {fitted.report.reason}"
         scorer = run.Scorer(database=database, model=fitted.model, zone=zone, now=started)
         scored = await run.score_users(database, scorer, on_progress)
-    return f"version {version} is live, {scored} users scored: {fitted.report.reason}"
+    return f"version {version} is live, {scored}: {fitted.report.reason}"
 
 
 def _describe(fitted: Fitted, fitted_at: datetime, end_day: date) -> AffinityFit:

@@ -5,16 +5,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
+from functools import partial
 from typing import Final
 
+from services.common.attempts import Attempts
 from services.common.database import Connection, Database
-from services.common.errors import (
-    DeadlineExceededError,
-    DomainError,
-    FailedPreconditionError,
-    InternalError,
-)
+from services.common.errors import DeadlineExceededError, FailedPreconditionError
 from services.common.telemetry import get_logger
 from services.optimizer.domain.receipt import LATE_RECEIPT
 from services.optimizer.domain.send_time.calibration import calibrate_gains
@@ -49,18 +45,8 @@ AGED: Final = timedelta(days=7)
 """Send times this old are computed anew after the next fit."""
 GONE: Final = timedelta(days=400)
 """Users of whom nothing came in for so long are not kept; a question for one is answered from events."""
-MOST_BROKEN: Final = 100
-"""Users whose history meets a defect before a run is given up: it may be everybody's."""
 _log = get_logger("optimizer")
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class _Outcome(Enum):
-    """What came of computing some users' send times."""
-
-    KEPT = auto()
-    SLOW = auto()
-    BROKEN = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,23 +132,14 @@ class SendTimeOperations:
         """
         await self._queue()
         fitted = await self._fit_if_due()
-        users = left = broken = 0
-        while broken < MOST_BROKEN and (batch := await self._list_due()):
-            outcome = await self._refresh_some(batch)
-            if outcome is _Outcome.KEPT:
-                users += len(batch)
-            elif len(batch) == 1:
-                left, broken = left + (outcome is _Outcome.SLOW), broken + (outcome is _Outcome.BROKEN)
-        said = f"{users} users"
-        if fitted:
-            said += f", profile of {fitted} users fitted"
-        if left:
-            said += f", {left} left for a day: their events take too long to count"
-        if broken:
-            raise InternalError(
-                f"{said}; {broken} left for a day by a defect: see the log", reason="INTERNAL"
-            )
-        return said
+        attempts = Attempts(log=_log, failure="a user's send times cannot be computed")
+        while not attempts.are_given_up and (batch := await self._list_due()):
+            if not await attempts.succeeds(partial(self._recompute, batch), batch):
+                wait = RETRY_AFTER if len(batch) == 1 else timedelta(0)
+                async with self._database.transaction() as connection:
+                    await store.postpone_queued_users(connection, batch, wait)
+        said = f"{attempts.done} users"
+        return attempts.report(f"{said}, profile of {fitted} users fitted" if fitted else said)
 
     async def _queue(self) -> None:
         async with self._database.transaction() as connection:
@@ -203,25 +180,6 @@ class SendTimeOperations:
             if await store.fetch_profile_time(connection) is None:
                 return []
             return await store.list_queued_users(connection, USERS_AT_ONCE)
-
-    async def _refresh_some(self, user_ids: Sequence[str]) -> _Outcome:
-        """Compute queued users' send times; where that fails by their events, they are tried again later."""
-        try:
-            await self._recompute(user_ids)
-        except DeadlineExceededError:
-            outcome = _Outcome.SLOW
-        except DomainError:
-            raise
-        except Exception as error:  # noqa: BLE001 (whatever one user's history meets, the others go on)
-            if len(user_ids) == 1:
-                _log.error("a user's send times cannot be computed", user_id=user_ids[0], exc_info=error)
-            outcome = _Outcome.BROKEN
-        else:
-            return _Outcome.KEPT
-        async with self._database.transaction() as connection:
-            wait = RETRY_AFTER if len(user_ids) == 1 else timedelta(0)
-            await store.postpone_queued_users(connection, user_ids, wait)
-        return outcome
 
     async def _recompute(self, user_ids: Sequence[str]) -> None:
         async with self._database.transaction() as connection:

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import send_time_pb2 as pb
+from services.common import attempts
 from services.common.database import Connection, Database
 from services.common.errors import DeadlineExceededError, InternalError
 from services.common.statements import load_statements
@@ -124,7 +125,7 @@ class TestUsersMadeByHand:
             return recommend(profile, user_ids, *others)
 
         monkeypatch.setattr(operations_module, "_recommend", meet_a_defect)
-        monkeypatch.setattr(operations_module, "MOST_BROKEN", most)
+        monkeypatch.setattr(attempts, "MOST_BROKEN", most)
         with pytest.raises(InternalError, match="1 left for a day by a defect"):
             await run_job(database.optimizer)
         rows = await fetch_rows(database.admin, "select user_id from optimizer.user_optimal_send_times")

@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import numpy as np
 import pytest
 
 from deploy.local.bootstrap import DatabaseAddresses
-from services.common.database import Database
-from services.common.errors import FailedPreconditionError
+from services.common import attempts
+from services.common.database import Connection, Database
+from services.common.errors import FailedPreconditionError, InternalError
 from services.optimizer.affinity_process import AffinityProcess
 from services.optimizer.affinity_training import run
 from services.optimizer.affinity_training.run import run_refresh
 from services.optimizer.affinity_training.run_fit import run_fit
+from services.optimizer.domain.affinity.answer import MerchantAffinity
 from services.optimizer.domain.affinity.response import PRIOR_DEVIATION
 from services.optimizer.domain.affinity.tables import similarity_rows
 from services.optimizer.operations.affinity import AffinityOperations
-from services.optimizer.store import affinity_models
+from services.optimizer.store import affinity, affinity_models
 from tests.contract.optimizer.harness import fetch_rows
 
 SECONDS = 900.0
@@ -119,8 +122,8 @@ async def test_views_of_campaigns_tell_how_affinity_moves_conversions(database: 
     assert PRIOR_DEVIATION / 2 < response.standard_error < PRIOR_DEVIATION
 
 
-class CutOff(Exception):
-    """What ends a scoring in its midst."""
+class CutOff(BaseException):
+    """What ends a scoring in its midst; no defect of some user's."""
 
 
 async def test_a_scoring_that_is_cut_off_is_gone_on_with(
@@ -152,7 +155,7 @@ async def test_a_scoring_that_is_cut_off_is_gone_on_with(
         assert await is_due(own)
         monkeypatch.setattr(run.Scorer, "score", score)
         said = await fit(own)
-        assert said == "version 1 is live, 20 more users scored: its fit was cut off before"
+        assert said == "version 1 is live, 20 users scored after its fit was cut off"
         before = await scored_times(database.admin)
         assert len(before) == 60
         batches.clear()
@@ -179,6 +182,77 @@ async def test_a_scoring_that_is_cut_off_is_gone_on_with(
         assert not await is_due(own)
     finally:
         await own.close()
+
+
+@pytest.mark.parametrize(("most", "kept"), [(100, 59), (1, 7)])
+async def test_one_whose_contacts_meet_a_defect_holds_up_nobody(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch, most: int, kept: int
+) -> None:
+    """The run says so, and the next one ends the scoring; a run that meets too many is given up at once.
+
+    The defect is user-15's, who is the eighth by name: then the seven before are scored.
+    """
+    await insert_market(database.admin)
+    monkeypatch.setattr(run, "_USERS_AT_ONCE", 20)
+    monkeypatch.setattr(attempts, "MOST_BROKEN", most)
+    replace = affinity.replace_kept_affinities
+
+    async def meet_a_defect(
+        connection: Connection,
+        found: Sequence[tuple[str, Sequence[MerchantAffinity]]],
+        version: int,
+        now: datetime,
+    ) -> None:
+        await replace(connection, found, version, now)
+        if "user-15" in dict(found):
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(affinity, "replace_kept_affinities", meet_a_defect)
+    own = await Database.open(database.optimizer, application_name="test", max_size=2)
+    try:
+        with pytest.raises(InternalError) as told:
+            await run_fit(own, now=lambda: NOW, on_progress=lambda _stage, _share: None)
+        scored = await scored_times(database.admin)
+        said = await run_fit(own, now=lambda: NOW, on_progress=lambda _stage, _share: None)
+    finally:
+        await own.close()
+    assert told.value.message == f"{kept} users scored; 1 left for a day by a defect: see the log"
+    assert len(scored) == kept
+    assert "user-15" not in scored
+    assert said == f"version 1 is live, {59 - kept} users scored after its fit was cut off"
+    assert len(await scored_times(database.admin)) == 59
+
+
+async def test_a_scoring_under_way_keeps_no_table_from_being_altered(
+    database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As migrations do, lock every table between two batches: neither the fit nor a refresh holds a lock."""
+    await insert_market(database.admin)
+    monkeypatch.setattr(run, "_USERS_AT_ONCE", 60)
+    locked: list[str] = []
+    score = run.Scorer.score
+    admin = await asyncpg.connect(database.admin)
+
+    async def lock_and_score(self: run.Scorer, user_ids: Sequence[str]) -> None:
+        tables = (
+            "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = any($1)"
+        )
+        async with admin.transaction():
+            await admin.execute("set local lock_timeout = '10s'")
+            for row in await admin.fetch(tables, ["analytics", "optimizer"]):
+                await admin.execute(f"lock table {row['name']} in access exclusive mode")
+                locked.append(row["name"])
+        await score(self, user_ids)
+
+    monkeypatch.setattr(run.Scorer, "score", lock_and_score)
+    own = await Database.open(database.optimizer, application_name="test", max_size=2)
+    try:
+        await run_fit(own, now=lambda: NOW, on_progress=lambda _stage, _share: None)
+        await run_refresh(own, now=lambda: NOW)
+    finally:
+        await own.close()
+        await admin.close()
+    assert locked.count("analytics.reporting_settings") == locked.count("optimizer.affinity_models") == 2
 
 
 async def scored_times(url: str) -> dict[str, datetime]:
