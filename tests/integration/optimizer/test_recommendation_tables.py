@@ -1,5 +1,7 @@
 """Tables of recommendations: what they refuse, which indexes their statements use, and the way back."""
 
+import re
+
 import asyncpg
 import pytest
 
@@ -72,6 +74,15 @@ async def test_statements_use_their_index(
     database: DatabaseAddresses, name: str, arguments: list[str], index: str
 ) -> None:
     assert index in await explain(database.optimizer, STATEMENTS[name].sql, ", ".join(arguments))
+
+
+@pytest.mark.parametrize("name", ["list_earning_moments", "list_offer_viewers", "list_segment_sums"])
+async def test_days_are_read_of_the_campaigns_that_are_asked_about(
+    database: DatabaseAddresses, name: str
+) -> None:
+    """Joined, the view of days is added up whole: nine seconds for 5,000 campaigns of 90 days."""
+    plan = await explain(database.optimizer, STATEMENTS[name].sql)
+    assert re.search(r"campaign_delivery_daily_pkey.*\n\s+Index Cond: \(+campaign_id = ", plan), plan
 
 
 async def test_no_campaign_has_two_of_a_type_that_wait(database: DatabaseAddresses) -> None:

@@ -36,17 +36,23 @@ told as materialized (
     where offer_micros is null or sent_micros = offer_micros
     group by side, user_id, day
     union all
-    select
-        s.side, null, d.day, sum(case $7::integer when 1 then d.impressions else d.views end)::double precision,
-        sum(d.conversions)::bigint, (sum(d.conversions) filter (where d.offer_amount_micros is null))::bigint,
-        sum(d.revenue_micros)::double precision / 1e6,
-        sum(d.conversions * d.offer_amount_micros)::double precision / 1e6
+    select s.side, null, d.day, d.trials, d.conversions, d.unpriced, d.revenue, d.redeemed
     from sides s
-    join analytics_v1.campaign_offer_daily d
-        on d.campaign_id = s.campaign_id
-        and d.day >= (s.first_at at time zone $6::text)::date and d.day < (s.end_at at time zone $6::text)::date
-    where not $8::boolean and (s.offer_micros is null or d.offer_amount_micros = s.offer_micros)
-    group by s.side, d.day
+    cross join lateral (
+        -- Added up for each side by itself: a join would first add up every campaign's days.
+        select
+            day, sum(case $7::integer when 1 then impressions else views end)::double precision as trials,
+            sum(conversions)::bigint as conversions,
+            (sum(conversions) filter (where offer_amount_micros is null))::bigint as unpriced,
+            sum(revenue_micros)::double precision / 1e6 as revenue,
+            sum(conversions * offer_amount_micros)::double precision / 1e6 as redeemed
+        from analytics_v1.campaign_offer_daily
+        where
+            not $8::boolean and campaign_id = s.campaign_id
+            and day >= (s.first_at at time zone $6::text)::date and day < (s.end_at at time zone $6::text)::date
+            and (s.offer_micros is null or offer_amount_micros = s.offer_micros)
+        group by day
+    ) d
 ),
 measured as materialized (
     select

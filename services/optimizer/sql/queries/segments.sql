@@ -40,14 +40,17 @@ most_viewed as materialized (
     where place <= $3::bigint and rows_so_far <= $4::bigint
 ),
 offers as materialized (
-    select
-        d.campaign_id, d.offer_amount_micros,
-        least(sum(d.conversions)::double precision / sum(d.views), 1) as rate
-    from most_viewed
-    join analytics_v1.campaign_offer_daily d using (campaign_id)
-    where d.offer_amount_micros is not null
-    group by d.campaign_id, d.offer_amount_micros
-    having sum(d.views) > 0
+    select m.campaign_id, d.offer_amount_micros, d.rate
+    from most_viewed m
+    cross join lateral (
+        -- By itself for each campaign: a join would first add up every campaign's days.
+        select
+            offer_amount_micros, least(sum(conversions)::double precision / sum(views), 1) as rate
+        from analytics_v1.campaign_offer_daily
+        where campaign_id = m.campaign_id and offer_amount_micros is not null
+        group by offer_amount_micros
+        having sum(views) > 0
+    ) d
 )
 select campaign_id, a.offer_amount_micros, a.segment_set_id, a.views, o.rate
 from counted a
