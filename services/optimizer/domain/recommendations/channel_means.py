@@ -11,6 +11,7 @@ log-normal mean (Krishnamoorthy & Mathew, J. Statistical Planning and Inference 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -25,7 +26,7 @@ PRIOR_SCALE: Final = 1.0
 _MEANS: Final[FloatArray] = ndtri((np.arange(21) + 0.5) / 21)
 _CAMPAIGNS: Final[FloatArray] = ndtri((np.arange(40) + 0.5) / 40)
 _LARGEST_LOG_RATIO: Final = 10.0
-_HALVINGS: Final = 40
+_HALVINGS: Final = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,13 @@ class MeanLaw:
 
     def probability_below(self, other: "MeanLaw", log_ratio: float = 0.0) -> float:
         """The probability that this mean over the other's is `exp(log_ratio)` or less."""
-        reached = np.concatenate([[0.0], np.cumsum(self.probabilities)])
         places = np.searchsorted(self.values, other.values + log_ratio, side="right")
-        return min(float(other.probabilities @ reached[places]), 1.0)
+        return min(float(other.probabilities @ self._reached[places]), 1.0)
+
+    @cached_property
+    def _reached(self) -> FloatArray:
+        """The probability of the first values, by how many they are."""
+        return np.concatenate([[0.0], np.cumsum(self.probabilities)])
 
     def quantile_over(self, other: "MeanLaw", probability: float) -> float:
         """The log ratio of this mean to the other's that is not exceeded with the probability."""
