@@ -235,3 +235,24 @@ async def fetch_rows(url: str, query: str, *arguments: object) -> list[asyncpg.R
         return await connection.fetch(query, *arguments)
     finally:
         await connection.close()
+
+
+async def lock_every_table(url: str) -> list[str]:
+    """Have every table to oneself for a moment, as migrations have; return their names.
+
+    For each the locks of all others must end within ten seconds.
+    """
+    tables = (
+        "select format('%I.%I', schemaname, tablename) as name from pg_tables"
+        " where schemaname in ('analytics', 'optimizer')"
+    )
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute("set local lock_timeout = '10s'")
+            names = [row["name"] for row in await connection.fetch(tables)]
+            for name in names:
+                await connection.execute(f"lock table {name} in access exclusive mode")
+    finally:
+        await connection.close()
+    return names

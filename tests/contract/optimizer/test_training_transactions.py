@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import grpc
 import pytest
 
@@ -12,22 +11,20 @@ from deploy.local.bootstrap import DatabaseAddresses
 from gen.campaigns.optimizer.v1 import training_pb2 as pb
 from services.common.database import Connection
 from services.optimizer.domain.models.trainings import Ending, TrainingOrder
-from services.optimizer.domain.models.version import ModelStatus, ModelVersion
+from services.optimizer.domain.models.version import ModelVersion
 from services.optimizer.operations.training import TrainingOperations
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.harness import (
     PATIENCE_SECONDS,
     fetch_rows,
     insert_world,
+    lock_every_table,
     optimizer_settings,
     running_model_server,
     running_optimizer,
 )
-from tests.contract.optimizer.trainers import EndlessTrainer, ScriptedTrainer
+from tests.contract.optimizer.trainers import CandidateTrainer, EndlessTrainer
 
-TABLES = (
-    "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = any($1::text[])"
-)
 STATE = "select state from trainings"
 WAITS = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
@@ -35,23 +32,16 @@ WAITS = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datna
 async def test_a_training_under_way_keeps_no_table_from_being_altered(
     database: DatabaseAddresses, trained: Trained, tmp_path: Path
 ) -> None:
-    """As migrations do, lock every table of both services, for which the locks of others must have ended."""
     await insert_world(database.admin, trained.world.rows)
     trainer = EndlessTrainer()
-    admin = await asyncpg.connect(database.admin)
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
         async with running_optimizer(settings, trainer=trainer) as stub:
             training = stub.TrainModel(pb.TrainModelRequest())
             await trainer.begun.wait()
-            tables = [row["name"] for row in await admin.fetch(TABLES, ["analytics", "optimizer"])]
-            async with admin.transaction():
-                await admin.execute("set local lock_timeout = '10s'")
-                for name in tables:
-                    await admin.execute(f"lock table {name} in access exclusive mode")
+            tables = await lock_every_table(database.admin)
             still_runs = not training.done()
             training.cancel()
-    await admin.close()
     assert {"analytics.campaign_delivery_daily", "optimizer.ml_models"} <= set(tables)
     assert still_runs
 
@@ -96,10 +86,6 @@ async def test_a_training_stopped_as_its_publication_is_committed_has_its_ending
         await leave()
         return model
 
-    async def keep(training_id: UUID | None) -> int:
-        await trained.publish(database.optimizer, tmp_path, 1, ModelStatus.CANDIDATE, training_id=training_id)
-        return 1
-
     monkeypatch.setattr(TrainingOperations, "_end", end_and_leave)
     if stopped == "after":
         monkeypatch.setattr(TrainingOperations, "_publish", publish_and_leave)
@@ -107,7 +93,9 @@ async def test_a_training_stopped_as_its_publication_is_committed_has_its_ending
     waited = False
     async with running_model_server(tmp_path) as port:
         settings = optimizer_settings(database.optimizer, tmp_path, port)
-        async with running_optimizer(settings, trainer=ScriptedTrainer(keep)) as stub:
+        async with running_optimizer(
+            settings, trainer=CandidateTrainer(trained, database.optimizer, tmp_path)
+        ) as stub:
             calls.append(stub.TrainModel(pb.TrainModelRequest()))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await held.wait()

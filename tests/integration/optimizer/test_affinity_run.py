@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import numpy as np
 import pytest
 
@@ -20,7 +19,7 @@ from services.optimizer.domain.affinity.response import PRIOR_DEVIATION
 from services.optimizer.domain.affinity.tables import similarity_rows
 from services.optimizer.operations.affinity import AffinityOperations
 from services.optimizer.store import affinity, affinity_models
-from tests.contract.optimizer.harness import fetch_rows
+from tests.contract.optimizer.harness import fetch_rows, lock_every_table
 
 SECONDS = 900.0
 NOW = datetime(2026, 11, 19, 12, tzinfo=UTC)
@@ -226,22 +225,14 @@ async def test_one_whose_contacts_meet_a_defect_holds_up_nobody(
 async def test_a_scoring_under_way_keeps_no_table_from_being_altered(
     database: DatabaseAddresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As migrations do, lock every table between two batches: neither the fit nor a refresh holds a lock."""
+    """Neither a fit nor a refresh holds a lock on any between two batches."""
     await insert_market(database.admin)
     monkeypatch.setattr(run, "_USERS_AT_ONCE", 60)
     locked: list[str] = []
     score = run.Scorer.score
-    admin = await asyncpg.connect(database.admin)
 
     async def lock_and_score(self: run.Scorer, user_ids: Sequence[str]) -> None:
-        tables = (
-            "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = any($1)"
-        )
-        async with admin.transaction():
-            await admin.execute("set local lock_timeout = '10s'")
-            for row in await admin.fetch(tables, ["analytics", "optimizer"]):
-                await admin.execute(f"lock table {row['name']} in access exclusive mode")
-                locked.append(row["name"])
+        locked.extend(await lock_every_table(database.admin))
         await score(self, user_ids)
 
     monkeypatch.setattr(run.Scorer, "score", lock_and_score)
@@ -251,7 +242,6 @@ async def test_a_scoring_under_way_keeps_no_table_from_being_altered(
         await run_refresh(own, now=lambda: NOW)
     finally:
         await own.close()
-        await admin.close()
     assert locked.count("analytics.reporting_settings") == locked.count("optimizer.affinity_models") == 2
 
 
