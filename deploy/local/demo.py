@@ -116,7 +116,8 @@ async def train_first_model(settings: RunSettings, console: Console) -> None:
         training.cancel()
     answer = training.result()
     if answer.status == http.client.OK:
-        console.say(f"trained in {time.monotonic() - started:.0f} s: {_describe_training(answer.body)}")
+        waited = f"trained in {time.monotonic() - started:.0f} s, its start and its loading included"
+        console.say(f"{waited}: {_describe_training(answer.body)}")
     elif _is_refusal(answer):
         console.say(f"note: no model is trained: {answer.body['message']}")
     else:

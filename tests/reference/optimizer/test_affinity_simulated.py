@@ -20,11 +20,13 @@ from examples.simulated_world.evaluate.offers import place_of
 from examples.simulated_world.population import DAYS
 from examples.simulated_world.truth import Truth
 from services.optimizer.affinity_training.pipeline import Fitted
+from services.optimizer.domain.affinity.answer import score_range
 from services.optimizer.domain.affinity.contacts import FloatArray, total_by
 from services.optimizer.domain.affinity.model import HORIZON_DAYS
 
 SEED = 90_210
 END = date(2026, 11, 19)
+SLICES = 40
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,32 @@ def test_bands_hold_what_the_held_out_week_brought(fitted: Fitted) -> None:
     near = [band.lower - 0.02 <= band.mean_score <= band.upper + 0.02 for band in bands]
     assert sum(near) >= 11
     assert fitted.report.calibration_error < 0.01
+
+
+def test_intervals_of_scores_hold_how_often_such_scores_come_true(
+    market: AffinityWorld, fitted: Fitted, scores: FloatArray
+) -> None:
+    """Slices of scores with equally many visits expected, finer than the bands; nominal is 95 %."""
+    users = market.world.users
+    truth = -np.expm1(-HORIZON_DAYS * users.purchases_per_day[:, np.newaxis] * users.preferences)
+    told = scores >= fitted.model.bands[0].lower_score
+    order = np.argsort(scores[told])
+    expected = np.cumsum(scores[told][order])
+    slices = np.searchsorted(np.linspace(0.0, expected[-1], SLICES, endpoint=False), expected) - 1
+    counts = np.bincount(slices)
+    means, shares = (np.bincount(slices, each[told][order]) / counts for each in (scores, truth))
+    ranges = [score_range(fitted.model, float(mean)) for mean in means]
+    held = [
+        each is not None and each.lower < share < each.upper
+        for each, share in zip(ranges, shares, strict=True)
+    ]
+    assert len(held) == SLICES
+    assert np.mean(held) >= 0.9
+    widths = [each.upper - each.lower for each in ranges if each is not None]
+    assert max(widths) < 0.12
+    assert all(
+        each is not None and each.lower < mean < each.upper for each, mean in zip(ranges, means, strict=True)
+    )
 
 
 def test_merchants_never_visited_are_told_apart(market: AffinityWorld, scores: FloatArray) -> None:

@@ -209,16 +209,35 @@ def test_calibration_joins_its_knots_and_shifts_beyond_them() -> None:
     assert terms(("a",), 0.0).calibrate(logits).tolist() == logits.tolist()
 
 
-def test_a_score_is_worth_what_its_band_was() -> None:
-    """A band whose share lies at odds 2 to 3 times those of its mean score moves a score's odds so."""
-    band = Band(
-        lower_score=0.4, mean_score=0.5, visited_share=0.7, lower=2 / 3, upper=0.75, pairs=90, users=80
+def test_a_score_is_as_unsure_as_its_band_was_off() -> None:
+    """Odds 3 times those of the mean score are off by a factor of 3^1.96, whatever chance alone would do."""
+    off = Band(
+        lower_score=0.4, mean_score=0.5, visited_share=0.75, lower=2 / 3, upper=0.81, pairs=90, users=80
     )
-    model = model_of(evidence_of(*HISTORY), (band,))
-    told = score_range(model, 0.6)
+    told = score_range(model_of(evidence_of(*HISTORY), (off,)), 0.6)
+    factor = 3.0**1.959964
     assert told is not None
-    assert [told.lower, told.upper] == pytest.approx([3 / 4, 4.5 / 5.5])
-    assert score_range(model, 0.3) is None
+    assert [told.lower, told.upper] == pytest.approx([1.5 / (1.5 + factor), 1.5 / (1.5 + 1.0 / factor)])
+    assert score_range(model_of(evidence_of(*HISTORY), (off,)), 0.3) is None
+    assert score_range(model_of(evidence_of(*HISTORY), ()), 0.3) is None
+
+
+def test_bands_that_held_are_as_unsure_as_chance_and_beyond_it_as_others_are_off() -> None:
+    """Alone, the interval of the second band is its own; beside one that is off, departures are shared."""
+    held = Band(
+        lower_score=0.4, mean_score=0.5, visited_share=0.5, lower=1 / 3, upper=2 / 3, pairs=90, users=80
+    )
+    off = replace(held, lower_score=0.1, mean_score=0.2, lower=1 / 3, visited_share=0.5, upper=2 / 3)
+    alone = score_range(model_of(evidence_of(*HISTORY), (held,)), 0.5)
+    beside = score_range(model_of(evidence_of(*HISTORY), (off, held)), 0.5)
+    assert alone is not None
+    assert beside is not None
+    assert [alone.lower, alone.upper] == pytest.approx([1 / 3, 2 / 3])
+    # Odds 4 times and as large, with errors ln 2 / 1.96: the mean square of both less that of the errors.
+    variance = (math.log(4.0) ** 2 - 2.0 * (math.log(2.0) / 1.959964) ** 2) / 2.0
+    spread = 1.959964 * math.sqrt(variance + (math.log(2.0) / 1.959964) ** 2)
+    assert beside.upper == pytest.approx(1.0 / (1.0 + math.exp(-spread)))
+    assert beside.lower == pytest.approx(1.0 - beside.upper)
 
 
 def test_answers_name_merchants_best_first_with_reasons() -> None:

@@ -155,9 +155,22 @@ def test_too_little_overlap_is_refused_and_says_what_was_logged() -> None:
 
 
 def test_an_offer_that_was_never_drawn_is_refused() -> None:
-    with pytest.raises(FailedPreconditionError, match=r"12 was never drawn; at 100\.0% of") as refused:
+    with pytest.raises(FailedPreconditionError, match=r"12 was never drawn, which at 100\.0% of") as refused:
         evaluate(OfferPolicy(rules=(always(12),)), log(np.random.default_rng(1)), minimum_overlap=0.001)
     assert refused.value.reason == "OVERLAP_MISSING"
+    assert "so that 0.0% are left" in refused.value.message
+
+
+def test_where_too_little_was_drawn_an_offer_that_never_was_is_not_called_possible() -> None:
+    table = log(np.random.default_rng(1))
+    last = table.day == table.day.max()
+    few = replace(
+        table, version=np.where(last, 99, table.version), propensity=np.where(last, 0.07, table.propensity)
+    )
+    with pytest.raises(FailedPreconditionError, match=r"never drawn, which at \d\d\.\d% of") as refused:
+        evaluate(OfferPolicy(rules=(always(12),)), few, minimum_overlap=0.5)
+    assert "too few offers were drawn to show it" in refused.value.message
+    assert "are left" not in refused.value.message
     assert "minimum_overlap of at most" not in refused.value.message
 
 

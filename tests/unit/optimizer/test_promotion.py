@@ -39,7 +39,7 @@ def test_a_better_version_replaces_the_live_one_and_a_worse_does_not() -> None:
     assert "version 4" in better.reason
     assert not worse.promoted
     assert "does not beat live version 4" in worse.reason
-    assert re.search(r"\(mean squared error more by 0\.000\d+ ± ", worse.reason)
+    assert re.search(r"\(mean squared error more by 0\.000\d+, standard error \d\S+\)", worse.reason)
     assert not same.promoted
 
 

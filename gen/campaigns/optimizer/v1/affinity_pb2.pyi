@@ -106,9 +106,10 @@ class MerchantAffinity(_message.Message):
 
     @_builtins.property
     def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
-        """How often scores of the band that this one lies in came true in the week held out of the fit, at 95 % confidence
-        with users as units: it is for the band, and not for this user and merchant. It does not hold what one week
-        differs from another by. Unset where too few were held out.
+        """95 % interval of how often such scores come true: affinity_score, which it always holds, give or take what scores of
+        the same band were off by in the week held out of the fit (users as units), and no less than all bands are off by,
+        chance and what weeks and users differ by together. Not of what this user and merchant differ from their like by.
+        Unset where too few were held out.
         """
 
     def __init__(

@@ -97,9 +97,7 @@ class CampaignRecommendation(_message.Message):
 
     @_builtins.property
     def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
-        """How often scores of the same band came true, with 95 % confidence, as GetMerchantAffinity has it: for the band, and
-        not for this user and merchant. Unset where it cannot be said.
-        """
+        """95 % interval of how often such scores come true, as GetMerchantAffinity has it. Unset where it cannot be said."""
 
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -155,9 +153,8 @@ class RecommendCampaignsResponse(_message.Message):
     """The version of the model that predicted conversion rates. Unset where nothing was predicted."""
     affinity_exponent: _builtins.float
     """With which power of the affinity the odds of a conversion go: 0 where affinity moves nothing, 1 where twice the
-    affinity doubles the odds. Fitted on views of campaigns by the job affinity_model, and drawn to a judgement (0.2,
-    standard deviation 0.2), which decides until some hundred conversions have told.
-    Unset where no campaign was compared.
+    affinity doubles the odds. Fitted on views of campaigns by the job affinity_model, and drawn to a judgement (0.3,
+    standard deviation 0.25), which decides until some sixty conversions have told. Unset where no campaign was compared.
     """
     @_builtins.property
     def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignRecommendation]:

@@ -54,7 +54,9 @@ class Model(_message.Message):
     status_reason: _builtins.str
     """Why it is in this status, for a person."""
     training_seconds: _builtins.float
-    """How long that took."""
+    """Seconds from the start of reading data until the version was written and judged. Without the start of its process before
+    and the loading by the model server after, which a caller of TrainModel waits for too.
+    """
     code_version: _builtins.str
     """Digest of the code that made it: versions with the same one were made by the same code."""
     start_date: _builtins.str
@@ -62,7 +64,7 @@ class Model(_message.Message):
     split_date: _builtins.str
     """The first day that was held out from it."""
     end_date: _builtins.str
-    """The last day that was held out from it."""
+    """The last day that was held out from it, itself included: one before the end_date of its training, which is not."""
     samples: _builtins.int
     """Rows (campaign, offer and day) that it was fitted to."""
     held_out_samples: _builtins.int

@@ -331,7 +331,7 @@ class OutcomeWorth(_message.Message):
     """
     clustering: _builtins.str
     """What variances add up, since neither one user's nor one day's events are independent: `users_and_days`, or `days`
-    where not every event is kept any more, or views of both sides are more than 250,000.
+    where not every event is kept any more, views of both sides are more than 250,000, or reading them took too long.
     """
     observed_users: _builtins.int
     """Users who viewed (or were reached) since. Unset where clustering is `days`."""

@@ -86,10 +86,13 @@ class HourScore(_message.Message):
     """View rate (views / impressions) expected, 0 to 1: a posterior mean. Unset where the data cannot tell it."""
     score: _builtins.float
     """What hours are ranked by: the conversions expected of one impression; its views where conversions cannot be told
-    apart by hour; the hour's share of the user's purchases where views cannot either.
+    apart by hour; the hour's share of the user's purchases where views cannot either. As the model has it: what moves
+    expected_view_rate by deliveries that it was not told of changes no score, nor the ranking.
     """
     probability: _builtins.float
-    """Probability that no hour that is not quiet has a higher score: above 0, and below 1 unless no other is allowed."""
+    """Probability that no hour that is not quiet has a higher score: above 0, and below 1 unless no other is allowed. Intervals
+    of scores that overlap are no tie, as with days.
+    """
     @_builtins.property
     def expected_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of expected_conversion_rate, of campaigns and offers as the user is sent them. Unset where it is, and in
@@ -146,9 +149,13 @@ class DayScore(_message.Message):
     day: _builtins.str
     """The day, in English, as `Friday`."""
     score: _builtins.float
-    """As HourScore.score, over the day's hours; purchases are divided by how often the weekday came."""
+    """As HourScore.score, over all of the day's hours, those in which nothing is to be sent included: quiet hours do not move
+    it. Purchases are divided by how often the weekday came.
+    """
     probability: _builtins.float
-    """Probability that no day has a higher score: above 0 and below 1."""
+    """Probability that no day has a higher score: above 0 and below 1. Much of what is unsure of scores is common to all days
+    (how readily the user converts at all) and decides nothing between them, so that intervals which overlap are no tie.
+    """
     @_builtins.property
     def score_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of score, as HourScore.score_interval."""

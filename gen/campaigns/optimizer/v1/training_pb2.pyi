@@ -101,7 +101,9 @@ class TrainModelResponse(_message.Message):
     parity_error: _builtins.float
     """Largest relative difference between the trained model and the file that is served, on the held-out rows."""
     training_seconds: _builtins.float
-    """How long the training took."""
+    """Seconds from the start of reading data until the version was written and judged. Without the start of its process before
+    and the loading by the model server after, which a caller of TrainModel waits for too.
+    """
     training_id: _builtins.str
     """The training, as ListTrainings has it."""
     @_builtins.property
@@ -459,7 +461,9 @@ class Training(_message.Message):
     comment: _builtins.str
     """Why, as the request said, or what drift was found."""
     end_date: _builtins.str
-    """The 90 days end before this day of the reporting time zone, as `2026-11-20`."""
+    """The 90 days end before this day of the reporting time zone, as `2026-11-20`: it is not one of them, and one after the
+    end_date of the version that was made, which is.
+    """
     version: _builtins.int
     """The version that it made. Unset where it made none (yet)."""
     reason: _builtins.str

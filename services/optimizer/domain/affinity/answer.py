@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, ndtri
 
 from services.optimizer.domain.affinity.contacts import Contacts, Evidence, IntArray, gather
 from services.optimizer.domain.affinity.model import (
@@ -19,6 +20,8 @@ from services.optimizer.domain.affinity.model import (
 from services.optimizer.domain.affinity.reasons import Explainer, population_reason
 from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, AffinityResponse
 
+_Z95: Final = float(ndtri(0.975))
+
 
 class AffinitySource(Enum):
     """Where an answer comes from: kept by the job, from the user's events just now, or from everybody's."""
@@ -30,7 +33,7 @@ class AffinitySource(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRange:
-    """How often pairs with such a score were visited in the held-out week: 95 % confidence."""
+    """What pairs with such a score are visited with, as a held-out week tells: 95 %, around the score."""
 
     lower: float
     upper: float
@@ -73,14 +76,14 @@ class UserScores:
 
 
 def score_range(model: AffinityModel, score: float) -> ScoreRange | None:
-    """Return what scores like this one turned out to be worth, None where too few were held out.
+    """Return how far scores like this one turned out to be off, None where too few were held out.
 
-    The score is moved on the logit as far as the ends of its band's interval lie from the band's mean score.
+    The score is the estimate, and its error on the logit that of its band.
     """
-    band = model.band_of(score)
-    if band is None:
+    error = model.score_error(score)
+    if error is None:
         return None
-    lower, upper = expit(logit(score) + logit([band.lower, band.upper]) - logit(band.mean_score))
+    lower, upper = expit(logit(score) + _Z95 * error * np.array([-1.0, 1.0]))
     return ScoreRange(lower=float(lower), upper=float(upper))
 
 

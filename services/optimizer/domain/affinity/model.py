@@ -6,6 +6,7 @@ whether the user visited within `HORIZON_DAYS`. A later week calibrates it, and 
 says how far scores are to be believed (`Band`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Final
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array
-from scipy.special import expit
+from scipy.special import expit, logit, ndtri
 
 from services.optimizer.domain.affinity.contacts import BoolArray, Evidence, FloatArray, IntArray
 from services.optimizer.domain.affinity.features import (
@@ -25,6 +26,7 @@ from services.optimizer.domain.affinity.features import (
 from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE, AffinityResponse
 from services.optimizer.domain.affinity.similarity import Similarities, similar_taste
 
+_Z95: Final = float(ndtri(0.975))
 HORIZON_DAYS: Final = 7
 """A score is about the next seven days: every day of the week once."""
 
@@ -78,6 +80,16 @@ class Band:
     pairs: int
     users: int
 
+    @property
+    def departure(self) -> float:
+        """How far the logit of what was visited lies above that of the scores."""
+        return float(logit(self.visited_share) - logit(self.mean_score))
+
+    @property
+    def error(self) -> float:
+        """The standard error of that."""
+        return float(logit(self.upper) - logit(self.lower)) / (2.0 * _Z95)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AffinityModel:
@@ -122,6 +134,31 @@ class AffinityModel:
         """Return the band that a score lies in."""
         below = [band for band in self.bands if band.lower_score <= score]
         return below[-1] if below else None
+
+    @cached_property
+    def departure_variance(self) -> float:
+        """How far bands depart from their scores beyond chance, on the logit, squared.
+
+        By moments, around no departure at all (DerSimonian & Laird, Controlled Clinical Trials 7 (1986), eq.
+        8): what the fit misses, and what the held-out week differs from that of the calibration by.
+        """
+        weights = [band.error**-2 for band in self.bands]
+        excess = sum(
+            weight * band.departure**2 - 1.0 for weight, band in zip(weights, self.bands, strict=True)
+        )
+        return max(excess / sum(weights), 0.0)
+
+    def score_error(self, score: float) -> float | None:
+        """Return the error of a score, on the logit; None where too few like it were held out.
+
+        The band's own departure counts where it is larger than departures usually are: what is missed there
+        is missed by the score.
+        """
+        band = self.band_of(score)
+        if band is None:
+            return None
+        usual = self.departure_variance + band.error**2
+        return math.sqrt(max(usual, band.departure**2))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,7 +133,7 @@ def _exceeds_chance(gain: float, spread: Spread, significance: float) -> bool:
 
 
 def _describe_gain(gain: float, spread: Spread) -> str:
-    return f"{'less' if gain > 0 else 'more'} by {abs(gain):.3g} ± {spread.error:.2g}"
+    return f"{'less' if gain > 0 else 'more'} by {abs(gain):.3g}, standard error {spread.error:.2g}"
 
 
 def _refuse(reason: str) -> Verdict:

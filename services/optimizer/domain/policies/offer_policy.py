@@ -260,16 +260,18 @@ def _too_little_overlap(
     never = sorted(
         {micros for rule in policy.offers for micros in rule} - {each.offer_micros for each in logged}
     )
-    why, remedy = "", ""
+    why, remedy = f"at {1.0 - share:.1%} of {deliveries} logged deliveries", ""
     if never:
         names = " and ".join(f"{micros / MICROS_PER_UNIT:g}" for micros in never)
-        why = f"{names} {'was' if len(never) == 1 else 'were'} never drawn; "
+        why = f"{names} {'was' if len(never) == 1 else 'were'} never drawn, which {why} shows that"
+    left = f"so that {share:.1%} are left"
+    if never and share > 0.0:
+        left = f"and at the other {share:.1%} too few offers were drawn to show it"
     elif (possible := math.floor(1000.0 * share) / 1000.0) > 0.0:
         remedy = f"; or ask with a minimum_overlap of at most {possible:g} for the value at those alone"
     return _no_overlap(
-        f"{why}at {1.0 - share:.1%} of {deliveries} logged deliveries an offer of the policy was impossible,"
-        f" so that {share:.1%} are left, and minimum_overlap asks for {minimum:.1%}; logged are"
-        f" {_say_offers(logged)}",
+        f"{why} an offer of the policy was impossible, {left}, where minimum_overlap asks for"
+        f" {minimum:.1%}; logged are {_say_offers(logged)}",
         remedy,
         covered_share=f"{share:.6g}",
         minimum_overlap=f"{minimum:g}",
