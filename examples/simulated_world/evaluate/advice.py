@@ -1,14 +1,13 @@
 """Whether what is recommended for campaigns is truly better, and whether nothing is where it says so.
 
-By type: the offer by profit, hours by conversions of a delivery to the users of the campaign's city, segments
-by conversions of a view beside everybody's in the same campaigns at the same offers (`segments`). Channels
+By type: the offer by profit, hours by conversions of what the campaign lately sent (`timing`), segments by
+conversions of a view beside everybody's in the same campaigns at the same offers (`segments`). Channels
 move nothing in this world: whoever recommends another one is wrong. A segment that is recommended for its
 uplift claims something else and is only counted.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import grpc
@@ -22,17 +21,12 @@ from examples.simulated_world.evaluate.asking import (
     ask_each,
     print_line,
 )
+from examples.simulated_world.evaluate.hours import recommended_hours
 from examples.simulated_world.evaluate.offers import place_of
 from examples.simulated_world.evaluate.segments import SEGMENTS, segment_gains
-from examples.simulated_world.events import USUAL_HOUR_SHARE
+from examples.simulated_world.evaluate.timing import NO_HOUR, OWN_HOUR, LateDeliveries
 from examples.simulated_world.messages import campaign_id
-from examples.simulated_world.population import (
-    DAYS,
-    FIRST_WAKING_HOUR,
-    LAST_WAKING_HOUR,
-    BoolArray,
-    IntArray,
-)
+from examples.simulated_world.population import BoolArray, IntArray
 from examples.simulated_world.response import FloatArray
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
@@ -51,24 +45,23 @@ WORTHWHILE: Final[Mapping[str, float]] = {
 """The gain from which on something better is there, so that "nothing better" is wrong: what the service says
 (WithheldRecommendation.reason)."""
 NOTHING_BETTER: Final = "NO_BETTER_CHOICE"
-OWN_HOUR: Final = "own_best_hour"
 UPLIFT: Final = "uplift"
-QUIET_FROM: Final = 22
-"""No hour is recommended from here on, nor before the waking ones."""
-_HOURS: Final = np.arange(FIRST_WAKING_HOUR, LAST_WAKING_HOUR + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignGains:
     """What a change in a campaign would truly gain, relative to what it does now, by type and choice.
 
-    `segments` are the gains by campaign type and segment.
+    `segments` are the gains by campaign type and segment; `late` is what campaigns lately sent, and
+    `own_hours` each user's own hour as the system answers it.
     """
 
     world: World
     truth: Truth
     campaign: int
     segments: Mapping[tuple[int, str], float]
+    late: LateDeliveries
+    own_hours: IntArray
 
     def gain(self, kind: str, choice: str) -> float:
         """Return what a choice gains."""
@@ -83,9 +76,10 @@ class CampaignGains:
 
     def most(self, kind: str) -> float:
         """Return what the best choice gains."""
+        if kind == "timing":
+            return self.late.most(self.campaign)
         choices: dict[str, Sequence[str]] = {
             "offer_amount": [str(offer) for offer in response.CURVE_OFFERS.tolist()],
-            "timing": [OWN_HOUR, *(str(hour) for hour in _HOURS if hour < QUIET_FROM)],
             "segment": SEGMENTS,
             "channel": [""],
         }
@@ -97,46 +91,8 @@ class CampaignGains:
         gained = float(profit[place_of(float(choice))]) - now
         return gained / abs(now)
 
-    @cached_property
-    def _audience(self) -> IntArray:
-        city = self.world.merchants.city[self.world.campaigns.merchant[self.campaign]]
-        return np.flatnonzero(self.world.users.city == city)
-
-    @cached_property
-    def _views(self) -> FloatArray:
-        """The chance of a view (users, waking hours)."""
-        return response.view_probability(self.world.users.hour_profile[self._audience][:, _HOURS])
-
-    @cached_property
-    def _conversions(self) -> FloatArray:
-        """The chance of a conversion of a delivery (users, waking hours) at the current offer."""
-        campaigns, users, own = self.world.campaigns, self.world.users, self.campaign
-        offer = np.array([campaigns.current_offer(own)])
-        logit = (
-            campaigns.intercept[own]
-            + response.offer_effect(offer, campaigns.campaign_type[[own]])
-            + response.season_effect(np.array([float(DAYS)]))
-            + users.effect[self._audience]
-            + response.preference_effect(users.preferences[self._audience, campaigns.merchant[own]])
-        )
-        by_hour = logit[:, np.newaxis] + response.hour_effect(users.hour_profile[self._audience][:, _HOURS])
-        rates = np.mean([response.logistic(by_hour + day) for day in response.WEEKDAY_EFFECT], axis=0)
-        return np.asarray(self._views * rates)
-
-    @cached_property
-    def _now(self) -> FloatArray:
-        """The share of deliveries in each waking hour, as they are sent now."""
-        usual = self.world.campaigns.usual_hour[self.campaign] == _HOURS
-        return np.asarray((1.0 - USUAL_HOUR_SHARE) / len(_HOURS) + USUAL_HOUR_SHARE * usual)
-
     def _gain_of_hour(self, choice: str) -> float:
-        allowed = self._conversions[:, _HOURS < QUIET_FROM]
-        if choice == OWN_HOUR:
-            profile = self.world.users.hour_profile[self._audience][:, _HOURS[_HOURS < QUIET_FROM]]
-            reached = float(np.take_along_axis(allowed, profile.argmax(axis=1)[:, np.newaxis], axis=1).mean())
-        else:
-            reached = float(allowed[:, int(choice) - FIRST_WAKING_HOUR].mean())
-        return reached / float((self._conversions @ self._now).mean()) - 1.0
+        return self.late.gain(self.campaign, choice, self.own_hours)
 
     def _gain_of_segment(self, choice: str) -> float:
         return self.segments[int(self.world.campaigns.campaign_type[self.campaign]), choice]
@@ -191,16 +147,24 @@ class Verdict:
         return f"{np.median(said):+.1%}" if len(said) else "nothing"
 
 
-def judge_advice(
-    answers: Sequence[GetOptimizationRecommendationsResponse | None], world: World, truth: Truth
-) -> dict[str, Verdict]:
-    """Return what is true of the answers, one per campaign (None: refused), by type."""
+def gains_of_campaigns(
+    world: World, truth: Truth, late: LateDeliveries, own_hours: IntArray
+) -> list[CampaignGains]:
+    """Return what is true of each campaign, users' own hours being as the system answers them."""
     segments = segment_gains(world)
-    gains = [
-        CampaignGains(world=world, truth=truth, campaign=campaign, segments=segments)
-        for campaign in range(len(answers))
+    return [
+        CampaignGains(
+            world=world, truth=truth, campaign=campaign, segments=segments, late=late, own_hours=own_hours
+        )
+        for campaign in range(len(world.campaigns.names))
     ]
-    return {kind: _judge(kind, answers, gains) for kind in WORTHWHILE}
+
+
+def judge_advice(
+    answers: Sequence[GetOptimizationRecommendationsResponse | None], gains_of: Sequence[CampaignGains]
+) -> dict[str, Verdict]:
+    """Return what is true of the answers about the first campaigns (None: refused), by type."""
+    return {kind: _judge(kind, answers, gains_of[: len(answers)]) for kind in WORTHWHILE}
 
 
 def _judge(
@@ -256,22 +220,38 @@ async def ask_advice(
     return await ask_each(range(campaigns), ask)
 
 
+async def ask_own_hours(
+    optimizer: OptimizerServiceStub,
+    answers: Sequence[GetOptimizationRecommendationsResponse | None],
+    late: LateDeliveries,
+) -> IntArray:
+    """Ask for the best hours of all who are reached by a campaign that is to send at them."""
+    told = {
+        campaign
+        for campaign, answer in enumerate(answers)
+        if answer and any(each.choice == OWN_HOUR for each in answer.recommendations)
+    }
+    users = late.users_of(told)
+    hours = np.full(len(late.world.users.city), NO_HOUR)
+    for user, answer in zip(users, await recommended_hours(optimizer, users), strict=True):
+        hours[user] = NO_HOUR if answer is None else answer.optimal_hour
+    return hours
+
+
 async def report(evaluation: Evaluation) -> None:
     """Print the recommendations' part of the table."""
-    world, truth = evaluation.world, evaluation.truth
+    world, truth, optimizer = evaluation.world, evaluation.truth, evaluation.optimizer
     print("\nwhat to change in a campaign")
+    late = LateDeliveries.of(world)
     try:
-        answers = await ask_advice(evaluation.optimizer, len(world.campaigns.names))
+        answers = await ask_advice(optimizer, len(world.campaigns.names))
+        own_hours = await ask_own_hours(optimizer, answers, late)
     except NotServedError:
         print_line("recommended", "not served yet")
         return
-    for kind, verdict in judge_advice(answers, world, truth).items():
+    gains_of = gains_of_campaigns(world, truth, late, own_hours)
+    for kind, verdict in judge_advice(answers, gains_of).items():
         print_line(kind.replace("_", " "), verdict)
-    segments = segment_gains(world)
     for kind in WORTHWHILE:
-        there = [
-            CampaignGains(world=world, truth=truth, campaign=campaign, segments=segments).most(kind)
-            >= WORTHWHILE[kind]
-            for campaign in range(len(world.campaigns.names))
-        ]
-        print_line(f"{kind.replace('_', ' ')} to be had", f"{np.mean(there):.1%} of the campaigns")
+        there = np.mean([gains.most(kind) >= WORTHWHILE[kind] for gains in gains_of])
+        print_line(f"{kind.replace('_', ' ')} to be had", f"{there:.1%} of the campaigns")

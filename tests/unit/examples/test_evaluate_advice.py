@@ -6,8 +6,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from examples.simulated_world.evaluate.advice import OWN_HOUR, CampaignGains, judge_advice
+from examples.simulated_world.evaluate.advice import CampaignGains, gains_of_campaigns, judge_advice
 from examples.simulated_world.evaluate.segments import segment_gains
+from examples.simulated_world.evaluate.timing import NO_HOUR, OWN_HOUR, LateDeliveries, truly_best_hours
 from examples.simulated_world.population import LIFECYCLE_SHARE, LIFECYCLES
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
@@ -33,8 +34,14 @@ def segments(world: World) -> Mapping[tuple[int, str], float]:
     return segment_gains(world)
 
 
-def gains(world: World, truth: Truth, campaign: int = 0) -> CampaignGains:
-    return CampaignGains(world=world, truth=truth, campaign=campaign, segments={})
+@pytest.fixture(scope="module")
+def late(world: World) -> LateDeliveries:
+    return LateDeliveries.of(world)
+
+
+@pytest.fixture(scope="module")
+def gains(world: World, truth: Truth, late: LateDeliveries) -> list[CampaignGains]:
+    return gains_of_campaigns(world, truth, late, truly_best_hours(world))
 
 
 def recommended(kind: str, choice: str, effect_metric: str = "") -> GetOptimizationRecommendationsResponse:
@@ -46,19 +53,51 @@ def withheld(kind: str, reason: str) -> GetOptimizationRecommendationsResponse:
     return GetOptimizationRecommendationsResponse(withheld=[WithheldRecommendation(type=kind, reason=reason)])
 
 
-def test_the_best_offer_gains_most_and_the_current_one_nothing(world: World, truth: Truth) -> None:
-    of_campaign = gains(world, truth, 3)
+def test_the_best_offer_gains_most_and_the_current_one_nothing(
+    world: World, truth: Truth, gains: list[CampaignGains]
+) -> None:
+    of_campaign = gains[3]
     best = str(truth.best_offer_for_profit[3])
     assert of_campaign.gain("offer_amount", best) == of_campaign.most("offer_amount") > 0.0
     assert of_campaign.gain("offer_amount", f"{world.campaigns.current_offer(3):g}") == 0.0
 
 
-def test_users_own_hours_gain_more_than_any_one_hour(world: World, truth: Truth) -> None:
-    of_campaign = gains(world, truth)
+def test_users_own_hours_gain_more_than_any_one_hour(
+    late: LateDeliveries, gains: list[CampaignGains]
+) -> None:
+    campaign = min(late.sent)
+    of_campaign = gains[campaign]
     single = [of_campaign.gain("timing", str(hour)) for hour in range(7, 22)]
     assert of_campaign.gain("timing", OWN_HOUR) == of_campaign.most("timing")
     assert of_campaign.most("timing") > max(single) + 0.2
     assert min(single) < 0.0
+
+
+def test_hours_are_judged_as_they_are_recommended(world: World, late: LateDeliveries) -> None:
+    """Whoever sends at the answered hours gets what these bring, however good the truly best ones are."""
+    campaign = min(late.sent)
+    deliveries, best = late.sent[campaign], truly_best_hours(world)
+    users = np.unique(deliveries.user)
+    assert late.gain(campaign, OWN_HOUR, np.full_like(best, 12)) == late.gain(campaign, "12", best)
+    # The users' truly best hours, but for half of the campaign's users, of whom the worst is answered.
+    answered = best.copy()
+    answered[users[::2]] = world.users.hour_profile[users[::2], 7:22].argmin(axis=1) + 7
+    assert late.gain(campaign, OWN_HOUR, answered) < late.most(campaign) - 0.2
+    # Of users for whom no hour is answered nothing is told: what is left is the others' gain.
+    answered[users[::2]] = NO_HOUR
+    assert late.gain(campaign, OWN_HOUR, answered) == pytest.approx(late.most(campaign), rel=0.25)
+
+
+def test_what_was_sent_lately_is_what_the_service_looks_at(world: World, late: LateDeliveries) -> None:
+    """28 whole days before the world's last; one that was over by then sent nothing and gains nothing."""
+    days = np.unique(np.concatenate([deliveries.day for deliveries in late.sent.values()]))
+    assert days.tolist() == list(range(61, 89))
+    over = int(np.flatnonzero(world.campaigns.end_day <= 61)[0])
+    assert over not in late.sent
+    assert late.most(over) == 0.0
+    assert late.users_of({over}) == []
+    first, second = sorted(late.sent)[:2]
+    assert set(late.users_of({first, second})) == set(late.sent[first].user) | set(late.sent[second].user)
 
 
 def test_loyal_users_convert_more_and_segments_average_to_everybody(
@@ -74,7 +113,7 @@ def test_loyal_users_convert_more_and_segments_average_to_everybody(
         assert np.average(list(by_segment.values()), weights=LIFECYCLE_SHARE) == pytest.approx(0.0, abs=0.05)
 
 
-def test_advice_is_judged_by_the_truth(world: World, truth: Truth) -> None:
+def test_advice_is_judged_by_the_truth(gains: list[CampaignGains], late: LateDeliveries) -> None:
     answers = [
         recommended("segment", "loyal"),
         recommended("segment", "lapsed"),
@@ -85,7 +124,8 @@ def test_advice_is_judged_by_the_truth(world: World, truth: Truth) -> None:
         withheld("timing", "NO_BETTER_CHOICE"),
         None,
     ]
-    verdicts = judge_advice(answers, world, truth)
+    assert 6 in late.sent
+    verdicts = judge_advice(answers, gains)
     assert verdicts["segment"].better.tolist() == [True, False]
     assert verdicts["segment"].uplifts == 1
     assert verdicts["channel"].better.tolist() == [False]
