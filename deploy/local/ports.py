@@ -51,6 +51,14 @@ def listener_of(port: int) -> int | None:
     return None
 
 
+def listens(process: int, port: int) -> bool:
+    """Tell whether whatever listens on `port` is `process`; true if nothing does.
+
+    A process that it has just forked has the same socket for a moment, under whatever id.
+    """
+    return _listening_sockets(port) <= set(_open_files(Path(f"/proc/{process}/fd")))
+
+
 def taken_port_error(setting: str, port: int) -> RunError:
     """Return the one line that names the port, its setting, and who holds it where that can be seen."""
     return _taken_error([_Taken.look_up(setting, port)])

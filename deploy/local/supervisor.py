@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deploy.local.console import Console
 from deploy.local.errors import RunError
 from deploy.local.launch import NAMESPACE_FORBIDDEN_STATUS
-from deploy.local.ports import listener_of, taken_port_error
+from deploy.local.ports import listens, taken_port_error
 from deploy.local.postgres import namespace_error
 from deploy.local.process import Child, Program, describe_status
 
@@ -118,8 +118,7 @@ class Supervisor:
     def _check_listeners(self, program: Program, child: Child) -> None:
         """Refuse an answer that came from a process this run did not start."""
         for setting, port in program.ports.items():
-            holder = listener_of(port)
-            if holder is not None and holder != child.pid:
+            if not listens(child.pid, port):
                 raise taken_port_error(setting, port)
 
     async def _keep_running(self, kept: _Kept) -> None:

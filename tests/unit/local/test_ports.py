@@ -1,5 +1,7 @@
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -8,7 +10,7 @@ import pytest
 
 from deploy.local import ports
 from deploy.local.errors import RunError
-from deploy.local.ports import check_ports, listener_of
+from deploy.local.ports import check_ports, listener_of, listens
 from tests.ports import free_port
 
 
@@ -60,6 +62,22 @@ def test_a_file_closed_while_it_is_listed_does_not_hide_the_listener() -> None:
         listener.listen()
         os.close(gap)  # the listing of this process's own files now takes a number before the listener's
         assert listener_of(listener.getsockname()[1]) == os.getpid()
+
+
+def test_a_listener_is_told_from_others_whoever_has_its_socket_too() -> None:
+    wait = [sys.executable, "-c", "input()"]
+    with socket.socket() as listener, socket.socket() as other:
+        for one in (listener, other):
+            one.bind(("127.0.0.1", 0))
+            one.listen()
+        port = listener.getsockname()[1]
+        with subprocess.Popen(wait, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as heir:
+            assert listens(os.getpid(), port)
+            assert listens(heir.pid, port)
+            assert not listens(heir.pid, other.getsockname()[1])
+            heir.communicate(b"\n")
+        assert not listens(heir.pid, port)
+    assert listens(os.getpid(), port)  # nobody does
 
 
 def test_a_port_of_a_passing_connection_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
