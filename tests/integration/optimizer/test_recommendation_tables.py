@@ -76,7 +76,13 @@ async def test_statements_use_their_index(
     assert index in await explain(database.optimizer, STATEMENTS[name].sql, ", ".join(arguments))
 
 
-@pytest.mark.parametrize("name", ["list_earning_moments", "list_offer_viewers", "list_segment_sums"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("list_earning_moments", "list_offer_viewers", "list_segment_sums"),
+        *("list_merchant_revenue", "fetch_typical_history", "list_campaign_revenue"),
+    ],
+)
 async def test_days_are_read_of_the_campaigns_that_are_asked_about(
     database: DatabaseAddresses, name: str
 ) -> None:

@@ -85,8 +85,14 @@ select
 from (
     select c.currency_code, sum(d.conversions) as conversions, sum(d.revenue_micros) as revenue_micros
     from analytics_v1.campaigns c
-    join analytics_v1.campaign_offer_daily d using (campaign_id)
-    where c.merchant_id = $1 and d.day >= $2 and d.day < $3
+    cross join lateral (
+        -- Added up for each campaign by itself: a join would first add up every campaign's days.
+        select day, sum(conversions) as conversions, sum(revenue_micros) as revenue_micros
+        from analytics_v1.campaign_offer_daily
+        where campaign_id = c.campaign_id and day >= $2 and day < $3
+        group by day
+    ) d
+    where c.merchant_id = $1
     group by c.currency_code, d.day
     having sum(d.conversions) > 0 or sum(d.revenue_micros) <> 0
 ) daily
@@ -102,21 +108,28 @@ select
     coalesce(avg(total.conversions), 0)::double precision as conversions,
     (sum(total.views) / nullif(sum(total.viewed_days), 0))::double precision as daily_views
 from (
-    select
-        sum(d.impressions) as impressions, sum(d.views) as views, sum(d.conversions) as conversions,
-        count(*) filter (where d.views > 0) as viewed_days
+    select d.impressions, d.views, d.conversions, d.viewed_days
     from analytics_v1.campaigns c
-    join analytics_v1.campaign_offer_daily d using (campaign_id)
-    where c.campaign_type = $1 and d.day >= $2 and d.day < $3
-    group by c.campaign_id
+    cross join lateral (
+        select
+            sum(impressions) as impressions, sum(views) as views, sum(conversions) as conversions,
+            count(*) filter (where views > 0) as viewed_days
+        from analytics_v1.campaign_offer_daily
+        where campaign_id = c.campaign_id and day >= $2 and day < $3
+        having count(*) > 0
+    ) d
+    where c.campaign_type = $1
 ) total;
 
 -- name: list_campaign_revenue :many
 -- Conversions and revenue in the days [$2, $3) of every campaign in the currency of a merchant's campaigns.
-select c.merchant_id, sum(d.conversions)::bigint as conversions, sum(d.revenue_micros)::bigint as revenue_micros
+select c.merchant_id, d.conversions, d.revenue_micros
 from analytics_v1.campaigns c
-join analytics_v1.campaign_offer_daily d using (campaign_id)
+cross join lateral (
+    select sum(conversions)::bigint as conversions, sum(revenue_micros)::bigint as revenue_micros
+    from analytics_v1.campaign_offer_daily
+    where campaign_id = c.campaign_id and day >= $2 and day < $3
+    having sum(conversions) > 0
+) d
 where c.currency_code in (select own.currency_code from analytics_v1.campaigns own where own.merchant_id = $1)
-    and c.merchant_id is not null and d.day >= $2 and d.day < $3
-group by c.merchant_id, c.campaign_id
-having sum(d.conversions) > 0;
+    and c.merchant_id is not null;
