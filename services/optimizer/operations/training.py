@@ -170,25 +170,38 @@ class TrainingOperations:
         What a transaction reads cannot be altered before it ends, and this one lasts as long as the training.
         """
         end_day = await self._fetch_end_day(order)
-        async with self._database.transaction() as right:
-            if not await store.try_lock_training(right):
-                raise AbortedError(
-                    "another training runs; wait for it to end, or cancel it, then ask again",
-                    reason="TRAINING_RUNNING",
-                )
-            record = await TrainingRecord.begin(
-                self._database, order, end_day, self.now, is_stopping=self._is_stopping
-            )
-
-            def hear(progress: TrainingProgress) -> None:
-                record.hear(progress)
-                on_progress(progress)
-
-            model = await record.run(
-                self._work(record.training_id, order, end_day, hear),
-                may_train=lambda: not is_lost(right),
-            )
+        made: list[TrainingResult] = []
+        try:
+            async with self._database.transaction() as right:
+                if not await store.try_lock_training(right):
+                    raise AbortedError(
+                        "another training runs; wait for it to end, or cancel it, then ask again",
+                        reason="TRAINING_RUNNING",
+                    )
+                made.append(await self._run(right, order, end_day, on_progress))
+        except UnavailableError:
+            if not made:  # else the right was lost after all was kept
+                raise
+        result = made[0]
+        model = result.model
         _log.info("trained", version=model.version, status=model.status.value, why=model.status_reason)
+        return result
+
+    async def _run(
+        self, right: Connection, order: TrainingOrder, end_day: date, on_progress: OnProgress
+    ) -> TrainingResult:
+        """Train while the right to it is held, with a record that says how it goes."""
+        record = await TrainingRecord.begin(
+            self._database, order, end_day, self.now, is_stopping=self._is_stopping
+        )
+
+        def hear(progress: TrainingProgress) -> None:
+            record.hear(progress)
+            on_progress(progress)
+
+        model = await record.run(
+            self._work(record.training_id, order, end_day, hear), may_train=lambda: not is_lost(right)
+        )
         return TrainingResult(training_id=record.training_id, model=model)
 
     async def _fetch_end_day(self, order: TrainingOrder) -> date:

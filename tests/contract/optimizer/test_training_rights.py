@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import numpy as np
@@ -16,11 +16,13 @@ from services.common.database import Connection, Database
 from services.common.errors import AbortedError, DeadlineExceededError, UnavailableError
 from services.common.grpc_client import open_channel
 from services.optimizer.domain.models.changes import ChangeKind, Going
-from services.optimizer.domain.models.trainings import Note, TrainingCause
-from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus
+from services.optimizer.domain.models.trainings import Note, TrainingCause, TrainingOrder
+from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.model_client import ModelClient
 from services.optimizer.model_repository import ModelRepository
+from services.optimizer.operations import training_record
 from services.optimizer.operations.publication import Publication
+from services.optimizer.operations.training import TrainingOperations
 from services.optimizer.store import audiences, models
 from tests.contract.optimizer.conftest import Trained
 from tests.contract.optimizer.event_log import VIEWED, Event, insert_events
@@ -70,6 +72,36 @@ async def test_a_training_without_its_lock_stops_and_rejects_nobody_elses_versio
     (model,) = await fetch_rows(database.reporting, "select status, training_id from ml_models")
     assert model["status"] == "live"
     assert str(model["training_id"]) == won.training_id
+
+
+async def test_a_training_that_loses_its_lock_once_all_is_kept_has_succeeded(
+    database: DatabaseAddresses, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller hears of the version that is live, and not of a lost connection."""
+    publish = TrainingOperations._publish
+
+    async def publish_and_lose(
+        self: TrainingOperations,
+        training_id: UUID,
+        order: TrainingOrder,
+        made: ModelVersion,
+        *,
+        compared_with: int | None,
+    ) -> ModelVersion:
+        model = await publish(self, training_id, order, made, compared_with=compared_with)
+        await fetch_rows(database.admin, END_THE_LOCK)
+        return model
+
+    monkeypatch.setattr(TrainingOperations, "_publish", publish_and_lose)
+    monkeypatch.setattr(training_record, "HEARTBEAT_SECONDS", PATIENCE_SECONDS)
+    trainer = CandidateTrainer(trained, database.optimizer, tmp_path)
+    async with running_model_server(tmp_path) as port:
+        settings = optimizer_settings(database.optimizer, tmp_path, port)
+        async with running_optimizer(settings, trainer=trainer) as stub:
+            answer = await stub.TrainModel(training_pb2.TrainModelRequest())
+    assert (answer.status, answer.version) == ("success", 1)
+    (model,) = await fetch_rows(database.reporting, "select status from ml_models")
+    assert model["status"] == "live"
 
 
 async def test_a_training_whose_record_another_one_ended_publishes_nothing(
