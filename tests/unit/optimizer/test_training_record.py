@@ -1,4 +1,4 @@
-"""The record of a training whose database is away: the training goes on, and ends as it would have."""
+"""A training whose database is away: it goes on, ends as it would have, and claims nothing of its version."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,11 @@ import pytest
 
 from services.common.database import Connection, Database
 from services.common.errors import InternalError, UnavailableError
+from services.optimizer.domain.models.version import ModelVersion
+from services.optimizer.model_client import ModelClient
 from services.optimizer.operations import training_record
+from services.optimizer.operations.publication import Publication
+from services.optimizer.operations.training import Trainer, TrainingOperations
 from services.optimizer.operations.training_record import TrainingRecord
 
 
@@ -53,3 +57,21 @@ async def test_a_failure_is_told_though_it_cannot_be_kept() -> None:
 
     with pytest.raises(InternalError, match="nothing was published"):
         await record_in(AwayDatabase()).run(work())
+
+
+async def test_where_nobody_knows_what_was_committed_no_version_is_said_to_be_rejected() -> None:
+    heard: list[str] = []
+
+    async def publish() -> ModelVersion:
+        raise UnavailableError("the database does not answer", reason="DATABASE_UNAVAILABLE")
+
+    training = TrainingOperations(
+        cast("Database", AwayDatabase()),
+        models=cast("ModelClient", None),
+        publication=cast("Publication", None),
+        trainer=cast("Trainer", None),
+        now=lambda: datetime(2026, 3, 2, tzinfo=UTC),
+    )
+    with pytest.raises(UnavailableError, match=r"^the database does not answer$"):
+        await training._publish_patiently(lambda progress: heard.append(progress.stage), publish, 1)
+    assert heard == ["load_model"]
