@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from examples.simulated_world.columns import EventColumns, Kind
+from examples.simulated_world.counted import CountedWorld
 from examples.simulated_world.evaluate.hours import score_hours
+from examples.simulated_world.evaluate.timing import LateDeliveries
 from examples.simulated_world.events import conversion_probability, generate_days
 from examples.simulated_world.population import FIRST_WAKING_HOUR, LAST_WAKING_HOUR
 from examples.simulated_world.response import WEEKDAY_EFFECT, view_probability
+from examples.simulated_world.timing_gains import judge_timing
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
 from services.optimizer.domain.send_time.send_time import QuietHours, SendTime
-from tests.reference.optimizer.send_time_world import CountedWorld
 
 SEED = 20_262
 END = date(2026, 11, 19)
@@ -152,3 +154,28 @@ def test_nothing_happens_in_the_worlds_night() -> None:
     waking = [hour for hour in range(FIRST_WAKING_HOUR, LAST_WAKING_HOUR + 1) if QUIET.allowed[hour]]
     assert waking == list(range(7, 22))
     assert World.build(seed=SEED, end_date=END).users.hour_profile[:, :7].max() == 0
+
+
+def test_gains_of_timing_hold_what_those_gain_who_follow_them(counted: CountedWorld) -> None:
+    """True of the users reached, at the hours answered: eight worlds hold 97 to 100 % of their campaigns.
+
+    What users' truly best hours would gain is more, and no one's to have: intervals hold it far less often.
+    """
+    late = LateDeliveries.of(counted.world)
+    known = LateDeliveries(
+        world=late.world,
+        sent={
+            campaign: deliveries.take(np.isin(deliveries.user, USERS))
+            for campaign, deliveries in late.sent.items()
+        },
+    )
+    sample = np.linspace(0, len(USERS) - 1, 500).astype(np.intp)
+    judged = judge_timing(counted, known, USERS, sample)
+    assert len(judged) > 100
+    assert all(gain.is_recommended for gain in judged.values())
+    assert np.mean([gain.is_held for gain in judged.values()]) > 0.9
+    told, truth = np.array([(gain.choice.effect, gain.truth) for gain in judged.values()]).T
+    assert np.median(told) == pytest.approx(np.median(truth), abs=0.12)
+    # Far above the bar selection takes nothing away.
+    assert told == pytest.approx([gain.choice.measured_effect for gain in judged.values()], rel=1e-3)
+    assert np.mean([known.most(campaign) - judged[campaign].truth for campaign in judged]) > 0.03
