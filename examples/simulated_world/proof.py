@@ -199,7 +199,8 @@ def _claim(answer: OfferAnswer) -> Claim:
     return Claim(
         offer=answer.recommendation.offer_micros / MICROS,
         confidence=comparison.confidence if comparison else None,
-        gain=comparison.improvement_interval if comparison else None,
+        gain=comparison.improvement.interval if comparison and comparison.improvement else None,
+        amount=comparison.gain.interval if comparison and comparison.gain else None,
     )
 
 
@@ -239,7 +240,11 @@ def print_summary(scores: Sequence[WorldScore]) -> None:
     claimed = np.concatenate([score.duels.claimed for score in scores])
     better = np.concatenate([score.duels.better for score in scores])
     held = np.concatenate([score.duels.gain_held for score in scores])
-    print(f"90 % intervals of the gain hold {held.mean():.1%} of {len(held)} true gains")
+    amounts = np.concatenate([score.duels.amount_held for score in scores])
+    print(
+        f"90 % intervals of the gain hold {held.mean():.1%} of {len(held)} true gains, of its amount"
+        f" {amounts.mean():.1%} of {len(amounts)}"
+    )
     print(f"confidence {claimed.mean():.3f} on average, {better.mean():.3f} of {len(better)} truly better:")
     for least, most in CLAIM_BANDS:
         inside = (claimed > least) & (claimed <= most)

@@ -59,12 +59,14 @@ def score_offers(offers: FloatArray, truth: Truth) -> OfferScore:
 class Claim:
     """What is said of a recommended offer (currency units) against the current one.
 
-    `confidence` that it is better, and the interval of the relative gain (fractions); None where not said.
+    `confidence` that it is better, and the intervals of the relative gain (fractions) and of its amount per
+    view; None where not said.
     """
 
     offer: float
     confidence: float | None
     gain: tuple[float, float] | None
+    amount: tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +74,26 @@ class Duels:
     """Recommended offers against the current ones, as parallel arrays: what was claimed, and what is true.
 
     `claimed` is the confidence, `better` whether the recommended offer truly earns more. `gain_held`, of
-    those with an interval of the gain, tells whether it holds the true gain.
+    those with an interval of the gain, tells whether it holds the true gain, and `amount_held` the same of
+    the gain as an amount per view.
     """
 
     claimed: FloatArray
     better: FloatArray
     gain_held: FloatArray
+    amount_held: FloatArray
 
     def __str__(self) -> str:
         return (
             f"{self.claimed.mean():.1%} claimed, {self.better.mean():.1%} of {len(self.better)} truly so; "
-            f"90 % intervals of the gain hold {self.gain_held.mean():.1%} of {len(self.gain_held)}"
+            f"90 % intervals of the gain hold {self.gain_held.mean():.1%} of {len(self.gain_held)}, of its amount"
+            f" {self.amount_held.mean():.1%} of {len(self.amount_held)}"
         )
 
 
 def judge_claims(claims: Sequence[Claim | None], current: FloatArray, truth: Truth) -> Duels:
     """Compare claims with the truth; campaigns that keep their offer, or were declined, are left out."""
-    claimed, better, held = [], [], []
+    claimed, better, held, amounts = [], [], [], []
     for campaign, claim in enumerate(claims):
         if claim is None or claim.confidence is None or claim.offer == current[campaign]:
             continue
@@ -98,10 +103,13 @@ def judge_claims(claims: Sequence[Claim | None], current: FloatArray, truth: Tru
         better.append(new > old)
         if claim.gain is not None:
             held.append(old > 0.0 and claim.gain[0] <= new / old - 1.0 <= claim.gain[1])
+        if claim.amount is not None:
+            amounts.append(claim.amount[0] <= new - old <= claim.amount[1])
     return Duels(
         claimed=np.array(claimed),
         better=np.array(better, dtype=np.float64),
         gain_held=np.array(held, dtype=np.float64),
+        amount_held=np.array(amounts, dtype=np.float64),
     )
 
 
@@ -123,10 +131,12 @@ async def ask_claims(optimizer: OptimizerServiceStub, world: World) -> list[Clai
             raise
         gain = answer.expected_improvement_percent_interval
         told = answer.HasField("expected_improvement_percent_interval")
+        amount = answer.expected_objective_gain_interval
         return Claim(
             offer=answer.offer_amount,
             confidence=answer.confidence if answer.HasField("confidence") else None,
             gain=(gain.lower / 100.0, gain.upper / 100.0) if told else None,
+            amount=(amount.lower, amount.upper) if answer.HasField("expected_objective_gain") else None,
         )
 
     return await ask_each(range(len(world.campaigns.names)), ask)

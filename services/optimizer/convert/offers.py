@@ -13,7 +13,7 @@ from services.optimizer.domain.campaigns import PlannedCampaign
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval, OfferAnswer
 from services.optimizer.domain.offers.evidence import Evidence
-from services.optimizer.domain.offers.recommendation import Comparison, CurvePoint
+from services.optimizer.domain.offers.recommendation import CurvePoint, Gain
 from services.optimizer.domain.response.offer_odds import CONFIDENCE_METHOD
 
 _PLANNED_FIELDS: Final = (
@@ -147,12 +147,13 @@ def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferRe
     """Return a recommendation with its curve."""
     recommendation = answer.recommendation
     comparison, current = recommendation.comparison, answer.case.question.current_offer_micros
+    improvement, gain = (comparison.improvement, comparison.gain) if comparison else (None, None)
     return pb.OptimizeOfferResponse(
         campaign_id=campaign_id,
         offer_amount=micros_to_money(recommendation.offer_micros),
         predicted_conversion_rate=recommendation.conversion_rate,
         predicted_conversion_rate_interval=interval_to_proto(answer.interval),
-        expected_improvement_percent=_percent(comparison.improvement if comparison else None),
+        expected_improvement_percent=None if improvement is None else 100.0 * improvement.value,
         confidence=comparison.confidence if comparison else None,
         confidence_method=CONFIDENCE_METHOD if comparison else "",
         objective=answer.case.question.objective.value,
@@ -163,20 +164,23 @@ def answer_to_proto(answer: OfferAnswer, campaign_id: str) -> pb.OptimizeOfferRe
         ],
         model_version=answer.model_version,
         warnings=answer.warnings,
-        expected_improvement_percent_interval=_percent_interval(comparison),
+        expected_improvement_percent_interval=_ends_to_proto(improvement, 100.0),
         evidence=_evidence_to_proto(answer.evidence),
         constraints=[check_to_proto(check) for check in recommendation.constraints],
         unconstrained_offer_amount=micros_to_money(recommendation.unconstrained_offer_micros),
         currency_code=answer.case.currency_code,
         gross_margin_rate=answer.case.question.economics.gross_margin_rate,
+        current_objective_value=comparison.value_per_view if comparison else None,
+        expected_objective_gain=None if gain is None else gain.value,
+        expected_objective_gain_interval=_ends_to_proto(gain, 1.0),
     )
 
 
-def _percent_interval(comparison: Comparison | None) -> range_pb2.ConfidenceInterval | None:
-    if comparison is None or comparison.improvement_interval is None:
+def _ends_to_proto(gain: Gain | None, unit: float) -> range_pb2.ConfidenceInterval | None:
+    if gain is None:
         return None
-    lower, upper = comparison.improvement_interval
-    return range_pb2.ConfidenceInterval(lower=100.0 * lower, upper=100.0 * upper)
+    lower, upper = gain.interval
+    return range_pb2.ConfidenceInterval(lower=unit * lower, upper=unit * upper)
 
 
 def _evidence_to_proto(evidence: Evidence) -> pb.OfferEvidence:
@@ -194,10 +198,6 @@ def _evidence_to_proto(evidence: Evidence) -> pb.OfferEvidence:
         message.false_slope = evidence.false_slope.point_estimate
         message.false_slope_interval.CopyFrom(range_pb2.ConfidenceInterval(lower=lower, upper=upper))
     return message
-
-
-def _percent(fraction: float | None) -> float | None:
-    return None if fraction is None else 100.0 * fraction
 
 
 def _point_to_proto(point: CurvePoint, interval: Interval | None) -> pb.ResponsePoint:

@@ -16,7 +16,12 @@ from tests.unit.optimizer.synthetic import END_DAY
 async def test_an_offer_is_recommended_with_what_it_gains(closed: Closed) -> None:
     answer = await closed.recommend()
     offer = by_type(answer)["offer_amount"]
-    assert offer.recommendation == f"Offer {float(offer.choice):.2f} USD instead of 5.00 USD."
+    said = f"Offer {float(offer.choice):.2f} USD instead of 5.00 USD: +"
+    assert offer.recommendation.startswith(said)
+    assert " USD profit per view (" in offer.recommendation
+    assert offer.evidence.startswith("profit per view is expected to be ")
+    assert " of it gross margin. The conversion rate is expected to be " in offer.evidence
+    assert offer.evidence.count(" on nine days in ten)") == 2
     assert float(offer.choice) > 5
     assert offer.effect_metric == "profit_per_view"
     assert offer.expected_effect > 0
@@ -39,7 +44,7 @@ async def test_an_offer_is_recommended_with_what_it_gains(closed: Closed) -> Non
 async def test_an_offer_is_told_in_the_campaigns_currency(closed: Closed) -> None:
     await closed.execute("update analytics.campaigns set currency_code = 'EUR'")
     offer = await closed.offer()
-    assert offer.recommendation == f"Offer {float(offer.choice):.2f} EUR instead of 5.00 EUR."
+    assert offer.recommendation.startswith(f"Offer {float(offer.choice):.2f} EUR instead of 5.00 EUR: +")
 
 
 async def test_it_is_kept_while_nothing_changes(closed: Closed) -> None:

@@ -128,12 +128,14 @@ def test_offers_are_as_often_better_as_their_confidence_says(
     assert duels.better[duels.claimed > 0.95].mean() >= 0.96
     assert abs(duels.claimed.mean() - duels.better.mean()) < 0.03
     assert 0.78 <= duels.gain_held.mean() <= 0.98  # one world's errors go together; 20 worlds: 0.90
+    assert 0.78 <= duels.amount_held.mean() <= 0.98
+    assert len(duels.amount_held) == len(duels.claimed)
 
 
 def test_a_large_gain_is_a_gain_over_something(answers: list[OfferAnswer | None]) -> None:
     compared = [answer.recommendation.comparison for answer in answers if answer]
     gains = [comparison.improvement for comparison in compared if comparison]
-    assert max(gain for gain in gains if gain is not None) <= 9.0
+    assert max(gain.value for gain in gains if gain is not None) <= 9.0
 
 
 def test_the_evidence_says_how_much_was_drawn_at_random(answers: list[OfferAnswer | None]) -> None:

@@ -203,7 +203,11 @@ def test_no_percentage_of_next_to_nothing(revenue: float) -> None:
     assert comparison.value_per_view < 0.1 * answer.recommendation.value_per_view
     assert comparison.improvement is None
     assert 0.0 < comparison.confidence < 1.0
-    assert any("so no percentage is given" in warning for warning in answer.warnings)
+    assert comparison.gain is not None
+    assert comparison.gain.interval[0] < comparison.gain.value < comparison.gain.interval[1]
+    said = next(warning for warning in answer.warnings if "No percentage is given" in warning)
+    assert said.startswith(f"profit per view is expected to be {answer.recommendation.value_per_view:.4f} ")
+    assert f"{comparison.gain.value:+.4f} (90 % interval {comparison.gain.interval[0]:+.4f} to" in said
 
 
 def test_missing_intervals_and_history_are_said() -> None:

@@ -10,6 +10,7 @@ from services.optimizer.domain.objectives import Economics, Objective, value_per
 from services.optimizer.domain.offers.constraints import Constraint, ConstraintKind, ConstraintSource
 from services.optimizer.domain.offers.recommendation import (
     Comparison,
+    Gain,
     Knowledge,
     OfferRecommendation,
     Question,
@@ -85,7 +86,12 @@ def test_the_best_offer_is_the_one_of_the_highest_value() -> None:
     assert recommendation.offer_micros == CURVE_OFFERS_MICROS[int(np.argmax(values))]
     assert recommendation.value_per_view == pytest.approx(values.max())
     assert compared(recommendation).conversion_rate == pytest.approx(0.1)
-    assert compared(recommendation).improvement == pytest.approx(values.max() / 3.0 - 1)
+    gained = compared(recommendation)
+    assert gained.improvement is not None
+    assert gained.gain is not None
+    assert gained.improvement.value == pytest.approx(values.max() / 3.0 - 1)
+    assert gained.gain.value == pytest.approx(recommendation.value_per_view - gained.value_per_view)
+    assert gained.gain.interval[0] < gained.gain.value < gained.gain.interval[1]
     assert not recommendation.is_at_edge
 
 
@@ -107,8 +113,7 @@ def test_confidence_is_a_half_for_the_same_offer_and_grows_with_certainty() -> N
     best = decide().offer_micros
     same = compared(decide(current=best))
     assert same.confidence == 0.5
-    assert same.improvement == 0.0
-    assert same.improvement_interval == (0.0, 0.0)
+    assert same.improvement == same.gain == Gain(value=0.0, interval=(0.0, 0.0))
     vague = compared(decide(response=uncertain(np.eye(3) * 4.0)))
     sure = compared(decide())
     known = compared(decide(response=uncertain(np.zeros((3, 3)))))
@@ -155,8 +160,12 @@ def test_the_gain_has_an_interval_that_agrees_with_draws(revenue_error: float) -
     revenue = 40.0 * np.exp(np.sqrt(np.log1p(revenue_error**2)) * rng.standard_normal((200_000, 1)))
     values = (revenue - offers[:2]) / (1 + np.exp(-logits))
     gains = values[:, 0] / values[:, 1] - 1.0
-    interval = compared(recommendation).improvement_interval
-    assert interval == pytest.approx(tuple(np.quantile(gains, [0.05, 0.95])), rel=0.06)
+    told = compared(recommendation)
+    assert told.improvement is not None
+    assert told.gain is not None
+    assert told.improvement.interval == pytest.approx(tuple(np.quantile(gains, [0.05, 0.95])), rel=0.06)
+    amounts = np.quantile(values[:, 0] - values[:, 1], [0.05, 0.95])
+    assert told.gain.interval == pytest.approx(tuple(amounts), abs=0.06 * float(amounts[1] - amounts[0]))
 
 
 @pytest.mark.parametrize("revenue_error", [0.0, 0.1])
@@ -200,7 +209,8 @@ def test_offers_that_cannot_earn_gain_nothing_and_forbidden_ones_do_not_count() 
 def test_against_an_offer_that_loses_no_percentage_is_given_and_no_certainty_claimed() -> None:
     comparison = compared(decide(current=15 * UNIT, revenue=12.0))
     assert comparison.improvement is None
-    assert comparison.improvement_interval is None
+    assert comparison.gain is not None
+    assert comparison.gain.interval[0] < comparison.gain.value < comparison.gain.interval[1]
     assert comparison.confidence == MOST_CONFIDENCE
     # The loss is no surer than the revenue: in 28 % of the cases it exceeds 15, and the current offer earns.
     doubtful = compared(decide(current=15 * UNIT, revenue=12.0, revenue_error=0.4))

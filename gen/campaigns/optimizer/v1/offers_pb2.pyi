@@ -162,7 +162,7 @@ class ResponsePoint(_message.Message):
     objective_value: _builtins.float
     """The objective expected, per view: currency units, or a fraction for `conversion_rate`. Without an interval of its own,
     which would be mostly the level's, alike at all offers: what is recommended has that of its gain
-    (expected_improvement_percent_interval). Unset where it cannot be said.
+    (expected_objective_gain_interval). Unset where it cannot be said.
     """
     is_supported: _builtins.bool
     """Whether the data has offers like this one. An offer without support is never recommended."""
@@ -326,6 +326,9 @@ class OptimizeOfferResponse(_message.Message):
     UNCONSTRAINED_OFFER_AMOUNT_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     GROSS_MARGIN_RATE_FIELD_NUMBER: _builtins.int
+    CURRENT_OBJECTIVE_VALUE_FIELD_NUMBER: _builtins.int
+    EXPECTED_OBJECTIVE_GAIN_FIELD_NUMBER: _builtins.int
+    EXPECTED_OBJECTIVE_GAIN_INTERVAL_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign. Empty for one that is only planned."""
     offer_amount: _builtins.float
@@ -334,8 +337,8 @@ class OptimizeOfferResponse(_message.Message):
     """Conversion rate (conversions / views) expected at offer_amount, 0 to 1."""
     expected_improvement_percent: _builtins.float
     """What the objective gains from the current offer to offer_amount, in percent. Unset without a current offer, where
-    the data does not support it, or where the objective at it is below a tenth of that at offer_amount, which is no
-    base for a percentage; `warnings` has why.
+    the data does not support it, or where the objective at it is below a tenth of that at offer_amount or may well be
+    nothing, which is no base for a percentage: `warnings` then has the amounts. Never without its interval.
     """
     confidence: _builtins.float
     """Probability that offer_amount is better than the current offer by the objective, by the method named: 0.01 to
@@ -358,6 +361,15 @@ class OptimizeOfferResponse(_message.Message):
     """
     gross_margin_rate: _builtins.float
     """The gross margin that was reckoned with, 0 to 1. Unset where none is known: all revenue is then taken for margin."""
+    current_objective_value: _builtins.float
+    """The objective expected at the current offer, per view, as ResponsePoint.objective_value. Unset without a current offer,
+    or where the data does not support it.
+    """
+    expected_objective_gain: _builtins.float
+    """What the objective gains from the current offer to offer_amount, per view, as an amount: currency units, or a fraction
+    for `conversion_rate`. Unset as current_objective_value is, and where no gross margin is known and what all revenue
+    as margin makes of it lies outside of the interval over all that the margin may be. Never without its interval.
+    """
     @_builtins.property
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """The interval of the curve at offer_amount, as ResponsePoint's. Unset where it cannot be said, and `warnings` has
@@ -374,7 +386,7 @@ class OptimizeOfferResponse(_message.Message):
 
     @_builtins.property
     def expected_improvement_percent_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of expected_improvement_percent. Unset where that is, or where the current offer may well earn nothing."""
+        """90 % interval of expected_improvement_percent. Unset where that is."""
 
     @_builtins.property
     def evidence(self) -> Global___OfferEvidence:
@@ -383,6 +395,10 @@ class OptimizeOfferResponse(_message.Message):
     @_builtins.property
     def constraints(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfferConstraintCheck]:
         """Every constraint that was kept: the request's, the campaign's, the merchant's."""
+
+    @_builtins.property
+    def expected_objective_gain_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_objective_gain. Unset where that is."""
 
     def __init__(
         self,
@@ -405,25 +421,36 @@ class OptimizeOfferResponse(_message.Message):
         unconstrained_offer_amount: _builtins.float = ...,
         currency_code: _builtins.str = ...,
         gross_margin_rate: _builtins.float | None = ...,
+        current_objective_value: _builtins.float | None = ...,
+        expected_objective_gain: _builtins.float | None = ...,
+        expected_objective_gain_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "_gross_margin_rate", b"_gross_margin_rate", "confidence", b"confidence", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "gross_margin_rate", b"gross_margin_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_objective_value", b"_current_objective_value", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "_expected_objective_gain", b"_expected_objective_gain", "_gross_margin_rate", b"_gross_margin_rate", "confidence", b"confidence", "current_objective_value", b"current_objective_value", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "expected_objective_gain", b"expected_objective_gain", "expected_objective_gain_interval", b"expected_objective_gain_interval", "gross_margin_rate", b"gross_margin_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "_gross_margin_rate", b"_gross_margin_rate", "campaign_id", b"campaign_id", "confidence", b"confidence", "confidence_method", b"confidence_method", "constraints", b"constraints", "currency_code", b"currency_code", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "gross_margin_rate", b"gross_margin_rate", "model_version", b"model_version", "objective", b"objective", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "response_curve", b"response_curve", "unconstrained_offer_amount", b"unconstrained_offer_amount", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_current_objective_value", b"_current_objective_value", "_current_offer", b"_current_offer", "_expected_improvement_percent", b"_expected_improvement_percent", "_expected_objective_gain", b"_expected_objective_gain", "_gross_margin_rate", b"_gross_margin_rate", "campaign_id", b"campaign_id", "confidence", b"confidence", "confidence_method", b"confidence_method", "constraints", b"constraints", "currency_code", b"currency_code", "current_objective_value", b"current_objective_value", "current_offer", b"current_offer", "evidence", b"evidence", "expected_improvement_percent", b"expected_improvement_percent", "expected_improvement_percent_interval", b"expected_improvement_percent_interval", "expected_objective_gain", b"expected_objective_gain", "expected_objective_gain_interval", b"expected_objective_gain_interval", "gross_margin_rate", b"gross_margin_rate", "model_version", b"model_version", "objective", b"objective", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "response_curve", b"response_curve", "unconstrained_offer_amount", b"unconstrained_offer_amount", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    _WhichOneofReturnType__current_objective_value: _TypeAlias = _typing.Literal["current_objective_value"]  # noqa: Y015
+    _WhichOneofArgType__current_objective_value: _TypeAlias = _typing.Literal["_current_objective_value", b"_current_objective_value"]  # noqa: Y015
     _WhichOneofReturnType__current_offer: _TypeAlias = _typing.Literal["current_offer"]  # noqa: Y015
     _WhichOneofArgType__current_offer: _TypeAlias = _typing.Literal["_current_offer", b"_current_offer"]  # noqa: Y015
     _WhichOneofReturnType__expected_improvement_percent: _TypeAlias = _typing.Literal["expected_improvement_percent"]  # noqa: Y015
     _WhichOneofArgType__expected_improvement_percent: _TypeAlias = _typing.Literal["_expected_improvement_percent", b"_expected_improvement_percent"]  # noqa: Y015
+    _WhichOneofReturnType__expected_objective_gain: _TypeAlias = _typing.Literal["expected_objective_gain"]  # noqa: Y015
+    _WhichOneofArgType__expected_objective_gain: _TypeAlias = _typing.Literal["_expected_objective_gain", b"_expected_objective_gain"]  # noqa: Y015
     _WhichOneofReturnType__gross_margin_rate: _TypeAlias = _typing.Literal["gross_margin_rate"]  # noqa: Y015
     _WhichOneofArgType__gross_margin_rate: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__current_objective_value) -> _WhichOneofReturnType__current_objective_value | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__current_offer) -> _WhichOneofReturnType__current_offer | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_improvement_percent) -> _WhichOneofReturnType__expected_improvement_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_objective_gain) -> _WhichOneofReturnType__expected_objective_gain | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gross_margin_rate) -> _WhichOneofReturnType__gross_margin_rate | None: ...
 

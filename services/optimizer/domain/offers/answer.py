@@ -63,11 +63,15 @@ class ExpectedRate:
 
 @dataclass(frozen=True, kw_only=True)
 class OfferAnswer:
-    """A recommendation with its intervals (None where none can be said) and what to beware of."""
+    """A recommendation with its intervals (None where none can be said) and what to beware of.
+
+    `interval` is of the rate at the offer recommended, `current_interval` of that at the current one.
+    """
 
     case: OfferCase
     recommendation: OfferRecommendation
     interval: Interval | None
+    current_interval: Interval | None
     curve_intervals: tuple[Interval | None, ...]
     evidence: Evidence
     model_version: int
@@ -102,11 +106,15 @@ def answer_offer(
         for point in recommendation.curve
     )
     best = CURVE_OFFERS_MICROS.index(recommendation.offer_micros)
+    current = recommendation.current_offer_micros
     evidence = gather_evidence(case.question.campaign_type, parameters)
     return OfferAnswer(
         case=case,
         recommendation=recommendation,
         interval=intervals[best],
+        current_interval=(
+            None if current is None else _rate_of(case, current, anchor, parameters, conformal).interval
+        ),
         curve_intervals=intervals,
         evidence=evidence,
         model_version=model_version,
@@ -158,8 +166,14 @@ def rate_at(
     `predicted` are the forest's rates for `case.forest_features`. Of a type whose response nobody knows, the
     offer is taken to move nothing.
     """
-    conformal, response = _conformal_of(case, parameters), _response_of(case, parameters)
     anchor = _anchor(case, case.over_days(predicted), parameters)
+    return _rate_of(case, offer_micros, anchor, parameters, _conformal_of(case, parameters))
+
+
+def _rate_of(
+    case: OfferCase, offer_micros: int, anchor: Anchor, parameters: ServingParameters, conformal: Conformal
+) -> ExpectedRate:
+    response = _response_of(case, parameters)
     offer = np.array([offer_micros / MICROS_PER_UNIT])
     rate = float(anchored_rates(response, offer, anchor)[0])
     spread = float(logit_spreads(response, offer, anchor)[0])

@@ -60,12 +60,22 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gain:
+    """A gain and its 90 % interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The recommended offer beside the current one.
 
-    `conversion_rate` and `value_per_view` are the current offer's. `improvement` is the relative gain in
-    value (a fraction) and `improvement_interval` its 90 % interval; both are None where the current offer's
-    value is below `SMALLEST_BASE` of the recommended one's, the interval also where that may well be.
+    `conversion_rate` and `value_per_view` are the current offer's. `gain` is what the recommended offer's
+    value exceeds it by, per view, and `improvement` the same relative to it (a fraction), each with its 90 %
+    interval. `improvement` is None where the current offer's value is below `SMALLEST_BASE` of the
+    recommended one's, or may well be nothing; both are where an interval, over all that a gross margin
+    nobody knows may be, does not hold what all revenue as margin makes of it.
     `confidence` is the probability that the recommended offer is worth more. `most_improvement` is the
     highest upper end of the 90 % intervals of what any other offer gains, of those that the data supports and
     constraints allow; None where the current offer may well earn nothing.
@@ -73,8 +83,8 @@ class Comparison:
 
     conversion_rate: float
     value_per_view: float
-    improvement: float | None
-    improvement_interval: tuple[float, float] | None
+    improvement: Gain | None
+    gain: Gain | None
     confidence: float
     most_improvement: float | None
 
@@ -243,8 +253,8 @@ def _compare(
         return Comparison(
             conversion_rate=current.rate,
             value_per_view=current.value,
-            improvement=0.0,
-            improvement_interval=(0.0, 0.0),
+            improvement=Gain(value=0.0, interval=(0.0, 0.0)),
+            gain=Gain(value=0.0, interval=(0.0, 0.0)),
             confidence=0.5,
             most_improvement=most,
         )
@@ -260,11 +270,22 @@ def _compare(
     return Comparison(
         conversion_rate=current.rate,
         value_per_view=current.value,
-        improvement=chosen.value / current.value - 1.0 if is_base else None,
-        improvement_interval=duel.improvement_interval(IMPROVEMENT_LEVEL) if is_base else None,
+        improvement=(
+            _gain(chosen.value / current.value - 1.0, duel.improvement_interval(IMPROVEMENT_LEVEL))
+            if is_base
+            else None
+        ),
+        gain=_gain(chosen.value - current.value, duel.gain_interval(IMPROVEMENT_LEVEL)),
         confidence=duel.confidence,
         most_improvement=most,
     )
+
+
+def _gain(value: float, interval: tuple[float, float] | None) -> Gain | None:
+    """Return a gain that its interval holds; None where there is none that does."""
+    if interval is None or not interval[0] <= value <= interval[1]:
+        return None
+    return Gain(value=value, interval=interval)
 
 
 def _consult_data(

@@ -6,7 +6,7 @@ from services.optimizer.domain.features import HISTORY_DAYS, MICROS_PER_UNIT
 from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.offers.case import OfferCase
 from services.optimizer.domain.offers.constraints import ConstraintKind
-from services.optimizer.domain.offers.recommendation import OfferRecommendation
+from services.optimizer.domain.offers.recommendation import Comparison, OfferRecommendation
 
 
 def warn_of_assumptions(case: OfferCase, recommendation: OfferRecommendation) -> Iterator[str]:
@@ -63,10 +63,23 @@ def warn_of_comparison(case: OfferCase, recommendation: OfferRecommendation) -> 
         yield "The data does not support the current offer, so nothing is compared with it."
     if comparison is not None and comparison.improvement is None:
         yield (
-            f"The objective is {comparison.value_per_view:.4f} per view at the current offer, next to"
-            f" nothing or a loss beside {recommendation.value_per_view:.4f} at the recommended one, so no"
-            " percentage is given."
+            f"{say_values(case, recommendation, comparison)} No percentage is given: what is gained is sure"
+            " enough only as an amount, since the current offer's value is, or may be, next to nothing."
         )
+
+
+def say_values(case: OfferCase, recommendation: OfferRecommendation, comparison: Comparison) -> str:
+    """Return what both offers are expected to bring per view, and the gain, in words."""
+    objective = case.question.objective
+    unit = "" if objective is Objective.CONVERSION_RATE else f" {case.currency_code or 'currency units'}"
+    said = (
+        f"{objective.value} per view is expected to be {recommendation.value_per_view:.4f}{unit} at the"
+        f" recommended offer and {comparison.value_per_view:.4f} at the current one"
+    )
+    if comparison.gain is None:
+        return f"{said}; how sure the difference is cannot be said."
+    lower, upper = comparison.gain.interval
+    return f"{said}, {comparison.gain.value:+.4f} (90 % interval {lower:+.4f} to {upper:+.4f})."
 
 
 def warn_of_history(case: OfferCase) -> Iterator[str]:

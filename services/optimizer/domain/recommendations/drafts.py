@@ -1,6 +1,6 @@
 """From what the estimates say to what is recommended, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from scipy.special import ndtr
@@ -8,6 +8,8 @@ from scipy.special import ndtr
 from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.offers.answer import Interval, OfferAnswer
 from services.optimizer.domain.offers.recommendation import Comparison
+from services.optimizer.domain.offers.warnings import say_values
+from services.optimizer.domain.recommendations.best_of import at_least, say_allowance
 from services.optimizer.domain.recommendations.channels import CHANNEL_METHOD, ChannelChoice
 from services.optimizer.domain.recommendations.recommendations import (
     MINIMUM_CONFIDENCE,
@@ -54,6 +56,7 @@ OBSERVATIONAL: Final = "observational"
 RANDOMISED: Final = "randomised"
 RATIO_METHOD: Final = "log_ratio_users_bonferroni"
 UPLIFT_METHOD: Final = "uplift_normal_bonferroni"
+_SEGMENTS: Final = "segments"
 _NOON: Final = 12
 
 
@@ -68,24 +71,26 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         return _withhold_change(
             f"The current offer, {money(current, currency)}, is expected to be the best", comparison
         )
-    if comparison is not None and comparison.confidence < MINIMUM_OFFER_CONFIDENCE:
+    if comparison is not None and not _matters(comparison):
         if recommended.broken_by_current:
             return withhold_constrained(recommended, comparison, currency)
         best = money(recommended.offer_micros, currency)
-        asked = f"{MINIMUM_OFFER_CONFIDENCE:.2f} is"
-        return _withhold_change(say_unsure(best, comparison.confidence, asked), comparison)
-    interval = comparison.improvement_interval if comparison is not None else None
+        size = "" if comparison.improvement is None else f", {comparison.improvement.value:+.1%}"
+        matters = f"{SMALLEST_OFFER_GAIN:.0%} profit per view"
+        said = say_unsure(f"{best}{size}", comparison.confidence, MINIMUM_OFFER_CONFIDENCE, gain=matters)
+        return _withhold_change(said, comparison)
+    gained = comparison.improvement if comparison is not None else None
     instead = "" if current is None else f" instead of {money(current, currency)}"
     return Draft(
         type=RecommendationType.OFFER_AMOUNT,
         choice=f"{recommended.offer_micros / MICROS_PER_UNIT:g}",
-        text=f"Offer {money(recommended.offer_micros, currency)}{instead}.",
-        effect=None if comparison is None else comparison.improvement,
-        interval=None if interval is None else Interval(lower=interval[0], upper=interval[1]),
+        text=f"Offer {money(recommended.offer_micros, currency)}{instead}{_say_gain(answer)}.",
+        effect=None if gained is None else gained.value,
+        interval=None if gained is None else Interval(lower=gained.interval[0], upper=gained.interval[1]),
         effect_metric="profit_per_view",
         confidence=None if comparison is None else comparison.confidence,
         confidence_method="" if comparison is None else CONFIDENCE_METHOD,
-        evidence=" ".join(answer.warnings),
+        evidence=" ".join([*_say_terms(answer), *answer.warnings]),
         evidence_kind=answer.evidence.kind.value,
         model_version=answer.model_version,
         offer_micros=recommended.offer_micros,
@@ -94,6 +99,52 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         predicted_interval=answer.interval,
         previous_rate=None if comparison is None else comparison.conversion_rate,
     )
+
+
+def _say_gain(answer: OfferAnswer) -> str:
+    """Return what is gained per view, as an amount."""
+    comparison, currency = answer.recommendation.comparison, answer.case.currency_code
+    if comparison is None or comparison.gain is None:
+        return ""
+    lower, upper = comparison.gain.interval
+    unit = currency or "currency units"
+    return f": {comparison.gain.value:+.2f} {unit} profit per view ({lower:+.2f} to {upper:+.2f})"
+
+
+def _say_terms(answer: OfferAnswer) -> Iterator[str]:
+    """Say what both offers are expected to bring, what that is reckoned with, and the rates."""
+    recommended, comparison = answer.recommendation, answer.recommendation.comparison
+    if comparison is None:
+        return
+    if comparison.improvement is not None:  # else a warning has it
+        yield say_values(answer.case, recommended, comparison)
+    economics, unit = answer.case.question.economics, answer.case.currency_code or "currency units"
+    if economics.mean_revenue is not None and economics.gross_margin_rate is not None:
+        yield (
+            f"A conversion brings {economics.mean_revenue:.2f} {unit} on average,"
+            f" {economics.gross_margin_rate:.1%} of it gross margin."
+        )
+    rates = (
+        (recommended.conversion_rate, answer.interval),
+        (comparison.conversion_rate, answer.current_interval),
+    )
+    new, current = (_say_rate(rate, interval) for rate, interval in rates)
+    yield f"The conversion rate is expected to be {new} instead of {current}."
+
+
+def _say_rate(rate: float, interval: Interval | None) -> str:
+    if interval is None:
+        return f"{rate:.1%} (no interval can be given)"
+    return f"{rate:.1%} ({interval.lower:.1%} to {interval.upper:.1%} on nine days in ten)"
+
+
+def _matters(comparison: Comparison) -> bool:
+    """Return whether an offer is likely enough better, and by as much as matters where a percentage is known.
+
+    What today's offer earns next to nothing beside gains more than any percentage.
+    """
+    is_sure = comparison.confidence >= MINIMUM_OFFER_CONFIDENCE
+    return is_sure and (comparison.improvement is None or comparison.improvement.value >= SMALLEST_OFFER_GAIN)
 
 
 def _withhold_change(said: str, comparison: Comparison | None) -> Withheld:
@@ -160,9 +211,9 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
         return gain_uncertain(
             RecommendationType.SEGMENT, "Nobody of any segment converted, so nothing is known of any."
         )
-    confidence = _bonferroni(rate.probability_above_average, others)
+    confidence = at_least(rate.probability_above_average, others)
     if rate.ratio < 1.0 + SMALLEST_SEGMENT_GAIN or confidence < MINIMUM_CONFIDENCE:
-        return _withhold_segments(ranking, rate.ratio, confidence)
+        return _withhold_segments(ranking, rate.ratio, rate.probability_above_average)
     return _segment_draft(
         rate,
         text=f"Send to users of the segment {rate.segment_name} first.",
@@ -171,12 +222,12 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
         metric="conversion_rate",
         confidence=confidence,
         method=RATIO_METHOD,
-        evidence=first.evidence,
+        evidence=f"{first.evidence}{say_allowance(others, _SEGMENTS)}",
         kind=OBSERVATIONAL,
     )
 
 
-def _withhold_segments(ranking: SegmentRanking, ratio: float, confidence: float) -> Withheld:
+def _withhold_segments(ranking: SegmentRanking, ratio: float, probability: float) -> Withheld:
     """Return why no segment is recommended for how it converts."""
     ends = [each.rate.ratio_interval for each in ranking.segments]
     uppers = [end.upper - 1.0 for end in ends if end is not None]
@@ -185,8 +236,10 @@ def _withhold_segments(ranking: SegmentRanking, ratio: float, confidence: float)
         Prospect(
             said=say_unsure(
                 f"segment {ranking.segments[0].rate.segment_name}, {ratio - 1.0:+.1%}",
-                confidence,
-                f"{MINIMUM_CONFIDENCE:.2f} and {SMALLEST_SEGMENT_GAIN:.0%} are",
+                probability,
+                MINIMUM_CONFIDENCE,
+                compared=len(ranking.segments),
+                gain=f"{SMALLEST_SEGMENT_GAIN:.0%}",
             ),
             most=max(uppers) if len(uppers) == len(ends) else None,
             smallest=SMALLEST_SEGMENT_GAIN,
@@ -207,11 +260,17 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
             ),
         )
     name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")
-    if choice.confidence < MINIMUM_CONFIDENCE:
+    if choice.confidence < MINIMUM_CONFIDENCE or choice.effect < SMALLEST_CHANNEL_GAIN:
         return withhold_unsure(
             RecommendationType.CHANNEL,
             Prospect(
-                said=say_unsure(name, choice.confidence, f"{MINIMUM_CONFIDENCE:.2f} is"),
+                said=say_unsure(
+                    f"{name}, {choice.effect:+.0%}",
+                    claimable(choice.probability),
+                    MINIMUM_CONFIDENCE,
+                    compared=choice.compared,
+                    gain=f"{SMALLEST_CHANNEL_GAIN:.0%}",
+                ),
                 most=choice.most_effect,
                 smallest=SMALLEST_CHANNEL_GAIN,
                 gain="conversions per impression",
@@ -231,7 +290,7 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
         evidence=(
             f"{choice.campaigns} campaigns of this type over {name} against {choice.current_campaigns} over"
             f" {current}. {say_costs(choice.costs)} Other campaigns chose their channels, so they may differ"
-            " in more than these. Interval and confidence are those of the best of several (Bonferroni)."
+            f" in more than these.{say_allowance(choice.compared, 'channels')}"
         ),
         evidence_kind=OBSERVATIONAL,
     )
@@ -240,9 +299,10 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
 def _draft_uplift(ranking: SegmentRanking, segment: RankedSegment, uplift: Uplift) -> Draft | Withheld:
     error = (uplift.interval.upper - uplift.interval.lower) / 2.0 / QUANTILE
     probability = float(ndtr(uplift.value / error)) if error > 0.0 else float(uplift.value > 0.0)
-    confidence = _bonferroni(probability, len(ranking.segments))
+    compared = len(ranking.segments)
+    confidence = at_least(probability, compared)
     if confidence < MINIMUM_CONFIDENCE:
-        return _withhold_uplifts(ranking, confidence)
+        return _withhold_uplifts(ranking, claimable(probability))
     is_of_test, name = uplift.basis is UpliftBasis.AB_TEST, segment.rate.segment_name
     size = f"{uplift.value:+.3f} ({uplift.interval.lower:+.3f} to {uplift.interval.upper:+.3f})"
     return _segment_draft(
@@ -259,12 +319,12 @@ def _draft_uplift(ranking: SegmentRanking, segment: RankedSegment, uplift: Uplif
         metric="uplift",
         confidence=confidence,
         method=UPLIFT_METHOD,
-        evidence=segment.evidence,
+        evidence=f"{segment.evidence}{say_allowance(compared, _SEGMENTS)}",
         kind=RANDOMISED,
     )
 
 
-def _withhold_uplifts(ranking: SegmentRanking, confidence: float) -> Withheld:
+def _withhold_uplifts(ranking: SegmentRanking, probability: float) -> Withheld:
     """Return why no segment is recommended for its uplift: any above nothing would matter."""
     name = ranking.segments[0].rate.segment_name
     uplifts = [each.uplift for each in ranking.segments]
@@ -276,8 +336,8 @@ def _withhold_uplifts(ranking: SegmentRanking, confidence: float) -> Withheld:
         )
     return gain_uncertain(
         RecommendationType.SEGMENT,
-        f"The uplift in the segment {name} is above nothing with a probability of {confidence:.2f}, and"
-        f" {MINIMUM_CONFIDENCE:.2f} is asked for; whether anything is added in any segment is not known.",
+        f"{say_unsure(f'segment {name}', probability, MINIMUM_CONFIDENCE, compared=len(ranking.segments))};"
+        " better is an uplift above nothing. Whether anything is added in any segment is not known.",
     )
 
 
@@ -305,11 +365,6 @@ def _segment_draft(
         evidence=evidence,
         evidence_kind=kind,
     )
-
-
-def _bonferroni(probability: float, choices: int) -> float:
-    """Return the probability with the doubt of having chosen the best of several."""
-    return claimable(1.0 - choices * (1.0 - probability))
 
 
 def _hour(hour: int) -> str:

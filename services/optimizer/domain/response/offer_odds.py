@@ -26,6 +26,8 @@ QUANTILE: Final = float(ndtri(0.95))
 _TAIL: Final = 0.05
 _LARGEST_LOG_RATIO: Final = 10.0
 _HALVINGS: Final = 50
+_REACH: Final = 6.0
+_LEAST_SPREAD: Final = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,15 @@ class Duel:
     """The recommended offer against the current one.
 
     `log_rates` is the log ratio of their rates, `spread` its standard deviation; `worth` (plausible
-    economics, 2) what a conversion is worth at each, which are equally likely.
+    economics, 2) what a conversion is worth at each, which are equally likely. `gains` and `gain_spreads`
+    (plausible economics) are the differences of their values per view and their standard deviations.
     """
 
     log_rates: float
     spread: float
     worth: FloatArray
+    gains: FloatArray
+    gain_spreads: FloatArray
 
     @property
     def confidence(self) -> float:
@@ -79,20 +84,33 @@ class Duel:
             return None
         earning = (best > 0.0) & (current > 0.0)
         middles = self.log_rates + np.log(best[earning] / current[earning])
-        return (
-            math.expm1(self._quantile(middles, tail)),
-            math.expm1(self._quantile(middles, 1.0 - tail)),
-        )
+        spreads, range_ = np.full(len(middles), self.spread), (-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
+        lower, upper = (_quantile(middles, spreads, range_, each) for each in (tail, 1.0 - tail))
+        return math.expm1(lower), math.expm1(upper)
 
-    def _quantile(self, middles: FloatArray, probability: float) -> float:
-        lower, upper = -_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO
-        for _ in range(_HALVINGS):
-            middle = (lower + upper) / 2.0
-            if float(np.mean(ndtr((middle - middles) / self.spread))) < probability:
-                lower = middle
-            else:
-                upper = middle
-        return (lower + upper) / 2.0
+    def gain_interval(self, level: float) -> tuple[float, float]:
+        """Return the central interval of the difference of values per view.
+
+        It is a mixture of normals as well, one per plausible economics; what earns nothing does no harm.
+        """
+        tail, reach = (1.0 - level) / 2.0, _REACH * float(self.gain_spreads.max())
+        range_ = float(self.gains.min()) - reach, float(self.gains.max()) + reach
+        lower, upper = (_quantile(self.gains, self.gain_spreads, range_, each) for each in (tail, 1.0 - tail))
+        return lower, upper
+
+
+def _quantile(
+    middles: FloatArray, spreads: FloatArray, within: tuple[float, float], probability: float
+) -> float:
+    """Return the quantile of a mixture of equally likely normals, by halving."""
+    lower, upper = within
+    for _ in range(_HALVINGS):
+        middle = (lower + upper) / 2.0
+        if float(np.mean(ndtr((middle - middles) / spreads))) < probability:
+            lower = middle
+        else:
+            upper = middle
+    return (lower + upper) / 2.0
 
 
 def arrange_duel(
@@ -109,8 +127,9 @@ def arrange_duel(
 
     The log ratio of the two rates has the gradient g = (1 - rate*) (s(x*) - a) - (1 - rate0) (s(x0) - a) in
     the coefficients, a the mean terms at the anchor, likewise in the false slope with offers for terms, and
-    (1 - rate*) - (1 - rate0) in the level, whose variance is `level_variance` (of the logit). The mean
-    revenue is as uncertain as its days say, independently of the rates.
+    (1 - rate*) - (1 - rate0) in the level, whose variance is `level_variance` (of the logit). That of the
+    difference of values has worth x rate (1 - rate) in the place of 1 - rate. The mean revenue is as
+    uncertain as its days say, independently of the rates.
     """
     offers = np.array([best.offer, current.offer])
     terms = saturating_terms(offers) - np.average(
@@ -120,10 +139,18 @@ def arrange_duel(
     shares = np.array([1.0 - best.rate, current.rate - 1.0])
     variance = response.effect_variance((shares @ terms)[np.newaxis], np.array([shares @ apart]))[0]
     variance += (shares.sum()) ** 2 * level_variance
+    worth = np.array([value_per_conversion(objective, offers, likely) for likely in economics.plausible()])
+    rates = np.array([best.rate, -current.rate])
+    slopes = worth * rates * (1.0 - np.abs(rates))
+    of_gains = (
+        response.effect_variance(slopes @ terms, slopes @ apart) + slopes.sum(axis=1) ** 2 * level_variance
+    )
     return Duel(
         log_rates=math.log(best.rate / current.rate),
         spread=math.sqrt(float(variance)),
-        worth=np.array([value_per_conversion(objective, offers, likely) for likely in economics.plausible()]),
+        worth=worth,
+        gains=worth @ rates,
+        gain_spreads=np.maximum(np.sqrt(of_gains), _LEAST_SPREAD),
     )
 
 
