@@ -144,6 +144,32 @@ def test_what_segments_are_told_to_gain_is_true(equations: SegmentEquations) -> 
     assert abs(judged.error.mean()) < 3.0 * error
 
 
+def test_a_segment_that_is_everybody_gains_nothing_however_offers_lean() -> None:
+    """Ready users view the low offer more, so that the whole campaign is worth less than at offers drawn."""
+    views = {(5, 1): 800, (5, 2): 200, (15, 1): 200, (15, 2): 800}
+    viewers = [
+        OfferViewers(
+            campaign_id="c",
+            offer_amount_micros=offer,
+            segment_set_id=number,
+            views=each,
+            rate=0.01 * (21 - offer),
+        )
+        for (offer, number), each in views.items()
+    ]
+    ones, bought = np.ones(2_000, dtype=np.int64), (np.arange(2_000) < 220).astype(np.int64)
+    known = [
+        sums("all", ones, bought, (2_000, 220)),
+        sums("ready", ones[:1_000], bought[:1_000] * (np.arange(1_000) < 150), (2_000, 220)),
+    ]
+    everybody, ready = rate_segments(
+        compare_at_offers(known, viewers, {1: ["all", "ready"], 2: ["all"]}), 1.0
+    )
+    assert everybody.ratio == pytest.approx(1.0)
+    assert ready.ratio is not None
+    assert ready.ratio > 1.1
+
+
 def test_offers_that_lean_are_taken_out_of_the_comparison() -> None:
     """Held against the rates seen at its offers, mostly its own, a segment would gain less than is true."""
     world = SegmentWorld.build(

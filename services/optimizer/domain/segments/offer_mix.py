@@ -166,7 +166,9 @@ def _compare(table: _Table, names: Sequence[str]) -> dict[tuple[str, str], tuple
         viewed = by_cell[offers].sum(axis=0)
         there = np.flatnonzero(viewed > 0.0)
         share = by_cell[offers][:, there] / viewed[there]
-        factors, spreads = everybody @ share / own, (total / in_cells[offers]) @ share**2
+        is_all = viewed[there] >= total  # sent as the campaign is, and so held against just that
+        factors = np.where(is_all, 1.0, everybody @ share / own)
+        spreads = (total / in_cells[offers]) @ share**2
         for place, factor, spread in zip(there.tolist(), factors.tolist(), spreads.tolist(), strict=True):
             found[campaign, names[place]] = (factor, spread)
     return found
