@@ -5,7 +5,6 @@ from datetime import datetime
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.offers.recommendation import Comparison, OfferRecommendation
-from services.optimizer.domain.recommendations.best_of import needed_alone
 from services.optimizer.domain.recommendations.channels import ChannelCosts
 from services.optimizer.domain.recommendations.recommendations import (
     CAMPAIGN_ENDED,
@@ -46,21 +45,11 @@ class Prospect:
     gain: str
 
 
-def say_unsure(choice: str, probability: float, asked: float, *, compared: int = 1, gain: str = "") -> str:
-    """Return how unsure the best other choice is, and what it falls short of, in words.
-
-    `probability` is its own; the best looking of several needs a higher one (`best_of`). `gain` is what is
-    asked for beside it.
-    """
-    beside = f" and {gain}" if gain else ""
-    if compared == 1:
-        return (
-            f"The best other choice ({choice}) is better with a probability of {probability:.2f}; asked for is"
-            f" {asked:.2f}{beside}"
-        )
+def say_unsure(choice: str, confidence: float, asked: str) -> str:
+    """Return how unsure the best other choice is, and what it falls short of, in words."""
     return (
-        f"The best other choice ({choice}) is better with a probability of {probability:.3f} by itself; as the"
-        f" best looking of {compared} compared it needs {needed_alone(asked, compared):.3f} (Bonferroni){beside}"
+        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {asked}"
+        " asked for"
     )
 
 
