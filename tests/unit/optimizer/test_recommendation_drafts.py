@@ -55,7 +55,10 @@ def test_hours_are_told_as_people_say_them() -> None:
     assert "+3%" in nothing.message
     assert recommended(draft_timing(timing())).interval == Interval(lower=0.1, upper=0.5)
     assert "600 conversions" in recommended(draft_timing(timing())).evidence
-    assert "measured as +35%" in recommended(draft_timing(timing())).evidence
+    told = recommended(draft_timing(timing())).evidence
+    assert "The gain of what is recommended was measured as +35%." in told
+    assert "so +30% is told" in told
+    assert "luck" not in recommended(draft_timing(replace(timing(), measured_effect=0.301))).evidence
 
 
 def test_why_no_hour_is_chosen() -> None:
@@ -87,18 +90,29 @@ def test_no_channel_is_no_recommendation() -> None:
         current_channel=1,
         effect=0.1,
         interval=Interval(lower=-0.1, upper=0.3),
-        confidence=0.8,
+        probability=0.9,
+        compared=2,
         campaigns=5,
         current_campaigns=6,
         most_effect=0.28,
         costs=None,
     )
     outcome = withheld(draft_channel(unsure))
-    assert "CHANNEL_EMAIL" in outcome.message
+    # 1 - 2 (1 - 0.9) = 0.8 is a bound and no probability; 0.95 by itself makes it 0.9.
+    assert unsure.confidence == pytest.approx(0.8)
+    assert (
+        "(CHANNEL_EMAIL, +10%) is better with a probability of 0.900 by itself; as the best looking of 2"
+        " compared it needs 0.950 (Bonferroni) and 10%"
+    ) in outcome.message
+    alone = withheld(draft_channel(replace(unsure, probability=0.5, compared=1)))
+    assert "a probability of 0.50; asked for is 0.90 and 10%" in alone.message
     assert (outcome.reason, "+28%" in outcome.message) == ("GAIN_UNCERTAIN", True)
     assert withheld(draft_channel(replace(unsure, most_effect=0.09))).reason == "NO_BETTER_CHOICE"
     assert withheld(draft_channel(replace(unsure, most_effect=None))).reason == "GAIN_UNCERTAIN"
-    sure = replace(unsure, effect=0.73, confidence=0.99)
+    sure = replace(unsure, effect=0.73, probability=0.999)
+    slight = withheld(draft_channel(replace(sure, effect=0.09, most_effect=0.11)))
+    assert slight.reason == "GAIN_UNCERTAIN"
+    assert withheld(draft_channel(replace(sure, effect=0.09, most_effect=0.098))).reason == "NO_BETTER_CHOICE"
     assert "What conversions cost is not compared" in recommended(draft_channel(sure)).evidence
     # 73 % more conversions of an impression at 2.31 times its cost: each costs a third more.
     dear = ChannelCosts(
@@ -116,7 +130,8 @@ def test_no_channel_is_no_recommendation() -> None:
     cheap = replace(dear, per_conversion=0.39, currency_code="")
     said = recommended(draft_channel(replace(sure, costs=cheap))).evidence
     assert "costs 0.39 against 0.40 currency units" in said
-    assert "best of several (Bonferroni)" in said
+    assert "allows for 2 other channels compared (Bonferroni): the probability is at least that" in said
+    assert "Bonferroni" not in recommended(draft_channel(replace(sure, compared=1))).evidence
 
 
 @pytest.mark.parametrize(

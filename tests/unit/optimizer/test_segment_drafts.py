@@ -79,9 +79,13 @@ def test_an_uplift_that_may_be_nothing_is_not_recommended() -> None:
     ranking = rank_segments("c", [rate("loyal"), rate("new")], {"loyal": uplift(0.01), "new": uplift(0.0)})
     outcome = withheld(draft_segment(ranking))
     assert outcome.reason == "GAIN_UNCERTAIN"
-    # 0.01 at a standard error of 0.02 / 1.645 is 0.82 of one: 0.795, and of two segments 0.59.
+    # 0.01 at a standard error of 0.02 / 1.645 is 0.82 of one: 0.795; of two segments 0.95 makes 0.9.
     assert "segment loyal" in outcome.message
-    assert "0.59" in outcome.message
+    assert (
+        "probability of 0.795 by itself; as the best looking of 2 compared it needs 0.950" in outcome.message
+    )
+    none = rank_segments("c", [rate("loyal"), rate("new")], {"loyal": uplift(0.0), "new": uplift(0.0)})
+    assert "better with a probability of 0.500 by itself" in withheld(draft_segment(none)).message
     losses = {"loyal": uplift(-0.03), "new": uplift(-0.02)}
     assert withheld(draft_segment(rank_segments("c", [rate("loyal"), rate("new")], losses))).reason == (
         "NO_BETTER_CHOICE"
@@ -95,7 +99,12 @@ def test_the_first_of_many_segments_pays_for_being_first() -> None:
     many = rank_segments("c", [rate("a", sure=0.97), *(rate(name, ratio=0.5) for name in "bcdef")], {})
     assert recommended(draft_segment(few)).confidence == pytest.approx(0.94)
     assert claimable(0.5 - 3.0) == 0.01  # and not 1 - 0.99
-    assert "0.82" in withheld(draft_segment(many)).message
+    assert "allows for 2 segments compared" in recommended(draft_segment(few)).evidence
+    # Of six 0.983 by itself makes 0.9.
+    assert (
+        "a probability of 0.970 by itself; as the best looking of 6 compared it needs 0.983"
+        in withheld(draft_segment(many)).message
+    )
 
 
 @pytest.mark.parametrize(

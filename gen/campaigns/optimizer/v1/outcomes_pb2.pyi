@@ -114,6 +114,7 @@ class OfferOutcome(_message.Message):
     PROMISE_FIELD_NUMBER: _builtins.int
     COMPARISON_FIELD_NUMBER: _builtins.int
     READING_FIELD_NUMBER: _builtins.int
+    EXPECTED_EFFECT_INTERVAL_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """The campaign that was changed; of an A/B test the variant's."""
     source: _builtins.str
@@ -137,7 +138,8 @@ class OfferOutcome(_message.Message):
     predicted_conversion_rate over previous_predicted_conversion_rate, less 1, and not over previous_conversion_rate,
     which was counted: what is predicted at one offer compares with what is predicted at the other. An offer is
     recommended by profit: `promise` is of that, and `worth` is what was earned. Unset where that was not said, of
-    segments (nobody knows how much will be sent to one) and of A/B tests.
+    segments (nobody knows how much will be sent to one) and of A/B tests. Its interval is expected_effect_interval; of
+    `offer_amount` it has none, since that of the ratio of two predicted rates is not kept: bet on `promise`, which has.
     """
     observed_views: _builtins.int
     """Views of up to 28 whole days, in the reporting zone, from the day after that of apply_time on: for `offer_amount` at
@@ -154,7 +156,7 @@ class OfferOutcome(_message.Message):
     """
     observed_effect: _builtins.float
     """What effect_metric gained over the same days, relative to before, a fraction; of an A/B test the test's own lift.
-    Unset where it cannot be said.
+    Never without its interval: unset where that cannot be said, as where nobody converted on a side.
     """
     is_final: _builtins.bool
     """Whether the counting is over: 28 days after the day of apply_time. Until then a job counts on."""
@@ -185,11 +187,13 @@ class OfferOutcome(_message.Message):
 
     @_builtins.property
     def observed_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of observed_conversion_rate, over days. Unset where it cannot be said."""
+        """90 % interval of observed_conversion_rate, over days; on one day alone, and where nobody or everybody converted, the
+        exact one of that many views (Clopper and Pearson), which takes them for independent. Unset without views.
+        """
 
     @_builtins.property
     def observed_effect_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of observed_effect; of an A/B test at the test's own level. Unset where it cannot be said."""
+        """90 % interval of observed_effect; of an A/B test at the test's own level. Unset where that is."""
 
     @_builtins.property
     def apply_time(self) -> _timestamp_pb2.Timestamp:
@@ -201,9 +205,7 @@ class OfferOutcome(_message.Message):
 
     @_builtins.property
     def previous_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of previous_conversion_rate, over days. Unset where it cannot be said, and for outcomes that were final
-        before it was kept.
-        """
+        """90 % interval of previous_conversion_rate, as observed_conversion_rate_interval. Unset without views."""
 
     @_builtins.property
     def worth(self) -> Global___OutcomeWorth:
@@ -222,6 +224,12 @@ class OfferOutcome(_message.Message):
     def promise(self) -> Global___OutcomePromise:
         """Whether the change did what was promised. Unset where nothing was: of segments, of A/B tests, of an offer without a
         percentage, and for outcomes that were final before it was kept.
+        """
+
+    @_builtins.property
+    def expected_effect_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_effect (of a channel corrected for having chosen the best of several). Unset of
+        `offer_amount`, and where expected_effect is or nothing of that kind was promised.
         """
 
     def __init__(
@@ -257,10 +265,11 @@ class OfferOutcome(_message.Message):
         promise: Global___OutcomePromise | None = ...,
         comparison: _builtins.str = ...,
         reading: _builtins.str = ...,
+        expected_effect_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_conversions", b"_previous_conversions", "_previous_offer", b"_previous_offer", "_previous_predicted_conversion_rate", b"_previous_predicted_conversion_rate", "_previous_views", b"_previous_views", "apply_time", b"apply_time", "concurrent_worth", b"concurrent_worth", "expected_effect", b"expected_effect", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_conversion_rate_interval", b"previous_conversion_rate_interval", "previous_conversions", b"previous_conversions", "previous_offer", b"previous_offer", "previous_predicted_conversion_rate", b"previous_predicted_conversion_rate", "previous_views", b"previous_views", "promise", b"promise", "worth", b"worth"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_conversions", b"_previous_conversions", "_previous_offer", b"_previous_offer", "_previous_predicted_conversion_rate", b"_previous_predicted_conversion_rate", "_previous_views", b"_previous_views", "apply_time", b"apply_time", "concurrent_worth", b"concurrent_worth", "expected_effect", b"expected_effect", "expected_effect_interval", b"expected_effect_interval", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_conversion_rate_interval", b"previous_conversion_rate_interval", "previous_conversions", b"previous_conversions", "previous_offer", b"previous_offer", "previous_predicted_conversion_rate", b"previous_predicted_conversion_rate", "previous_views", b"previous_views", "promise", b"promise", "worth", b"worth"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_conversions", b"_previous_conversions", "_previous_offer", b"_previous_offer", "_previous_predicted_conversion_rate", b"_previous_predicted_conversion_rate", "_previous_views", b"_previous_views", "apply_time", b"apply_time", "campaign_id", b"campaign_id", "choice", b"choice", "comparison", b"comparison", "concurrent_worth", b"concurrent_worth", "effect_metric", b"effect_metric", "expected_effect", b"expected_effect", "is_final", b"is_final", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_conversions", b"observed_conversions", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "observed_views", b"observed_views", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_conversion_rate_interval", b"previous_conversion_rate_interval", "previous_conversions", b"previous_conversions", "previous_offer", b"previous_offer", "previous_predicted_conversion_rate", b"previous_predicted_conversion_rate", "previous_views", b"previous_views", "promise", b"promise", "reading", b"reading", "source", b"source", "source_id", b"source_id", "type", b"type", "worth", b"worth"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect", "_observed_conversion_rate", b"_observed_conversion_rate", "_observed_effect", b"_observed_effect", "_offer_amount", b"_offer_amount", "_predicted_conversion_rate", b"_predicted_conversion_rate", "_previous_conversion_rate", b"_previous_conversion_rate", "_previous_conversions", b"_previous_conversions", "_previous_offer", b"_previous_offer", "_previous_predicted_conversion_rate", b"_previous_predicted_conversion_rate", "_previous_views", b"_previous_views", "apply_time", b"apply_time", "campaign_id", b"campaign_id", "choice", b"choice", "comparison", b"comparison", "concurrent_worth", b"concurrent_worth", "effect_metric", b"effect_metric", "expected_effect", b"expected_effect", "expected_effect_interval", b"expected_effect_interval", "is_final", b"is_final", "measure_time", b"measure_time", "observed_conversion_rate", b"observed_conversion_rate", "observed_conversion_rate_interval", b"observed_conversion_rate_interval", "observed_conversions", b"observed_conversions", "observed_effect", b"observed_effect", "observed_effect_interval", b"observed_effect_interval", "observed_views", b"observed_views", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "previous_conversion_rate", b"previous_conversion_rate", "previous_conversion_rate_interval", b"previous_conversion_rate_interval", "previous_conversions", b"previous_conversions", "previous_offer", b"previous_offer", "previous_predicted_conversion_rate", b"previous_predicted_conversion_rate", "previous_views", b"previous_views", "promise", b"promise", "reading", b"reading", "source", b"source", "source_id", b"source_id", "type", b"type", "worth", b"worth"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_effect: _TypeAlias = _typing.Literal["expected_effect"]  # noqa: Y015
     _WhichOneofArgType__expected_effect: _TypeAlias = _typing.Literal["_expected_effect", b"_expected_effect"]  # noqa: Y015
@@ -411,11 +420,13 @@ class OutcomeEarnings(_message.Message):
 
     @_builtins.property
     def change(self) -> Global___OutcomeFigure:
-        """observed less previous. Unset where either is."""
+        """observed less previous. Unset where either is, and where no interval of it can be said."""
 
     @_builtins.property
     def effect(self) -> Global___OutcomeFigure:
-        """change over previous, a fraction. Unset where either is, or previous is not above 0."""
+        """change over previous, a fraction. Unset where either is, and where previous is not surely above 0: no interval of a
+        ratio is bounded there, and `change` is what can be said.
+        """
 
     def __init__(
         self,
@@ -445,8 +456,8 @@ class OutcomeFigure(_message.Message):
     """The figure."""
     @_builtins.property
     def interval(self) -> _range_pb2.ConfidenceInterval:
-        """Its 90 % interval. Unset with fewer than 10 conversions or two days on a side, and of an effect where previous may
-        well be 0. In simulated worlds 89 to 92 % hold the truth.
+        """Its 90 % interval. Unset with fewer than 10 conversions or two days: what was counted is then no estimate of
+        anything. Changes and gains are not told without it. In simulated worlds 89 to 92 % hold the truth.
         """
 
     def __init__(

@@ -72,12 +72,16 @@ class OptimizationRecommendation(_message.Message):
     """What to do, for a person."""
     expected_effect: _builtins.float
     """What effect_metric gains, relative to today's, a fraction; for `uplift` absolute, and no gain of sending to the
-    segment instead of to others (see effect_metric). Of what is recommended, the gain is the more overstated the wider
-    its interval is: what looks large is recommended. Unset where it cannot be said.
+    segment instead of to others (see effect_metric). What looks large is recommended, and some of it is luck: of timing
+    the gain is what is left of the measured one given that (`evidence` has both where they differ), so that it is as
+    often too small as too large, but no less than the tenth that it had to pass; of all else it is as measured, and
+    the more overstated the wider its interval is. Unset where it cannot be said.
     """
     confidence: _builtins.float
-    """Probability that the change is better than no change, 0 to 1; of timing that it gains a tenth or more. Unset where it
-    cannot be said.
+    """Probability that the change is better than no change, 0 to 1; of timing that it gains a tenth or more. Of a segment
+    or channel, the best looking of n, at least so much: 1 - n (1 - p), p being its own (Bonferroni; evidence has n).
+    What is recommended also is expected to gain what matters (see WithheldRecommendation.reason). Unset where it cannot
+    be said.
     """
     confidence_method: _builtins.str
     """How confidence was found. Empty where confidence is unset."""
@@ -225,7 +229,7 @@ class WithheldRecommendation(_message.Message):
     """Why, for programs, such as `MODEL_NOT_TRAINED`; `NO_BETTER_CHOICE` where the data shows that nothing is better than
     today's by as much as matters: the 90 % interval of what every other choice gains ends below it (offer_amount 2 % profit
     per view; timing, segment and channel 10 %, a segment's uplift 0); `GAIN_UNCERTAIN` where one may gain that much, and
-    may not: it is not known,
+    may not: it is not known, or the best is expected to gain less, however surely,
     `CURRENT_OFFER_CONSTRAINED` the same where today's offer breaks a constraint (message has the best offer that keeps
     them), `COST_NOT_BETTER` where another channel converts more and a conversion costs no less by
     what is recorded (point estimates, which veto and show nothing), `CAMPAIGN_ENDED` where

@@ -29,8 +29,8 @@ from scipy.special import stdtr, stdtrit
 
 from services.optimizer.domain.features import MICROS_PER_UNIT, FloatArray
 from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
+from services.optimizer.domain.recommendations.best_of import at_least
 from services.optimizer.domain.recommendations.channel_means import MeanLaw
-from services.optimizer.domain.segments.segments import claimable
 
 MINIMUM_CAMPAIGNS: Final = 3
 MINIMUM_IMPRESSIONS: Final = 100
@@ -80,20 +80,27 @@ class ChannelCosts:
 class ChannelChoice:
     """The best other channel against the current one; `effect` is relative, in conversions per impression.
 
-    `most_effect` is the highest upper end of the 90 % intervals of what any other channel gains, None where
-    one has too few conversions to say. `costs` are None where those of one are not recorded, or their
-    campaigns count in several currencies.
+    `probability` is that of being better by itself, of `compared` other channels; `confidence` is at least
+    so, allowing for them (`best_of`). `most_effect` is the highest upper end of the 90 % intervals of what
+    any other channel gains, None where one has too few conversions to say. `costs` are None where those of
+    one are not recorded, or their campaigns count in several currencies.
     """
 
     channel: int
     current_channel: int
     effect: float
     interval: Interval
-    confidence: float
+    probability: float
+    compared: int
     campaigns: int
     current_campaigns: int
     most_effect: float | None
     costs: ChannelCosts | None
+
+    @property
+    def confidence(self) -> float:
+        """What the probability of being better is at least."""
+        return at_least(self.probability, self.compared)
 
 
 def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> ChannelChoice | None:
@@ -117,7 +124,8 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
         current_channel=current_channel,
         effect=math.expm1(compared.difference),
         interval=Interval(lower=math.expm1(lower), upper=math.expm1(upper)),
-        confidence=claimable(1.0 - others * compared.doubt),
+        probability=1.0 - compared.doubt,
+        compared=others,
         campaigns=len(enough[best]),
         current_campaigns=len(enough[current_channel]),
         most_effect=_most_effect(levels, current_channel) if len(levels) == len(enough) else None,

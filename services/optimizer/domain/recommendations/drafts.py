@@ -9,6 +9,7 @@ from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.offers.answer import Interval, OfferAnswer
 from services.optimizer.domain.offers.recommendation import Comparison
 from services.optimizer.domain.offers.warnings import say_values
+from services.optimizer.domain.recommendations.best_of import at_least, say_allowance
 from services.optimizer.domain.recommendations.channels import CHANNEL_METHOD, ChannelChoice
 from services.optimizer.domain.recommendations.recommendations import (
     MINIMUM_CONFIDENCE,
@@ -55,6 +56,7 @@ OBSERVATIONAL: Final = "observational"
 RANDOMISED: Final = "randomised"
 RATIO_METHOD: Final = "log_ratio_users_bonferroni"
 UPLIFT_METHOD: Final = "uplift_normal_bonferroni"
+_SEGMENTS: Final = "segments"
 _NOON: Final = 12
 
 
@@ -69,12 +71,14 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         return _withhold_change(
             f"The current offer, {money(current, currency)}, is expected to be the best", comparison
         )
-    if comparison is not None and comparison.confidence < MINIMUM_OFFER_CONFIDENCE:
+    if comparison is not None and not _matters(comparison):
         if recommended.broken_by_current:
             return withhold_constrained(recommended, comparison, currency)
         best = money(recommended.offer_micros, currency)
-        asked = f"{MINIMUM_OFFER_CONFIDENCE:.2f} is"
-        return _withhold_change(say_unsure(best, comparison.confidence, asked), comparison)
+        size = "" if comparison.improvement is None else f", {comparison.improvement.value:+.1%}"
+        matters = f"{SMALLEST_OFFER_GAIN:.0%} profit per view"
+        said = say_unsure(f"{best}{size}", comparison.confidence, MINIMUM_OFFER_CONFIDENCE, gain=matters)
+        return _withhold_change(said, comparison)
     gained = comparison.improvement if comparison is not None else None
     instead = "" if current is None else f" instead of {money(current, currency)}"
     return Draft(
@@ -132,6 +136,15 @@ def _say_rate(rate: float, interval: Interval | None) -> str:
     if interval is None:
         return f"{rate:.1%} (no interval can be given)"
     return f"{rate:.1%} ({interval.lower:.1%} to {interval.upper:.1%} on nine days in ten)"
+
+
+def _matters(comparison: Comparison) -> bool:
+    """Return whether an offer is likely enough better, and by as much as matters where a percentage is known.
+
+    What today's offer earns next to nothing beside gains more than any percentage.
+    """
+    is_sure = comparison.confidence >= MINIMUM_OFFER_CONFIDENCE
+    return is_sure and (comparison.improvement is None or comparison.improvement.value >= SMALLEST_OFFER_GAIN)
 
 
 def _withhold_change(said: str, comparison: Comparison | None) -> Withheld:
@@ -198,9 +211,9 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
         return gain_uncertain(
             RecommendationType.SEGMENT, "Nobody of any segment converted, so nothing is known of any."
         )
-    confidence = _bonferroni(rate.probability_above_average, others)
+    confidence = at_least(rate.probability_above_average, others)
     if rate.ratio < 1.0 + SMALLEST_SEGMENT_GAIN or confidence < MINIMUM_CONFIDENCE:
-        return _withhold_segments(ranking, rate.ratio, confidence)
+        return _withhold_segments(ranking, rate.ratio, rate.probability_above_average)
     return _segment_draft(
         rate,
         text=f"Send to users of the segment {rate.segment_name} first.",
@@ -209,12 +222,12 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
         metric="conversion_rate",
         confidence=confidence,
         method=RATIO_METHOD,
-        evidence=first.evidence,
+        evidence=f"{first.evidence}{say_allowance(others, _SEGMENTS)}",
         kind=OBSERVATIONAL,
     )
 
 
-def _withhold_segments(ranking: SegmentRanking, ratio: float, confidence: float) -> Withheld:
+def _withhold_segments(ranking: SegmentRanking, ratio: float, probability: float) -> Withheld:
     """Return why no segment is recommended for how it converts."""
     ends = [each.rate.ratio_interval for each in ranking.segments]
     uppers = [end.upper - 1.0 for end in ends if end is not None]
@@ -223,8 +236,10 @@ def _withhold_segments(ranking: SegmentRanking, ratio: float, confidence: float)
         Prospect(
             said=say_unsure(
                 f"segment {ranking.segments[0].rate.segment_name}, {ratio - 1.0:+.1%}",
-                confidence,
-                f"{MINIMUM_CONFIDENCE:.2f} and {SMALLEST_SEGMENT_GAIN:.0%} are",
+                probability,
+                MINIMUM_CONFIDENCE,
+                compared=len(ranking.segments),
+                gain=f"{SMALLEST_SEGMENT_GAIN:.0%}",
             ),
             most=max(uppers) if len(uppers) == len(ends) else None,
             smallest=SMALLEST_SEGMENT_GAIN,
@@ -245,11 +260,17 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
             ),
         )
     name, current = CHANNEL_NAMES.get(choice.channel, ""), CHANNEL_NAMES.get(choice.current_channel, "")
-    if choice.confidence < MINIMUM_CONFIDENCE:
+    if choice.confidence < MINIMUM_CONFIDENCE or choice.effect < SMALLEST_CHANNEL_GAIN:
         return withhold_unsure(
             RecommendationType.CHANNEL,
             Prospect(
-                said=say_unsure(name, choice.confidence, f"{MINIMUM_CONFIDENCE:.2f} is"),
+                said=say_unsure(
+                    f"{name}, {choice.effect:+.0%}",
+                    claimable(choice.probability),
+                    MINIMUM_CONFIDENCE,
+                    compared=choice.compared,
+                    gain=f"{SMALLEST_CHANNEL_GAIN:.0%}",
+                ),
                 most=choice.most_effect,
                 smallest=SMALLEST_CHANNEL_GAIN,
                 gain="conversions per impression",
@@ -269,7 +290,8 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
         evidence=(
             f"{choice.campaigns} campaigns of this type over {name} against {choice.current_campaigns} over"
             f" {current}. {say_costs(choice.costs)} Other campaigns chose their channels, so they may differ"
-            " in more than these. Interval and confidence are those of the best of several (Bonferroni)."
+            " in more than these."
+            f"{say_allowance(choice.compared, 'other channels', 'As the interval does, the confidence')}"
         ),
         evidence_kind=OBSERVATIONAL,
     )
@@ -278,9 +300,10 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
 def _draft_uplift(ranking: SegmentRanking, segment: RankedSegment, uplift: Uplift) -> Draft | Withheld:
     error = (uplift.interval.upper - uplift.interval.lower) / 2.0 / QUANTILE
     probability = float(ndtr(uplift.value / error)) if error > 0.0 else float(uplift.value > 0.0)
-    confidence = _bonferroni(probability, len(ranking.segments))
+    compared = len(ranking.segments)
+    confidence = at_least(probability, compared)
     if confidence < MINIMUM_CONFIDENCE:
-        return _withhold_uplifts(ranking, confidence)
+        return _withhold_uplifts(ranking, claimable(probability))
     is_of_test, name = uplift.basis is UpliftBasis.AB_TEST, segment.rate.segment_name
     size = f"{uplift.value:+.3f} ({uplift.interval.lower:+.3f} to {uplift.interval.upper:+.3f})"
     return _segment_draft(
@@ -297,12 +320,12 @@ def _draft_uplift(ranking: SegmentRanking, segment: RankedSegment, uplift: Uplif
         metric="uplift",
         confidence=confidence,
         method=UPLIFT_METHOD,
-        evidence=segment.evidence,
+        evidence=f"{segment.evidence}{say_allowance(compared, _SEGMENTS)}",
         kind=RANDOMISED,
     )
 
 
-def _withhold_uplifts(ranking: SegmentRanking, confidence: float) -> Withheld:
+def _withhold_uplifts(ranking: SegmentRanking, probability: float) -> Withheld:
     """Return why no segment is recommended for its uplift: any above nothing would matter."""
     name = ranking.segments[0].rate.segment_name
     uplifts = [each.uplift for each in ranking.segments]
@@ -314,8 +337,8 @@ def _withhold_uplifts(ranking: SegmentRanking, confidence: float) -> Withheld:
         )
     return gain_uncertain(
         RecommendationType.SEGMENT,
-        f"The uplift in the segment {name} is above nothing with a probability of {confidence:.2f}, and"
-        f" {MINIMUM_CONFIDENCE:.2f} is asked for; whether anything is added in any segment is not known.",
+        f"{say_unsure(f'segment {name}', probability, MINIMUM_CONFIDENCE, compared=len(ranking.segments))};"
+        " better is an uplift above nothing. Whether anything is added in any segment is not known.",
     )
 
 
@@ -343,11 +366,6 @@ def _segment_draft(
         evidence=evidence,
         evidence_kind=kind,
     )
-
-
-def _bonferroni(probability: float, choices: int) -> float:
-    """Return the probability with the doubt of having chosen the best of several."""
-    return claimable(1.0 - choices * (1.0 - probability))
 
 
 def _hour(hour: int) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.offers.recommendation import Comparison, OfferRecommendation
+from services.optimizer.domain.recommendations.best_of import needed_alone
 from services.optimizer.domain.recommendations.channels import ChannelCosts
 from services.optimizer.domain.recommendations.recommendations import (
     CAMPAIGN_ENDED,
@@ -45,11 +46,22 @@ class Prospect:
     gain: str
 
 
-def say_unsure(choice: str, confidence: float, asked: str) -> str:
-    """Return how unsure the best other choice is, and what it falls short of, in words."""
+def say_unsure(choice: str, probability: float, asked: float, *, compared: int = 1, gain: str = "") -> str:
+    """Return how unsure the best other choice is, and what it falls short of, in words.
+
+    `probability` is its own; the best looking of several needs a higher one (`best_of`). `gain` is what is
+    asked for beside it.
+    """
+    beside = f" and {gain}" if gain else ""
+    if compared == 1:
+        return (
+            f"The best other choice ({choice}) is better with a probability of {probability:.2f}; asked for"
+            f" is {asked:.2f}{beside}"
+        )
     return (
-        f"The best other choice ({choice}) is better with a probability of {confidence:.2f}, and {asked}"
-        " asked for"
+        f"The best other choice ({choice}) is better with a probability of {probability:.3f} by itself; as"
+        f" the best looking of {compared} compared it needs {needed_alone(asked, compared):.3f}"
+        f" (Bonferroni){beside}"
     )
 
 
