@@ -178,7 +178,7 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
             ),
         )
     own = f"Each user's own best hour would gain {choice.own_hour_effect:+.0%} (OptimizeSendTime has it)."
-    best = f"One hour for all would best be {_hour(choice.best_single_hour)}."
+    best = f"Whoever wants one hour for all would best send at {_hour(choice.best_single_hour)}."
     return Draft(
         type=RecommendationType.TIMING,
         choice=OWN_HOUR if choice.hour is None else str(choice.hour),
@@ -192,12 +192,22 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
             f"The gain is of {choice.users} users lately reached: conversions expected of their deliveries at"
             " the hours recommended, over those expected at the hours this campaign was sent at. What an hour"
             f" is worth was checked on {choice.conversions} conversions of deliveries that it was not"
-            f" fitted to. {best if choice.hour is None else own} It was measured as"
-            f" {choice.measured_effect:+.0%}; the gain and its interval allow for its being told only because"
-            f" it is large. The confidence is that it gains {SMALLEST_GAIN:.0%} or more. Hours were not drawn"
-            " by chance: interval and confidence cover noise, and no other reason for which hours do well."
+            f" fitted to.{_say_luck(choice)} The confidence is that the gain is {SMALLEST_GAIN:.0%} or more."
+            f" {best if choice.hour is None else own} Hours were not drawn by chance: interval and confidence"
+            " cover noise, and no other reason for which hours do well."
         ),
         evidence_kind=OBSERVATIONAL,
+    )
+
+
+def _say_luck(choice: TimingChoice) -> str:
+    """Return what of the gain is taken for luck, in words; nothing where that does not show."""
+    told, measured = f"{choice.effect:+.0%}", f"{choice.measured_effect:+.0%}"
+    if told == measured:
+        return ""
+    return (
+        f" The gain of what is recommended was measured as {measured}. Only what looks large is recommended,"
+        f" and some of it looks larger than it is by luck, so {told} is told, and the interval reaches lower."
     )
 
 
