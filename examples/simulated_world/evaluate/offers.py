@@ -86,8 +86,8 @@ class Duels:
     def __str__(self) -> str:
         return (
             f"{self.claimed.mean():.1%} claimed, {self.better.mean():.1%} of {len(self.better)} truly so; "
-            f"90 % intervals of the gain hold {self.gain_held.mean():.1%} of {len(self.gain_held)}, of its amount"
-            f" {self.amount_held.mean():.1%} of {len(self.amount_held)}"
+            f"90 % intervals of the gain hold {self.gain_held.mean():.1%} of {len(self.gain_held)}, of its"
+            f" amount {self.amount_held.mean():.1%} of {len(self.amount_held)}"
         )
 
 

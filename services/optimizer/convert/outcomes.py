@@ -54,6 +54,7 @@ def page_to_proto(page: OutcomePage, campaign_id: str) -> pb.ListOfferOutcomesRe
 
 
 def _outcome_to_proto(outcome: Outcome) -> pb.OfferOutcome:
+    effect = outcome.told_effect
     return pb.OfferOutcome(
         campaign_id=outcome.campaign_id,
         source=outcome.source.value,
@@ -65,13 +66,14 @@ def _outcome_to_proto(outcome: Outcome) -> pb.OfferOutcome:
         predicted_conversion_rate=outcome.predicted_rate,
         predicted_conversion_rate_interval=interval_to_proto(outcome.predicted_interval),
         expected_effect=outcome.expected_effect,
+        expected_effect_interval=interval_to_proto(outcome.expected_effect_interval),
         observed_views=outcome.observed_views,
         observed_conversions=outcome.observed_conversions,
         observed_conversion_rate=outcome.observed_rate,
-        observed_conversion_rate_interval=interval_to_proto(outcome.observed_interval),
+        observed_conversion_rate_interval=interval_to_proto(outcome.observed_rate_interval),
         previous_conversion_rate=outcome.previous_rate,
-        observed_effect=outcome.effect,
-        observed_effect_interval=interval_to_proto(outcome.effect_interval),
+        observed_effect=None if effect is None else effect.value,
+        observed_effect_interval=None if effect is None else interval_to_proto(effect.interval),
         apply_time=datetime_to_timestamp(outcome.applied_at),
         measure_time=datetime_to_timestamp(outcome.measured_at),
         is_final=outcome.is_final,
@@ -79,7 +81,7 @@ def _outcome_to_proto(outcome: Outcome) -> pb.OfferOutcome:
         previous_predicted_conversion_rate=outcome.previous_predicted_rate,
         previous_views=outcome.previous_views,
         previous_conversions=outcome.previous_conversions,
-        previous_conversion_rate_interval=interval_to_proto(outcome.previous_interval),
+        previous_conversion_rate_interval=interval_to_proto(outcome.previous_rate_interval),
         worth=_worth_to_proto(outcome.worth),
         concurrent_worth=_worth_to_proto(outcome.concurrent),
         promise=_promise_to_proto(outcome.promise),

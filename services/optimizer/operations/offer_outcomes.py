@@ -27,7 +27,7 @@ from services.optimizer.domain.recommendations.outcomes import (
 )
 from services.optimizer.domain.recommendations.recommendations import Recommendation, RecommendationType
 from services.optimizer.domain.recommendations.terms import Terms, terms_of_campaign
-from services.optimizer.domain.recommendations.worth import Figure, Worth
+from services.optimizer.domain.recommendations.worth import Figure, Worth, told
 from services.optimizer.operations.days import fetch_reporting_zone
 from services.optimizer.operations.lookup import require_campaign
 from services.optimizer.operations.outcome_worth import (
@@ -212,7 +212,7 @@ async def _measure(
     worth, concurrent = await _fetch_worths(
         connection, recommendation, applied_day, min(end_day, today), zone
     )
-    rate = None if effect is None else Figure(value=effect, interval=effect_interval)
+    rate = None if effect is None else told(Figure(value=effect, interval=effect_interval))
     return Outcome(
         history_id=_history_id(recommendation.recommendation_id),
         campaign_id=campaign_id,

@@ -7,7 +7,13 @@ from typing import Any
 from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.recommendations.outcomes import Outcome
 from services.optimizer.domain.recommendations.promises import Comparison, Promise
-from services.optimizer.domain.recommendations.worth import BeforeAfter, Clustering, Figure, Worth
+from services.optimizer.domain.recommendations.worth import (
+    BeforeAfter,
+    Clustering,
+    Figure,
+    Worth,
+    told,
+)
 
 Document = dict[str, Any]
 
@@ -43,7 +49,7 @@ def promise_from_document(text: str | None) -> Promise | None:
     return Promise(
         metric=document["metric"],
         expected=_figure(document["expected"]),
-        observed=None if document["observed"] is None else _figure(document["observed"]),
+        observed=None if document["observed"] is None else told(_figure(document["observed"])),
         comparison=Comparison(document["comparison"]),
     )
 
@@ -51,7 +57,9 @@ def promise_from_document(text: str | None) -> Promise | None:
 def _before_after(document: Document | None) -> BeforeAfter | None:
     if document is None:
         return None
-    return BeforeAfter(**{name: None if part is None else _figure(part) for name, part in document.items()})
+    figures = {name: None if part is None else _figure(part) for name, part in document.items()}
+    changes = {name: told(figures[name]) for name in ("change", "effect")}  # once kept without intervals too
+    return BeforeAfter(**{**figures, **changes})
 
 
 def _figure(document: Document) -> Figure:

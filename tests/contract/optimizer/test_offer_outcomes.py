@@ -110,7 +110,8 @@ async def test_hours_are_measured_by_impressions_as_they_were_recommended(closed
         "update optimizer.campaign_optimizations set optimization_type = 'timing', choice = '19',"
         " recommendation = recommendation || $1::jsonb",
         '{"type": "timing", "choice": "19", "effect": 0.25, "effect_metric": "conversions_per_impression",'
-        ' "offer_micros": null, "previous_offer_micros": null, "predicted_rate": null,'
+        ' "interval": {"lower": 0.1, "upper": 0.4}, "offer_micros": null, "previous_offer_micros": null,'
+        ' "predicted_rate": null,'
         ' "predicted_interval": null, "previous_rate": null}',
     )
     await decision(closed.stub, "MarkRecommendationApplied", recommendation_id=offer.recommendation_id)
@@ -125,6 +126,8 @@ async def test_hours_are_measured_by_impressions_as_they_were_recommended(closed
     (outcome,) = (await closed.outcomes()).outcomes
     assert outcome.effect_metric == "conversions_per_impression"
     assert outcome.expected_effect == 0.25
+    assert outcome.expected_effect_interval == outcome.promise.expected.interval
+    assert (outcome.expected_effect_interval.lower, outcome.expected_effect_interval.upper) == (0.1, 0.4)
     assert not outcome.HasField("previous_predicted_conversion_rate")
     # As many of the views convert, and twice as many of the impressions.
     assert outcome.observed_conversion_rate == pytest.approx(outcome.previous_conversion_rate, abs=0.005)
@@ -206,6 +209,26 @@ async def test_ended_tests_become_outcomes_once(closed: Closed) -> None:
     assert not outcome.HasField("predicted_conversion_rate")
     assert outcome.effect_metric == "converting_users"
     assert outcome.is_final
+
+
+async def test_of_a_test_in_which_nobody_converted_no_change_is_told(closed: Closed) -> None:
+    started_at = datetime(2027, 1, 4, 12, tzinfo=UTC)
+    for campaign, offer in (("campaign-1", 7), ("campaign-2", 9)):
+        await insert_days(closed, date(2027, 1, 4), 1, offer=offer, views=100, rate=0.01, campaign=campaign)
+    await end_test(closed, "t/1", started_at)
+    await closed.execute(
+        "update abtest.ab_test_group_results set conversions = 0, relative_lift = null,"
+        " relative_lift_lower = -0.97, relative_lift_upper = 63.4 where group_index = 1"
+    )
+    closed.clock.now = started_at + 6 * DAY
+    await closed.reckon()
+    (outcome,) = (await closed.outcomes(campaign_id="campaign-2")).outcomes
+    assert not outcome.HasField("observed_effect")
+    assert not outcome.HasField("observed_effect_interval")
+    rate = outcome.observed_conversion_rate_interval
+    assert (outcome.observed_conversion_rate, rate.lower) == (0.0, 0.0)
+    assert rate.upper == pytest.approx(1.0 - 0.05**0.01)
+    assert outcome.previous_conversion_rate_interval == rate
 
 
 async def test_outcomes_come_in_pages(closed: Closed) -> None:

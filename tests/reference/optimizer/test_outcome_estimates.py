@@ -11,6 +11,7 @@ from services.optimizer.domain.recommendations.outcomes import (
     OutcomeCounts,
     compare_counts,
     count_days,
+    exact_interval,
 )
 
 
@@ -76,3 +77,34 @@ def test_outcomes_and_effects_are_covered_nine_times_in_ten() -> None:
             )
         )
     assert np.mean(hits, axis=0) == pytest.approx([0.9, 0.9], abs=0.035)
+
+
+def test_a_rate_of_one_day_or_of_nobody_has_the_exact_interval_of_its_views() -> None:
+    """Its ends are where as many, or as few, come in one of twenty cases (binomial tails)."""
+    some = exact_interval(4, 236)
+    assert some is not None
+    assert stats.binom.sf(3, 236, some.lower) == pytest.approx(0.05)
+    assert stats.binom.cdf(4, 236, some.upper) == pytest.approx(0.05)
+    nobody, all_ = exact_interval(0, 175), exact_interval(175, 175)
+    assert nobody is not None
+    assert all_ is not None
+    assert [nobody.lower, nobody.upper] == pytest.approx([0.0, 1.0 - 0.05 ** (1 / 175)])
+    assert [all_.lower, all_.upper] == pytest.approx([0.05 ** (1 / 175), 1.0])
+    assert exact_interval(0, 0) is None
+    assert exact_interval(3, 2) is None
+
+
+def test_the_exact_interval_holds_the_truth() -> None:
+    """Of 90 % and, being exact, no less: over rates from 0.2 to 50 % at 150 views."""
+    rates = np.geomspace(0.002, 0.5, 40)
+    found = [exact_interval(count, 150) for count in range(151)]
+    held = [
+        sum(
+            stats.binom.pmf(count, 150, rate)
+            for count, each in enumerate(found)
+            if each is not None and each.lower <= rate <= each.upper
+        )
+        for rate in rates
+    ]
+    assert min(held) >= 0.9
+    assert np.mean(held) < 0.97

@@ -179,7 +179,8 @@ class OptimizerServiceServicer:
     """
 
     def TrainModel(self, request, context):
-        """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
+        """Trains a model on the 90 days before as_of and puts it live if it beats the one that is, and the data of that one do
+        not end later (RollbackModel is the way back to older data). Answers when that is
         done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
         runs; UNAVAILABLE, with the version rejected, where the model server has been away for a minute since the version was
         to be loaded.

@@ -34,7 +34,8 @@ class OptimizerServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     TrainModel: _aio.UnaryUnaryMultiCallable[_training_pb2.TrainModelRequest, _training_pb2.TrainModelResponse]
-    """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
+    """Trains a model on the 90 days before as_of and puts it live if it beats the one that is, and the data of that one do
+    not end later (RollbackModel is the way back to older data). Answers when that is
     done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
     runs; UNAVAILABLE, with the version rejected, where the model server has been away for a minute since the version was
     to be loaded.
@@ -142,7 +143,8 @@ class OptimizerServiceServicer:
         request: _training_pb2.TrainModelRequest,
         context: _aio.ServicerContext[_training_pb2.TrainModelRequest, _abc.Awaitable[_training_pb2.TrainModelResponse]],
     ) -> _abc.Awaitable[_training_pb2.TrainModelResponse]:
-        """Trains a model on the 90 days before as_of and puts it live if it beats the one that is. Answers when that is
+        """Trains a model on the 90 days before as_of and puts it live if it beats the one that is, and the data of that one do
+        not end later (RollbackModel is the way back to older data). Answers when that is
         done. FAILED_PRECONDITION where there is too little data, with what is missing; ABORTED while another training
         runs; UNAVAILABLE, with the version rejected, where the model server has been away for a minute since the version was
         to be loaded.

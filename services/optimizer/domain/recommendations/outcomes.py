@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 from services.optimizer.domain.offers.answer import INTERVAL_LEVEL, Interval
 from services.optimizer.domain.recommendations.promises import Comparison, Promise
@@ -114,6 +114,34 @@ class Outcome:
         return measured_by(self.type)
 
     @property
+    def told_effect(self) -> Figure | None:
+        """What the change gained, where it can be said how surely."""
+        if self.effect is None or self.effect_interval is None:
+            return None
+        return Figure(value=self.effect, interval=self.effect_interval)
+
+    @property
+    def observed_rate_interval(self) -> Interval | None:
+        """The 90 % interval of `observed_rate`: over days, else of the views alone."""
+        return self.observed_interval or exact_interval(self.observed_conversions, self.observed_views)
+
+    @property
+    def previous_rate_interval(self) -> Interval | None:
+        """The 90 % interval of `previous_rate`, likewise."""
+        return self.previous_interval or exact_interval(
+            self.previous_conversions or 0, self.previous_views or 0
+        )
+
+    @property
+    def expected_effect_interval(self) -> Interval | None:
+        """The interval of `expected_effect` where the promise is of the same; that of offers was not kept."""
+        if self.expected_effect is None or self.promise is None:
+            return None
+        if self.promise.metric != self.effect_metric.value:
+            return None
+        return self.promise.expected.interval
+
+    @property
     def observed_rate(self) -> float | None:
         """Conversions over views since."""
         return self.observed_conversions / self.observed_views if self.observed_views else None
@@ -203,6 +231,21 @@ def compare_counts(after: OutcomeCounts, before: OutcomeCounts) -> tuple[float |
         effect + 1.0, after.relative_variance + before.relative_variance, degrees, most=math.inf
     )
     return effect, Interval(lower=ratio.lower - 1.0, upper=ratio.upper - 1.0)
+
+
+def exact_interval(conversions: int, views: int) -> Interval | None:
+    """Return the 90 % interval of a rate whose days say nothing: Clopper & Pearson, Biometrika 26 (1934).
+
+    For a rate of 0 or 1, and of one day alone. It takes views for independent. None without any, and where
+    more converted than viewed, which views cannot explain.
+    """
+    if not 0 <= conversions <= views or not views:
+        return None
+    tail, missed = (1.0 - INTERVAL_LEVEL) / 2.0, views - conversions
+    return Interval(
+        lower=float(betaincinv(conversions, missed + 1.0, tail)) if conversions else 0.0,
+        upper=float(betaincinv(conversions + 1.0, missed, 1.0 - tail)) if missed else 1.0,
+    )
 
 
 def weigh_promise(

@@ -102,9 +102,17 @@ class Figure:
     interval: Interval | None = None
 
 
+def told(figure: Figure | None) -> Figure | None:
+    """Return an estimate as it may be told: with its interval, or not at all."""
+    return None if figure is None or figure.interval is None else figure
+
+
 @dataclass(frozen=True, kw_only=True)
 class BeforeAfter:
-    """A mean per trial after and before, its change, and that over before; None where not to be said."""
+    """A mean per trial after and before, its change, and that over before; None where not to be said.
+
+    The means were counted, and are there without an interval too; the changes never are.
+    """
 
     observed: Figure | None
     previous: Figure | None
@@ -232,8 +240,8 @@ def _figure(mean: float, spread: _Spread, side: int) -> Figure | None:
     return _with_interval(mean, spread, np.eye(_SIDES)[side], spread.quantile(side))
 
 
-def _change(change: float, spread: _Spread) -> Figure:
-    return _with_interval(change, spread, np.array([-1.0, 1.0]), spread.quantile(0, 1))
+def _change(change: float, spread: _Spread) -> Figure | None:
+    return told(_with_interval(change, spread, np.array([-1.0, 1.0]), spread.quantile(0, 1)))
 
 
 def _with_interval(value: float, spread: _Spread, contrast: FloatArray, quantile: float | None) -> Figure:
@@ -244,22 +252,22 @@ def _with_interval(value: float, spread: _Spread, contrast: FloatArray, quantile
 
 
 def _effect(observed: float, previous: float, spread: _Spread) -> Figure | None:
-    """Return the relative change; None where nothing was earned before, which no change is relative to.
+    """Return the relative change; None where nothing, or hardly anything, was earned before.
 
     Fieller's interval holds the ratios q with (observed - q previous)^2 <= t^2 var(observed - q previous);
-    it is bounded where previous is surely above 0.
+    it is bounded where previous is surely above 0, and elsewhere no ratio is told.
     """
     if previous <= 0.0:
         return None
     effect, quantile = observed / previous - 1.0, spread.quantile(0, 1)
     if quantile is None:
-        return Figure(value=effect)
+        return None
     after, before = spread.variance(np.array([0.0, 1.0])), spread.variance(np.array([1.0, 0.0]))
     shared = (after + before - spread.variance(np.array([-1.0, 1.0]))) / 2.0
     square = quantile**2
     leading = previous**2 - square * before
     if leading <= 0.0:
-        return Figure(value=effect)
+        return None
     middle = observed * previous - square * shared
     root = math.sqrt(max(middle**2 - leading * (observed**2 - square * after), 0.0))
     return Figure(
