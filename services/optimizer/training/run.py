@@ -14,7 +14,7 @@ import numpy as np
 from services.common.database import Connection, Database
 from services.common.errors import AbortedError, InternalError
 from services.optimizer.domain.features import DailyTable
-from services.optimizer.domain.models.promotion import Verdict, refuse_same
+from services.optimizer.domain.models.promotion import ServedData, Verdict, settle
 from services.optimizer.domain.models.registry import ModelSummary
 from services.optimizer.domain.models.version import CONVERSION_MODEL, ModelStatus, ModelVersion
 from services.optimizer.domain.response.offer_cells import OfferCells, offer_cells, sample_campaigns
@@ -77,7 +77,7 @@ async def run_training(
         on_progress("publish", 0.95)
         same = await _find_same(database, repository, trained.model)
         version = await add_version(database, repository, trained.model)
-        verdict = trained.verdict if same is None else refuse_same(same.version, same.status)
+        verdict = settle(trained.verdict, end_day=window.end_day, live=_served_data(live_version), same=same)
         model = _describe(version, trained, verdict, datetime.now(UTC), time.monotonic() - started)
         try:
             await _keep(database, model, trained, window, training_id)
@@ -93,8 +93,7 @@ async def run_training(
 async def _find_same(database: Database, repository: ModelRepository, content: bytes) -> ModelSummary | None:
     """Return the newest version that is or was live, made by the same code, whose forest is the same.
 
-    A comparison with the live version would be one of equals, and of a version that was gone back from would
-    undo that. What other code makes of the same forest may be another response.
+    What other code makes of the same forest may be another response.
     """
     async with database.transaction(readonly=True) as connection:
         known = await models.list_models(
@@ -176,6 +175,10 @@ def _load_live(model: ModelVersion | None, repository: ModelRepository) -> LiveM
         encoding=model.parameters.encoding,
         split_day=model.data.split_day.toordinal(),
     )
+
+
+def _served_data(live: ModelVersion | None) -> ServedData | None:
+    return None if live is None else ServedData(version=live.version, end_day=live.data.end_day)
 
 
 def _describe(

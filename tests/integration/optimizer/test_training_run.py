@@ -26,6 +26,7 @@ from tests.unit.optimizer.synthetic import END_DAY, build_world
 
 MOVE_ROWS = "update analytics.campaign_delivery_daily set views = views where extract(isodow from day) < 4"
 """Rows that are written again lie elsewhere, and are read in another order by whoever asks for none."""
+DAY = timedelta(days=1)
 LATER = END_DAY + timedelta(days=20)
 
 
@@ -71,6 +72,9 @@ async def test_a_second_training_must_beat_the_live_version(
         earlier = await stub.TrainModel(
             pb.TrainModelRequest(as_of=datetime_to_timestamp(NOON - timedelta(days=10)))
         )
+        older = await stub.TrainModel(
+            pb.TrainModelRequest(as_of=datetime_to_timestamp(times[0] - timedelta(days=1)))
+        )
         await stub.RollbackModel(models_pb2.RollbackModelRequest(expected_live_version=3))
         undoing = await stub.TrainModel(pb.TrainModelRequest())
     assert (first.status, again.status, newer.status) == ("success", "rejected", "success")
@@ -81,14 +85,16 @@ async def test_a_second_training_must_beat_the_live_version(
         "it is the same as version 3, which is retired; RollbackModel puts that one live again"
     )
     assert answer.model_version == 3
-    assert earlier.status == "rejected"
-    assert "train with a later as_of" in earlier.reason
+    for refused, end_day in ((earlier, END_DAY - timedelta(days=10)), (older, times[0].date() - DAY)):
+        assert refused.status == "rejected"
+        assert refused.reason.startswith(f"its data end before {end_day}, and those of live version 3 before")
     assert await statuses(database) == [
         (1, "live"),
         (2, "rejected"),
         (3, "retired"),
         (4, "rejected"),
         (5, "rejected"),
+        (6, "rejected"),
     ]
     config = (tmp_path / "conversion/config.pbtxt").read_text()
     assert "specific: { versions: [ 1, 3 ] }" in config

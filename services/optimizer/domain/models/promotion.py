@@ -1,6 +1,7 @@
 """Whether a trained version deserves to serve."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy.special import stdtrit
 
 from services.optimizer.domain.clusters import Spread, spread_of_sum
 from services.optimizer.domain.features import FloatArray, IntArray
+from services.optimizer.domain.models.registry import ModelSummary
 from services.optimizer.domain.models.version import LARGEST_PARITY_ERROR, ModelStatus
 
 BASELINE_SIGNIFICANCE: Final = 0.05
@@ -59,6 +61,14 @@ class LiveComparison:
     predicted: FloatArray
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServedData:
+    """The version that is live, and the day before which its data end."""
+
+    version: int
+    end_day: date
+
+
 def decide_promotion(
     held_out: HeldOut,
     *,
@@ -89,10 +99,25 @@ def decide_promotion(
     return _compare_with_live(held_out, predicted, live)
 
 
-def refuse_same(version: int, status: ModelStatus) -> Verdict:
-    """Return the verdict on a training that made a version again which is live, or was."""
-    remedy = "" if status is ModelStatus.LIVE else "; RollbackModel puts that one live again"
-    return _refuse(f"it is the same as version {version}, which is {status.value}{remedy}")
+def settle(verdict: Verdict, *, end_day: date, live: ServedData | None, same: ModelSummary | None) -> Verdict:
+    """Return the verdict on data before `end_day`, given what is live, and the newest that is the same.
+
+    A comparison with the live version would be one of equals where that is the same, and where somebody went
+    back from the same, going live would undo that. One that only was replaced may return, if it wins. Data
+    that end sooner than those of the live version replace nothing: whoever wants older data rolls back.
+    """
+    if same is not None and (same.status is ModelStatus.LIVE or same.is_rolled_back):
+        remedy = "" if same.status is ModelStatus.LIVE else "; RollbackModel puts that one live again"
+        return _refuse(f"it is the same as version {same.version}, which is {same.status.value}{remedy}")
+    if live is not None and end_day < live.end_day:
+        return _refuse(
+            f"its data end before {end_day}, and those of live version {live.version} before {live.end_day}:"
+            " older data replace no newer; RollbackModel goes back to an earlier version, else train with a"
+            " later as_of"
+        )
+    if same is not None and verdict.promoted:
+        return replace(verdict, reason=f"{verdict.reason}; it is the same as version {same.version}")
+    return verdict
 
 
 def _compare_with_live(held_out: HeldOut, predicted: FloatArray, live: LiveComparison) -> Verdict:
