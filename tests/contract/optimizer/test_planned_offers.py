@@ -33,6 +33,24 @@ async def test_a_planned_campaign_is_scaled_to_the_rate_its_planner_saw(stub: Op
     assert any("How many views are behind" in warning for warning in answer.warnings)
 
 
+@pytest.mark.parametrize("current", [1000.0, 1_000_000.0, 1.0])
+async def test_a_rate_seen_where_the_data_cannot_speak_sets_no_level(
+    stub: OptimizerServiceStub, current: float
+) -> None:
+    """The slope is not extrapolated to it; without the rate the offer is only not compared with."""
+    plan = Request(
+        campaign_type=FLASH_SALE, merchant_id=2, current_offer=current, current_conversion_rate=0.15
+    )
+    refusal = await refused_offer(stub, plan)
+    assert refusal.reason == "OFFER_UNSUPPORTED"
+    assert refusal.metadata["field"] == "current_offer"
+    assert refusal.metadata["tried_offers"]
+    plan.ClearField("current_conversion_rate")
+    answer = await stub.OptimizeOffer(plan)
+    assert not answer.HasField("expected_improvement_percent")
+    assert any("nothing is compared with it" in warning for warning in answer.warnings)
+
+
 async def test_a_planned_campaign_takes_its_merchants_mean_margin(
     stub: OptimizerServiceStub, database: DatabaseAddresses
 ) -> None:

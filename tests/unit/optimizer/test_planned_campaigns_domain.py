@@ -161,6 +161,20 @@ def test_a_rate_that_was_seen_is_as_sure_as_the_views_behind_it() -> None:
         as_seen(CASE, KNOWN)
 
 
+def test_a_rate_that_was_seen_far_from_what_was_sent_is_refused() -> None:
+    seen = replace(CASE, known_rate=0.2, known_rate_views=400, daily_views=50.0)
+    with pytest.raises(FailedPreconditionError) as refused:
+        as_seen(replace(seen, anchor_offers_micros=(1_000_000_000,)), KNOWN)
+    assert refused.value.reason == "OFFER_UNSUPPORTED"
+    assert refused.value.metadata["field"] == "current_offer"
+    assert (
+        "current_offer, 1000, and campaigns of this type have sent 6, 9, nothing near"
+        in refused.value.message
+    )
+    untried = replace(KNOWN, support={})
+    assert as_seen(replace(seen, anchor_offers_micros=(1_000_000_000,)), untried).level_spread > 0.0
+
+
 def test_without_campaigns_to_be_like_an_unseen_one_has_no_interval() -> None:
     case = like_others(replace(CASE, daily_views=30.0), TYPICAL, MODEL.parameters)
     assert case == CASE

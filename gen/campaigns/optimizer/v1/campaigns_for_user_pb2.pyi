@@ -66,6 +66,7 @@ class CampaignRecommendation(_message.Message):
     OFFER_AMOUNT_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     EXPECTED_VALUE_FIELD_NUMBER: _builtins.int
+    EXPECTED_VALUE_INTERVAL_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """Place in the ranking, from 1."""
     campaign_id: _builtins.str
@@ -93,7 +94,9 @@ class CampaignRecommendation(_message.Message):
     """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why, for a person: the merchant's reasons and the conversion rate, the weightier first; then the offer."""
+        """Why, for a person: the merchant's reasons and the conversion rate that is expected of all who view the campaign at its
+        offer, with its interval, beside that of the campaigns that are compared; the weightier first. Then the offer.
+        """
 
     @_builtins.property
     def affinity_interval(self) -> _range_pb2.ConfidenceInterval:
@@ -103,6 +106,12 @@ class CampaignRecommendation(_message.Message):
     def predicted_conversion_rate_interval(self) -> _range_pb2.ConfidenceInterval:
         """90 % interval of the conversion rate, as OptimizeOffer's: on a day as large as the campaign's days lately were. Unset
         where it cannot be said.
+        """
+
+    @_builtins.property
+    def expected_value_interval(self) -> _range_pb2.ConfidenceInterval:
+        """90 % interval of expected_value, as far as the rate is unsure: predicted_conversion_rate_interval with its odds moved
+        alike. How unsure the affinity and its exponent are has their own intervals. Unset where the rate's is.
         """
 
     def __init__(
@@ -121,10 +130,11 @@ class CampaignRecommendation(_message.Message):
         offer_amount: _builtins.float = ...,
         currency_code: _builtins.str = ...,
         expected_value: _builtins.float = ...,
+        expected_value_interval: _range_pb2.ConfidenceInterval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["affinity_interval", b"affinity_interval", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["affinity_interval", b"affinity_interval", "expected_value_interval", b"expected_value_interval", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_interval", b"affinity_interval", "affinity_score", b"affinity_score", "campaign_id", b"campaign_id", "campaign_name", b"campaign_name", "currency_code", b"currency_code", "expected_value", b"expected_value", "merchant_id", b"merchant_id", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "rank", b"rank", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affinity_interval", b"affinity_interval", "affinity_score", b"affinity_score", "campaign_id", b"campaign_id", "campaign_name", b"campaign_name", "currency_code", b"currency_code", "expected_value", b"expected_value", "expected_value_interval", b"expected_value_interval", "merchant_id", b"merchant_id", "offer_amount", b"offer_amount", "predicted_conversion_rate", b"predicted_conversion_rate", "predicted_conversion_rate_interval", b"predicted_conversion_rate_interval", "rank", b"rank", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,7 +53,8 @@ class OptimizeOfferRequest(_message.Message):
     current_conversion_rate: _builtins.float
     """Conversion rate (conversions / views) seen at current_offer, 0.000001 to 0.999999; the curve is scaled to it, as
     surely as current_views says. Unset: campaigns' of the type and merchant, whatever current_offer is. Refused with
-    campaign_id and without current_offer.
+    campaign_id and without current_offer. FAILED_PRECONDITION (OFFER_UNSUPPORTED, field current_offer) where
+    campaigns of the type sent nothing near that offer, since nothing says what it tells of others.
     """
     objective: _builtins.str
     """What to make most of: `profit`, per view, `conversion_rate` or `revenue`, per view. Empty: `profit`."""

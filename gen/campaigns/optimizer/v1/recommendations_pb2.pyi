@@ -226,15 +226,21 @@ class WithheldRecommendation(_message.Message):
     type: _builtins.str
     """`offer_amount`, `timing`, `segment` or `channel`."""
     reason: _builtins.str
-    """Why, for programs, such as `MODEL_NOT_TRAINED`; `NO_BETTER_CHOICE` where the data shows that nothing is better than
-    today's by as much as matters: the 90 % interval of what every other choice gains ends below it (offer_amount 2 % profit
-    per view; timing, segment and channel 10 %, a segment's uplift 0); `GAIN_UNCERTAIN` where one may gain that much, and
-    may not: it is not known, or the best is expected to gain less, however surely,
+    """Why, for programs. What the data says, and is kept for the day: `NO_BETTER_CHOICE` where it shows that nothing is
+    better than today's by as much as matters: the 90 % interval of what every other choice gains ends below it
+    (offer_amount 2 % profit per view; timing, segment and channel 10 %, a segment's uplift 0); `GAIN_UNCERTAIN` where one
+    may gain that much, and may not: it is not known, or the best is expected to gain less, however surely;
     `CURRENT_OFFER_CONSTRAINED` the same where today's offer breaks a constraint (message has the best offer that keeps
-    them), `COST_NOT_BETTER` where another channel converts more and a conversion costs no less by
-    what is recorded (point estimates, which veto and show nothing), `CAMPAIGN_ENDED` where
-    the campaign's end_at is past, `REVENUE_UNKNOWN` where nobody knows what a conversion brings, `DISMISSED` where the
-    same was dismissed and has not expired.
+    them); `COST_NOT_BETTER` where another channel converts more and a conversion costs no less by what is recorded
+    (point estimates, which veto and show nothing); `CAMPAIGN_ENDED` where the campaign's end_at is past;
+    `REVENUE_UNKNOWN` where nobody knows what a conversion brings.
+    What was decided: `DISMISSED` where the same was dismissed and has not expired; `ALREADY_APPLIED` where the same was
+    applied and its outcome is being measured.
+    What is missing: `TOO_FEW_REACHED`, `SEND_TIMES_UNKNOWN` and `TIMING_GAIN_UNKNOWN` where hours cannot be told apart yet,
+    `ALL_HOURS_QUIET` where none is allowed for all; `CHANNELS_UNKNOWN` where too few campaigns compare; `TOO_SLOW` where it
+    was not made in time; else the ErrorReason of what could not be asked, such as `MODEL_NOT_TRAINED`,
+    `MODEL_NOT_SERVED`, `CAMPAIGN_TYPE_UNKNOWN`, `OFFER_UNSUPPORTED`, `OFFER_CONSTRAINED`, `OFFER_UNPROFITABLE` or
+    `SEGMENTS_UNKNOWN`.
     """
     message: _builtins.str
     """Why, for a person."""

@@ -129,7 +129,7 @@ def _require_support(plan: Plan, model: ServingParameters) -> Spread:
             reason="OFFER_UNSUPPORTED",
         )
     if not support.covers((plan.offer_micros,))[0]:
-        tried = ", ".join(f"{offer / MICROS_PER_UNIT:g}" for offer in support.tried_micros)
+        tried = support.describe()
         raise FailedPreconditionError(
             f"no prediction without data: campaigns of this type have sent {tried}, nothing near this offer",
             reason="OFFER_UNSUPPORTED",

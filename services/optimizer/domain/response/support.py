@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from services.optimizer.domain.features import BoolArray, DailyTable
+from services.optimizer.domain.features import MICROS_PER_UNIT, BoolArray, DailyTable
 from services.optimizer.domain.response.response import OFFER_STEP_MICROS
 
 MINIMUM_VIEWS: Final = 100
@@ -39,6 +39,10 @@ class TypeSupport:
         close = tried[above] - tried[below] <= LARGEST_GAP_MICROS
         nearest = np.minimum(np.abs(tried[above] - offers), np.abs(tried[below] - offers))
         return np.asarray((between & close) | (nearest <= OFFER_STEP_MICROS // 2))
+
+    def describe(self) -> str:
+        """Return the tried offers in words."""
+        return ", ".join(f"{offer / MICROS_PER_UNIT:g}" for offer in self.tried_micros)
 
 
 Support = Mapping[int, TypeSupport]
