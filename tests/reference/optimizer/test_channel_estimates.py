@@ -56,6 +56,7 @@ def test_two_channels_are_compared_by_hand() -> None:
     assert choice.interval.lower == pytest.approx(1.5 * math.exp(-half) - 1)
     assert choice.interval.upper == pytest.approx(math.expm1(upper))
     assert choice.most_effect == choice.interval.upper
+    assert choice.most_channel == choice.channel
     by_means = stats.t.cdf(math.log(1.5) / error, degrees)
     assert choice.confidence == pytest.approx(min(by_means, 1.0 - few.probability_below(many)))
     assert choice.costs is not None

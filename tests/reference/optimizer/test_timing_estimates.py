@@ -146,6 +146,8 @@ def test_an_hour_close_to_todays_says_nothing_of_the_others() -> None:
     far = math.expm1(math.log(elsewhere / today) + stats.norm.ppf(0.95) * 0.2 * apart)
     assert choice.most_effect == pytest.approx(far, rel=1e-2)
     assert choice.most_effect > 0.3
+    assert choice.most_hour is not None
+    assert choice.most_hour not in {9, 19}
 
 
 def test_what_passes_a_bar_is_told_without_its_luck() -> None:

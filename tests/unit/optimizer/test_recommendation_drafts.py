@@ -33,6 +33,7 @@ def timing(
         confidence=confidence,
         interval=Interval(lower=0.1, upper=upper),
         most_effect=most,
+        most_hour=13,
         own_hour_effect=0.32,
         users=50,
         conversions=600,
@@ -51,7 +52,9 @@ def test_hours_are_told_as_people_say_them() -> None:
     assert nothing.reason == "NO_BETTER_CHOICE"
     others = withheld(draft_timing(timing(effect=0.03, confidence=0.2, upper=0.09, most=0.2)))
     assert others.reason == "GAIN_UNCERTAIN"
-    assert "ends at +20%" in others.message
+    assert "ends at +20% (that of 1:00 PM)" in others.message
+    own = withheld(draft_timing(replace(timing(confidence=0.5), most_hour=None)))
+    assert "ends at +50% (that of each user's own best hour)" in own.message
     assert "+3%" in nothing.message
     assert recommended(draft_timing(timing())).interval == Interval(lower=0.1, upper=0.5)
     assert "600 conversions" in recommended(draft_timing(timing())).evidence
@@ -95,6 +98,7 @@ def test_no_channel_is_no_recommendation() -> None:
         campaigns=5,
         current_campaigns=6,
         most_effect=0.28,
+        most_channel=3,
         costs=None,
     )
     outcome = withheld(draft_channel(unsure))
@@ -106,9 +110,13 @@ def test_no_channel_is_no_recommendation() -> None:
     ) in outcome.message
     alone = withheld(draft_channel(replace(unsure, probability=0.5, compared=1)))
     assert "a probability of 0.50; asked for is 0.90 and 10%" in alone.message
-    assert (outcome.reason, "+28%" in outcome.message) == ("GAIN_UNCERTAIN", True)
+    assert outcome.reason == "GAIN_UNCERTAIN"
+    assert "+28% (that of CHANNEL_SMS, of which less is known than of CHANNEL_EMAIL)." in outcome.message
+    same = withheld(draft_channel(replace(unsure, most_channel=2)))
+    assert "the highest 90 % interval ends at +28% (that of CHANNEL_EMAIL)." in same.message
     assert withheld(draft_channel(replace(unsure, most_effect=0.09))).reason == "NO_BETTER_CHOICE"
-    assert withheld(draft_channel(replace(unsure, most_effect=None))).reason == "GAIN_UNCERTAIN"
+    unknown = withheld(draft_channel(replace(unsure, most_effect=None, most_channel=None)))
+    assert (unknown.reason, "that of" in unknown.message) == ("GAIN_UNCERTAIN", False)
     sure = replace(unsure, effect=0.73, probability=0.999)
     slight = withheld(draft_channel(replace(sure, effect=0.09, most_effect=0.11)))
     assert slight.reason == "GAIN_UNCERTAIN"

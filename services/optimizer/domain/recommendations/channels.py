@@ -82,8 +82,8 @@ class ChannelChoice:
 
     `probability` is that of being better by itself, of `compared` other channels; `confidence` is at least
     so, allowing for them (`best_of`). `most_effect` is the highest upper end of the 90 % intervals of what
-    any other channel gains, None where one has too few conversions to say. `costs` are None where those of
-    one are not recorded, or their campaigns count in several currencies.
+    any other channel gains, that of `most_channel`; both None where one has too few conversions to say.
+    `costs` are None where those of one are not recorded, or their campaigns count in several currencies.
     """
 
     channel: int
@@ -95,6 +95,7 @@ class ChannelChoice:
     campaigns: int
     current_campaigns: int
     most_effect: float | None
+    most_channel: int | None
     costs: ChannelCosts | None
 
     @property
@@ -119,6 +120,7 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
     compared = _Comparison.of(levels[best], levels[current_channel], list(levels.values()))
     others = len(enough) - 1
     lower, upper = compared.ends(_TAIL / others)
+    most = _most_effect(levels, current_channel) if len(levels) == len(enough) else None
     return ChannelChoice(
         channel=best,
         current_channel=current_channel,
@@ -128,7 +130,8 @@ def choose_channel(sums: Sequence[ChannelSums], current_channel: int) -> Channel
         compared=others,
         campaigns=len(enough[best]),
         current_campaigns=len(enough[current_channel]),
-        most_effect=_most_effect(levels, current_channel) if len(levels) == len(enough) else None,
+        most_effect=None if most is None else most[0],
+        most_channel=None if most is None else most[1],
         costs=_costs(enough[best], enough[current_channel]),
     )
 
@@ -227,11 +230,11 @@ class _Comparison:
         return lower, min(upper, max(self.difference, _LARGEST_LOG_RATIO))
 
 
-def _most_effect(levels: Mapping[int, _Level], current_channel: int) -> float:
-    """Return the highest upper end of the intervals, each taken by itself, of what other channels gain."""
+def _most_effect(levels: Mapping[int, _Level], current_channel: int) -> tuple[float, int]:
+    """Return the highest upper end of the intervals, each taken by itself, of what others gain, and whose."""
     of_all, current = list(levels.values()), levels[current_channel]
     return max(
-        math.expm1(_Comparison.of(levels[name], current, of_all).ends(_TAIL)[1])
+        (math.expm1(_Comparison.of(levels[name], current, of_all).ends(_TAIL)[1]), name)
         for name in levels.keys() - {current_channel}
     )
 

@@ -162,7 +162,7 @@ def _withhold_change(said: str, comparison: Comparison | None) -> Withheld:
 
 def draft_timing(choice: TimingChoice) -> Draft | Withheld:
     """Return when to send, where it is likely enough better than when it is sent today."""
-    wording = "each user's own best hour" if choice.hour is None else _hour(choice.hour)
+    wording = _say_hour(choice.hour)
     if choice.effect < SMALLEST_GAIN or choice.confidence < MINIMUM_CONFIDENCE:
         return withhold_unsure(
             RecommendationType.TIMING,
@@ -173,6 +173,7 @@ def draft_timing(choice: TimingChoice) -> Draft | Withheld:
                     " asked for"
                 ),
                 most=choice.most_effect,
+                most_of=_say_hour(choice.most_hour),
                 smallest=SMALLEST_GAIN,
                 gain="conversions per impression",
             ),
@@ -239,19 +240,21 @@ def draft_segment(ranking: SegmentRanking) -> Draft | Withheld:
 
 def _withhold_segments(ranking: SegmentRanking, ratio: float, probability: float) -> Withheld:
     """Return why no segment is recommended for how it converts."""
-    ends = [each.rate.ratio_interval for each in ranking.segments]
-    uppers = [end.upper - 1.0 for end in ends if end is not None]
+    ends = {each.rate.segment_name: each.rate.ratio_interval for each in ranking.segments}
+    uppers = {name: end.upper - 1.0 for name, end in ends.items() if end is not None}
+    widest, best = max(uppers, key=uppers.__getitem__, default=""), ranking.segments[0].rate.segment_name
     return withhold_unsure(
         RecommendationType.SEGMENT,
         Prospect(
             said=say_unsure(
-                f"segment {ranking.segments[0].rate.segment_name}, {ratio - 1.0:+.1%}",
+                f"segment {best}, {ratio - 1.0:+.1%}",
                 probability,
                 MINIMUM_CONFIDENCE,
                 compared=len(ranking.segments),
                 gain=f"{SMALLEST_SEGMENT_GAIN:.0%}",
             ),
-            most=max(uppers) if len(uppers) == len(ends) else None,
+            most=uppers[widest] if len(uppers) == len(ends) else None,
+            most_of=widest,
             smallest=SMALLEST_SEGMENT_GAIN,
             gain="conversions per view over everybody whom its campaigns reach",
         ),
@@ -282,6 +285,7 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
                     gain=f"{SMALLEST_CHANNEL_GAIN:.0%}",
                 ),
                 most=choice.most_effect,
+                most_of=_say_widest_channel(choice, name),
                 smallest=SMALLEST_CHANNEL_GAIN,
                 gain="conversions per impression",
             ),
@@ -305,6 +309,12 @@ def draft_channel(choice: ChannelChoice | None) -> Draft | Withheld:
         ),
         evidence_kind=OBSERVATIONAL,
     )
+
+
+def _say_widest_channel(choice: ChannelChoice, best: str) -> str:
+    """Return whose interval ends highest: another's mean is no higher than the best's, so it is wider."""
+    name = CHANNEL_NAMES.get(choice.most_channel or choice.channel, "")
+    return name if name == best else f"{name}, of which less is known than of {best}"
 
 
 def _draft_uplift(ranking: SegmentRanking, segment: RankedSegment, uplift: Uplift) -> Draft | Withheld:
@@ -376,6 +386,10 @@ def _segment_draft(
         evidence=evidence,
         evidence_kind=kind,
     )
+
+
+def _say_hour(hour: int | None) -> str:
+    return "each user's own best hour" if hour is None else _hour(hour)
 
 
 def _hour(hour: int) -> str:

@@ -75,8 +75,9 @@ class TimingChoice:
     among gains that look large enough those that luck made are most of the small ones. Where it is sure
     enough to be recommended, `effect` and `interval` are those given that it is, of the `measured_effect`,
     and `effect` is no less than `SMALLEST_GAIN`, which it passed. `most_effect` is the highest upper end of
-    the 90 % intervals of what any hour for all, or each user's own, gains: one close to today's is better
-    known than the others, and says nothing of them. They rest on so many `conversions`.
+    the 90 % intervals of what any hour for all, or each user's own, gains, that of `most_hour` (None: each
+    user's own): one close to today's is better known than the others, and says nothing of them. They rest on
+    so many `conversions`.
     """
 
     hour: int | None
@@ -86,6 +87,7 @@ class TimingChoice:
     interval: Interval
     confidence: float
     most_effect: float
+    most_hour: int | None
     own_hour_effect: float
     users: int
     conversions: int
@@ -127,7 +129,12 @@ def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> Timing
     prospects = _Prospects.of(values, sent, calibration)
     own, single = prospects.gain(own_hours), prospects.gain(everyone)
     gain = own if takes_own else single
-    others = [prospects.gain(np.full_like(own_hours, other)) for other in np.flatnonzero(~reached.is_quiet)]
+    ends: dict[int | None, float] = {
+        int(other): prospects.gain(np.full_like(own_hours, other)).interval.upper
+        for other in np.flatnonzero(~reached.is_quiet)
+    }
+    ends[None] = own.interval.upper
+    most_hour = max(ends, key=lambda other: ends[other])
     return TimingChoice(
         hour=None if takes_own else hour,
         best_single_hour=hour,
@@ -135,7 +142,8 @@ def choose_timing(reached: ReachedUsers, calibration: GainCalibration) -> Timing
         measured_effect=math.expm1(gain.log_ratio),
         interval=gain.interval,
         confidence=gain.confidence,
-        most_effect=max(each.interval.upper for each in (own, *others)),
+        most_effect=ends[most_hour],
+        most_hour=most_hour,
         own_hour_effect=math.expm1(own.log_ratio - gain.luck),
         users=len(own_hours),
         conversions=calibration.conversions,

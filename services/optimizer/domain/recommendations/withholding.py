@@ -37,13 +37,15 @@ class Prospect:
     """What other choices may gain, none of which is surely enough better.
 
     `said` tells of the best of them. `most` is the highest upper end of the 90 % intervals of what any of
-    them gains, None where one is unknown; `smallest` is the gain that matters, and `gain` says of what.
+    them gains, None where one is unknown, and `most_of` says whose that is; `smallest` is the gain that
+    matters, and `gain` says of what.
     """
 
     said: str
     most: float | None
     smallest: float
     gain: str
+    most_of: str = ""
 
 
 def say_unsure(choice: str, probability: float, asked: float, *, compared: int = 1, gain: str = "") -> str:
@@ -74,13 +76,14 @@ def withhold_unsure(kind: RecommendationType, prospect: Prospect) -> Withheld:
     is claimed no more often by mistake than one alone (intersection-union: Berger, Technometrics 24, 1982).
     """
     gain = f"{prospect.smallest:.0%} {prospect.gain}"
+    whose = f" (that of {prospect.most_of})" if prospect.most_of else ""
     if prospect.most is not None and prospect.most < prospect.smallest:
         return no_better(
             kind,
             f"{prospect.said}. No other choice gains {gain}: the highest 90 % interval ends at"
-            f" {prospect.most:+.1%}.",
+            f" {prospect.most:+.1%}{whose}.",
         )
-    most = "" if prospect.most is None else f": the highest 90 % interval ends at {prospect.most:+.0%}"
+    most = "" if prospect.most is None else f": the highest 90 % interval ends at {prospect.most:+.0%}{whose}"
     return gain_uncertain(kind, f"{prospect.said}. Whether one gains {gain} is not known{most}.")
 
 
