@@ -54,4 +54,5 @@ def _choice_to_proto(rank: int, choice: Choice) -> pb.CampaignRecommendation:
         offer_amount=campaign.offer,
         currency_code=campaign.currency_code,
         expected_value=choice.expected_value,
+        expected_value_interval=interval_to_proto(choice.value_interval),
     )

@@ -14,7 +14,7 @@ from services.optimizer.domain.affinity.answer import MerchantAffinity, UserScor
 from services.optimizer.domain.affinity.response import UNKNOWN_RESPONSE
 from services.optimizer.domain.features import Situation
 from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.answer import ExpectedRate, rate_at
+from services.optimizer.domain.offers.answer import ExpectedRate, Interval, rate_at
 from services.optimizer.domain.offers.case import OfferCase
 from services.optimizer.domain.offers.recommendation import Question
 from services.optimizer.domain.recommendations.campaign_choice import (
@@ -100,11 +100,24 @@ def test_the_weightier_reason_comes_first_and_the_offer_last() -> None:
     }
     assert by_id["a"] == (
         "visited m1",
-        "10.0% of those who view it convert, about your campaigns' middle",
+        "10.0% of all who view it are expected to convert, about the middle of the campaigns compared",
         "offers 10.00 USD",
     )
-    assert by_id["b"][0] == "30.0% of those who view it convert, above your campaigns' middle"
+    assert by_id["b"][0].startswith("30.0% of all who view it are expected to convert, above the middle of")
     assert by_id["c"][-1] == "offers 10.00"
+
+
+def test_what_is_expected_is_told_with_its_interval() -> None:
+    """Odds of 1/9, 1/4 and 3/7, moved by an affinity of half the usual one."""
+    near = candidate("a", 0.2)
+    rate = ExpectedRate(rate=0.2, interval=Interval(lower=0.1, upper=0.3))
+    (choice,) = rank_choices([near], [rate], scores(near), limit=1)
+    assert choice.expected_value == pytest.approx(1 / 9)
+    assert choice.value_interval is not None
+    assert [choice.value_interval.lower, choice.value_interval.upper] == pytest.approx([1 / 19, 3 / 17])
+    assert choice.reasons[1].startswith(
+        "20.0% (10.0% to 30.0% on nine days in ten) of all who view it are expected"
+    )
 
 
 def test_equal_values_are_ordered_by_id() -> None:

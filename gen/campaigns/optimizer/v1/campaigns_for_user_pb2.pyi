@@ -110,8 +110,9 @@ class CampaignRecommendation(_message.Message):
 
     @_builtins.property
     def expected_value_interval(self) -> _range_pb2.ConfidenceInterval:
-        """90 % interval of expected_value, as far as the rate is unsure: predicted_conversion_rate_interval with its odds moved
-        alike. How unsure the affinity and its exponent are has their own intervals. Unset where the rate's is.
+        """What expected_value is at the ends of predicted_conversion_rate_interval: 90 % as far as the rate and its days are unsure.
+        How unsure the affinity and its exponent are comes on top, and has intervals of its own (affinity_interval,
+        affinity_exponent_interval). Unset where the rate's is.
         """
 
     def __init__(

@@ -72,13 +72,17 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A campaign to show; `expected_value` is the rate at the user's affinity, `score` is over the best's."""
+    """A campaign to show; `expected_value` is the rate at the user's affinity, `score` is over the best's.
+
+    `value_interval` has the ends of the rate's interval at that affinity.
+    """
 
     candidate: Candidate
     affinity: MerchantAffinity
     conversion_rate: float
     rate_interval: Interval | None
     expected_value: float
+    value_interval: Interval | None
     score: float
     reasons: tuple[str, ...]
 
@@ -166,17 +170,27 @@ def rank_choices(
             conversion_rate=rates[index].rate,
             rate_interval=rates[index].interval,
             expected_value=float(values[index]),
+            value_interval=_at_affinity(rates[index].interval, float(affinities[index]), scores),
             score=float(values[index]) / best,
             reasons=_reasons(
                 candidates[index].campaign,
                 merchants[candidates[index].campaign.merchant_id].reasons,
                 nearness=float(nearness[index]),
                 response=float(response[index]),
-                rate=rates[index].rate,
+                rate=rates[index],
             ),
         )
         for index in order
     ]
+
+
+def _at_affinity(interval: Interval | None, affinity: float, scores: UserScores) -> Interval | None:
+    """Return a rate's interval with its odds moved by an affinity."""
+    if interval is None:
+        return None
+    ends = np.array([interval.lower, interval.upper])
+    lower, upper = scores.response.rates(ends, np.full(2, affinity)).tolist()
+    return Interval(lower=lower, upper=upper)
 
 
 def _explain(campaigns: Sequence[ActiveCampaign], scores: UserScores) -> dict[int | None, MerchantAffinity]:
@@ -191,16 +205,23 @@ def _reasons(
     *,
     nearness: float,
     response: float,
-    rate: float,
+    rate: ExpectedRate,
 ) -> tuple[str, ...]:
     """Return why: the merchant's reasons and the campaign's rate, the weightier first; then its offer.
 
     `nearness` and `response` are by how much affinity and rate lift the logit above the user's middling one.
     """
     currency = f" {campaign.currency_code}" if campaign.currency_code else ""
-    of_rate = (f"{rate:.1%} of those who view it convert, {_beside(response)} your campaigns' middle",)
+    beside = f"{_beside(response)} the middle of the campaigns compared"
+    of_rate = (f"{_say_rate(rate)} of all who view it are expected to convert, {beside}",)
     first, second = (of_merchant, of_rate) if nearness >= response else (of_rate, of_merchant)
     return (*first, *second, f"offers {campaign.offer:.2f}{currency}")
+
+
+def _say_rate(rate: ExpectedRate) -> str:
+    if rate.interval is None:
+        return f"{rate.rate:.1%}"
+    return f"{rate.rate:.1%} ({rate.interval.lower:.1%} to {rate.interval.upper:.1%} on nine days in ten)"
 
 
 def _beside(weight: float) -> str:
