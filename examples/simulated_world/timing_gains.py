@@ -9,6 +9,7 @@ judged. Half a minute to two of a core per world; gains of smaller worlds of man
 
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("seed    campaigns  recommended  promised  measured   told    true   held  log error   best hours")
     lines = []
     for seed, end_day in worlds:
-        counted = CountedWorld.build(seed, end_day)
+        counted = CountedWorld.build(seed, end_day - timedelta(days=1))
         late = LateDeliveries.of(counted.world)
         users = np.arange(len(counted.world.users.city))
         sample = np.linspace(0, len(users) - 1, SAMPLE).astype(np.intp)
