@@ -50,15 +50,16 @@ class SegmentOperations:
             campaign = await require_campaign(connection, campaign_id)
             rates = await rate_type_segments(connection, campaign)
             # Uplifts of one kind, so that they can be ranked: tests' where there are any.
-            uplifts = await _by_tests(connection, campaign)
+            uplifts = await _by_tests(connection, campaign_id)
             if not uplifts:
                 zone = await fetch_reporting_zone(connection)
                 uplifts = await _by_drawn_offers(connection, campaign_id, self._now(), zone)
         return rank_segments(campaign_id, rates, uplifts)
 
 
-async def _by_tests(connection: Connection, campaign: Campaign) -> Mapping[str, Uplift]:
-    cells = await segments.list_test_cells(connection, campaign.campaign_id, campaign.campaign_type or 0)
+async def _by_tests(connection: Connection, campaign_id: str) -> Mapping[str, Uplift]:
+    """Return what the campaign's own tests tell; those of others of its type say too little of it."""
+    cells = await segments.list_test_cells(connection, campaign_id)
     numbers = {cell.segment_set for cell in cells if cell.segment_set is not None}
     return uplift_by_test(cells, await decisions.list_segment_sets(connection, sorted(numbers)))
 

@@ -10,11 +10,11 @@ from services.optimizer.domain.models.version import CONVERSION_MODEL
 from services.optimizer.domain.response.drawn_offers import DrawnCell, OfferSide
 from services.optimizer.domain.segments.offer_mix import OfferViewers
 from services.optimizer.domain.segments.segments import SegmentSums
-from services.optimizer.domain.segments.uplift import OfferMoments, SegmentCell
+from services.optimizer.domain.segments.uplift import OfferMoments, SegmentCell, VariantOfTest
 from services.optimizer.store.statements import STATEMENTS, Connection, Record
 
 MOST_TESTS: Final = 20
-"""Variants of tests that one ranking looks at: the campaign's own, then those begun last."""
+"""Variants of tests that one ranking looks at: those begun last."""
 MOST_CAMPAIGNS: Final = 500
 """Campaigns of a type whose offers are told apart, those viewed most; others count at their own rate."""
 MOST_VIEWERS: Final = 100_000
@@ -57,12 +57,18 @@ async def fetch_user_recurrence(connection: Connection, campaign_type: int) -> f
     return inflation
 
 
-async def list_test_cells(connection: Connection, campaign_id: str, campaign_type: int) -> list[SegmentCell]:
-    """Return the users of tests of a campaign, and of its type against others."""
-    rows = await connection.fetch(STATEMENTS["list_test_cells"].sql, campaign_id, campaign_type, MOST_TESTS)
+async def list_test_cells(connection: Connection, campaign_id: str) -> list[SegmentCell]:
+    """Return the users of tests in which a campaign was a variant."""
+    rows = await connection.fetch(STATEMENTS["list_test_cells"].sql, campaign_id, MOST_TESTS)
     return [
         SegmentCell(
-            test=f"{row['test_id']}/{row['variant_name']}",
+            variant=VariantOfTest(
+                test_id=row["test_id"],
+                name=row["variant_name"],
+                control_campaign_id=row["control_campaign_id"],
+                started_at=row["started_at"],
+                ended_at=row["ended_at"],
+            ),
             epoch=row["epoch"],
             segment_set=row["segment_set_id"],
             is_control=row["is_control"],

@@ -66,7 +66,7 @@ async def test_events_are_read_once_a_campaign_however_many_users(
             await connection.execute("delete from pg_statistic")
         await connection.execute("set search_path = optimizer; set plan_cache_mode = force_generic_plan")
         await connection.execute(f"prepare cells as {STATEMENTS['list_test_cells'].sql}")
-        plan = await connection.fetchval("explain (analyze, format json) execute cells ('c1', 1, 20)")
+        plan = await connection.fetchval("explain (analyze, format json) execute cells ('c1', 20)")
     finally:
         await connection.close()
     root = json.loads(plan)[0]["Plan"]
@@ -82,15 +82,19 @@ async def test_only_what_came_after_the_assignment_is_a_conversion(database: Dat
     opened = await Database.open(database.optimizer, application_name="test")
     try:
         async with opened.transaction(readonly=True) as connection:
-            cells = await list_test_cells(connection, "c1", 1)
-            others = await list_test_cells(connection, "plain", 2)
+            cells = await list_test_cells(connection, "c1")
+            others = await list_test_cells(connection, "plain")
     finally:
         await opened.close()
-    assert [(cell.test, cell.is_control, cell.users, cell.converting) for cell in cells] == [
+    assert [
+        (f"{cell.variant.test_id}/{cell.variant.name}", cell.is_control, cell.users, cell.converting)
+        for cell in cells
+    ] == [
         (f"t{number}/g1", is_control, USERS // 2, USERS // 8 if is_control else 0)
         for number in range(1, TESTS + 1)
         for is_control in (False, True)
     ]
+    assert {(cell.variant.control_campaign_id, cell.variant.ended_at) for cell in cells} == {("plain", None)}
     assert others == []
 
 
@@ -103,7 +107,7 @@ async def test_the_latest_tests_are_looked_at(
     opened = await Database.open(database.optimizer, application_name="test")
     try:
         async with opened.transaction(readonly=True) as connection:
-            cells = await list_test_cells(connection, "c1", 1)
+            cells = await list_test_cells(connection, "c1")
     finally:
         await opened.close()
-    assert {cell.test for cell in cells} == {"t1/g1"}
+    assert {cell.variant.test_id for cell in cells} == {"t1"}

@@ -1,6 +1,7 @@
 """Segments' uplifts, by tests and by drawn offers, against numbers worked by hand and simulated truths."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,10 +13,19 @@ from services.optimizer.domain.response.drawn_offers import find_sides
 from services.optimizer.domain.segments.uplift import (
     OfferMoments,
     SegmentCell,
+    VariantOfTest,
     uplift_by_offers,
     uplift_by_test,
 )
 from tests.unit.optimizer.drawn_log import add_up, group_draws, uplifts
+
+VARIANT = VariantOfTest(
+    test_id="t",
+    name="v",
+    control_campaign_id="plain",
+    started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+    ended_at=None,
+)
 
 
 def covers(interval: Interval, truth: float) -> bool:
@@ -25,16 +35,57 @@ def covers(interval: Interval, truth: float) -> bool:
 def test_uplift_is_averaged_over_tests_and_epochs_by_hand() -> None:
     # Differences 0.1 and 0.3 with weights 100 x 100 / 200 = 50 and 300 x 100 / 400 = 75.
     cells = [
-        SegmentCell(test="t/v", epoch=1, segment_set=1, is_control=False, users=100, converting=20),
-        SegmentCell(test="t/v", epoch=1, segment_set=1, is_control=True, users=100, converting=10),
-        SegmentCell(test="t/v", epoch=2, segment_set=2, is_control=False, users=300, converting=120),
-        SegmentCell(test="t/v", epoch=2, segment_set=1, is_control=True, users=100, converting=10),
-        SegmentCell(test="t/v", epoch=2, segment_set=None, is_control=True, users=900, converting=900),
+        SegmentCell(variant=VARIANT, epoch=1, segment_set=1, is_control=False, users=100, converting=20),
+        SegmentCell(variant=VARIANT, epoch=1, segment_set=1, is_control=True, users=100, converting=10),
+        SegmentCell(variant=VARIANT, epoch=2, segment_set=2, is_control=False, users=300, converting=120),
+        SegmentCell(variant=VARIANT, epoch=2, segment_set=1, is_control=True, users=100, converting=10),
+        SegmentCell(variant=VARIANT, epoch=2, segment_set=None, is_control=True, users=900, converting=900),
     ]
     uplift = uplift_by_test(cells, {1: ("loyal",), 2: ("loyal", "city")})
     assert uplift["loyal"].value == pytest.approx((50 * 0.1 + 75 * 0.3) / 125)
     assert (uplift["loyal"].treated_users, uplift["loyal"].control_users) == (400, 200)
+    assert uplift["loyal"].variants == (VARIANT,)
     assert "city" not in uplift  # nobody of it is a control
+
+
+@pytest.mark.parametrize(
+    ("treated", "control", "is_given"), [(0, 0, False), (60, 4, False), (4, 60, False), (5, 5, True)]
+)
+def test_a_test_that_fewer_than_five_converted_in_on_a_side_gives_no_uplift(
+    treated: int, control: int, is_given: bool
+) -> None:
+    sides = ((False, 225, treated), (True, 175, control))
+    cells = [
+        SegmentCell(
+            variant=VARIANT, epoch=1, segment_set=1, is_control=is_control, users=users, converting=converting
+        )
+        for is_control, users, converting in sides
+    ]
+    assert ("loyal" in uplift_by_test(cells, {1: ("loyal",)})) is is_given
+
+
+def test_conversions_of_a_small_stratum_count_as_far_as_they_weigh() -> None:
+    """A control user is worth 0.909 in the first stratum, where four converted, and 0.5 in the second.
+
+    Weights 1000 x 100 / 1100 and 100 x 100 / 200, by 100 control users each: (4 x 0.909 + 2 x 0.5)^2 /
+    (4 x 0.909^2 + 2 x 0.5^2) = 5.66; with one in the second 4.83.
+    """
+    for in_second, is_given in ((2, True), (1, False)):
+        cells = [
+            SegmentCell(
+                variant=VARIANT,
+                epoch=epoch,
+                segment_set=1,
+                is_control=is_control,
+                users=users,
+                converting=converting,
+            )
+            for epoch, is_control, users, converting in (
+                *((1, False, 1000, 50), (1, True, 100, 4)),
+                *((2, False, 100, 50), (2, True, 100, in_second)),
+            )
+        ]
+        assert ("loyal" in uplift_by_test(cells, {1: ("loyal",)})) is is_given
 
 
 def test_uplift_of_tests_covers_its_truth_nine_times_in_ten() -> None:
@@ -47,7 +98,7 @@ def test_uplift_of_tests_covers_its_truth_nine_times_in_ten() -> None:
             for is_control, users, share in ((False, treated, rate + effect), (True, control, rate)):
                 cells.append(
                     SegmentCell(
-                        test="t/v",
+                        variant=VARIANT,
                         epoch=epoch,
                         segment_set=1,
                         is_control=is_control,

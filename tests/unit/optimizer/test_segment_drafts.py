@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,7 +12,7 @@ from services.optimizer.domain.recommendations.drafts import (
 )
 from services.optimizer.domain.segments.ranking import rank_segments
 from services.optimizer.domain.segments.segments import SegmentRate, SegmentSums, claimable, rate_segments
-from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis
+from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis, VariantOfTest
 from tests.unit.optimizer.draft_outcomes import recommended, withheld
 
 
@@ -40,6 +41,16 @@ def uplift(value: float, half: float = 0.02, basis: UpliftBasis = UpliftBasis.AB
         interval=Interval(lower=value - half, upper=value + half),
         treated_users=400,
         control_users=400,
+        variants=tuple(
+            VariantOfTest(
+                test_id=f"t{number}",
+                name="v",
+                control_campaign_id="plain",
+                started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+                ended_at=datetime(2026, 11, 20, 10, 30, tzinfo=UTC),
+            )
+            for number in (4, 3, 2, 1)
+        ),
     )
 
 
@@ -53,7 +64,13 @@ def test_a_segment_is_recommended_by_its_uplift_where_there_is_one() -> None:
     assert (draft.choice, draft.effect_metric, draft.effect) == ("lapsed", "uplift", 0.1)
     assert (draft.evidence_kind, draft.confidence) == ("randomised", 0.99)
     assert "variant adds most over its control, +0.100 (+0.080 to +0.120) converting users" in draft.text
-    assert "within the segment of the variant over the control of A/B tests" in draft.evidence
+    assert "within the segment of this campaign over the control of its A/B tests" in draft.evidence
+    assert draft.evidence.count("against plain") == 3
+    assert (
+        "by chance: test t4 (variant v against plain, 2026-11-20 09:00 to 2026-11-20 10:30 UTC); test t3 ("
+        in draft.evidence
+    )
+    assert "; and 1 begun before. Another campaign, or other days, may move them otherwise" in draft.evidence
     assert "in 2 campaigns of this type (counted once for each campaign)" in draft.evidence
 
 

@@ -332,6 +332,8 @@ class OutcomeWorth(_message.Message):
     REVENUE_FIELD_NUMBER: _builtins.int
     PREDICTED_PROFIT_FIELD_NUMBER: _builtins.int
     PREVIOUS_PREDICTED_PROFIT_FIELD_NUMBER: _builtins.int
+    OBSERVED_TRIALS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_TRIALS_FIELD_NUMBER: _builtins.int
     currency_code: _builtins.str
     """The currency. Empty where nobody knows it."""
     gross_margin_rate: _builtins.float
@@ -350,6 +352,12 @@ class OutcomeWorth(_message.Message):
     """Profit per view that was predicted at offer_amount. Unset of anything but `offer_amount`, and where profit was not."""
     previous_predicted_profit: _builtins.float
     """Profit per view that was predicted at previous_offer together with it."""
+    observed_trials: _builtins.int
+    """Views (`timing` and `channel`: impressions) since, which profit and revenue are per; of a `timing` or `channel`,
+    observed_conversions over these is what its effect is of. Unset of outcomes that were final before it was kept.
+    """
+    previous_trials: _builtins.int
+    """The same before."""
     @_builtins.property
     def profit(self) -> Global___OutcomeEarnings:
         """Profit. Unset where gross_margin_rate, revenue, or the offer of a conversion is unknown."""
@@ -370,29 +378,39 @@ class OutcomeWorth(_message.Message):
         revenue: Global___OutcomeEarnings | None = ...,
         predicted_profit: _builtins.float | None = ...,
         previous_predicted_profit: _builtins.float | None = ...,
+        observed_trials: _builtins.int | None = ...,
+        previous_trials: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate", "_observed_users", b"_observed_users", "_predicted_profit", b"_predicted_profit", "_previous_predicted_profit", b"_previous_predicted_profit", "_previous_users", b"_previous_users", "gross_margin_rate", b"gross_margin_rate", "observed_users", b"observed_users", "predicted_profit", b"predicted_profit", "previous_predicted_profit", b"previous_predicted_profit", "previous_users", b"previous_users", "profit", b"profit", "revenue", b"revenue"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate", "_observed_trials", b"_observed_trials", "_observed_users", b"_observed_users", "_predicted_profit", b"_predicted_profit", "_previous_predicted_profit", b"_previous_predicted_profit", "_previous_trials", b"_previous_trials", "_previous_users", b"_previous_users", "gross_margin_rate", b"gross_margin_rate", "observed_trials", b"observed_trials", "observed_users", b"observed_users", "predicted_profit", b"predicted_profit", "previous_predicted_profit", b"previous_predicted_profit", "previous_trials", b"previous_trials", "previous_users", b"previous_users", "profit", b"profit", "revenue", b"revenue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate", "_observed_users", b"_observed_users", "_predicted_profit", b"_predicted_profit", "_previous_predicted_profit", b"_previous_predicted_profit", "_previous_users", b"_previous_users", "clustering", b"clustering", "currency_code", b"currency_code", "gross_margin_rate", b"gross_margin_rate", "observed_users", b"observed_users", "predicted_profit", b"predicted_profit", "previous_predicted_profit", b"previous_predicted_profit", "previous_users", b"previous_users", "profit", b"profit", "revenue", b"revenue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate", "_observed_trials", b"_observed_trials", "_observed_users", b"_observed_users", "_predicted_profit", b"_predicted_profit", "_previous_predicted_profit", b"_previous_predicted_profit", "_previous_trials", b"_previous_trials", "_previous_users", b"_previous_users", "clustering", b"clustering", "currency_code", b"currency_code", "gross_margin_rate", b"gross_margin_rate", "observed_trials", b"observed_trials", "observed_users", b"observed_users", "predicted_profit", b"predicted_profit", "previous_predicted_profit", b"previous_predicted_profit", "previous_trials", b"previous_trials", "previous_users", b"previous_users", "profit", b"profit", "revenue", b"revenue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gross_margin_rate: _TypeAlias = _typing.Literal["gross_margin_rate"]  # noqa: Y015
     _WhichOneofArgType__gross_margin_rate: _TypeAlias = _typing.Literal["_gross_margin_rate", b"_gross_margin_rate"]  # noqa: Y015
+    _WhichOneofReturnType__observed_trials: _TypeAlias = _typing.Literal["observed_trials"]  # noqa: Y015
+    _WhichOneofArgType__observed_trials: _TypeAlias = _typing.Literal["_observed_trials", b"_observed_trials"]  # noqa: Y015
     _WhichOneofReturnType__observed_users: _TypeAlias = _typing.Literal["observed_users"]  # noqa: Y015
     _WhichOneofArgType__observed_users: _TypeAlias = _typing.Literal["_observed_users", b"_observed_users"]  # noqa: Y015
     _WhichOneofReturnType__predicted_profit: _TypeAlias = _typing.Literal["predicted_profit"]  # noqa: Y015
     _WhichOneofArgType__predicted_profit: _TypeAlias = _typing.Literal["_predicted_profit", b"_predicted_profit"]  # noqa: Y015
     _WhichOneofReturnType__previous_predicted_profit: _TypeAlias = _typing.Literal["previous_predicted_profit"]  # noqa: Y015
     _WhichOneofArgType__previous_predicted_profit: _TypeAlias = _typing.Literal["_previous_predicted_profit", b"_previous_predicted_profit"]  # noqa: Y015
+    _WhichOneofReturnType__previous_trials: _TypeAlias = _typing.Literal["previous_trials"]  # noqa: Y015
+    _WhichOneofArgType__previous_trials: _TypeAlias = _typing.Literal["_previous_trials", b"_previous_trials"]  # noqa: Y015
     _WhichOneofReturnType__previous_users: _TypeAlias = _typing.Literal["previous_users"]  # noqa: Y015
     _WhichOneofArgType__previous_users: _TypeAlias = _typing.Literal["_previous_users", b"_previous_users"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gross_margin_rate) -> _WhichOneofReturnType__gross_margin_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__observed_trials) -> _WhichOneofReturnType__observed_trials | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__observed_users) -> _WhichOneofReturnType__observed_users | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_profit) -> _WhichOneofReturnType__predicted_profit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_predicted_profit) -> _WhichOneofReturnType__previous_predicted_profit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_trials) -> _WhichOneofReturnType__previous_trials | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_users) -> _WhichOneofReturnType__previous_users | None: ...
 

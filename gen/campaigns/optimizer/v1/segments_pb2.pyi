@@ -76,10 +76,11 @@ class SegmentRecommendation(_message.Message):
     """
     uplift: _builtins.float
     """What the campaign adds over its control in this segment: for `ab_test` converting users / assigned users, variant less
-    control, over at most 20 variants: the campaign's own, then those of its type whose tests began last; for
+    control, over at most 20 tests in which this campaign was a variant, those begun last (evidence names them; tests of
+    other campaigns of the type say nothing here, since how campaigns differ in it is not known); for
     `randomised_offers` conversions per delivery, the highest offer drawn less the lowest, over the latest days with at
     most 2,000,000 drawn deliveries. Unset without a control, with fewer than 50 users on a side, or where fewer
-    than five users converted at one of the offers (by Kish's effective number, since draws weigh differently).
+    than five users converted on a side (by Kish's effective number, since tests and draws weigh differently).
     """
     basis: _builtins.str
     """What stands behind uplift: `ab_test`, `randomised_offers`, or `none`, and then the ranking is descriptive."""

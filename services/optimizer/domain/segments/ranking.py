@@ -3,10 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from services.optimizer.domain.offers.answer import Interval
 from services.optimizer.domain.segments.segments import SegmentRate
-from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis
+from services.optimizer.domain.segments.uplift import Uplift, UpliftBasis, VariantOfTest
+
+_MOST_NAMED: Final = 3
+"""Tests that evidence names; of more it says how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +84,21 @@ def _evidence(rate: SegmentRate, uplift: Uplift | None) -> str:
     sides = f"{uplift.treated_users} against {uplift.control_users} users"
     if uplift.basis is UpliftBasis.AB_TEST:
         return (
-            "Uplift within the segment of the variant over the control of A/B tests (converting users over"
-            f" users), {sides} drawn by chance; beside it {seen}."
+            "Uplift within the segment of this campaign over the control of its A/B tests (converting users"
+            f" over users), {sides} drawn by chance: {_name(uplift.variants)}. Another campaign, or other"
+            f" days, may move them otherwise. Beside it {seen}."
         )
     return (
         "Uplift within the segment of the highest over the lowest offer drawn on each day (conversions"
         f" over deliveries), {sides} drawn by chance: what a higher offer adds there, and not what sending to"
         f" the segment adds; beside it {seen}."
     )
+
+
+def _name(variants: Sequence[VariantOfTest]) -> str:
+    more = len(variants) - _MOST_NAMED
+    named = "; ".join(str(variant) for variant in variants[:_MOST_NAMED])
+    return f"{named}; and {more} begun before" if more > 0 else named
 
 
 def _compare(rate: SegmentRate) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -12,7 +13,7 @@ from services.optimizer.domain.segments.segments import QUANTILE
 MINIMUM_USERS: Final = 50
 """Users that each side needs in a segment before an uplift is given."""
 FEWEST_CONVERTING: Final = 5.0
-"""Users that must have converted on each side of drawn offers: of fewer, too few intervals hold the truth."""
+"""Users that must have converted on each side: of fewer, too few intervals hold the truth."""
 
 
 class UpliftBasis(StrEnum):
@@ -24,13 +25,31 @@ class UpliftBasis(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VariantOfTest:
+    """A variant of a test that has begun; `ended_at` is None while it runs."""
+
+    test_id: str
+    name: str
+    control_campaign_id: str
+    started_at: datetime
+    ended_at: datetime | None
+
+    def __str__(self) -> str:
+        until = "now" if self.ended_at is None else f"{self.ended_at:%Y-%m-%d %H:%M}"
+        return (
+            f"test {self.test_id} (variant {self.name} against {self.control_campaign_id},"
+            f" {self.started_at:%Y-%m-%d %H:%M} to {until} UTC)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SegmentCell:
     """Users of one set of segments on one side of a test, within one weight epoch.
 
-    `test` names the test and its variant; `segment_set` is None for users without segments.
+    `segment_set` is None for users without segments.
     """
 
-    test: str
+    variant: VariantOfTest
     epoch: int
     segment_set: int | None
     is_control: bool
@@ -40,13 +59,21 @@ class SegmentCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Uplift:
-    """An absolute difference with its 90 % interval, and how many users are on either side."""
+    """An absolute difference with its 90 % interval, and how many users are on either side.
+
+    `variants` are those of tests that it comes from, the one begun last first.
+    """
 
     basis: UpliftBasis
     value: float
     interval: Interval
     treated_users: int
     control_users: int
+    variants: tuple[VariantOfTest, ...] = ()
+
+
+_Strata = dict[tuple[VariantOfTest, int], list[int]]
+"""Treated users, converting ones, control users, converting ones, by variant and weight epoch."""
 
 
 def uplift_by_test(cells: Sequence[SegmentCell], segments: Mapping[int, Sequence[str]]) -> dict[str, Uplift]:
@@ -54,25 +81,31 @@ def uplift_by_test(cells: Sequence[SegmentCell], segments: Mapping[int, Sequence
 
     Within each test and weight epoch (rates pooled over epochs would mix users of other times), then averaged
     by Mantel and Haenszel's weights n1 n0 / (n1 + n0). Variances by stratum, with a success and a failure
-    added to each side (Agresti & Caffo, The American Statistician 54, 2000).
+    added to each side (Agresti & Caffo, The American Statistician 54, 2000). Where fewer than
+    `FEWEST_CONVERTING` users converted on a side no uplift is given, by Kish's number as of drawn offers: of
+    none on both sides it would be 0 for certain, and rank before what is known.
     """
-    counts: dict[str, dict[tuple[str, int], list[int]]] = {}
+    counts: dict[str, _Strata] = {}
     for cell in cells:
         for name in segments.get(cell.segment_set, ()) if cell.segment_set is not None else ():
-            side = counts.setdefault(name, {}).setdefault((cell.test, cell.epoch), [0, 0, 0, 0])
+            side = counts.setdefault(name, {}).setdefault((cell.variant, cell.epoch), [0, 0, 0, 0])
             side[2 * cell.is_control] += cell.users
             side[2 * cell.is_control + 1] += cell.converting
-    found = ((name, _average(strata.values())) for name, strata in sorted(counts.items()))
+    found = ((name, _average(strata)) for name, strata in sorted(counts.items()))
     return {name: uplift for name, uplift in found if uplift is not None}
 
 
-def _average(strata: Iterable[Sequence[int]]) -> Uplift | None:
-    """Return the weighted difference over strata of (treated, converting, control, converting)."""
-    usable = [stratum for stratum in strata if stratum[0] and stratum[2]]
+def _average(strata: _Strata) -> Uplift | None:
+    """Return the weighted difference over strata."""
+    used = {stratum: counts for stratum, counts in strata.items() if counts[0] and counts[2]}
+    usable = list(used.values())
     treated, control = sum(each[0] for each in usable), sum(each[2] for each in usable)
     if min(treated, control) < MINIMUM_USERS:
         return None
     weights = [n1 * n0 / (n1 + n0) for n1, _, n0, _ in usable]
+    sides = ([(n, a) for n, a, _, _ in usable], [(n, a) for _, _, n, a in usable])
+    if min(_converting_of(side, weights) for side in sides) < FEWEST_CONVERTING:
+        return None
     total = math.fsum(weights)
     value = math.fsum(
         weight * (a / n1 - b / n0) for weight, (n1, a, n0, b) in zip(weights, usable, strict=True)
@@ -88,7 +121,18 @@ def _average(strata: Iterable[Sequence[int]]) -> Uplift | None:
         interval=_interval(value / total, half),
         treated_users=treated,
         control_users=control,
+        variants=tuple(sorted({variant for variant, _ in used}, key=_latest_first)),
     )
+
+
+def _converting_of(side: Sequence[tuple[int, int]], weights: Sequence[float]) -> float:
+    """Return how many users of equal weight those converted are worth, of (users, converting) by stratum."""
+    each = [(converting, weight / users) for (users, converting), weight in zip(side, weights, strict=True)]
+    return _converting(math.fsum(a * w for a, w in each), math.fsum(a * w * w for a, w in each))
+
+
+def _latest_first(variant: VariantOfTest) -> tuple[float, str, str]:
+    return (-variant.started_at.timestamp(), variant.test_id, variant.name)
 
 
 def _variance(users: int, converting: int) -> float:

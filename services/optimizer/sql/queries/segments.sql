@@ -65,11 +65,10 @@ where profile_name = 'everybody';
 
 -- name: list_test_cells :many
 -- Users and converting users, by weight epoch and set of segments, of either side of the tests whose variant is the
--- campaign $1, or any of the type $2 against a control of another type (or none): of the $3 such variants whose tests
--- began last, the campaign's own first. Assignments are read once a test and conversions once a campaign, however many
--- tests and users there are; a user converted where the last conversion before the test's end does not lie before the
--- assignment, which is looked up by its key. Lists that nothing is known of are added up and not joined: a join of two
--- may take quadratic time.
+-- campaign $1: of the $2 such variants whose tests began last. Assignments are read once a test and conversions once a
+-- campaign, however many tests and users there are; a user converted where the last conversion before the test's end
+-- does not lie before the assignment, which is looked up by its key. Lists that nothing is known of are added up and not
+-- joined: a join of two may take quadratic time.
 with pairs as materialized (
     select
         v.test_id, v.group_name as variant_name, v.group_index as variant_index, v.campaign_id as variant_campaign_id,
@@ -77,16 +76,9 @@ with pairs as materialized (
         coalesce(v.ended_at, 'infinity') as ended_at
     from abtest_v1.begun_test_groups v
     join abtest_v1.begun_test_groups k on k.test_id = v.test_id and k.is_control
-    left join analytics_v1.campaigns vc on vc.campaign_id = v.campaign_id
-    left join analytics_v1.campaigns kc on kc.campaign_id = k.campaign_id
-    where
-        not v.is_control
-        and (
-            v.campaign_id = $1::text
-            or (vc.campaign_type = $2::smallint and kc.campaign_type is distinct from $2::smallint)
-        )
-    order by v.campaign_id = $1::text desc, v.started_at desc, v.test_id, v.group_index
-    limit $3::bigint
+    where v.campaign_id = $1::text and not v.is_control
+    order by v.started_at desc, v.test_id, v.group_index
+    limit $2::bigint
 ),
 sides as materialized (
     select test_id, variant_index as group_index, variant_campaign_id as campaign_id, started_at, ended_at
@@ -132,8 +124,9 @@ cells as materialized (
     group by test_id, group_index, epoch, segment_set_id
 )
 select
-    p.test_id, p.variant_name, c.group_index = p.control_index as is_control, c.epoch, c.segment_set_id, c.users,
-    c.converting
+    p.test_id, p.variant_name, p.control_campaign_id, p.started_at,
+    case when p.ended_at < 'infinity' then p.ended_at end as ended_at, c.group_index = p.control_index as is_control,
+    c.epoch, c.segment_set_id, c.users, c.converting
 from pairs p
 join cells c on c.test_id = p.test_id and c.group_index in (p.variant_index, p.control_index)
 order by p.test_id, p.variant_name, is_control, c.epoch, c.segment_set_id;
