@@ -103,6 +103,8 @@ def _worth_to_proto(worth: Worth | None) -> pb.OutcomeWorth | None:
         revenue=_earnings_to_proto(worth.revenue),
         predicted_profit=worth.predicted_profit,
         previous_predicted_profit=worth.previous_predicted_profit,
+        observed_trials=worth.observed_trials,
+        previous_trials=worth.previous_trials,
     )
 
 

@@ -125,7 +125,8 @@ class Worth:
     """What was earned per view or impression; None where revenue, and for profit the margin, is unknown.
 
     `gross_margin_rate` is as of the recommendation (of an A/B test: the variant's as of its end). The profits
-    predicted are of the offer, and of the previous one; None for all but offers.
+    predicted are of the offer, and of the previous one; None for all but offers. The trials are the views or
+    impressions that means are over; None for what was kept before they were.
     """
 
     currency_code: str
@@ -137,6 +138,8 @@ class Worth:
     revenue: BeforeAfter | None
     predicted_profit: float | None = None
     previous_predicted_profit: float | None = None
+    observed_trials: int | None = None
+    previous_trials: int | None = None
 
 
 def measure_worth(
@@ -160,6 +163,8 @@ def measure_worth(
         previous_users=None if users is None else users[0],
         profit=profit,
         revenue=_compare(moments, before=(1.0, 0.0), after=(1.0, 0.0)) if has_revenue else None,
+        observed_trials=moments.trials[1],
+        previous_trials=moments.trials[0],
     )
 
 
