@@ -132,7 +132,7 @@ async def test_hours_are_measured_by_impressions_as_they_were_recommended(closed
     # As many of the views convert, and twice as many of the impressions.
     assert outcome.observed_conversion_rate == pytest.approx(outcome.previous_conversion_rate, abs=0.005)
     assert outcome.observed_effect == pytest.approx(1.0, abs=0.05)
-    # Days of 200 impressions: four before the day of the application, which is on neither side, and five since.
+    # Days of 200 impressions: four before that of the application, which is on neither side, and five since.
     assert (outcome.worth.previous_trials, outcome.worth.observed_trials) == (800, 1_000)
     before, since = (
         conversions / trials

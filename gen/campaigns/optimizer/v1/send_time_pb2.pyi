@@ -203,7 +203,9 @@ class OptimizeSendTimeResponse(_message.Message):
     user_id: _builtins.str
     """The user."""
     optimal_hour: _builtins.int
-    """The best hour in the user's time zone that is not quiet, 0 to 23."""
+    """The best hour in the user's time zone that is not quiet, 0 to 23: that of the highest score, on average over all that it
+    may be. Where it is unsure, another hour may be the likelier one to be best (HourScore.probability).
+    """
     optimal_day: _builtins.str
     """The best day of the week, in English, as `Friday`."""
     optimal_window: _builtins.str
