@@ -15,10 +15,10 @@ from services.optimizer.domain.objectives import Objective
 from services.optimizer.domain.recommendations.channels import choose_channel
 from services.optimizer.domain.recommendations.drafts import (
     draft_channel,
-    draft_offer,
     draft_segment,
     draft_timing,
 )
+from services.optimizer.domain.recommendations.offer_drafts import draft_offer
 from services.optimizer.domain.recommendations.recommendations import (
     REVENUE_UNKNOWN,
     Draft,

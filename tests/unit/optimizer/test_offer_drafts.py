@@ -12,7 +12,7 @@ from services.optimizer.domain.objectives import Economics, Objective
 from services.optimizer.domain.offers.answer import OfferAnswer, answer_offer
 from services.optimizer.domain.offers.case import OfferCase
 from services.optimizer.domain.offers.recommendation import Comparison, Gain, Question
-from services.optimizer.domain.recommendations.drafts import draft_offer
+from services.optimizer.domain.recommendations.offer_drafts import draft_offer
 from services.optimizer.domain.response.metrics import Conformal
 from services.optimizer.domain.response.response import TypeResponse
 from services.optimizer.domain.response.support import TypeSupport
