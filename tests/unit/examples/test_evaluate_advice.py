@@ -1,22 +1,33 @@
 """What is truly better for a campaign of the simulated world, and how advice is judged by it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
+from typing import cast
 
+import grpc
 import numpy as np
 import pytest
 
-from examples.simulated_world.evaluate.advice import CampaignGains, gains_of_campaigns, judge_advice
+from examples.simulated_world.evaluate.advice import (
+    CampaignGains,
+    ask_own_hours,
+    gains_of_campaigns,
+    judge_advice,
+)
 from examples.simulated_world.evaluate.segments import segment_gains
 from examples.simulated_world.evaluate.timing import NO_HOUR, OWN_HOUR, LateDeliveries, truly_best_hours
+from examples.simulated_world.messages import user_id
 from examples.simulated_world.population import LIFECYCLE_SHARE, LIFECYCLES
 from examples.simulated_world.truth import Truth
 from examples.simulated_world.world import World
+from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServiceStub
 from gen.campaigns.optimizer.v1.recommendations_pb2 import (
     GetOptimizationRecommendationsResponse,
     OptimizationRecommendation,
     WithheldRecommendation,
 )
+from gen.campaigns.optimizer.v1.send_time_pb2 import OptimizeSendTimeRequest, OptimizeSendTimeResponse
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +148,36 @@ def test_advice_is_judged_by_the_truth(gains: list[CampaignGains], late: LateDel
         " 1 times nothing better (100.0% rightly; the best gains +0.0%), 6 unsaid"
     )
     assert str(verdicts["offer_amount"]) == "0 recommended, 0 times nothing better, 8 unsaid"
+
+
+@dataclass(kw_only=True)
+class System:
+    """Answers 13:00 for every user but one, whom it declines."""
+
+    declined: str
+    asked: list[str] = field(default_factory=list)
+
+    async def OptimizeSendTime(
+        self, request: OptimizeSendTimeRequest, **options: float
+    ) -> OptimizeSendTimeResponse:
+        assert options["timeout"] > 0
+        self.asked.append(request.user_id)
+        if request.user_id == self.declined:
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.FAILED_PRECONDITION, grpc.aio.Metadata(), grpc.aio.Metadata()
+            )
+        return OptimizeSendTimeResponse(optimal_hour=13)
+
+
+async def test_hours_are_asked_of_those_who_are_to_be_sent_at_their_own(late: LateDeliveries) -> None:
+    own, single = sorted(late.sent)[:2]
+    users = late.users_of({own})
+    answers = [None] * own + [recommended("timing", OWN_HOUR), *[None] * (single - own - 1)]
+    system = System(declined=user_id(users[0]))
+    hours = await ask_own_hours(
+        cast("OptimizerServiceStub", system), [*answers, recommended("timing", "9")], late
+    )
+    assert sorted(system.asked) == sorted(user_id(user) for user in users)
+    assert hours[users[0]] == NO_HOUR
+    assert set(hours[users[1:]]) == {13}
+    assert (np.delete(hours, users) == NO_HOUR).all()
