@@ -23,9 +23,6 @@ from services.optimizer.domain.send_time.profile import fit_profile
 from services.optimizer.domain.send_time.send_time import QuietHours, SendTime, recommend
 from services.optimizer.domain.send_time.view_calibration import calibrate_views
 
-HOUR_SECONDS = 3600
-NOON_SECONDS = 12 * HOUR_SECONDS
-
 
 @dataclass(frozen=True, kw_only=True)
 class CountedWorld:
@@ -55,7 +52,7 @@ class CountedWorld:
         acts, day_acts = np.zeros((users, HOURS)), np.zeros((users, WEEKDAYS))
         sent: list[tuple[NDArray[np.int64], ...]] = []
         for columns in generate_days(world):
-            hour = _local_hour(world, columns)
+            hour = world.local_hours(columns)
             bought = columns.kind == Kind.PURCHASED
             once = np.unique(np.stack([columns.user[bought], hour[bought]], axis=1), axis=0)
             np.add.at(acts, (once[:, 0], once[:, 1]), 1.0)
@@ -96,11 +93,6 @@ class CountedWorld:
         profile = fit_profile(*told)
         profile = replace(profile, view_shift=calibrate_views(profile, *told))
         return recommend(profile, self.history, self.segment_set_ids, campaign_type=0, quiet=quiet)
-
-
-def _local_hour(world: World, columns: EventColumns) -> NDArray[np.int64]:
-    noon = world.noon_utc[world.users.city[columns.user], columns.day]
-    return np.asarray((columns.at - noon + NOON_SECONDS) // HOUR_SECONDS % HOURS, dtype=np.int64)
 
 
 def _deliveries(columns: EventColumns, hour: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:

@@ -56,7 +56,7 @@ def judge_timing(
             continue
         reached, place = np.unique(deliveries.user, return_inverse=True)
         sent = np.zeros((len(reached), HOURS))
-        np.add.at(sent, (place, late.hours_of(campaign)), 1.0)
+        np.add.at(sent, (place, counted.world.local_hours(deliveries)), 1.0)
         of_reached = ReachedUsers(hour_values=values[reached], sent=sent, is_quiet=~ALLOWED)
         choice = choose_timing(of_reached, calibration)
         if choice is None:

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.simulated_world.campaigns import Campaigns, draw_campaigns
-from examples.simulated_world.population import CITIES, DAYS, Merchants, Users, draw_merchants, draw_users
+from examples.simulated_world.columns import HOUR_SECONDS, EventColumns
+from examples.simulated_world.population import (
+    CITIES,
+    DAYS,
+    HOURS,
+    Merchants,
+    Users,
+    draw_merchants,
+    draw_users,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,11 @@ class World:
         """Seconds since the epoch of the users' local times on a day, given in seconds (7:00 or later)."""
         noon = self.noon_utc[self.users.city[users], day]
         return np.asarray(noon - 12 * 3600 + local_seconds, dtype=np.int64)
+
+    def local_hours(self, columns: EventColumns) -> NDArray[np.intp]:
+        """The users' local hours of events."""
+        noon = self.noon_utc[self.users.city[columns.user], columns.day]
+        return np.asarray(((columns.at - noon) // HOUR_SECONDS + 12) % HOURS, dtype=np.intp)
 
     def starts_at(self, campaign: int) -> datetime:
         """Local midnight, in the merchant's city, of the campaign's first day."""

@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 import numpy as np
 
-from examples.simulated_world.columns import HOUR_SECONDS, Kind
+from examples.simulated_world.columns import Kind
 from examples.simulated_world.evaluate.asking import (
     CALL_SECONDS,
     Evaluation,
@@ -25,7 +25,6 @@ from gen.campaigns.optimizer.v1.optimizer_service_pb2_grpc import OptimizerServi
 from gen.campaigns.optimizer.v1.send_time_pb2 import OptimizeSendTimeRequest, OptimizeSendTimeResponse
 
 TOP_HOURS: Final = 3
-NOON_SECONDS: Final = 12 * HOUR_SECONDS
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -45,9 +44,7 @@ def purchase_hours(world: World, as_of: datetime) -> FloatArray:
     counts = np.zeros((len(world.users.city), HOURS))
     for columns in generate_days(world):
         bought = columns.take((columns.kind == Kind.PURCHASED) & (columns.at <= as_of.timestamp()))
-        noon = world.noon_utc[world.users.city[bought.user], bought.day]
-        hour = (bought.at - noon + NOON_SECONDS) // HOUR_SECONDS % HOURS
-        np.add.at(counts, (bought.user, hour), 1.0)
+        np.add.at(counts, (bought.user, world.local_hours(bought)), 1.0)
     return counts
 
 

@@ -13,15 +13,14 @@ from typing import Final
 import numpy as np
 
 from examples.simulated_world import response
-from examples.simulated_world.columns import HOUR_SECONDS, EventColumns, Kind
+from examples.simulated_world.columns import EventColumns, Kind
 from examples.simulated_world.events import conversion_probability, generate_days
-from examples.simulated_world.population import HOURS, LIFECYCLES, BoolArray
+from examples.simulated_world.population import LIFECYCLES, BoolArray
 from examples.simulated_world.response import FloatArray
 from examples.simulated_world.world import World
 
 HIGH_VALUE: Final = "high_value"
 SEGMENTS: Final = (*LIFECYCLES, HIGH_VALUE)
-NOON_SECONDS: Final = 12 * HOUR_SECONDS
 
 
 def segment_gains(world: World) -> Mapping[tuple[int, str], float]:
@@ -48,8 +47,7 @@ def segment_gains(world: World) -> Mapping[tuple[int, str], float]:
 
 def _compare(world: World, sent: EventColumns) -> tuple[FloatArray, FloatArray]:
     """Return a campaign's conversions expected of segments (5), and of as many views of everybody."""
-    noon = world.noon_utc[world.users.city[sent.user], sent.day]
-    profile = world.users.hour_profile[sent.user, (sent.at - noon + NOON_SECONDS) // HOUR_SECONDS % HOURS]
+    profile = world.users.hour_profile[sent.user, world.local_hours(sent)]
     views, no_luck = response.view_probability(profile), np.zeros(len(sent))
     offers, at = np.unique(sent.offer_micros, return_inverse=True)
     rates = np.array(

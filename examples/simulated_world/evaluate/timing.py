@@ -15,7 +15,7 @@ from typing import Final, Self
 import numpy as np
 
 from examples.simulated_world import response
-from examples.simulated_world.columns import HOUR_SECONDS, EventColumns, Kind
+from examples.simulated_world.columns import EventColumns, Kind
 from examples.simulated_world.events import conversion_probability, generate_days
 from examples.simulated_world.population import (
     DAYS,
@@ -32,7 +32,6 @@ OWN_HOUR: Final = "own_best_hour"
 QUIET_FROM: Final = 22
 """No hour is recommended from here on, nor before the waking ones."""
 NO_HOUR: Final = -1
-NOON_SECONDS: Final = 12 * HOUR_SECONDS
 _HOURS: Final = np.arange(HOURS)
 ALLOWED: Final[BoolArray] = (
     (_HOURS >= FIRST_WAKING_HOUR) & (_HOURS <= LAST_WAKING_HOUR) & (_HOURS < QUIET_FROM)
@@ -79,12 +78,6 @@ class LateDeliveries:
         reached = [self.sent[campaign].user for campaign in campaigns if campaign in self.sent]
         return np.unique(np.concatenate(reached)).tolist() if reached else []
 
-    def hours_of(self, campaign: int) -> IntArray:
-        """Return the users' local hours that a campaign's deliveries were sent at."""
-        sent = self.sent[campaign]
-        noon = self.world.noon_utc[self.world.users.city[sent.user], sent.day]
-        return np.asarray((sent.at - noon + NOON_SECONDS) // HOUR_SECONDS % HOURS, dtype=np.intp)
-
     def gain(self, campaign: int, choice: str, own_hours: IntArray) -> float:
         """Return what a choice gains; `own_hours` are the users' own ones as the system answers them.
 
@@ -97,7 +90,7 @@ class LateDeliveries:
         hours = own_hours[sent.user] if choice == OWN_HOUR else np.full(len(sent), int(choice))
         known = hours != NO_HOUR
         then = self._conversions(sent.take(known), hours[known])
-        return then / self._conversions(sent.take(known), self.hours_of(campaign)[known]) - 1.0
+        return then / self._conversions(sent.take(known), self.world.local_hours(sent)[known]) - 1.0
 
     def most(self, campaign: int) -> float:
         """Return what the best choice gains: each user's truly best hour, which nobody knows."""
