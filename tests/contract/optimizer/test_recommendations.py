@@ -82,7 +82,10 @@ async def test_a_changed_campaign_is_looked_at_anew(closed: Closed) -> None:
 
 @pytest.mark.parametrize(
     ("short_of_it", "why"),
-    [(0.0, "is expected to be the best"), (0.5, r"with a probability of 0\.[5-7]\d, and 0\.80 is asked")],
+    [
+        (0.0, "is expected to be the best"),
+        (0.5, r"with a probability of 0\.[5-7]\d; asked for is 0\.80 and 2%"),
+    ],
 )
 async def test_what_may_gain_nothing_is_said_so_and_takes_an_open_one_back(
     closed: Closed, short_of_it: float, why: str

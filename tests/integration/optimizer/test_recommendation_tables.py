@@ -58,7 +58,7 @@ async def insert(connection: asyncpg.Connection, status: str, kind: str = "chann
             ["array['c']", "now()", "now()", "interval '1 day'", "'UTC'", "10"],
             "events_campaign_time_idx",
         ),
-        ("list_test_cells", ["'c'", "1", "20"], "ab_test_assignments_pkey"),
+        ("list_test_cells", ["'c'", "20"], "ab_test_assignments_pkey"),
         ("list_drawn_cells", ["'c'", "now()", "now()", "'UTC'"], "events_campaign_time_idx"),
         (
             "list_offer_moments",
