@@ -1,94 +1,72 @@
-"""Which offer is recommended, and why none is where it gains less than matters."""
+"""What is said of an offer that is recommended: the money, and nothing that has no interval."""
 
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pytest
 
-from services.optimizer.domain.features import Encoding, Situation
-from services.optimizer.domain.models.serving_parameters import ServingParameters
-from services.optimizer.domain.objectives import Economics, Objective
-from services.optimizer.domain.offers.answer import OfferAnswer, answer_offer
-from services.optimizer.domain.offers.case import OfferCase
-from services.optimizer.domain.offers.recommendation import Comparison, Gain, Question
+from services.optimizer.domain.objectives import Economics
+from services.optimizer.domain.offers.answer import Interval, OfferAnswer, answer_offer
+from services.optimizer.domain.offers.recommendation import Comparison
 from services.optimizer.domain.recommendations.offer_drafts import draft_offer
-from services.optimizer.domain.response.metrics import Conformal
-from services.optimizer.domain.response.response import TypeResponse
-from services.optimizer.domain.response.support import TypeSupport
-from tests.unit.optimizer.draft_outcomes import recommended, withheld
-
-UNIT = 1_000_000
+from services.optimizer.domain.recommendations.recommendations import Draft
+from tests.unit.optimizer.test_offer_answer import UNIT, case, parameters
 
 
-@pytest.fixture(scope="module")
-def answer() -> OfferAnswer:
-    """An answer that recommends another offer than today's."""
-    case = OfferCase(
-        question=Question(
-            campaign_type=1,
-            current_offer_micros=6 * UNIT,
-            objective=Objective.PROFIT,
-            economics=Economics(mean_revenue=60.0, gross_margin_rate=0.8),
-        ),
-        situation=Situation(
-            day=date(2026, 3, 2),
-            campaign_type=1,
-            merchant_id=3,
-            historical_impressions=10,
-            historical_conversions=1,
-        ),
-        anchor_offers_micros=(6 * UNIT,),
-        anchor_weights=(1.0,),
-        known_rate=None,
-        daily_views=40.0,
-        seen_until=None,
+def answered(economics: Economics, current: int = 9 * UNIT) -> OfferAnswer:
+    asked = case(current=current)
+    asked = replace(asked, currency_code="EUR", question=replace(asked.question, economics=economics))
+    return answer_offer(asked, np.full(42, 0.1), parameters({0.9: 1.6}), model_version=3)
+
+
+def compared(answer: OfferAnswer) -> Comparison:
+    assert answer.recommendation.comparison is not None
+    return answer.recommendation.comparison
+
+
+def drafted(answer: OfferAnswer, comparison: Comparison | None) -> Draft:
+    draft = draft_offer(replace(answer, recommendation=replace(answer.recommendation, comparison=comparison)))
+    assert isinstance(draft, Draft)
+    return draft
+
+
+KNOWN = Economics(mean_revenue=11.3, gross_margin_rate=0.8)
+
+
+def test_an_offer_is_told_with_its_money_even_where_no_percentage_is() -> None:
+    answer = answered(KNOWN)
+    comparison = replace(compared(answer), confidence=0.95)
+    assert comparison.improvement is None
+    assert comparison.gain is not None
+    draft = drafted(answer, comparison)
+    lower, upper = comparison.gain.interval
+    gain = f"{comparison.gain.value:+.2f} EUR profit per view ({lower:+.2f} to {upper:+.2f})"
+    assert draft.text == f"Offer 6.00 EUR instead of 9.00 EUR: {gain}."
+    assert (draft.effect, draft.interval) == (None, None)
+    assert draft.evidence.startswith(
+        "A conversion brings 11.30 EUR on average, 80.0% of it gross margin. The"
     )
-    parameters = ServingParameters(
-        encoding=Encoding(merchant_codes={3: 1.0}, unknown_merchant_code=0.5),
-        response={
-            1: TypeResponse(
-                coefficients=np.array([1.0, 0.5, 0.2]), covariance=np.eye(3), slope=0.01, slope_error=0.03
-            )
-        },
-        support={1: TypeSupport(tried_micros=(6 * UNIT, 9 * UNIT), varied_campaigns=1)},
-        conformal=Conformal(model_variance=1e-4, quantiles={0.9: 1.6}),
-    )
-    found = answer_offer(case, np.full(42, 0.1), parameters, model_version=3)
-    assert found.recommendation.offer_micros != 6 * UNIT
-    return found
+    assert "profit per view is expected to be " in draft.evidence  # of the warning
+    assert draft.evidence.count("on nine days in ten") == 2
 
 
-def told(answer: OfferAnswer, *, confidence: float, gain: float | None, most: float | None) -> OfferAnswer:
-    """The answer, comparing its offer with today's like this."""
-    comparison = Comparison(
-        conversion_rate=0.1,
-        value_per_view=1.0,
-        improvement=None if gain is None else Gain(value=gain, interval=(gain - 0.01, gain + 0.011)),
-        gain=None,
-        confidence=confidence,
-        most_improvement=most,
-    )
-    return replace(answer, recommendation=replace(answer.recommendation, comparison=comparison))
+def test_what_has_no_interval_is_not_told() -> None:
+    answer = answered(KNOWN)
+    comparison = replace(compared(answer), confidence=0.95, gain=None)
+    assert drafted(answer, comparison).text == "Offer 6.00 EUR instead of 9.00 EUR."
+    unsure = replace(answer, interval=None, current_interval=Interval(lower=0.1, upper=0.2))
+    assert "(no interval can be given) instead of " in drafted(unsure, comparison).evidence
+    alone = drafted(answer, None)
+    assert alone.text == "Offer 6.00 EUR instead of 9.00 EUR."
+    assert alone.evidence == " ".join(answer.warnings)
 
 
-@pytest.mark.parametrize(
-    ("gain", "most", "reason"),
-    [(0.006, 0.017, "NO_BETTER_CHOICE"), (0.006, 0.03, "GAIN_UNCERTAIN"), (0.0199, 0.031, "GAIN_UNCERTAIN")],
-)
-def test_an_offer_that_gains_less_than_matters_is_not_recommended_however_surely(
-    answer: OfferAnswer, gain: float, most: float, reason: str
-) -> None:
-    outcome = withheld(draft_offer(told(answer, confidence=0.99, gain=gain, most=most)))
-    assert outcome.reason == reason
-    assert f", {gain:+.1%}) is better with a probability of 0.99; asked for is 0.80 and 2%" in outcome.message
-
-
-def test_an_offer_is_recommended_where_it_is_likely_enough_better_by_what_matters(
-    answer: OfferAnswer,
-) -> None:
-    assert recommended(draft_offer(told(answer, confidence=0.8, gain=0.02, most=0.031))).effect == 0.02
-    unsure = withheld(draft_offer(told(answer, confidence=0.79, gain=0.5, most=0.9)))
-    assert unsure.reason == "GAIN_UNCERTAIN"
-    beside_nothing = recommended(draft_offer(told(answer, confidence=0.9, gain=None, most=None)))
-    assert beside_nothing.effect is None
+@pytest.mark.parametrize(("revenue", "current"), [(10.0, 9), (14.0, 9), (30.0, 6), (300.0, 6)])
+def test_a_gain_lies_in_its_interval_or_is_not_told(revenue: float, current: int) -> None:
+    """Where nobody knows a margin the point takes all revenue, the interval what any margin makes of it."""
+    answer = answered(Economics(mean_revenue=revenue, gross_margin_rate=None), current=current * UNIT)
+    comparison = compared(answer)
+    assert comparison.gain is not None
+    for gain in (comparison.gain, comparison.improvement):
+        assert gain is None or gain.interval[0] < gain.value < gain.interval[1]
+    assert "gross margin. The" not in drafted(answer, replace(comparison, confidence=0.95)).evidence
