@@ -5,7 +5,7 @@ from typing import Final
 
 from services.optimizer.domain.features import MICROS_PER_UNIT
 from services.optimizer.domain.offers.answer import Interval, OfferAnswer
-from services.optimizer.domain.offers.recommendation import Comparison
+from services.optimizer.domain.offers.recommendation import Comparison, OfferRecommendation
 from services.optimizer.domain.offers.warnings import say_values
 from services.optimizer.domain.recommendations.recommendations import (
     MINIMUM_OFFER_CONFIDENCE,
@@ -37,7 +37,7 @@ def draft_offer(answer: OfferAnswer) -> Draft | Withheld:
         return _withhold_change(
             f"The current offer, {money(current, currency)}, is expected to be the best", comparison
         )
-    if comparison is not None and not _matters(comparison):
+    if comparison is not None and not _matters(recommended, comparison):
         if recommended.broken_by_current:
             return withhold_constrained(recommended, comparison, currency)
         best = money(recommended.offer_micros, currency)
@@ -104,13 +104,15 @@ def _say_rate(rate: float, interval: Interval | None) -> str:
     return f"{rate:.1%} ({interval.lower:.1%} to {interval.upper:.1%} on nine days in ten)"
 
 
-def _matters(comparison: Comparison) -> bool:
-    """Return whether an offer is likely enough better, and by as much as matters where a percentage is known.
+def _matters(recommended: OfferRecommendation, comparison: Comparison) -> bool:
+    """Return whether an offer is likely enough better, and expected to be so by as much as matters.
 
-    What today's offer earns next to nothing beside gains more than any percentage.
+    The expected gain is that of the values themselves, also where no percentage with an interval is given:
+    beside next to nothing, a loss, or under a margin that nobody knows.
     """
-    is_sure = comparison.confidence >= MINIMUM_OFFER_CONFIDENCE
-    return is_sure and (comparison.improvement is None or comparison.improvement.value >= SMALLEST_OFFER_GAIN)
+    current = comparison.value_per_view
+    gains = recommended.value_per_view - current >= SMALLEST_OFFER_GAIN * abs(current)
+    return gains and comparison.confidence >= MINIMUM_OFFER_CONFIDENCE
 
 
 def _withhold_change(said: str, comparison: Comparison | None) -> Withheld:
