@@ -181,7 +181,10 @@ async def test_a_better_channel_is_recommended(closed: Closed) -> None:
     assert channel.expected_effect_interval.lower > 1
     assert channel.confidence >= 0.9
     assert "Other campaigns chose their channels" in channel.evidence
-    assert "A conversion costs 0.01 against 0.04 USD, an impression 0.0020 against 0.0020" in channel.evidence
+    costs = (
+        "costs 0.01 over the other channel against 0.04 USD over today's, an impression 0.0020 against 0.0020"
+    )
+    assert costs in channel.evidence
 
 
 async def test_a_channel_whose_conversions_cost_more_is_not_recommended(closed: Closed) -> None:
@@ -193,7 +196,7 @@ async def test_a_channel_whose_conversions_cost_more_is_not_recommended(closed: 
     answer = await closed.recommend()
     assert reasons(answer)["channel"] == "COST_NOT_BETTER"
     (message,) = [each.message for each in answer.withheld if each.type == "channel"]
-    assert "A conversion costs 0.05 against 0.04 USD" in message
+    assert "A conversion costs 0.05 over the other channel against 0.04 USD over today's" in message
 
 
 async def insert_segment(closed: Closed) -> None:

@@ -133,11 +133,11 @@ def test_no_channel_is_no_recommendation() -> None:
     refused = withheld(draft_channel(replace(sure, costs=dear)))
     assert refused.reason == "COST_NOT_BETTER"
     assert "+73% conversions per impression" in refused.message
-    assert "costs 0.53 against 0.40 USD" in refused.message
+    assert "costs 0.53 over the other channel against 0.40 USD over today's" in refused.message
     assert "redeemed offers are in it only where" in refused.message
     cheap = replace(dear, per_conversion=0.39, currency_code="")
     said = recommended(draft_channel(replace(sure, costs=cheap))).evidence
-    assert "costs 0.39 against 0.40 currency units" in said
+    assert "costs 0.39 over the other channel against 0.40 currency units" in said
     assert "allows for 2 other channels compared (Bonferroni): the probability is at least that" in said
     assert "Bonferroni" not in recommended(draft_channel(replace(sure, compared=1))).evidence
 
