@@ -187,8 +187,8 @@ def say_costs(costs: ChannelCosts | None) -> str:
     return (
         f"A conversion costs {costs.per_conversion:.2f} over the other channel against"
         f" {costs.current_per_conversion:.2f} {costs.currency_code or 'currency units'} over today's,"
-        f" an impression {costs.per_impression:.4f} against {costs.current_per_impression:.4f}: as events and imported"
-        " costs carry them, so that redeemed offers are in it only where those have them."
+        f" an impression {costs.per_impression:.4f} against {costs.current_per_impression:.4f}: as events and"
+        " imported costs carry them, so that redeemed offers are in it only where those have them."
     )
 
 
