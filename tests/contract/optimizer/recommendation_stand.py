@@ -101,3 +101,32 @@ async def running_closed(database: DatabaseAddresses, repository: Path) -> Async
         running_optimizer(optimizer_settings(database.optimizer, repository, port), clock=clock) as stub,
     ):
         yield Closed(stub=stub, clock=clock, addresses=database)
+
+
+async def end_test(closed: Closed, test_id: str, started_at: datetime) -> None:
+    """Insert a test of two campaigns that ended after five days, by 50 against 65 conversions."""
+    await closed.execute(
+        "insert into abtest.ab_tests (test_id, test_name, status, decision_method, target_sample_size,"
+        " confidence_level, hash_seed, current_epoch, created_at, started_at, ended_at)"
+        " values ($1, $1, 2, 1, 1000, 0.95, 's', 1, $2, $2, $3)",
+        test_id,
+        started_at,
+        started_at + 5 * DAY,
+    )
+    await closed.execute(
+        "insert into abtest.ab_test_groups (test_id, group_index, group_name, campaign_id) values"
+        " ($1, 0, 'control', 'campaign-1'), ($1, 1, 'variant', 'campaign-2')",
+        test_id,
+    )
+    await closed.execute(
+        "insert into abtest.ab_test_results (test_id, result_number, is_final, analyzed_at, verdict,"
+        " recommendation, reasons, warnings) values ($1, 1, true, $2, 1, '', '{}', '{}')",
+        test_id,
+        started_at + 5 * DAY,
+    )
+    await closed.execute(
+        "insert into abtest.ab_test_group_results (test_id, result_number, group_index, users, conversions,"
+        " relative_lift, relative_lift_lower, relative_lift_upper) values"
+        " ($1, 1, 0, 500, 50, null, null, null), ($1, 1, 1, 500, 65, 0.3, 0.05, 0.6)",
+        test_id,
+    )

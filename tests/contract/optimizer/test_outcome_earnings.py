@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from gen.campaigns.optimizer.v1 import offers_pb2, outcomes_pb2
-from tests.contract.optimizer.recommendation_stand import CAMPAIGN, DAY, Closed, decision
-from tests.contract.optimizer.test_offer_outcomes import end_test
+from tests.contract.optimizer.recommendation_stand import CAMPAIGN, DAY, Closed, decision, end_test
 from tests.unit.optimizer.synthetic import END_DAY
 
 REVENUE = 40
