@@ -97,6 +97,10 @@ async def _report_recommended(evaluation: Evaluation) -> None:
     print_line("recommended", f"{score:.1%}, {len(users) - len(given)} refusals")
     if not given:
         return
+    if interim := sum(answer.is_interim for _, answer in given):
+        print_line(
+            "interim", f"{interim} of {len(given)}: the job send_times has not learned everybody's hours yet"
+        )
     quiet = quiet_hours(given[0][1])
     possible = np.mean([truth.best_hours[user, 0] not in quiet for user in users])
     print_line("not in quiet hours", f"{possible:.1%}: no more is possible while they are kept")
@@ -107,16 +111,24 @@ async def _report_recommended(evaluation: Evaluation) -> None:
     ]
     confidence = float(np.mean([answer.confidence for _, answer in given]))
     print_line("the window holds it", f"{np.mean(first):.1%}, and says so with {confidence:.1%} on average")
+    print_line("view rates of the three", say_held(given, world.users))
+    best_day = WEEKDAYS[int(np.argmax(WEEKDAY_EFFECT))]
+    days = float(np.mean([answer.optimal_day == best_day for _, answer in given]))
+    print_line("the best day is found", f"{days:.1%}")
+
+
+def say_held(given: Sequence[tuple[int, OptimizeSendTimeResponse]], users: Users) -> str:
+    """Say how many of the view rates' intervals hold what is true; interim answers have none."""
     held = [
         score.expected_view_rate_interval.lower <= views <= score.expected_view_rate_interval.upper
         for user, answer in given
         for score in answer.top_hours
-        for views in view_probability(world.users.hour_profile[[user], score.hour])
+        if score.HasField("expected_view_rate_interval")
+        for views in view_probability(users.hour_profile[[user], score.hour])
     ]
-    print_line("view rates of the three", f"{np.mean(held):.1%} of the 90 % intervals hold the true one")
-    best_day = WEEKDAYS[int(np.argmax(WEEKDAY_EFFECT))]
-    days = float(np.mean([answer.optimal_day == best_day for _, answer in given]))
-    print_line("the best day is found", f"{days:.1%}")
+    if not held:
+        return "no intervals are given"
+    return f"{np.mean(held):.1%} of {len(held)} 90 % intervals hold the true one"
 
 
 def quiet_hours(answer: OptimizeSendTimeResponse) -> set[int]:

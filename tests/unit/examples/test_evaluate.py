@@ -9,7 +9,7 @@ from examples.simulated_world.evaluate.choices import (
     reachable,
     score_orders,
 )
-from examples.simulated_world.evaluate.hours import population_hours, score_hours
+from examples.simulated_world.evaluate.hours import population_hours, say_held, score_hours
 from examples.simulated_world.evaluate.merchants import popular_merchants, score_merchants
 from examples.simulated_world.evaluate.offers import score_offers
 from examples.simulated_world.messages import campaign_id
@@ -19,6 +19,8 @@ from gen.campaigns.optimizer.v1.campaigns_for_user_pb2 import (
     CampaignRecommendation,
     RecommendCampaignsResponse,
 )
+from gen.campaigns.optimizer.v1.send_time_pb2 import HourScore, OptimizeSendTimeResponse
+from gen.campaigns.type.v1.range_pb2 import ConfidenceInterval
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,16 @@ def test_the_same_answer_for_all_users_fails(world: World, truth: Truth) -> None
     users = list(range(5_000))
     assert score_hours([population_hours(world.users)] * 5_000, users, truth) < 0.4
     assert score_merchants([popular_merchants(world.users)] * 5_000, users, truth) < 0.3
+
+
+def test_view_rates_are_judged_where_they_have_intervals(world: World) -> None:
+    wide, wrong = ConfidenceInterval(lower=0.0, upper=1.0), ConfidenceInterval(lower=0.0, upper=0.01)
+    interim = OptimizeSendTimeResponse(is_interim=True, top_hours=[HourScore(hour=9)])
+    learned = OptimizeSendTimeResponse(
+        top_hours=[HourScore(hour=9, expected_view_rate_interval=each) for each in (wide, wide, wide, wrong)]
+    )
+    assert say_held([(0, interim)], world.users) == "no intervals are given"
+    assert say_held([(0, interim), (1, learned)], world.users).startswith("75.0% of 4 ")
 
 
 def test_chances_average_to_the_campaigns_rates(world: World, truth: Truth) -> None:
