@@ -69,7 +69,7 @@ def told(
         improvement=Gain(value=gain, interval=(gain - 0.01, gain + 0.011)) if is_said else None,
         gain=None,
         confidence=confidence,
-        most_improvement=most,
+        most_improvement=lambda: most,
     )
     return replace(answer, recommendation=replace(answer.recommendation, comparison=comparison))
 

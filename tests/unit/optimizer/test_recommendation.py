@@ -184,9 +184,9 @@ def test_no_other_offer_gains_more_than_the_highest_end_of_their_intervals(reven
     revenue = 40.0 * np.exp(np.sqrt(np.log1p(revenue_error**2)) * rng.standard_normal((100_000, 1)))
     values = (revenue - offers[:-1]) / (1 + np.exp(-logits))
     gains = values[:, :-1] / values[:, -1:] - 1.0
-    most = comparison.most_improvement
+    most = comparison.most_improvement()
     assert most == pytest.approx(np.quantile(gains, 0.95, axis=0).max(), abs=0.005)
-    known = compared(decide(response=uncertain(np.zeros((3, 3))), current=best)).most_improvement
+    known = compared(decide(response=uncertain(np.zeros((3, 3))), current=best)).most_improvement()
     assert known is not None
     assert most is not None
     assert 0.0 <= known < most
@@ -194,16 +194,16 @@ def test_no_other_offer_gains_more_than_the_highest_end_of_their_intervals(reven
 
 def test_offers_that_cannot_earn_gain_nothing_and_forbidden_ones_do_not_count() -> None:
     current = 8 * UNIT
-    scarce = compared(decide(current=current, revenue=12.0)).most_improvement
-    free = compared(decide(current=current)).most_improvement
+    scarce = compared(decide(current=current, revenue=12.0)).most_improvement()
+    free = compared(decide(current=current)).most_improvement()
     cap = Constraint(kind=ConstraintKind.MAXIMUM_OFFER, source=ConstraintSource.REQUEST, limit=8.0)
-    capped = compared(decide(current=current, constraints=(cap,))).most_improvement
+    capped = compared(decide(current=current, constraints=(cap,))).most_improvement()
     assert scarce is not None
     assert free is not None
     assert capped is not None
     assert 0.0 <= scarce < free
     assert 0.0 <= capped < free
-    assert compared(decide(current=15 * UNIT, revenue=12.0)).most_improvement is None
+    assert compared(decide(current=15 * UNIT, revenue=12.0)).most_improvement() is None
 
 
 def test_against_an_offer_that_loses_no_percentage_is_given_and_no_certainty_claimed() -> None:

@@ -1,7 +1,9 @@
 """Which offer to recommend from a response curve, how sure that is, and when not to recommend at all."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -76,9 +78,10 @@ class Comparison:
     interval. `improvement` is None where the current offer's value is below `SMALLEST_BASE` of the
     recommended one's, or may well be nothing; both are where an interval, over all that a gross margin
     nobody knows may be, does not hold what all revenue as margin makes of it.
-    `confidence` is the probability that the recommended offer is worth more. `most_improvement` is the
+    `confidence` is the probability that the recommended offer is worth more. `most_improvement` finds the
     highest upper end of the 90 % intervals of what any other offer gains, of those that the data supports and
-    constraints allow; None where the current offer may well earn nothing.
+    constraints allow; None where the current offer may well earn nothing. It takes
+    longer than all else here, and only who withholds a recommendation asks.
     """
 
     conversion_rate: float
@@ -86,7 +89,7 @@ class Comparison:
     improvement: Gain | None
     gain: Gain | None
     confidence: float
-    most_improvement: float | None
+    most_improvement: Callable[[], float | None] = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +242,8 @@ def _compare(
     value = rate * value_per_conversion(question.objective, offer, question.economics)
     current = PricedOffer(offer=float(offer[0]), rate=float(rate[0]), value=float(value[0]))
     is_base = current.value >= SMALLEST_BASE * chosen.value
-    most = most_improvement(
+    most = partial(
+        most_improvement,
         question.objective,
         question.economics,
         response,

@@ -121,7 +121,7 @@ def _withhold_change(said: str, comparison: Comparison | None) -> Withheld:
         RecommendationType.OFFER_AMOUNT,
         Prospect(
             said=said,
-            most=None if comparison is None else comparison.most_improvement,
+            most=None if comparison is None else comparison.most_improvement(),
             smallest=SMALLEST_OFFER_GAIN,
             gain="profit per view",
         ),
